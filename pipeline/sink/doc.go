@@ -1,0 +1,27 @@
+// Package sink is everything that is written to Postgres: rows, corrections, dead letters, late events and the offsets they
+// belong to, in one transaction per Commit, exactly once.
+//
+// # Protocol
+//
+// A shard (a checkouts partition of a consumer group) has one row in firstclick.offsets. Claim takes it over under a random
+// owner, after the sessions of the owner before are ended; Commit moves it on, WHERE owner and commits are as expected, in the
+// transaction that writes what the new offsets stand for; Release lets it go.
+//
+//	1  BEGIN; UPDATE offsets (one row a batch, in partition order); SAVEPOINT        one round trip
+//	2  COPY commerce.attributed_checkouts FROM STDIN (rows in checkout_id order)     one round trip
+//	3  corrections, unknown users, dead letters, late events; COMMIT                 one round trip
+//
+// Where the COPY meets a checkout_id that has a row, the transaction goes back to the savepoint, copies to a temporary table and
+// inserts what is new from there. Where Postgres refuses a row (a value that the column cannot hold) it is found by bisection and
+// becomes a dead letter.
+//
+// # Invariants
+//
+//   - An offsets row moves by exactly one per transaction, so that a COMMIT whose answer was lost can be looked up: commits +1, it
+//     landed; equal, it did not; less, Postgres failed over and lost its tail; another owner, the shard was taken over.
+//   - Locks are taken in one order everywhere: offsets rows by (group, topic, partition), then rows by checkout_id as bytes (COLLATE "C").
+//     Two transactions can wait for each other only if somebody else writes to the tables; 40P01 is retried.
+//   - No query is made for names while a transaction is open: names are asked for once per Commit, before it begins.
+//   - A row moves only to an earlier click: every UPDATE of click columns is guarded by (click_time, click_id) being less.
+//   - What can pass (lost connections, deadlocks, a full disk, a standby) is retried for as long as the context lives.
+package sink

@@ -1,0 +1,205 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"firstclick/join"
+)
+
+// Names answers the names of users. Ids without a user stay absent. It is called once per Commit, before its transaction begins.
+type Names interface {
+	Names(ctx context.Context, ids []int32, names map[int32]string) error
+}
+
+// Clock is what the sink waits by between tries.
+type Clock interface {
+	Now() time.Time
+	After(d time.Duration) <-chan time.Time
+}
+
+// Config is what New needs.
+type Config struct {
+	// Database is a connection string as pgx reads it (URL or key/value).
+	Database string
+	// Application is the application_name of every session of this sink, 1 to 63 bytes, unique among the instances that run: it stands in
+	// firstclick.offsets.instance, and the next owner of a shard ends the sessions of that name.
+	Application string
+	// Connections is how many sessions may be open at once; 0 is 4. Each Commit uses one.
+	Connections int
+	// Logger is told of changes of state only; nil is slog.Default.
+	Logger *slog.Logger
+	// Clock is for backing off; nil is the system's.
+	Clock Clock
+}
+
+// Claim is the right to write for a shard, and how often it has been used.
+type Claim struct {
+	Group, Topic string
+	Partition    int32
+	Owner        [16]byte // random per takeover
+	Commits      int64    // transactions of the shard so far, also those of owners before; moved on by Commit
+}
+
+// Position is how far a shard is. Offsets are of the next record to read. Times are microseconds since the Unix epoch or join.NoTime.
+type Position struct {
+	NextOffset    int64   // every checkout below it is a row or a dead letter
+	RecentOffset  int64   // restore point: the oldest checkout that is not final
+	LeaderEpoch   int32   // of the last checkout released; -1 unknown
+	ClicksNext    []int64 // by clicks partition: every click below it has had its effect here
+	ClicksRestore []int64 // by clicks partition: the oldest click that may still be needed
+	ClicksEpoch   []int32 // by clicks partition: leader epoch of the last click read; -1 unknown
+	Watermark     int64   // never goes back
+	FinalBefore   int64   // click columns of this shard's rows before it do not move
+	ExpireBefore  int64   // clicks before it are not needed by this shard
+}
+
+// State is a shard as it is stored.
+type State struct {
+	Claim    Claim // Owner is zero in what Shards returns for a shard that nobody owns
+	TopicID  [16]byte
+	Position Position
+	Instance string // application_name of the owner's sessions; empty where nobody owns the shard
+}
+
+// Row is a checkout with its best click so far.
+type Row struct {
+	Offset    int64 // in the checkouts partition of the batch
+	Time      int64 // the checkout's
+	User      int32
+	ID        join.ID
+	Own       []byte // AppendOwn's output
+	Click     join.ID
+	ClickTime int64
+	HasClick  bool
+	// Payload is the record's value as Kafka gave it, for a dead letter where Postgres refuses the row or it conflicts with one that stands.
+	Payload    []byte
+	RecordTime int64 // the record's timestamp, or join.NoTime
+}
+
+// Correction moves a row to an earlier click. It changes nothing where the stored click is as early or earlier, or where there is no row.
+type Correction struct {
+	Checkout  join.ID
+	Click     join.ID
+	ClickTime int64
+}
+
+// DeadLetter is a record that does not become a row. The same (group, topic, topic id, partition, offset) is kept once.
+type DeadLetter struct {
+	Topic      string
+	TopicID    [16]byte
+	Partition  int32
+	Offset     int64
+	Reason     join.Reason
+	Detail     string // made valid UTF-8 without NUL before it is stored
+	Payload    []byte // nil: the record had no value. Over 1 MiB only size and hash are kept
+	RecordTime int64  // or join.NoTime
+}
+
+// Kinds of Late.
+const (
+	LateClick    = "click"
+	LateCheckout = "checkout"
+)
+
+// Late is an event that came after the rows it could change were final.
+type Late struct {
+	Topic     string
+	TopicID   [16]byte
+	Partition int32
+	Offset    int64
+	Kind      string // LateClick or LateCheckout
+	EventID   string
+	User      int32
+	Product   string
+	Time      int64
+}
+
+// Batch is what one shard writes in a transaction. An empty one moves the position only.
+type Batch struct {
+	Claim       *Claim // Commits is moved on when the transaction has landed
+	TopicID     [16]byte
+	Position    Position
+	Rows        []Row
+	Corrections []Correction
+	Dead        []DeadLetter
+	Late        []Late
+}
+
+// Result counts what a Commit did. A row given to it is in exactly one of Fresh, Duplicates, Conflicts and Refused.
+type Result struct {
+	Fresh       int64 // rows inserted
+	Attributed  int64 // of them: with a click
+	Duplicates  int64 // rows equal to one that stands
+	Conflicts   int64 // rows that differ from the one that stands under their checkout_id: dead letters
+	Refused     int64 // rows that Postgres cannot hold: dead letters
+	Corrected   int64 // rows moved to an earlier click, by corrections and by duplicates
+	DeadLetters int64 // dead letters written anew, with conflicts and refused rows
+	Late        int64 // late events written anew
+	Unknown     int64 // fresh rows without a name
+}
+
+// Progress is what a group was begun with, and how far all its shards are.
+type Progress struct {
+	Group                        string
+	ClicksTopic, CheckoutsTopic  string
+	ClicksTopicID                [16]byte // zero: the broker gives none
+	CheckoutsTopicID             [16]byte
+	Window, Lateness, OutOfOrder time.Duration // to the microsecond
+	Zone                         string
+	Start                        string
+	ClicksStart, CheckoutsStart  []int64 // where the group began, by partition
+	Watermark, FinalBefore       int64   // the least over the shards, or join.NoTime
+}
+
+// Announcement describes this instance in firstclick.instances.
+type Announcement struct {
+	Group   string
+	Host    string
+	PID     int
+	Version string
+	Listen  string // address of the page; empty: none
+	Shards  []int32
+}
+
+// Stats are counts since New.
+type Stats struct {
+	Commits   int64 // transactions that landed
+	Rows      int64 // fresh rows in them
+	Direct    int64 // transactions whose rows went straight into the table
+	Staged    int64 // transactions whose rows went through the temporary table
+	InCommit  time.Duration
+	Retries   map[string]int64 // tries that failed and were made again, by cause
+	LastError string           // text of the last such failure, or empty once a transaction has landed since
+}
+
+// FencedError says that shards have another owner now. Drop them and rejoin.
+type FencedError struct{ Partitions []int32 }
+
+func (e *FencedError) Error() string {
+	return "another instance owns checkouts partitions " + partitionList(e.Partitions)
+}
+
+// RewoundError says that Postgres has lost transactions of these shards that it had confirmed (it failed over to a standby that lagged).
+// Claim them again and rebuild from the stored position.
+type RewoundError struct{ Partitions []int32 }
+
+func (e *RewoundError) Error() string {
+	return "Postgres lost confirmed transactions of checkouts partitions " + partitionList(e.Partitions)
+}
+
+func partitionList(partitions []int32) string {
+	var b strings.Builder
+	for i, p := range partitions {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d", p)
+	}
+	return b.String()
+}
+
+var _ = join.NoTime
