@@ -1,0 +1,63 @@
+package datagen
+
+import (
+	"maps"
+	"time"
+)
+
+// Summary counts what Kafka acknowledged (transactional: committed).
+type Summary struct {
+	Clicks    int64 // distinct, well-formed clicks, also those with a refused future time
+	Checkouts int64 // distinct, well-formed checkouts, also those with a refused future time
+	Records   int64 // every record: events, duplicates, conflicts, poison
+
+	DuplicateClicks    int64 // equal copies, in addition
+	DuplicateCheckouts int64
+	Conflicts          int64 // checkouts with another content under a checkout_id that was, or will be, sent; in addition
+
+	OutOfOrder int64 // events produced up to 10 s after their event time
+	Late       int64 // clicks produced 20 s to 20 min after their event time
+
+	Future                 int64 // events up to 4.5 min ahead of their record's timestamp: accepted
+	FutureRefusedClicks    int64 // events 6 to 60 min ahead of their record's timestamp: dead letters
+	FutureRefusedCheckouts int64
+
+	UnknownUserEvents    int64 // events of users that are not among 0..Users-1, however they came about
+	UnknownUserCheckouts int64 // the checkouts among them, without those of a refused time: rows without a name
+	HotKey               int64 // events of the hot user and product
+
+	Poison   map[string]int64 // invalid records by kind (see Poisons), both topics
+	TooLarge int64            // records above 1 MiB
+
+	DeadLetters map[Letter]int64 // the dead letters to expect, by topic and reason
+
+	Users    int64 // inserted by this run; those that were there already are left alone
+	Products int64
+	Updated  int64 // usernames updated right after their insert
+	Renames  int64 // usernames changed while events flowed
+
+	Transactions        int64 // committed
+	TransactionsAborted int64
+	RecordsAborted      int64
+
+	First, Last time.Time     // event clock of the first and the last record
+	Elapsed     time.Duration // from the first event to the last acknowledgement
+}
+
+// Letter says which dead letters: those of one topic for one reason.
+type Letter struct {
+	Topic  string
+	Reason string // one of the stable words of join.Reason
+}
+
+// Rows is the number of rows that the pipeline owes for this run's checkouts: one per distinct checkout_id of an acceptable checkout.
+func (s Summary) Rows() int64 { return s.Checkouts - s.FutureRefusedCheckouts }
+
+// Dead is the number of dead letters over all topics and reasons.
+func (s Summary) Dead() int64 {
+	var n int64
+	for c := range maps.Values(s.DeadLetters) {
+		n += c
+	}
+	return n
+}
