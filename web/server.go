@@ -1,0 +1,83 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// shutdownGrace is how long requests in flight may take once the server is told to stop. A scrape takes milliseconds.
+const shutdownGrace = 3 * time.Second
+
+// ErrPortTaken says that another process listens where this one was asked to.
+var ErrPortTaken = errors.New("address already in use")
+
+// Server serves /livez and /metrics on one address.
+type Server struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// New takes the address listen ("host:port"; port 0 picks a free one) and serves nothing yet. The metrics are what gatherer
+// has; /livez answers 503 with the error of ready, and 200 while that is nil. The error is [ErrPortTaken] where the port
+// has an owner.
+func New(listen string, gatherer prometheus.Gatherer, ready func() error) (*Server, error) {
+	listener, err := net.Listen("tcp", listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen on %s: %w", listen, ErrPortTaken)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", listen, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if err := ready(); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintln(w, err)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return &Server{
+		listener: listener,
+		// A client that sends its header a byte a minute must not hold a connection for ever.
+		server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second},
+	}, nil
+}
+
+// Addr is the address that New took: with port 0, the one that was picked.
+func (s *Server) Addr() *net.TCPAddr { return s.listener.Addr().(*net.TCPAddr) }
+
+// Close gives the address back without having served. Run does so by itself.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Run serves until ctx ends, lets requests in flight finish and returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.server.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve http on %s: %w", s.listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	err := s.server.Shutdown(grace)
+	if err != nil {
+		err = errors.Join(err, s.server.Close())
+	}
+	<-served
+	if err != nil {
+		return fmt.Errorf("stop http on %s: %w", s.listener.Addr(), err)
+	}
+	return nil
+}
