@@ -46,7 +46,7 @@ race: ## The same under the race detector (needs a C compiler)
 
 .PHONY: realkafka
 realkafka: ## The suites against a real Kafka broker (needs Java and Maven) and a real Postgres
-	go test -tags realkafka -timeout 15m -run '$(RUN)' $$(.ci/packages realkafka)
+	@$(if $(filter-out .,$(RUN)),RUN='$(RUN)') .ci/realkafka
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME each (10s)
