@@ -1,0 +1,21 @@
+// Package audit recomputes the answer from Kafka and compares it with the table, by code that shares nothing with join/
+// and pipeline/: its own decoding (encoding/json), its own reading of Kafka (plain Fetch requests), its own join (sort and scan).
+//
+// # Protocol
+//
+// Verify takes one REPEATABLE READ snapshot of Postgres first (progress, offsets, dead letters, late events, rows, users)
+// and asks Kafka for the ends afterwards. So everything below the stored positions must have had its effect in the snapshot,
+// and everything at or above them is pending: allowed to be there, not demanded.
+//
+// Then everything is a sort on disk and a merge of sorted streams; the memory needed depends on the sort budget, not on the data:
+//
+//  1. rows by checkout_id, checkouts by checkout_id: merged, they give missing and extra rows, duplicates, conflicts, own columns;
+//  2. checkouts with their row's click by (user, product, time), clicks by (user, product, time, click_id): the best click of a
+//     checkout is the first one at or after K.time - window, if it is not after K.time;
+//  3. rows without a name by user, users by id: names that should have been filled in.
+//
+// # Invariants
+//
+// Nothing is written to the customer's database by Verify (a refused checkout is tried on a temporary table that is rolled
+// back). Repair only ever moves a row to an earlier click.
+package audit
