@@ -1,0 +1,14 @@
+//go:build !unix
+
+package pgtest
+
+import (
+	"io/fs"
+	"os/exec"
+
+	"firstclick/internal/tether"
+)
+
+func owner(fs.FileInfo) (uid, gid uint32, ok bool) { return 0, 0, false }
+
+func runCommandAs(*exec.Cmd, *tether.Credential) {}
