@@ -1,0 +1,253 @@
+package join
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// First, plain version; the fast one follows.
+
+// Click decodes a click: nil or *DecodeError.
+func (d *Decoder) Click(value []byte, c *Click) error {
+	var id []byte
+	if e := plainClick(d.zone, value, c, &id); e != nil {
+		return e
+	}
+	c.ID = MakeID(id)
+	return nil
+}
+
+// Checkout decodes a checkout: nil or *DecodeError.
+func (d *Decoder) Checkout(value []byte, k *Checkout) error {
+	if e := plainCheckout(d.zone, value, k); e != nil {
+		return e
+	}
+	return nil
+}
+
+func plainErr(r Reason) *DecodeError { return &DecodeError{Reason: r, Detail: "plain"} }
+
+func plainObject(value []byte) (map[string]json.RawMessage, *DecodeError) {
+	switch {
+	case len(value) == 0:
+		return nil, plainErr(ReasonEmpty)
+	case len(value) > MaxRecord:
+		return nil, plainErr(ReasonTooLarge)
+	case !json.Valid(value):
+		return nil, plainErr(ReasonJSON)
+	case bytes.TrimLeft(value, " \t\r\n")[0] != '{':
+		return nil, plainErr(ReasonShape)
+	case !utf8.Valid(value):
+		return nil, plainErr(ReasonText)
+	}
+	m := map[string]json.RawMessage{}
+	if err := json.Unmarshal(value, &m); err != nil {
+		return nil, plainErr(ReasonJSON)
+	}
+	return m, nil
+}
+
+var plainEscape = regexp.MustCompile(`\\(u[0-9a-fA-F]{4}|.)`)
+
+// plainString is the text of a JSON string; ok false for NUL and lone surrogates.
+func plainString(raw json.RawMessage) (s string, ok bool) {
+	pending := false // a high surrogate waits for its other half
+	next := -1
+	for _, at := range plainEscape.FindAllIndex(raw, -1) {
+		esc := string(raw[at[0]:at[1]])
+		if pending && at[0] != next {
+			return "", false
+		}
+		v := int64(-1)
+		if esc[1] == 'u' {
+			v, _ = strconv.ParseInt(esc[2:], 16, 32)
+		}
+		low, high := v >= 0xdc00 && v <= 0xdfff, v >= 0xd800 && v <= 0xdbff
+		if v == 0 || low != pending {
+			return "", false
+		}
+		pending, next = high, at[1]
+	}
+	if pending {
+		return "", false
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", false
+	}
+	return s, true
+}
+
+func plainID(raw json.RawMessage, reason Reason) ([]byte, *DecodeError) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return nil, plainErr(reason)
+	}
+	s, ok := plainString(raw)
+	if !ok {
+		return nil, plainErr(ReasonText)
+	}
+	if len(s) < 1 || len(s) > MaxID {
+		return nil, plainErr(reason)
+	}
+	return []byte(s), nil
+}
+
+var (
+	plainInt    = regexp.MustCompile(`^-?[0-9]+$`)
+	plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+	plainStamp  = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d{1,9})?(?:([Zz])|([+-])([01]\d|2[0-3]):([0-5]\d))?$`)
+)
+
+func plainUser(raw json.RawMessage) (int32, *DecodeError) {
+	s := string(raw)
+	if strings.HasPrefix(s, `"`) {
+		var ok bool
+		if s, ok = plainString(raw); !ok {
+			return 0, plainErr(ReasonText)
+		}
+	}
+	if !plainInt.MatchString(s) || len(s) > 11 {
+		return 0, plainErr(ReasonUserID)
+	}
+	v, err := strconv.ParseInt(s, 10, 32)
+	if err != nil {
+		return 0, plainErr(ReasonUserID)
+	}
+	return int32(v), nil
+}
+
+func plainTime(zone *time.Location, raw json.RawMessage) (int64, *DecodeError) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return 0, plainErr(ReasonTime)
+	}
+	s, ok := plainString(raw)
+	if !ok {
+		return 0, plainErr(ReasonText)
+	}
+	m := plainStamp.FindStringSubmatch(s)
+	if m == nil {
+		return 0, plainErr(ReasonTime)
+	}
+	at, err := time.ParseInLocation("2006-01-02 15:04:05", m[1]+" "+m[2], time.UTC) // calendar
+	if err != nil {
+		return 0, plainErr(ReasonTime)
+	}
+	switch {
+	case m[4] != "":
+	case m[5] != "":
+		h, _ := strconv.Atoi(m[6])
+		mi, _ := strconv.Atoi(m[7])
+		shift := time.Duration(h)*time.Hour + time.Duration(mi)*time.Minute
+		if m[5] == "-" {
+			shift = -shift
+		}
+		at = at.Add(-shift)
+	default:
+		at = time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), 0, zone).UTC()
+	}
+	if at.Year() < 1970 || at.Year() > 9999 {
+		return 0, plainErr(ReasonTime)
+	}
+	frac, _ := strconv.ParseInt((strings.TrimPrefix(m[3], ".") + "000000")[:6], 10, 64)
+	return at.Unix()*1e6 + frac, nil
+}
+
+func plainAmount(raw json.RawMessage) (Text, *DecodeError) {
+	s := string(raw)
+	if s == "" || s == "null" {
+		return Text{}, nil
+	}
+	if s[0] == '"' {
+		var ok bool
+		if s, ok = plainString(raw); !ok {
+			return Text{}, plainErr(ReasonText)
+		}
+	}
+	if len(s) > 64 || !plainNumber.MatchString(s) {
+		return Text{}, plainErr(ReasonAmount)
+	}
+	mant, expText, has := strings.Cut(strings.ToLower(s), "e")
+	if !has {
+		return Text{B: []byte(s), Valid: true}, nil
+	}
+	exp, err := strconv.Atoi(expText)
+	if err != nil || exp < -64 || exp > 64 {
+		return Text{}, plainErr(ReasonAmount)
+	}
+	_, frac, _ := strings.Cut(mant, ".")
+	r, _ := new(big.Rat).SetString(s)
+	out := r.FloatString(max(len(frac)-exp, 0))
+	if strings.HasPrefix(mant, "-") && !strings.HasPrefix(out, "-") {
+		out = "-" + out
+	}
+	return Text{B: []byte(out), Valid: true}, nil
+}
+
+func plainText(raw json.RawMessage) (Text, *DecodeError) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return Text{}, nil
+	}
+	if raw[0] != '"' {
+		return Text{}, plainErr(ReasonText)
+	}
+	s, ok := plainString(raw)
+	if !ok {
+		return Text{}, plainErr(ReasonText)
+	}
+	return Text{B: []byte(s), Valid: true}, nil
+}
+
+func plainClick(zone *time.Location, value []byte, c *Click, id *[]byte) (e *DecodeError) {
+	m, e := plainObject(value)
+	if e != nil {
+		return e
+	}
+	if *id, e = plainID(m["click_id"], ReasonClickID); e != nil {
+		return e
+	}
+	if c.User, e = plainUser(m["user_id"]); e != nil {
+		return e
+	}
+	if c.Product, e = plainID(m["product_id"], ReasonProductID); e != nil {
+		return e
+	}
+	c.Time, e = plainTime(zone, m["datetime_occured"])
+	return e
+}
+
+func plainCheckout(zone *time.Location, value []byte, k *Checkout) (e *DecodeError) {
+	*k = Checkout{}
+	m, e := plainObject(value)
+	if e != nil {
+		return e
+	}
+	if k.ID, e = plainID(m["checkout_id"], ReasonCheckoutID); e != nil {
+		return e
+	}
+	if k.User, e = plainUser(m["user_id"]); e != nil {
+		return e
+	}
+	if k.Product, e = plainID(m["product_id"], ReasonProductID); e != nil {
+		return e
+	}
+	if k.Time, e = plainTime(zone, m["datetime_occured"]); e != nil {
+		return e
+	}
+	if k.Amount, e = plainAmount(m["total_amount"]); e != nil {
+		return e
+	}
+	for name, to := range map[string]*Text{"payment_method": &k.Payment, "shipping_address": &k.Shipping, "billing_address": &k.Billing, "user_agent": &k.Agent, "ip_address": &k.IP} {
+		if *to, e = plainText(m[name]); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+var _ = fmt.Sprint
