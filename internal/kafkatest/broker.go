@@ -1,0 +1,313 @@
+package kafkatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"firstclick/internal/tether"
+)
+
+// startTime is how long a broker may take until it answers.
+const startTime = 90 * time.Second
+
+// clusterID is the id of every cluster of ours: 16 bytes in URL-safe base64, as StorageTool wants it.
+const clusterID = "Zmlyc3RjbGljay10ZXN0cw"
+
+// Option changes how StartReal runs a broker.
+type Option func(*options)
+
+type options struct {
+	port     int
+	heap     string
+	settings map[string]string
+	logger   *slog.Logger
+	remove   bool // the directory goes with the broker
+}
+
+// WithPort chooses the port of 127.0.0.1; 0, the default, picks a free one.
+func WithPort(port int) Option { return func(o *options) { o.port = port } }
+
+// WithHeap sets the size of the Java heap, like "1g"; 512m by default.
+func WithHeap(size string) Option { return func(o *options) { o.heap = size } }
+
+// WithConfig sets broker properties, above ours. https://kafka.apache.org/41/documentation.html#brokerconfigs
+func WithConfig(settings map[string]string) Option {
+	return func(o *options) { maps.Copy(o.settings, settings) }
+}
+
+// WithLogger logs starts and stops. By default nothing is logged.
+func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
+
+// Broker is one real Kafka broker, a cluster by itself. Its methods are for one goroutine at a time.
+type Broker struct {
+	Addr string // host:port for clients
+	Dir  string // holds data/, server.properties and broker.log
+
+	java       string
+	jars       string
+	port       int
+	controller int // port
+	options    options
+	process    *tether.Process
+}
+
+// StartReal runs a broker with its data in dir, which is made where it is missing, and returns when it answers. The data of an earlier run
+// are used as they are. The broker ends at the latest with this process.
+func StartReal(dir string, opts ...Option) (*Broker, error) {
+	o := options{heap: "512m", logger: slog.New(slog.DiscardHandler), settings: map[string]string{}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	b := &Broker{Dir: dir, options: o, port: o.port}
+	if err := b.prepare(context.Background()); err != nil {
+		return nil, fmt.Errorf("prepare a Kafka broker in %s: %w", dir, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		err := b.choosePorts()
+		if err == nil {
+			err = b.start(ctx)
+		}
+		if err == nil {
+			return b, nil
+		}
+		// A port of our choice may be taken by another process meanwhile.
+		if o.port != 0 || attempt == 5 || !strings.Contains(err.Error(), "Address already in use") {
+			return nil, fmt.Errorf("start a Kafka broker: %w", err)
+		}
+	}
+}
+
+func (b *Broker) data() string       { return filepath.Join(b.Dir, "data") }
+func (b *Broker) properties() string { return filepath.Join(b.Dir, "server.properties") }
+func (b *Broker) logFile() string    { return filepath.Join(b.Dir, "broker.log") }
+
+func (b *Broker) prepare(ctx context.Context) (err error) {
+	if b.Dir, err = filepath.Abs(b.Dir); err != nil {
+		return err
+	}
+	if b.java, err = java(ctx); err != nil {
+		return err
+	}
+	if b.jars, err = jars(ctx); err != nil {
+		return err
+	}
+	return os.MkdirAll(b.Dir, 0o755)
+}
+
+func (b *Broker) choosePorts() (err error) {
+	if b.options.port == 0 {
+		if b.port, err = freePort(); err != nil {
+			return err
+		}
+	}
+	b.controller, err = freePort()
+	b.Addr = fmt.Sprintf("127.0.0.1:%d", b.port)
+	return err
+}
+
+// start writes the properties, formats the storage where there is none, and starts the process.
+func (b *Broker) start(ctx context.Context) error {
+	if err := b.writeProperties(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(b.data(), "meta.properties")); errors.Is(err, os.ErrNotExist) {
+		command := exec.CommandContext(ctx, b.java, b.javaArgs("kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", b.properties())...)
+		command.Dir = b.Dir
+		if out, err := command.CombinedOutput(); err != nil {
+			return fmt.Errorf("format the storage: %w\n%s", err, tail(out, 4000))
+		}
+	}
+	return b.run(ctx)
+}
+
+func (b *Broker) run(ctx context.Context) (err error) {
+	log, err := os.OpenFile(b.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }() // the broker has its own
+	remove := ""
+	if b.options.remove {
+		remove = b.Dir
+	}
+	args := append([]string{b.java}, b.javaArgs("kafka.Kafka", b.properties())...)
+	if b.process, err = tether.Start(tether.Config{Args: args, Dir: b.Dir, Log: log, EndSignal: "KILL", RemoveDir: remove}); err != nil {
+		return err
+	}
+	if err := b.waitUntilReady(ctx); err != nil {
+		return err
+	}
+	b.options.logger.Info("kafka runs", "version", Version, "address", b.Addr, "pid", b.PID(), "dir", b.Dir)
+	return nil
+}
+
+func (b *Broker) javaArgs(main string, args ...string) []string {
+	return append([]string{"-Xmx" + b.options.heap, "-Xshare:auto", "-XX:TieredStopAtLevel=4", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+		"-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-cp", filepath.Join(b.jars, "*"), main}, args...)
+}
+
+func (b *Broker) writeProperties() error {
+	settings := map[string]string{
+		"process.roles":                  "broker,controller",
+		"node.id":                        "1",
+		"controller.quorum.voters":       fmt.Sprintf("1@127.0.0.1:%d", b.controller),
+		"listeners":                      fmt.Sprintf("PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", b.port, b.controller),
+		"advertised.listeners":           fmt.Sprintf("PLAINTEXT://127.0.0.1:%d", b.port),
+		"controller.listener.names":      "CONTROLLER",
+		"inter.broker.listener.name":     "PLAINTEXT",
+		"log.dirs":                       b.data(),
+		"auto.create.topics.enable":      "false",
+		"offsets.topic.num.partitions":   "4",
+		"transaction.state.log.min.isr":  "1",
+		"log.cleaner.dedupe.buffer.size": "8388608", // of 128 MB by default, a quarter of the heap
+
+		"offsets.topic.replication.factor":                 "1",
+		"transaction.state.log.replication.factor":         "1",
+		"transaction.state.log.num.partitions":             "4",
+		"share.coordinator.state.topic.replication.factor": "1",
+		"share.coordinator.state.topic.min.isr":            "1",
+		"group.initial.rebalance.delay.ms":                 "0",
+		"group.min.session.timeout.ms":                     "1000",
+	}
+	maps.Copy(settings, b.options.settings)
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&text, "%s=%s\n", name, settings[name])
+	}
+	if err := os.WriteFile(b.properties(), []byte(text.String()), 0o600); err != nil {
+		return fmt.Errorf("write the broker's properties: %w", err)
+	}
+	return nil
+}
+
+func (b *Broker) waitUntilReady(ctx context.Context) error {
+	for {
+		err := b.ask(ctx)
+		if b.process.Ended(20 * time.Millisecond) {
+			return fmt.Errorf("the broker ended: %w\n%s", b.process.Result(), b.logTail())
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.Join(fmt.Errorf("no answer within %v: %w\n%s", startTime, err, b.logTail()), b.Kill())
+		}
+	}
+}
+
+// ask succeeds when the broker takes part in its cluster: it names itself in the metadata only once its controller has let it in.
+func (b *Broker) ask(ctx context.Context) error {
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", b.Addr) // a client of Kafka would first wait a while
+	if err != nil {
+		return err
+	}
+	if err := conn.Close(); err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.RetryTimeout(2*time.Second))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	metadata, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, client)
+	if err != nil {
+		return err
+	}
+	if len(metadata.Brokers) == 0 {
+		return errors.New("the broker is not yet in its cluster")
+	}
+	return nil
+}
+
+func (b *Broker) logTail() string {
+	file, err := os.Open(b.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.Size() > 6000 {
+		_, _ = file.Seek(-6000, io.SeekEnd)
+	}
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// PID is the process id of the broker's Java process.
+func (b *Broker) PID() int { return b.process.PID() }
+
+// Running says whether the broker's process is there.
+func (b *Broker) Running() bool { return !b.process.Ended(0) }
+
+// Stop ends the broker in good order (SIGTERM) and returns when it has ended. When ctx ends before, it is killed. A broker that
+// has ended is no error.
+func (b *Broker) Stop(ctx context.Context) error {
+	if err := b.process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	if err := b.process.Wait(ctx); err != nil {
+		return errors.Join(fmt.Errorf("stop the Kafka broker: %w", err), b.Kill())
+	}
+	b.options.logger.Info("kafka stopped", "pid", b.PID())
+	return nil
+}
+
+// Kill ends the broker at once (SIGKILL) and returns when it has ended.
+func (b *Broker) Kill() error { return b.signalAndWait(syscall.SIGKILL) }
+
+func (b *Broker) signalAndWait(sig syscall.Signal) error {
+	if err := b.process.Signal(sig); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return b.process.Wait(ctx)
+}
+
+// Restart starts the broker again on the same port and data; one that runs is stopped first.
+func (b *Broker) Restart(ctx context.Context) error {
+	if err := b.Stop(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	if err := b.run(ctx); err != nil {
+		return fmt.Errorf("restart the Kafka broker at %s: %w", b.Addr, err)
+	}
+	return nil
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	if err := listener.Close(); err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	return port, nil
+}
