@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// drain measures the pipeline: a process of its own with a fresh group, from its start to its exit, then compares the table.
+func (p *place) drain(ctx context.Context, round int) (Figures, error) {
+	if err := p.empty(ctx); err != nil {
+		return Figures{}, err
+	}
+	logPath := filepath.Join(p.dir, "drain.log")
+	log, err := os.Create(logPath)
+	if err != nil {
+		return Figures{}, fmt.Errorf("make the log: %w", err)
+	}
+	defer log.Close()
+	child := exec.CommandContext(ctx, p.program, "run", "--until-caught-up",
+		"--kafka", p.kafka.Addr, "--database", p.database,
+		"--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
+		"--group", "bench-"+strconv.Itoa(round), "--listen", "localhost:0", "--log-format", "json")
+	child.Stdout, child.Stderr = log, log
+	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	child.WaitDelay = 30 * time.Second
+
+	began := time.Now()
+	if err := child.Start(); err != nil {
+		return Figures{}, fmt.Errorf("start firstclick: %w", err)
+	}
+	watched, ended := make(chan float64, 1), make(chan struct{})
+	go func() { watched <- watchMemory(child.Process.Pid, ended) }()
+	err = child.Wait()
+	wall := time.Since(began).Seconds()
+	close(ended)
+	peak := <-watched
+	if err != nil {
+		return Figures{}, fmt.Errorf("run firstclick: %w\n%s", err, tail(logPath))
+	}
+	figures := Figures{Wall: wall, Peak: peak}
+	if usage, ok := child.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		figures.CPU = seconds(usage.Utime) + seconds(usage.Stime)
+	}
+	if err := p.check(ctx); err != nil {
+		return Figures{}, fmt.Errorf("%w\n%s", err, tail(logPath))
+	}
+	return figures, nil
+}
+
+// watchMemory returns the greatest resident memory of a process in MiB as the system keeps it, last read at most 20 ms before
+// the process ended; 0 where the system does not tell.
+// https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+func watchMemory(pid int, ended <-chan struct{}) (peak float64) {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ended:
+			return peak
+		case <-ticker.C:
+			peak = max(peak, peakMemory(pid))
+		}
+	}
+}
+
+func peakMemory(pid int) float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 64)
+			if err != nil {
+				return 0
+			}
+			return kib / 1024
+		}
+	}
+	return 0
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	events     int64   // clicks + checkouts, about two to one
+	eventRate  float64 // events per second of event time
+	partitions int
+	seed       uint64
+	rounds     int
+	phases     phaseSet
+	dir        string // where the servers keep their data; empty: a temporary directory
+	results    string // directory of the result files
+	name       string // of the result files
+	program    string // the firstclick binary; empty: build it
+}
+
+func parse(args []string, out io.Writer) (options, error) {
+	opts := options{phases: allPhases()}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.Int64Var(&opts.events, "events", 1_500_000, "clicks and checkouts together, about two to one")
+	flags.Float64Var(&opts.eventRate, "event-rate", 250, "events per second of event time: 250 spreads the default over 100 minutes")
+	flags.IntVar(&opts.partitions, "partitions", 4, "partitions of each topic")
+	flags.Uint64Var(&opts.seed, "seed", 1, "same seed, same events")
+	flags.IntVar(&opts.rounds, "rounds", 3, "how often the phases take turns; 5 for the record")
+	flags.Var(&opts.phases, "phases", "phases to run, comma separated")
+	flags.StringVar(&opts.dir, "dir", "", "directory for the servers' data (default: a temporary one)")
+	flags.StringVar(&opts.results, "results", "bench/results/local", "directory for the result files; bench/results is for the record")
+	flags.StringVar(&opts.name, "name", "", "name of the result files (default: date and time)")
+	flags.StringVar(&opts.program, "program", "", "firstclick binary (default: built from here)")
+	if err := flags.Parse(args); err != nil {
+		return opts, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return opts, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	case opts.events < 1 || opts.rounds < 1 || opts.partitions < 1 || !(opts.eventRate > 0):
+		return opts, errors.New("events, rounds, partitions and event-rate have to be positive")
+	}
+	return opts, nil
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	opts, err := parse(args, out)
+	if err != nil {
+		return err
+	}
+	if opts.dir == "" {
+		dir, err := os.MkdirTemp("", "firstclick-bench-")
+		if err != nil {
+			return fmt.Errorf("make a directory: %w", err)
+		}
+		defer os.RemoveAll(dir)
+		// Postgres runs as another user when we are root, and has to get through.
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return fmt.Errorf("open the directory: %w", err)
+		}
+		opts.dir = dir
+	}
+	report, err := measure(ctx, opts, out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%s\n", report.Markdown())
+	return report.Save(opts.results, opts.name, out)
+}

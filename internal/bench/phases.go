@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/join"
+)
+
+// end is where a partition ends.
+type end struct {
+	partition int32
+	offset    int64
+}
+
+func (p *place) readEnds(ctx context.Context) (map[string][]end, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.Addr))
+	if err != nil {
+		return nil, fmt.Errorf("make a Kafka client: %w", err)
+	}
+	defer client.Close()
+	listed, err := kadm.NewClient(client).ListEndOffsets(ctx, clicksTopic, checkoutsTopic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list end offsets: %w", err)
+	}
+	ends := map[string][]end{}
+	listed.Each(func(o kadm.ListedOffset) { ends[o.Topic] = append(ends[o.Topic], end{o.Partition, o.Offset}) })
+	return ends, nil
+}
+
+// consume reads both topics from the start to the ends and hands over what each poll brought, a partition at a time.
+func (p *place) consume(ctx context.Context, each func(kgo.FetchTopicPartition) error) (records int64, err error) {
+	from := map[string]map[int32]kgo.Offset{}
+	var left int64
+	for topic, ends := range p.ends {
+		from[topic] = map[int32]kgo.Offset{}
+		for _, e := range ends {
+			if e.offset > 0 {
+				from[topic][e.partition] = kgo.NewOffset().AtStart()
+				left += e.offset // laid down by us: offsets begin at 0 and have no holes
+			}
+		}
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.Addr), kgo.ConsumePartitions(from),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	if err != nil {
+		return 0, fmt.Errorf("make a Kafka client: %w", err)
+	}
+	defer client.Close()
+	for left > 0 {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return records, fmt.Errorf("read the topics: %w", err)
+		}
+		n := int64(fetches.NumRecords())
+		records, left = records+n, left-n
+		if each == nil {
+			continue
+		}
+		var failed error
+		fetches.EachPartition(func(part kgo.FetchTopicPartition) {
+			if failed == nil {
+				failed = each(part)
+			}
+		})
+		if failed != nil {
+			return records, failed
+		}
+	}
+	return records, nil
+}
+
+// read measures consume with nothing, or each, to do.
+func (p *place) read(ctx context.Context, each func(kgo.FetchTopicPartition) error) (Figures, error) {
+	runtime.GC()
+	cpu, began := ownCPU(), time.Now()
+	records, err := p.consume(ctx, each)
+	figures := Figures{Wall: time.Since(began).Seconds(), CPU: ownCPU() - cpu}
+	if err == nil && records != p.expected.Events() {
+		err = fmt.Errorf("read %d records of %d", records, p.expected.Events())
+	}
+	return figures, err
+}
+
+// decode measures reading with every record decoded, on as many goroutines as there are cores, as the pipeline does it.
+func (p *place) decode(ctx context.Context) (Figures, error) {
+	work := make(chan []*kgo.Record, 64)
+	errs := make(chan error, runtime.GOMAXPROCS(0))
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			errs <- decodeAll(work)
+			for range work {
+				continue // what is left after an error
+			}
+		})
+	}
+	figures, err := p.read(ctx, func(part kgo.FetchTopicPartition) error {
+		work <- part.Records
+		return nil
+	})
+	began, cpu := time.Now(), ownCPU()
+	close(work)
+	workers.Wait()
+	figures.Wall += time.Since(began).Seconds()
+	figures.CPU += ownCPU() - cpu
+	close(errs)
+	for e := range errs {
+		err = errors.Join(err, e)
+	}
+	return figures, err
+}
+
+func decodeAll(work <-chan []*kgo.Record) error {
+	decoder := join.NewDecoder(time.UTC)
+	for records := range work {
+		for _, r := range records {
+			var err error
+			if r.Topic == clicksTopic {
+				var click join.Click
+				err = decoder.Click(r.Value, &click)
+			} else {
+				var checkout join.Checkout
+				err = decoder.Checkout(r.Value, &checkout)
+			}
+			if err != nil {
+				return fmt.Errorf("decode %s/%d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+			}
+		}
+	}
+	return nil
+}
+
+// copyRows measures a binary COPY of the finished rows in the file into the emptied table.
+func (p *place) copyRows(ctx context.Context, path string) (Figures, error) {
+	if err := p.empty(ctx); err != nil {
+		return Figures{}, err
+	}
+	conn, err := pgx.Connect(ctx, p.database)
+	if err != nil {
+		return Figures{}, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer conn.Close(ctx)
+	file, err := os.Open(path)
+	if err != nil {
+		return Figures{}, fmt.Errorf("open the file of rows: %w", err)
+	}
+	defer file.Close()
+	began := time.Now()
+	_, err = conn.PgConn().CopyFrom(ctx, file,
+		fmt.Sprintf(`COPY commerce.attributed_checkouts (%s) FROM STDIN (FORMAT binary)`, columns))
+	if err != nil {
+		return Figures{}, fmt.Errorf("copy the finished rows: %w", err)
+	}
+	figures := Figures{Wall: time.Since(began).Seconds()}
+	return figures, p.check(ctx)
+}
+
+// ownCPU is the processor time of this process so far, in seconds.
+func ownCPU() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return seconds(usage.Utime) + seconds(usage.Stime)
+}
+
+func seconds(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"firstclick/internal/datagen"
+	"firstclick/internal/kafkaconn"
+	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgtest"
+	"firstclick/migrations"
+)
+
+const (
+	clicksTopic    = "clicks"
+	checkoutsTopic = "checkouts"
+	stopTime       = time.Minute // for a server to stop in good order
+)
+
+// place is where everything happens: the two servers, the built program, and the files to copy from.
+type place struct {
+	kafka    *kafkatest.Broker
+	postgres *pgtest.Server
+	database string           // DSN
+	dir      string           // of the files below
+	program  string           // firstclick
+	arrival  string           // the finished rows in binary COPY format, in order of arrival
+	sorted   string           // the same in order of checkout_id
+	ends     map[string][]end // by topic
+	expected Workload
+}
+
+func start(ctx context.Context, opts options) (p *place, err error) {
+	p = &place{dir: opts.dir, program: opts.program}
+	if p.program == "" && opts.phases[phaseDrain] {
+		p.program = filepath.Join(opts.dir, "firstclick")
+		// Without the stamp of the version control: a working copy that git does not trust builds too.
+		build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", p.program, "firstclick")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build firstclick: %w\n%s", err, out)
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.stop())
+		}
+	}()
+	if p.kafka, err = kafkatest.StartReal(filepath.Join(opts.dir, "kafka")); err != nil {
+		return nil, err
+	}
+	// Stock settings but for what replication needs and durable commits.
+	p.postgres, err = pgtest.Start(filepath.Join(opts.dir, "postgres"), pgtest.WithSync(true), pgtest.WithSharedBuffers("128MB"))
+	if err != nil {
+		return nil, err
+	}
+	if err := execute(ctx, p.postgres.DSN("postgres"), "CREATE DATABASE bench"); err != nil {
+		return nil, err
+	}
+	p.database = p.postgres.DSN("bench")
+	if err := migrations.Up(ctx, p.database, nil); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *place) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	var errs []error
+	if p.postgres != nil {
+		errs = append(errs, p.postgres.Stop(ctx))
+	}
+	if p.kafka != nil {
+		errs = append(errs, p.kafka.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// produce lays down the events, all well-formed, and the users.
+func (p *place) produce(ctx context.Context, opts options) (Workload, error) {
+	load := Workload{Seed: opts.seed, EventRate: opts.eventRate, Partitions: opts.partitions}
+	summary, err := datagen.Run(ctx, datagen.Config{
+		Kafka:          kafkaconn.Config{Brokers: []string{p.kafka.Addr}},
+		Database:       p.database,
+		ClicksTopic:    clicksTopic,
+		CheckoutsTopic: checkoutsTopic,
+		Partitions:     int32(opts.partitions),
+		Count:          opts.events,
+		Seed:           opts.seed,
+		EventRate:      opts.eventRate,
+	})
+	if err != nil {
+		return load, fmt.Errorf("produce events: %w", err)
+	}
+	load.Clicks, load.Checkouts = summary.Clicks, summary.Checkouts
+	if p.ends, err = p.readEnds(ctx); err != nil {
+		return load, err
+	}
+	return load, nil
+}
+
+// settings are those of Postgres that decide how fast it can be.
+func (p *place) settings(ctx context.Context) (map[string]string, error) {
+	conn, err := pgx.Connect(ctx, p.database)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, `SELECT name, current_setting(name) FROM pg_settings WHERE name IN ('server_version', 'fsync',
+		'synchronous_commit', 'full_page_writes', 'wal_level', 'shared_buffers', 'max_wal_size', 'checkpoint_timeout', 'wal_compression')`)
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	settings := map[string]string{}
+	var name, value string
+	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+		settings[name] = value
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	return settings, nil
+}
+
+// execute runs statements, one after the other, each in a transaction of its own.
+func execute(ctx context.Context, dsn string, statements ...string) error {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer conn.Close(ctx)
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("run %q: %w", strings.Join(strings.Fields(statement), " "), err)
+		}
+	}
+	return nil
+}
+
+// empty makes conditions equal: no rows, no state, and nothing left for a checkpoint to write in the next phase.
+func (p *place) empty(ctx context.Context) error {
+	return execute(ctx, p.database,
+		`TRUNCATE commerce.attributed_checkouts, firstclick.offsets, firstclick.progress, firstclick.dead_letters, firstclick.late,
+			firstclick.unknown_users, firstclick.instances`,
+		`CHECKPOINT`)
+}
+
+// tail is the end of a file for an error message.
+func tail(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(data[max(0, len(data)-3000):])
+}

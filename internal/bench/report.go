@@ -1,0 +1,223 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Workload is what every phase works on, and the answer.
+type Workload struct {
+	Seed       uint64  `json:"seed"`
+	EventRate  float64 `json:"event_rate_per_second"` // of event time
+	Partitions int     `json:"partitions"`
+	Clicks     int64   `json:"clicks"`
+	Checkouts  int64   `json:"checkouts"`
+	Bytes      int64   `json:"value_bytes"` // of the records' values
+	Rows       int64   `json:"rows"`
+	Attributed int64   `json:"attributed"`
+	Digest     string  `json:"digest"` // of checkout_id, click_id, click_time over all rows
+}
+
+// Events is the number of records.
+func (w Workload) Events() int64 { return w.Clicks + w.Checkouts }
+
+// Figures is what one phase took.
+type Figures struct {
+	Wall float64 `json:"wall_seconds"`
+	CPU  float64 `json:"cpu_seconds,omitempty"` // zero: not measured, the work is another process's
+	Peak float64 `json:"peak_mib,omitempty"`    // resident memory; zero: not measured
+}
+
+// String is for a line of progress.
+func (f Figures) String() string {
+	text := fmt.Sprintf("%7.2f s", f.Wall)
+	if f.CPU > 0 {
+		text += fmt.Sprintf("  %6.2f CPU s", f.CPU)
+	}
+	if f.Peak > 0 {
+		text += fmt.Sprintf("  %6.0f MiB", f.Peak)
+	}
+	return text
+}
+
+// Round is the figures of each phase in one round.
+type Round map[string]Figures
+
+// Report is what a run of the bench found.
+type Report struct {
+	Began    time.Time         `json:"began"`
+	Commit   string            `json:"commit,omitempty"`
+	Go       string            `json:"go"`
+	System   string            `json:"system"`
+	CPU      string            `json:"cpu,omitempty"`
+	Cores    int               `json:"cores"`
+	Postgres map[string]string `json:"postgres"`
+	Workload Workload          `json:"workload"`
+	Rounds   []Round           `json:"rounds"`
+
+	Medians       Round   `json:"medians"`
+	DrainToCopy   float64 `json:"drain_to_copy,omitempty"`
+	DrainToSorted float64 `json:"drain_to_copy_sorted,omitempty"`
+	DrainToRead   float64 `json:"drain_to_read,omitempty"`
+	EventsPerSec  float64 `json:"drain_events_per_second,omitempty"`
+	CPUPerMillion float64 `json:"drain_cpu_seconds_per_million_events,omitempty"`
+	PeakMiB       float64 `json:"drain_peak_mib,omitempty"` // the greatest of all rounds
+}
+
+func newReport(opts options, load Workload) *Report {
+	return &Report{
+		Began:    time.Now().UTC().Truncate(time.Second),
+		Commit:   commit(),
+		Go:       runtime.Version(),
+		System:   runtime.GOOS + "/" + runtime.GOARCH,
+		CPU:      cpuModel(),
+		Cores:    runtime.NumCPU(),
+		Workload: load,
+		Rounds:   make([]Round, 0, opts.rounds),
+	}
+}
+
+// finish computes medians and ratios.
+func (r *Report) finish() {
+	r.Medians = Round{}
+	for _, name := range phaseNames() {
+		var wall, cpu, peak []float64
+		for _, round := range r.Rounds {
+			if f, ok := round[name]; ok {
+				wall, cpu, peak = append(wall, f.Wall), append(cpu, f.CPU), append(peak, f.Peak)
+			}
+		}
+		if len(wall) > 0 {
+			r.Medians[name] = Figures{Wall: median(wall), CPU: median(cpu), Peak: median(peak)}
+		}
+		if name == phaseDrain && len(peak) > 0 {
+			r.PeakMiB = slices.Max(peak)
+		}
+	}
+	drain, ok := r.Medians[phaseDrain]
+	if !ok {
+		return
+	}
+	ratio := func(name string) float64 {
+		if f, ok := r.Medians[name]; ok && f.Wall > 0 {
+			return drain.Wall / f.Wall
+		}
+		return 0
+	}
+	r.DrainToCopy, r.DrainToSorted, r.DrainToRead = ratio(phaseCopy), ratio(phaseCopySorted), ratio(phaseRead)
+	r.EventsPerSec = float64(r.Workload.Events()) / drain.Wall
+	r.CPUPerMillion = drain.CPU / float64(r.Workload.Events()) * 1e6
+}
+
+// median of values; of an even number the mean of the middle two. There has to be at least one.
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	middle := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[middle]
+	}
+	return (values[middle-1] + values[middle]) / 2
+}
+
+// Markdown is the report for people.
+func (r *Report) Markdown() string {
+	var b strings.Builder
+	w := r.Workload
+	fmt.Fprintf(&b, "%d clicks and %d checkouts (%d rows, %d with a click; %.0f MB of JSON) over %d+%d partitions, seed %d. ",
+		w.Clicks, w.Checkouts, w.Rows, w.Attributed, float64(w.Bytes)/1e6, w.Partitions, w.Partitions, w.Seed)
+	fmt.Fprintf(&b, "%d rounds on %d cores (%s), %s, Postgres %s, fsync %s.\n\n",
+		len(r.Rounds), r.Cores, r.CPU, r.Go, r.Postgres["server_version"], r.Postgres["fsync"])
+
+	b.WriteString("| phase | median s |")
+	for i := range r.Rounds {
+		fmt.Fprintf(&b, " round %d |", i+1)
+	}
+	b.WriteString(" CPU s | peak MiB |\n|---|--:|" + strings.Repeat("--:|", len(r.Rounds)+2) + "\n")
+	for _, name := range phaseNames() {
+		f, ok := r.Medians[name]
+		if !ok {
+			continue
+		}
+		fmt.Fprintf(&b, "| %s | **%.2f** |", name, f.Wall)
+		for _, round := range r.Rounds {
+			fmt.Fprintf(&b, " %.2f |", round[name].Wall)
+		}
+		fmt.Fprintf(&b, " %s | %s |\n", number(f.CPU, "%.2f"), number(f.Peak, "%.0f"))
+	}
+	if _, ok := r.Medians[phaseDrain]; ok {
+		fmt.Fprintf(&b, "\n| drain | |\n|---|--:|\n")
+		fmt.Fprintf(&b, "| events per second | %.0f |\n", r.EventsPerSec)
+		fmt.Fprintf(&b, "| time / bare COPY | %s |\n", number(r.DrainToCopy, "%.2f"))
+		fmt.Fprintf(&b, "| time / bare COPY, sorted | %s |\n", number(r.DrainToSorted, "%.2f"))
+		fmt.Fprintf(&b, "| time / bare read | %s |\n", number(r.DrainToRead, "%.2f"))
+		fmt.Fprintf(&b, "| CPU seconds per million events | %.2f |\n", r.CPUPerMillion)
+		fmt.Fprintf(&b, "| peak memory, MiB | %s |\n", number(r.PeakMiB, "%.0f"))
+	}
+	return b.String()
+}
+
+// number formats what was measured, and leaves out what was not.
+func number(value float64, format string) string {
+	if value == 0 {
+		return ""
+	}
+	return fmt.Sprintf(format, value)
+}
+
+// Save writes NAME.json and NAME.md to dir and says so on out. An empty name is the time at which the report was begun.
+func (r *Report) Save(dir, name string, out io.Writer) error {
+	if name == "" {
+		name = r.Began.Format("2006-01-02T150405Z")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the results directory: %w", err)
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the report: %w", err)
+	}
+	base := filepath.Join(dir, name)
+	if err := os.WriteFile(base+".json", append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	if err := os.WriteFile(base+".md", []byte("# "+name+"\n\n"+r.Markdown()), 0o644); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	fmt.Fprintf(out, "written to %s.json and .md\n", base)
+	return nil
+}
+
+// commit is the short hash of what is measured, with a plus where the working copy differs; empty without git.
+func commit() string {
+	hash, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	if err != nil {
+		return ""
+	}
+	text := strings.TrimSpace(string(hash))
+	if changes, err := exec.Command("git", "status", "--porcelain", "-uno").Output(); err == nil && len(changes) > 0 {
+		text += "+"
+	}
+	return text
+}
+
+// cpuModel is the processor's name where the system tells it.
+func cpuModel() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
