@@ -185,7 +185,10 @@ func (b *Broker) writeProperties() error {
 		"share.coordinator.state.topic.replication.factor": "1",
 		"share.coordinator.state.topic.min.isr":            "1",
 		"group.initial.rebalance.delay.ms":                 "0",
-		"group.min.session.timeout.ms":                     "1000",
+		// After a kill the controller lets the broker in again only when the session of its predecessor has ended, by default 9 s.
+		"broker.session.timeout.ms":    "4000",
+		"broker.heartbeat.interval.ms": "500",
+		"group.min.session.timeout.ms": "1000",
 	}
 	maps.Copy(settings, b.options.settings)
 	var text strings.Builder
