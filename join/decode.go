@@ -3,6 +3,7 @@ package join
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // MaxRecord is the size in bytes of the largest value that is decoded; a larger one is ReasonTooLarge.
@@ -72,7 +73,10 @@ type Checkout struct {
 
 // Decoder decodes events. One goroutine at a time may use it.
 type Decoder struct {
-	zone *time.Location
+	zone  *time.Location
+	scan  scanner
+	field [fields]span
+	text  []byte // unescaped texts of the last call
 }
 
 // NewDecoder returns a decoder that reads times without a zone in zone (nil: UTC).
@@ -81,4 +85,203 @@ func NewDecoder(zone *time.Location) *Decoder {
 		zone = time.UTC
 	}
 	return &Decoder{zone: zone}
+}
+
+// The members that are used. Order matters nowhere but in memberNames.
+const (
+	fieldNone = iota
+	fieldClickID
+	fieldCheckoutID
+	fieldUserID
+	fieldProductID
+	fieldTime
+	fieldAmount
+	fieldPayment
+	fieldShipping
+	fieldBilling
+	fieldAgent
+	fieldIP
+	fields
+)
+
+var memberNames = [fields]string{"", "click_id", "checkout_id", "user_id", "product_id", "datetime_occured", "total_amount",
+	"payment_method", "shipping_address", "billing_address", "user_agent", "ip_address"}
+
+// member finds the field of a member name. It is a switch and not a map: no hashing, no allocation.
+func member(name []byte) int {
+	switch string(name) {
+	case "click_id":
+		return fieldClickID
+	case "checkout_id":
+		return fieldCheckoutID
+	case "user_id":
+		return fieldUserID
+	case "product_id":
+		return fieldProductID
+	case "datetime_occured":
+		return fieldTime
+	case "total_amount":
+		return fieldAmount
+	case "payment_method":
+		return fieldPayment
+	case "shipping_address":
+		return fieldShipping
+	case "billing_address":
+		return fieldBilling
+	case "user_agent":
+		return fieldAgent
+	case "ip_address":
+		return fieldIP
+	}
+	return fieldNone
+}
+
+// Click decodes a click: nil or *DecodeError, after which c holds nothing of use.
+func (d *Decoder) Click(value []byte, c *Click) error {
+	if e := d.object(value); e != nil {
+		return e
+	}
+	id, e := d.id(fieldClickID, ReasonClickID)
+	if e != nil {
+		return e
+	}
+	if c.User, e = d.user(); e != nil {
+		return e
+	}
+	if c.Product, e = d.id(fieldProductID, ReasonProductID); e != nil {
+		return e
+	}
+	if c.Time, e = d.time(); e != nil {
+		return e
+	}
+	c.ID = MakeID(id)
+	return nil
+}
+
+// Checkout decodes a checkout: nil or *DecodeError, after which k holds nothing of use.
+func (d *Decoder) Checkout(value []byte, k *Checkout) error {
+	e := d.object(value)
+	if e != nil {
+		return e
+	}
+	if k.ID, e = d.id(fieldCheckoutID, ReasonCheckoutID); e != nil {
+		return e
+	}
+	if k.User, e = d.user(); e != nil {
+		return e
+	}
+	if k.Product, e = d.id(fieldProductID, ReasonProductID); e != nil {
+		return e
+	}
+	if k.Time, e = d.time(); e != nil {
+		return e
+	}
+	if k.Amount, e = d.amount(); e != nil {
+		return e
+	}
+	if k.Payment, e = d.optional(fieldPayment); e != nil {
+		return e
+	}
+	if k.Shipping, e = d.optional(fieldShipping); e != nil {
+		return e
+	}
+	if k.Billing, e = d.optional(fieldBilling); e != nil {
+		return e
+	}
+	if k.Agent, e = d.optional(fieldAgent); e != nil {
+		return e
+	}
+	if k.IP, e = d.optional(fieldIP); e != nil {
+		return e
+	}
+	return nil
+}
+
+// object checks the whole value and notes where its wanted members lie. The last of several members with one name counts.
+func (d *Decoder) object(value []byte) *DecodeError {
+	switch {
+	case len(value) == 0:
+		return &DecodeError{ReasonEmpty, "no value"}
+	case len(value) > MaxRecord:
+		return &DecodeError{ReasonTooLarge, fmt.Sprintf("%d bytes, at most %d", len(value), MaxRecord)}
+	}
+	d.text = d.text[:0]
+	d.field = [fields]span{}
+	s := &d.scan
+	s.b, s.seen = value, 0
+	i := s.space(0)
+	if i == len(value) || value[i] != '{' {
+		end := s.skip(i, 0)
+		if end < 0 || s.space(end) != len(value) {
+			return d.invalid()
+		}
+		return &DecodeError{ReasonShape, "not an object: " + quote(value[i:end])}
+	}
+	if end := d.members(i + 1); end < 0 || s.space(end) != len(value) {
+		return d.invalid()
+	}
+	if s.seen >= 0x80 && !utf8.Valid(value) {
+		return &DecodeError{ReasonText, "invalid UTF-8"}
+	}
+	return nil
+}
+
+func (d *Decoder) invalid() *DecodeError {
+	return &DecodeError{ReasonJSON, "not valid JSON: " + quote(d.scan.b)}
+}
+
+// members reads the members of the outermost object, from behind its brace. It returns where it ends, or -1.
+func (d *Decoder) members(i int) int {
+	s := &d.scan
+	b := s.b
+	i = s.space(i)
+	if i < len(b) && b[i] == '}' {
+		return i + 1
+	}
+	for {
+		if i >= len(b) || b[i] != '"' {
+			return -1
+		}
+		end, escaped := s.str(i + 1)
+		if end < 0 {
+			return -1
+		}
+		name := b[i+1 : end-1]
+		if escaped {
+			name = d.name(name)
+		}
+		f := member(name)
+		i = s.space(end)
+		if i >= len(b) || b[i] != ':' {
+			return -1
+		}
+		i = s.space(i + 1)
+		if i >= len(b) {
+			return -1
+		}
+		escaped = false
+		if b[i] == '"' {
+			end, escaped = s.str(i + 1)
+		} else {
+			end = s.skip(i, 1)
+		}
+		if end < 0 {
+			return -1
+		}
+		if f != fieldNone {
+			d.field[f] = span{start: uint32(i), end: uint32(end), escaped: escaped}
+		}
+		i = s.space(end)
+		if i >= len(b) {
+			return -1
+		}
+		switch b[i] {
+		case '}':
+			return i + 1
+		case ',':
+			i = s.space(i + 1)
+		default:
+			return -1
+		}
+	}
 }

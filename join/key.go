@@ -12,11 +12,16 @@ type Hasher struct{ seed uint64 }
 // NewHasher returns the hasher of a seed, which should be random per process.
 func NewHasher(seed uint64) Hasher { return Hasher{seed: seed} }
 
-// Key hashes a user and a product of any length. Products up to 255 bytes cost no allocation.
+// Key hashes a user and a product of any length. The user goes in through the product's seed, and mixed: what one seed has to
+// do with the next cannot be known from outside, and the product needs no copying.
 func (h Hasher) Key(user int32, product []byte) Key {
-	var room [4 + MaxID]byte
-	b := append(room[:0], byte(user), byte(user>>8), byte(user>>16), byte(user>>24))
-	b = append(b, product...)
-	sum := xxh3.Hash128Seed(b, h.seed)
+	sum := xxh3.Hash128Seed(product, mix64(h.seed+uint64(uint32(user))*0x9e3779b97f4a7c15))
 	return Key{Hi: sum.Hi, Lo: sum.Lo}
+}
+
+// mix64 is a bijection in which every bit of the input moves every bit of the output (the finalizer of SplitMix64).
+func mix64(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }

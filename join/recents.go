@@ -86,3 +86,16 @@ func (r *Recents) Len() int { return r.n }
 
 // Bytes is what is allocated for them.
 func (r *Recents) Bytes() int64 { return int64(r.n) * 120 }
+
+// Remove drops the checkout of key with that Offset, and says whether there was one.
+func (r *Recents) Remove(key Key, offset int64) bool {
+	list := r.keys[key]
+	for i := range list {
+		if list[i].Offset == offset {
+			r.keys[key] = append(list[:i], list[i+1:]...)
+			r.n--
+			return true
+		}
+	}
+	return false
+}

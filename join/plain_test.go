@@ -3,7 +3,6 @@ package join
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"math/big"
 	"regexp"
 	"strconv"
@@ -12,25 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// First, plain version; the fast one follows.
-
-// Click decodes a click: nil or *DecodeError.
-func (d *Decoder) Click(value []byte, c *Click) error {
-	var id []byte
-	if e := plainClick(d.zone, value, c, &id); e != nil {
-		return e
-	}
-	c.ID = MakeID(id)
-	return nil
-}
-
-// Checkout decodes a checkout: nil or *DecodeError.
-func (d *Decoder) Checkout(value []byte, k *Checkout) error {
-	if e := plainCheckout(d.zone, value, k); e != nil {
-		return e
-	}
-	return nil
-}
+// The decoding rules again, plain and slow, on encoding/json: what the decoder is tested against.
 
 func plainErr(r Reason) *DecodeError { return &DecodeError{Reason: r, Detail: "plain"} }
 
@@ -249,5 +230,3 @@ func plainCheckout(zone *time.Location, value []byte, k *Checkout) (e *DecodeErr
 	}
 	return nil
 }
-
-var _ = fmt.Sprint

@@ -1,0 +1,235 @@
+package join
+
+import (
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// quote shows at most 100 bytes of the record.
+func quote(b []byte) string {
+	const most = 100
+	if len(b) > most {
+		return strconv.QuoteToASCII(string(b[:most])) + "..."
+	}
+	return strconv.QuoteToASCII(string(b))
+}
+
+// bad is the error of a member that is not what it must be.
+func (d *Decoder) bad(field int, reason Reason, want string) *DecodeError {
+	f := d.field[field]
+	if f.end == 0 {
+		return &DecodeError{reason, memberNames[field] + " is missing, want " + want}
+	}
+	return &DecodeError{reason, memberNames[field] + " is " + quote(d.scan.b[f.start:f.end]) + ", want " + want}
+}
+
+// name is a member's name without its escapes. A name that holds a lone surrogate is none that we want.
+func (d *Decoder) name(raw []byte) []byte {
+	from := len(d.text)
+	text, _ := appendUnescaped(d.text, raw)
+	d.text = text[:from]
+	return text[from:]
+}
+
+// string is the text of a member that is a string, which the caller has seen to.
+func (d *Decoder) string(field int) ([]byte, *DecodeError) {
+	f := d.field[field]
+	raw := d.scan.b[f.start+1 : f.end-1]
+	if !f.escaped {
+		return raw, nil
+	}
+	from := len(d.text)
+	text, ok := appendUnescaped(d.text, raw)
+	d.text = text // what the old array holds stays where it is
+	if !ok {
+		return nil, d.bad(field, ReasonText, "a text without NUL and lone surrogates")
+	}
+	return text[from:len(text):len(text)], nil
+}
+
+// appendUnescaped appends the text of a valid JSON string. ok is false if it holds a NUL or a lone surrogate.
+func appendUnescaped(dst, raw []byte) (text []byte, ok bool) {
+	ok = true
+	for i := 0; i < len(raw); {
+		c := raw[i]
+		if c != '\\' {
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		c = raw[i+1]
+		i += 2
+		switch c {
+		case 'b':
+			c = '\b'
+		case 'f':
+			c = '\f'
+		case 'n':
+			c = '\n'
+		case 'r':
+			c = '\r'
+		case 't':
+			c = '\t'
+		case 'u':
+			r := hex4(raw[i:])
+			i += 4
+			if utf16.IsSurrogate(r) {
+				low := rune(-1)
+				if i+6 <= len(raw) && raw[i] == '\\' && raw[i+1] == 'u' {
+					low = hex4(raw[i+2:])
+				}
+				if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+					ok = false
+				} else {
+					i += 6
+				}
+			}
+			ok = ok && r != 0
+			dst = utf8.AppendRune(dst, r)
+			continue
+		}
+		dst = append(dst, c)
+	}
+	return dst, ok
+}
+
+func (d *Decoder) kind(field int) byte {
+	f := d.field[field]
+	if f.end == 0 {
+		return 'n' // absent is as null
+	}
+	return d.scan.b[f.start]
+}
+
+func (d *Decoder) id(field int, reason Reason) ([]byte, *DecodeError) {
+	const want = "a string of 1 to 255 bytes"
+	if d.kind(field) != '"' {
+		return nil, d.bad(field, reason, want)
+	}
+	text, e := d.string(field)
+	if e != nil {
+		return nil, e
+	}
+	if len(text) == 0 || len(text) > MaxID {
+		return nil, d.bad(field, reason, want)
+	}
+	return text, nil
+}
+
+func (d *Decoder) user() (int32, *DecodeError) {
+	f := d.field[fieldUserID]
+	text := d.scan.b[f.start:f.end]
+	if d.kind(fieldUserID) == '"' {
+		var e *DecodeError
+		if text, e = d.string(fieldUserID); e != nil {
+			return 0, e
+		}
+	}
+	digits, v := text, int64(0)
+	if len(digits) > 0 && digits[0] == '-' {
+		digits = digits[1:]
+	}
+	ok := len(digits) > 0 && len(text) <= 11
+	for _, c := range digits {
+		if c -= '0'; c > 9 || !ok {
+			ok = false
+			break
+		}
+		v = v*10 + int64(c)
+	}
+	if ok && len(digits) < len(text) {
+		v = -v
+	}
+	if !ok || v != int64(int32(v)) {
+		return 0, d.bad(fieldUserID, ReasonUserID, "an integer within 32 bits")
+	}
+	return int32(v), nil
+}
+
+func (d *Decoder) optional(field int) (Text, *DecodeError) {
+	switch d.kind(field) {
+	case 'n':
+		return Text{}, nil
+	case '"':
+		text, e := d.string(field)
+		return Text{B: text, Valid: e == nil}, e
+	}
+	return Text{}, d.bad(field, ReasonText, "a string or null")
+}
+
+// The longest text of an amount in bytes, and the bounds of its exponent.
+const (
+	maxAmount         = 64
+	maxAmountExponent = 64
+)
+
+func (d *Decoder) amount() (Text, *DecodeError) {
+	const want = "a number, at most 64 bytes and 64 places shifted, or null"
+	f := d.field[fieldAmount]
+	text := d.scan.b[f.start:f.end]
+	switch d.kind(fieldAmount) {
+	case 'n':
+		return Text{}, nil
+	case '"':
+		var e *DecodeError
+		if text, e = d.string(fieldAmount); e != nil {
+			return Text{}, e
+		}
+		s := scanner{b: text}
+		if len(text) == 0 || s.number(0) != len(text) {
+			return Text{}, d.bad(fieldAmount, ReasonAmount, want)
+		}
+	case '{', '[', 't', 'f':
+		return Text{}, d.bad(fieldAmount, ReasonAmount, want)
+	}
+	if len(text) > maxAmount {
+		return Text{}, d.bad(fieldAmount, ReasonAmount, want)
+	}
+	for i, c := range text {
+		if c|0x20 == 'e' {
+			exp, err := strconv.Atoi(string(text[i+1:]))
+			if err != nil || exp < -maxAmountExponent || exp > maxAmountExponent {
+				return Text{}, d.bad(fieldAmount, ReasonAmount, want)
+			}
+			from := len(d.text)
+			d.text = appendShifted(d.text, text[:i], exp)
+			text = d.text[from:len(d.text):len(d.text)]
+			break
+		}
+	}
+	return Text{B: text, Valid: true}, nil
+}
+
+// appendShifted appends a plain decimal times ten to the exp, exactly: no leading zeros but one before the point, and as many
+// digits behind the point as the exponent leaves.
+func appendShifted(dst, mantissa []byte, exp int) []byte {
+	if mantissa[0] == '-' {
+		dst, mantissa = append(dst, '-'), mantissa[1:]
+	}
+	var room [maxAmount + 2*maxAmountExponent + 2]byte
+	digits, whole := room[:0], len(mantissa)
+	for i := 0; i < -exp; i++ {
+		digits = append(digits, '0')
+	}
+	for i, c := range mantissa {
+		if c == '.' {
+			whole = i
+		} else {
+			digits = append(digits, c)
+		}
+	}
+	whole += exp + max(-exp, 0)
+	for len(digits) < whole {
+		digits = append(digits, '0')
+	}
+	lead := 0
+	for lead < whole-1 && digits[lead] == '0' {
+		lead++
+	}
+	dst = append(dst, digits[lead:whole]...)
+	if whole < len(digits) {
+		dst = append(append(dst, '.'), digits[whole:]...)
+	}
+	return dst
+}
