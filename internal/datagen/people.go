@@ -1,0 +1,178 @@
+package datagen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/brianvoe/gofakeit/v7"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// insertChunk is the number of users, or products, of one statement.
+const insertChunk = 500
+
+func newFaker(seed, stream uint64) faker {
+	return faker{gofakeit.NewFaker(rand.NewPCG(seed, stream), false)}
+}
+
+func openDatabase(ctx context.Context, cfg Config) (*pgx.Conn, error) {
+	settings, err := pgx.ParseConfig(cfg.Database)
+	if err != nil {
+		return nil, fmt.Errorf("database settings: %w", err)
+	}
+	settings.RuntimeParams["application_name"] = "firstclick-generate"
+	within, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(within, settings)
+	if err != nil {
+		return nil, fmt.Errorf("reach postgres at %s:%d: %w", settings.Host, settings.Port, err)
+	}
+	return conn, nil
+}
+
+// insertPeople puts users and products 0..Users-1 in place and renames about every tenth new user right after the insert. What
+// is there already stays as it is.
+func insertPeople(ctx context.Context, cfg Config, sum *Summary) error {
+	conn, err := openDatabase(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	users, goods := newFaker(cfg.Seed, streamUsers), newFaker(cfg.Seed, streamProducts)
+	for from := 0; from < cfg.Users; from += insertChunk {
+		to := min(from+insertChunk, cfg.Users)
+		if err := insertUsers(ctx, conn, users, from, to, sum); err != nil {
+			return fmt.Errorf("insert users: %w", migrated(err))
+		}
+		if err := insertProducts(ctx, conn, goods, from, to, sum); err != nil {
+			return fmt.Errorf("insert products: %w", migrated(err))
+		}
+	}
+	return nil
+}
+
+// migrated adds the way out to the error of a missing table.
+func migrated(err error) error {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "42P01" || pg.Code == "3F000") {
+		return fmt.Errorf("%w; run firstclick migrate first", err)
+	}
+	return err
+}
+
+func insertUsers(ctx context.Context, conn *pgx.Conn, f faker, from, to int, sum *Summary) error {
+	n := to - from
+	ids, names, passwords := make([]int32, n), make([]string, n), make([]string, n)
+	renamed := map[int32]string{}
+	for i := range n {
+		id := int32(from + i)
+		ids[i], names[i], passwords[i] = id, f.Username(), f.Password(true, true, true, true, false, 10)
+		if name := f.Username(); f.IntN(100) >= 90 {
+			renamed[id] = name
+		}
+	}
+	rows, err := conn.Query(ctx, `INSERT INTO commerce.users (id, username, password)
+		SELECT * FROM unnest($1::int[], $2::text[], $3::text[]) ON CONFLICT (id) DO NOTHING RETURNING id`, ids, names, passwords)
+	if err != nil {
+		return err
+	}
+	fresh, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	sum.Users += int64(len(fresh))
+	ids, names = ids[:0], names[:0]
+	for _, id := range fresh {
+		if name, ok := renamed[id]; ok {
+			ids, names = append(ids, id), append(names, name)
+		}
+	}
+	done, err := conn.Exec(ctx, `UPDATE commerce.users u SET username = n.username
+		FROM unnest($1::int[], $2::text[]) AS n(id, username) WHERE u.id = n.id`, ids, names)
+	sum.Updated += done.RowsAffected()
+	return err
+}
+
+func insertProducts(ctx context.Context, conn *pgx.Conn, f faker, from, to int, sum *Summary) error {
+	n := to - from
+	ids, names, texts, prices := make([]int32, n), make([]string, n), make([]string, n), make([]float32, n)
+	for i := range n {
+		ids[i], names[i], texts[i], prices[i] = int32(from+i), f.ProductName(), f.ProductDescription(), float32(1+f.IntN(100))
+	}
+	done, err := conn.Exec(ctx, `INSERT INTO commerce.products (id, name, description, price)
+		SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::real[]) ON CONFLICT (id) DO NOTHING`, ids, names, texts, prices)
+	sum.Products += done.RowsAffected()
+	return err
+}
+
+// renamer changes usernames while events flow. A lost database is found again.
+type renamer struct {
+	cfg     Config
+	conn    *pgx.Conn
+	renamed int64
+}
+
+// run renames at the pace asked for until ctx ends.
+func (r *renamer) run(ctx context.Context) {
+	f := newFaker(r.cfg.Seed, streamRenames)
+	p := newPace(r.cfg.Renames, tick)
+	defer r.hangUp(ctx)
+	for {
+		n, err := p.wait(ctx, insertChunk)
+		if err != nil {
+			return
+		}
+		ids, names := make([]int32, n), make([]string, n)
+		for i := range n {
+			ids[i], names[i] = int32(f.IntN(r.cfg.Users)), f.Username()
+		}
+		for {
+			err := r.rename(ctx, ids, names)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			r.cfg.Logger.Warn("users not renamed, trying again", "cause", err)
+			r.hangUp(ctx)
+			if sleepUntil(ctx, time.Now().Add(time.Second)) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (r *renamer) hangUp(ctx context.Context) {
+	if r.conn != nil {
+		r.conn.Close(context.WithoutCancel(ctx))
+		r.conn = nil
+	}
+}
+
+// rename changes the names in one transaction, a statement each, as an application would.
+func (r *renamer) rename(ctx context.Context, ids []int32, names []string) error {
+	if r.conn == nil {
+		conn, err := openDatabase(ctx, r.cfg)
+		if err != nil {
+			return err
+		}
+		r.conn = conn
+	}
+	var b pgx.Batch
+	var n int64
+	for i := range ids {
+		b.Queue(`UPDATE commerce.users SET username = $2 WHERE id = $1`, ids[i], names[i]).Exec(func(t pgconn.CommandTag) error {
+			n += t.RowsAffected()
+			return nil
+		})
+	}
+	if err := r.conn.SendBatch(ctx, &b).Close(); err != nil {
+		return err
+	}
+	r.renamed += n
+	return nil
+}

@@ -1,0 +1,348 @@
+package datagen
+
+import (
+	"container/heap"
+	"math"
+	"slices"
+)
+
+// topic is which of the two a record goes to.
+type topic uint8
+
+const (
+	clicks topic = iota
+	checkouts
+	topics // how many there are
+)
+
+func (t topic) idMember() string {
+	if t == clicks {
+		return "click_id"
+	}
+	return "checkout_id"
+}
+
+// The extent of the faults in microseconds of event time.
+const (
+	second = int64(1e6)
+	minute = 60 * second
+
+	maxOutOfOrder   = 10 * second
+	minLate         = 20 * second
+	maxLate         = 20 * minute
+	maxDuplicateLag = 5 * second
+	minAhead        = minute // accepted: the guard is at 5 min
+	maxAhead        = 4*minute + 30*second
+	minRefused      = 6 * minute
+	maxRefused      = 60 * minute
+)
+
+// continueShare is the original's coin: randint(1, 100) >= 50.
+const continueShare = 0.51
+
+// hotUser is the user of the hot key.
+const hotUser = 1
+
+// mark says what a record is, for the counts.
+type mark struct {
+	role                                      role
+	late, outOfOrder, ahead, refused, unknown bool
+	hot                                       bool
+	poison                                    int16 // index into Poisons
+}
+
+type role uint8
+
+const (
+	roleEvent role = iota
+	roleDuplicate
+	roleConflict
+	rolePoison
+	roleTooLarge
+)
+
+// record is one record to produce. Its value lies in the batch's arena.
+type record struct {
+	from, to  int // null where from < 0
+	clock     int64
+	partition int32
+	topic     topic
+	mark      mark
+}
+
+// held is a record that waits for its time.
+type held struct {
+	due   int64
+	turn  uint64 // first in, first out among those due at once
+	value []byte
+	topic topic
+	mark  mark
+}
+
+type heldHeap []held
+
+func (h heldHeap) Len() int { return len(h) }
+func (h heldHeap) Less(i, j int) bool {
+	return h[i].due < h[j].due || h[i].due == h[j].due && h[i].turn < h[j].turn
+}
+func (h heldHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *heldHeap) Push(x any)   { *h = append(*h, x.(held)) }
+func (h *heldHeap) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	(*h)[last] = held{}
+	*h = (*h)[:last]
+	return x
+}
+
+// phase is what comes next in a session.
+type phase uint8
+
+const (
+	phaseCoin     phase = iota // another click and a checkout, or another session
+	phaseCheckout              // the checkout that the coin brought, after its click
+)
+
+// script makes the records one after the other. It reads no clock: the same calls give the same records.
+type script struct {
+	cfg        Config
+	enc        encoder
+	src        *source // of the events
+	faults     *source // of what goes wrong
+	partitions [topics]int32
+
+	drawn   int64 // events
+	phase   phase
+	opened  bool
+	user    int32
+	product uuid
+	hot     bool
+	hotID   uuid
+
+	held  heldHeap
+	turns uint64
+	next  [topics]int32 // partition of the next record
+	kinds []Poison
+	brew  []poisonTurn
+	turn  int // the next of brew
+}
+
+func newScript(cfg Config, partitions [topics]int32) *script {
+	s := &script{
+		cfg:        cfg,
+		enc:        encoder{pools: newPools(cfg.Seed)},
+		src:        newSource(cfg.Seed, streamEvents),
+		faults:     newSource(cfg.Seed, streamFaults),
+		partitions: partitions,
+		kinds:      Poisons(),
+	}
+	s.hotID = s.faults.uuid()
+	s.brew = poisonTurns(s.kinds)
+	for t := range s.next {
+		s.next[t] = int32(s.faults.below(uint64(partitions[t])))
+	}
+	return s
+}
+
+// step draws one event at the event clock given, and appends to b what is produced at that moment: what was held back until now, the
+// event unless it is held back, and the poison that goes with it.
+func (s *script) step(b *batch, clock int64) {
+	for len(s.held) > 0 && s.held[0].due <= clock {
+		s.release(b, clock)
+	}
+	s.drawn++
+	if s.nextIsCheckout() {
+		s.drawCheckout(b, clock)
+	} else {
+		s.drawClick(b, clock)
+	}
+	if s.faults.share(s.cfg.Poison) {
+		s.poison(b, clock)
+	}
+	if s.faults.share(s.cfg.TooLarge) {
+		s.tooLarge(b, clock)
+	}
+}
+
+// drain appends the next of what is still held back, at the clock at which it is due; false when there is nothing.
+func (s *script) drain(b *batch) bool {
+	if len(s.held) == 0 {
+		return false
+	}
+	s.release(b, s.held[0].due)
+	return true
+}
+
+func (s *script) release(b *batch, clock int64) {
+	h := heap.Pop(&s.held).(held)
+	from := len(b.arena)
+	b.arena = append(b.arena, h.value...)
+	s.emit(b, from, h.topic, clock, h.mark)
+}
+
+// emit makes a record of the arena's tail that begins at from.
+func (s *script) emit(b *batch, from int, t topic, clock int64, m mark) {
+	p := s.next[t]
+	if s.next[t]++; s.next[t] == s.partitions[t] {
+		s.next[t] = 0
+	}
+	b.records = append(b.records, record{from: from, to: len(b.arena), clock: clock, partition: p, topic: t, mark: m})
+}
+
+// hold moves the arena's tail to the records held back.
+func (s *script) hold(b *batch, from int, t topic, due int64, m mark) {
+	s.turns++
+	heap.Push(&s.held, held{due: due, turn: s.turns, value: slices.Clone(b.arena[from:]), topic: t, mark: m})
+	b.arena = b.arena[:from]
+}
+
+// nextIsCheckout moves the session on.
+func (s *script) nextIsCheckout() bool {
+	if s.phase == phaseCheckout {
+		s.phase = phaseCoin
+		return true
+	}
+	if s.opened && s.src.share(continueShare) {
+		s.phase = phaseCheckout
+		return false
+	}
+	s.opened = true
+	s.user, s.product = 1+int32(s.src.below(uint64(s.cfg.Users))), s.src.uuid()
+	s.hot = s.faults.share(s.cfg.HotKey)
+	switch {
+	case s.hot:
+		s.user, s.product = hotUser, s.hotID
+	case s.faults.share(s.cfg.UnknownUser):
+		s.user = int32(s.cfg.Users) + 1 + int32(s.faults.below(1_000_000))
+	}
+	return false
+}
+
+func (s *script) mark() mark { return mark{hot: s.hot, unknown: s.user >= int32(s.cfg.Users)} }
+
+func (s *script) drawClick(b *batch, clock int64) {
+	ev := event{id: s.src.uuid(), user: s.user, product: s.product, time: clock}
+	m := s.mark()
+	due := s.disturb(&ev, &m, clicks)
+	from := len(b.arena)
+	b.arena = s.enc.click(b.arena, s.src, &ev)
+	s.place(b, from, clicks, clock, due, m)
+}
+
+func (s *script) drawCheckout(b *batch, clock int64) {
+	ev := event{id: s.src.uuid(), user: s.user, product: s.product, time: clock}
+	m := s.mark()
+	due := s.disturb(&ev, &m, checkouts)
+	cents := 1 + int(s.src.below(maxCents))
+	from := len(b.arena)
+	b.arena = s.enc.checkout(b.arena, s.src, &ev, cents)
+	if m.refused || !s.faults.share(s.cfg.Conflict) {
+		s.place(b, from, checkouts, clock, due, m)
+		return
+	}
+	// An event with a conflict has no equal duplicate: whichever of the two is read first, the other is one dead letter.
+	s.put(b, from, checkouts, clock, due, m)
+	other := 1 + (cents+int(s.faults.below(maxCents-1)))%maxCents
+	from = len(b.arena)
+	b.arena = s.enc.checkout(b.arena, s.faults, &ev, other)
+	s.put(b, from, checkouts, clock, s.again(due), mark{role: roleConflict})
+}
+
+// disturb decides about the event's time and the moment at which it is produced, which it gives.
+func (s *script) disturb(ev *event, m *mark, t topic) (due int64) {
+	c := &s.cfg
+	if c.Future+c.OutOfOrder+c.Late == 0 {
+		return ev.time
+	}
+	due = ev.time
+	u := s.faults.float()
+	switch {
+	case u < c.Future:
+		if s.faults.below(3) == 0 {
+			m.refused = true
+			ev.time += minRefused + int64(s.faults.below(uint64(maxRefused-minRefused)))
+		} else {
+			m.ahead = true
+			ev.time += minAhead + int64(s.faults.below(uint64(maxAhead-minAhead)))
+		}
+	case u < c.Future+c.OutOfOrder:
+		m.outOfOrder = true
+		due += 1 + int64(s.faults.below(uint64(maxOutOfOrder)))
+	case t == clicks && u < c.Future+c.OutOfOrder+c.Late:
+		m.late = true
+		due += int64(float64(minLate) * math.Pow(float64(maxLate)/float64(minLate), s.faults.float()))
+	}
+	return due
+}
+
+// again is the moment at which a second record for an event that is due at a moment is due: at once or soon after.
+func (s *script) again(due int64) int64 {
+	if s.faults.share(0.5) {
+		return due
+	}
+	return due + int64(s.faults.below(uint64(maxDuplicateLag)))
+}
+
+// place produces or holds the event at the arena's tail, and an equal duplicate of it where the knob says so.
+func (s *script) place(b *batch, from int, t topic, clock, due int64, m mark) {
+	if m.refused || !s.faults.share(s.cfg.Duplicate) {
+		s.put(b, from, t, clock, due, m)
+		return
+	}
+	value := slices.Clone(b.arena[from:])
+	s.put(b, from, t, clock, due, m)
+	from = len(b.arena)
+	b.arena = append(b.arena, value...)
+	s.put(b, from, t, clock, s.again(due), mark{role: roleDuplicate})
+}
+
+func (s *script) put(b *batch, from int, t topic, clock, due int64, m mark) {
+	if due > clock {
+		s.hold(b, from, t, due, m)
+		return
+	}
+	s.emit(b, from, t, clock, m)
+}
+
+// poison spoils an event of its own, so that nothing that counts shares its id.
+func (s *script) poison(b *batch, clock int64) {
+	turn := s.brew[s.turn]
+	s.turn = (s.turn + 1) % len(s.brew)
+	from := len(b.arena)
+	b.arena = s.spare(b.arena, turn.topic, clock)
+	value := s.kinds[turn.kind].spoil(slices.Clone(b.arena[from:]), turn.topic, clock)
+	b.arena = append(b.arena[:from], value...)
+	s.emit(b, from, turn.topic, clock, mark{role: rolePoison, poison: int16(turn.kind)})
+	if value == nil {
+		b.records[len(b.records)-1].from = -1
+	}
+}
+
+// spare appends an event that is none of the stream's.
+func (s *script) spare(dst []byte, t topic, clock int64) []byte {
+	ev := event{id: s.faults.uuid(), user: 1 + int32(s.faults.below(uint64(s.cfg.Users))), product: s.faults.uuid(), time: clock}
+	if t == clicks {
+		return s.enc.click(dst, s.faults, &ev)
+	}
+	return s.enc.checkout(dst, s.faults, &ev, 1+int(s.faults.below(maxCents)))
+}
+
+// maxValue is the size above which a record is a dead letter; largest is what the generator makes of it at most.
+const (
+	maxValue = 1 << 20
+	largest  = 5 << 20
+)
+
+func (s *script) tooLarge(b *batch, clock int64) {
+	t := topic(s.faults.below(uint64(topics)))
+	from := len(b.arena)
+	b.arena = s.spare(b.arena, t, clock)
+	first, last := member(b.arena[from:], "user_agent")
+	agent, rest := slices.Clone(b.arena[from+first+1:from+last-1]), slices.Clone(b.arena[from+last-1:])
+	size := maxValue + 1 + int(s.faults.below(largest-maxValue-1024))
+	for b.arena = b.arena[:from+last-1]; len(b.arena)-from+len(rest) < size; {
+		b.arena = append(b.arena, agent...)
+	}
+	b.arena = append(b.arena, rest...)
+	s.emit(b, from, t, clock, mark{role: roleTooLarge})
+}

@@ -1,0 +1,122 @@
+package datagen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// maxMessageBytes is what the topics take when too large records are asked for.
+const maxMessageBytes = 8 << 20
+
+// connect opens the client and waits for Kafka's first answer.
+func connect(ctx context.Context, cfg Config) (*kgo.Client, error) {
+	opts, err := cfg.Kafka.Opts()
+	if err != nil {
+		return nil, fmt.Errorf("kafka settings: %w", err)
+	}
+	opts = append(opts,
+		kgo.ClientID("firstclick-generate"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), // the records have no key: their partitions are part of the script
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0), // batches are made here
+		kgo.MaxBufferedRecords(8*maxBatch),
+		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
+	)
+	if cfg.TooLarge > 0 {
+		opts = append(opts, kgo.ProducerBatchMaxBytes(largest+1<<20))
+	}
+	if cfg.Transactional != "" {
+		opts = append(opts, kgo.TransactionalID(cfg.Transactional))
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka settings: %w", err)
+	}
+	within, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
+	if err := client.Ping(within); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("reach kafka at %s within %s: %w", strings.Join(cfg.Kafka.Brokers, ","), cfg.ConnectTimeout, err)
+	}
+	return client, nil
+}
+
+// prepareTopics creates the topics that are missing and gives the partition count of each, when every partition has a leader.
+func prepareTopics(ctx context.Context, client *kgo.Client, cfg Config) (partitions [topics]int32, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*cfg.ConnectTimeout)
+	defer cancel()
+	admin := kadm.NewClient(client)
+	names := [topics]string{cfg.ClicksTopic, cfg.CheckoutsTopic}
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for created := false; ; {
+		found, err := admin.ListTopics(ctx, names[:]...)
+		if err != nil {
+			return partitions, fmt.Errorf("read topics: %w", err)
+		}
+		missing, ready := 0, 0
+		for t, name := range names {
+			switch d, ok := found[name]; {
+			case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition):
+				missing++
+				if !created {
+					if err := createTopic(ctx, admin, cfg, name); err != nil {
+						return partitions, err
+					}
+				}
+			case d.Err == nil && led(d):
+				partitions[t] = int32(len(d.Partitions))
+				ready++
+			case d.Err != nil && !kerr.IsRetriable(d.Err):
+				return partitions, fmt.Errorf("read topic %s: %w", name, d.Err)
+			}
+		}
+		if ready == len(names) {
+			return partitions, nil
+		}
+		created = created || missing > 0
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return partitions, fmt.Errorf("wait for leaders of %s: %w", strings.Join(names[:], " and "), ctx.Err())
+		}
+	}
+}
+
+func led(d kadm.TopicDetail) bool {
+	for _, p := range d.Partitions {
+		if p.Leader < 0 || p.Err != nil {
+			return false
+		}
+	}
+	return len(d.Partitions) > 0
+}
+
+func createTopic(ctx context.Context, admin *kadm.Client, cfg Config, name string) error {
+	configs := map[string]*string{}
+	if !cfg.Start.IsZero() && time.Since(cfg.Start) > time.Hour {
+		forever := "-1" // the broker's retention goes by the records' timestamps: it would delete old events as they come
+		configs["retention.ms"] = &forever
+	}
+	if cfg.TooLarge > 0 {
+		limit := strconv.Itoa(maxMessageBytes)
+		configs["max.message.bytes"] = &limit
+	}
+	answer, err := admin.CreateTopic(ctx, cfg.Partitions, -1, configs, name)
+	if err == nil {
+		err = answer.Err
+	}
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("create topic %s: %w", name, err)
+	}
+	cfg.Logger.Info("topic created", "topic", name, "partitions", cfg.Partitions)
+	return nil
+}
