@@ -82,6 +82,7 @@ type Row struct {
 
 // Correction moves a row to an earlier click. It changes nothing where the stored click is as early or earlier, or where there is no row.
 type Correction struct {
+	Offset    int64 // of the checkout, in the partition of the batch: a correction of a row that was rejected in the same batch is left out
 	Checkout  join.ID
 	Click     join.ID
 	ClickTime int64
@@ -127,6 +128,9 @@ type Batch struct {
 	Corrections []Correction
 	Dead        []DeadLetter
 	Late        []Late
+
+	// Rejected is set by Commit: indexes into Rows, as given, of those that became dead letters (conflict, refused).
+	Rejected []int
 }
 
 // Result counts what a Commit did. A row given to it is in exactly one of Fresh, Duplicates, Conflicts and Refused.

@@ -1,0 +1,324 @@
+package join
+
+import (
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+const forever = math.MaxInt64
+
+// Config holds the lengths that decide what a row means. Zero values of the last two take DESIGN's defaults.
+type Config struct {
+	Window     time.Duration // how long before a checkout its click may lie, both ends included
+	Lateness   time.Duration // how long after out-of-order a late click still corrects
+	OutOfOrder time.Duration // how far events of one partition may stand out of order
+
+	FarBehind       int64         // records; a clicks partition further behind its end is a backlog. 0: 10,000
+	OpenTransaction time.Duration // how long a partition held by an open transaction holds checkouts back. 0: 15 s
+}
+
+// Core decides. It is driven by one goroutine: clicks that were read, checkouts that were fetched, ends that were asked for
+// go in; rows, corrections and positions come out. Only [Core.Frontier] may be called from other goroutines. Times called now
+// are microseconds of any clock that never goes back; they are only subtracted from each other.
+type Core struct {
+	win        *Window
+	window     int64
+	lateness   int64
+	outOfOrder int64
+	farBehind  int64
+	openTxn    int64
+
+	parts     []clicksPartition
+	shards    []*Shard // by partition
+	watermark int64
+	clockAt   int64 // when the watermark was last moved by the clock; noClock while it is not
+	frontier  atomic.Int64
+
+	asks      []ask  // not yet satisfied, by generation
+	satisfied uint64 // every ask up to this one is satisfied
+	answered  uint64 // the newest ask answered
+	version   uint64 // of everything that a release depends on
+
+	restoreMemo map[int64]restorePoints
+
+	// OpenTxnReleases counts checkouts released although a partition was held by an open transaction.
+	OpenTxnReleases int64
+}
+
+const noClock = math.MinInt64
+
+// clicksPartition is what is known of one partition of the clicks topic.
+type clicksPartition struct {
+	started   int64 // where reading began
+	next      int64 // position: the next offset to read, control records counted
+	end       int64 // the newest end asked for; -1: none yet
+	lso       int64 // last stable offset, asked for when the partition stands still; -1: none
+	movedAt   int64 // when next last moved
+	maxTime   int64
+	epoch     int32
+	lost      bool  // clicks before started are gone from Kafka
+	lostUntil int64 // event time up to which clicks may be missing because of that
+	index     []TimeOffset
+}
+
+// TimeOffset is the least offset at which a partition holds a click of one bucket of event time.
+type TimeOffset struct{ Bucket, Offset int64 }
+
+// indexBucket is the grain, in microseconds, in which event time is mapped to offsets for the restore points.
+const indexBucket = int64(60 * 1_000_000)
+
+// NewCore returns a core that reads its clicks from w, into which others insert.
+func NewCore(cfg Config, w *Window) *Core {
+	if cfg.FarBehind == 0 {
+		cfg.FarBehind = 10_000
+	}
+	if cfg.OpenTransaction == 0 {
+		cfg.OpenTransaction = 15 * time.Second
+	}
+	c := &Core{
+		win: w, window: cfg.Window.Microseconds(), lateness: cfg.Lateness.Microseconds(),
+		outOfOrder: cfg.OutOfOrder.Microseconds(), farBehind: cfg.FarBehind, openTxn: cfg.OpenTransaction.Microseconds(),
+		watermark: NoTime, clockAt: noClock, restoreMemo: map[int64]restorePoints{},
+	}
+	c.frontier.Store(NoTime)
+	return c
+}
+
+// ClicksRead says what one read of a clicks partition brought. The clicks are in the window already.
+type ClicksRead struct {
+	Partition  int32
+	Next       int64 // position after the last record, control records counted
+	Epoch      int32 // leader epoch of the last record
+	MaxTime    int64 // NoTime: no click in it
+	FirstTime  int64 // event time of the first click; NoTime: none
+	Index      []TimeOffset
+	Candidates []Candidate
+}
+
+// Candidate is a click that may change a checkout released already, or comes too late for one: its time is not after
+// [Core.Frontier], read after the click went into the window.
+type Candidate struct {
+	Key     Key
+	Time    int64
+	ID      ID
+	Offset  int64
+	User    int32
+	Product string
+}
+
+// Reset makes r ready for the next read of a partition.
+func (r *ClicksRead) Reset(partition int32) {
+	*r = ClicksRead{Partition: partition, MaxTime: NoTime, FirstTime: NoTime, Epoch: -1, Index: r.Index[:0], Candidates: r.Candidates[:0]}
+}
+
+// Note adds a click's place to what the read brought.
+func (r *ClicksRead) Note(t, offset int64) {
+	if r.FirstTime == NoTime {
+		r.FirstTime = t
+	}
+	r.MaxTime = max(r.MaxTime, t)
+	b := t / indexBucket
+	for i := len(r.Index) - 1; i >= 0; i-- { // a read spans few buckets, and the newest is nearly always the one
+		if r.Index[i].Bucket == b {
+			return // offsets rise within a read: the first one stays the least
+		}
+	}
+	r.Index = append(r.Index, TimeOffset{b, offset})
+}
+
+// Frontier is the time up to which a click may concern a checkout that was released already. Whoever inserts a click reads
+// it after the insertion, and the core raises it before it looks into the window: so either the look-up sees the click, or the
+// inserter sees that the click must be handed in as a [Candidate]. Safe for concurrent use.
+func (c *Core) Frontier() int64 { return c.frontier.Load() }
+
+func (c *Core) raiseFrontier(t int64) {
+	if t > c.frontier.Load() { // the core is the only writer
+		c.frontier.Store(t)
+	}
+}
+
+// AddClicks makes a clicks partition known that will be read from offset next on. lost says that clicks before it, which
+// checkouts not yet released may need, are gone from Kafka.
+func (c *Core) AddClicks(p int32, next int64, lost bool, now int64) {
+	c.grow(int(p)+1, now)
+	cp := &c.parts[p]
+	cp.started, cp.next, cp.movedAt = next, next, now
+	cp.lost, cp.lostUntil = lost, NoTime
+	if lost {
+		cp.lostUntil = forever // until the first click tells
+	}
+	c.version++
+}
+
+func (c *Core) grow(n int, now int64) {
+	for len(c.parts) < n {
+		c.parts = append(c.parts, clicksPartition{end: -1, lso: -1, movedAt: now, maxTime: NoTime, epoch: -1, lostUntil: NoTime})
+	}
+}
+
+// Clicks takes in what a read of a clicks partition brought. late is called for each candidate that came after rows it
+// could change were final.
+func (c *Core) Clicks(r *ClicksRead, now int64, late func(partition int32, k *Candidate)) {
+	c.grow(int(r.Partition)+1, now)
+	p := &c.parts[r.Partition]
+	if r.Next > p.next {
+		p.next, p.movedAt = r.Next, now
+	}
+	if r.Epoch >= 0 {
+		p.epoch = r.Epoch
+	}
+	p.maxTime = max(p.maxTime, r.MaxTime)
+	if p.lostUntil == forever && r.FirstTime != NoTime {
+		p.lostUntil = r.FirstTime + c.outOfOrder
+	}
+	for _, e := range r.Index {
+		p.note(e)
+	}
+	c.version++
+	for i := range r.Candidates {
+		k := &r.Candidates[i]
+		c.correct(k)
+		if c.tooLate(r.Partition, k) {
+			late(r.Partition, k)
+		}
+	}
+	c.advance(now, int(r.Partition))
+}
+
+// note keeps the least offset of each bucket, by bucket.
+func (p *clicksPartition) note(e TimeOffset) {
+	i, found := slices.BinarySearchFunc(p.index, e.Bucket, func(x TimeOffset, b int64) int {
+		switch {
+		case x.Bucket < b:
+			return -1
+		case x.Bucket > b:
+			return 1
+		}
+		return 0
+	})
+	if found {
+		p.index[i].Offset = min(p.index[i].Offset, e.Offset)
+		return
+	}
+	p.index = slices.Insert(p.index, i, e)
+}
+
+// correct hands an earlier click to every released checkout that is not final and takes it.
+func (c *Core) correct(k *Candidate) {
+	for _, s := range c.shards {
+		from := max(k.Time, s.final) // invariant: a final row does not move
+		s.recents.Improve(k.Key, k.Time, k.ID, from, k.Time+c.window, func(r *Recent) {
+			if _, ok := s.rejected[r.Offset]; ok {
+				return // its checkout_id is another checkout's row
+			}
+			s.Corrections = append(s.Corrections, Correction{Offset: r.Offset, Checkout: r.ID, Click: k.ID, ClickTime: k.Time})
+		})
+	}
+}
+
+// tooLate says whether rows that the click could change may be final in some shard. A shard that has stored the click's effect
+// already, and only reads it again after a restart, is not asked.
+func (c *Core) tooLate(partition int32, k *Candidate) bool {
+	for _, s := range c.shards {
+		again := int(partition) < len(s.stored.ClicksNext) && k.Offset < s.stored.ClicksNext[partition]
+		if k.Time < s.final && !again {
+			return true
+		}
+	}
+	return false
+}
+
+// Watermark is the event time that all clicks are read up to, out-of-order arrivals aside. NoTime: not known yet.
+func (c *Core) Watermark() int64 { return c.watermark }
+
+// Tick lets time pass: it moves the watermark at the clock's pace while every clicks partition is at its end, and with it
+// the time before which rows are final.
+func (c *Core) Tick(now int64) { c.advance(now, -1) }
+
+// advance moves the watermark: to the least event time of the partitions that are not at their end, or, while all are, at the
+// pace of the clock. The partition that was read just now was not at its end a moment ago, so it counts as such. Invariant: it
+// never goes back.
+func (c *Core) advance(now int64, reading int) {
+	least, atEnd := int64(forever), true
+	for i := range c.parts {
+		p := &c.parts[i]
+		if i != reading && p.end >= 0 && p.next >= p.end {
+			continue
+		}
+		atEnd = false
+		least = min(least, p.maxTime) // NoTime, of a partition not begun, is less than any
+	}
+	switch {
+	case !atEnd:
+		c.watermark = max(c.watermark, least)
+		c.clockAt = noClock
+	case len(c.parts) > 0:
+		if c.watermark == NoTime { // no click was ever read: the checkouts' own time is all there is
+			for _, s := range c.shards {
+				c.watermark = max(c.watermark, s.maxReleased)
+			}
+		} else if c.clockAt != noClock {
+			c.watermark += max(now-c.clockAt, 0)
+		}
+		c.clockAt = now
+	}
+	for _, s := range c.shards {
+		c.settle(s)
+	}
+}
+
+// settle moves the time before which a shard's rows are final. While the shard itself is behind its end it may not run ahead of
+// the shard's own checkouts, else a backlog of checkouts would count as late and find its clicks expired.
+func (c *Core) settle(s *Shard) {
+	f := c.watermark
+	if s.behind() {
+		f = min(f, s.maxReleased)
+	}
+	if f == NoTime || s.restoring {
+		return
+	}
+	f -= c.outOfOrder + c.lateness
+	if f <= s.final {
+		return
+	}
+	s.final = f
+	c.raiseFrontier(f) // clicks before it are late: they must be handed in
+	if f-s.expired >= expireGrain || s.expired == NoTime {
+		s.recents.Expire(f)
+		s.expired = f
+	}
+}
+
+// expireGrain is how far, in microseconds of event time, a shard's final time moves before its recent checkouts are swept.
+const expireGrain = 1_000_000
+
+// RestoreWatermark begins the watermark where a stored one stood. It never goes back.
+func (c *Core) RestoreWatermark(w int64) { c.watermark = max(c.watermark, w) }
+
+// Expire frees the clicks that no shard needs any longer. others is the least time that shards of other instances still
+// need (forever: there are none), floor reports what was decided.
+func (c *Core) Expire(others int64) (floor int64) {
+	floor = others
+	for _, s := range c.shards {
+		floor = min(floor, s.expireBefore(c.window))
+	}
+	if floor == forever || floor == NoTime {
+		return NoTime
+	}
+	c.win.Expire(floor)
+	b := floor / indexBucket
+	for i := range c.parts {
+		p := &c.parts[i]
+		n := 0
+		for n < len(p.index) && p.index[n].Bucket < b {
+			n++
+		}
+		p.index = slices.Delete(p.index, 0, n)
+	}
+	return floor
+}
+
+// Forever stands for no limit where a time is asked for.
+const Forever = int64(forever)

@@ -1,0 +1,258 @@
+package join
+
+import "fmt"
+
+// ask is an answer to the question where the clicks partitions end.
+type ask struct {
+	gen  uint64
+	ends []int64
+
+	version uint64 // of the core when pass and stuck were worked out
+	pass    int64  // checkouts up to this time may go; NoTime: none
+	stuck   bool   // an open transaction was passed over for it
+}
+
+// maxAsks bounds the answers kept. Past it the newest takes the place of its predecessor: stricter, never wrong.
+const maxAsks = 64
+
+// LostClicksError says that a checkout not yet released needs clicks that are gone from Kafka.
+type LostClicksError struct {
+	Partition int32 // of the clicks topic
+	Started   int64 // offset from which clicks are there
+	Checkout  int64 // offset of the checkout
+	Time      int64 // its event time
+}
+
+func (e *LostClicksError) Error() string {
+	return fmt.Sprintf("clicks partition %d begins at offset %d: clicks that the checkout at offset %d needs are gone", e.Partition, e.Started, e.Checkout)
+}
+
+// Ends takes in the answer to ask gen, which was begun after every checkout with Need <= gen had been fetched: the ends of the
+// clicks and of the checkouts partitions, uncommitted records counted, and, where asked for, the clicks' last stable offsets
+// (else nil). Every partition's end must be known: an ask that could not learn one is asked again. It returns the clicks partitions that are new.
+func (c *Core) Ends(gen uint64, clicks, stable, checkouts []int64, now int64) (added []int32) {
+	for p := len(c.parts); p < len(clicks); p++ {
+		added = append(added, int32(p))
+	}
+	c.grow(len(clicks), now)
+	for p, end := range clicks {
+		if end > c.parts[p].end {
+			c.parts[p].end = end
+		}
+		c.parts[p].lso = -1
+		if p < len(stable) {
+			c.parts[p].lso = stable[p]
+		}
+	}
+	for _, s := range c.shards {
+		if int(s.Partition) < len(checkouts) {
+			s.end = max(s.end, checkouts[s.Partition])
+		}
+	}
+	c.version++
+	if gen > c.answered {
+		c.answered = gen
+		a := ask{gen: gen, ends: clicks}
+		if len(c.asks) >= maxAsks {
+			c.asks[len(c.asks)-1] = a
+		} else {
+			c.asks = append(c.asks, a)
+		}
+	}
+	c.advance(now, -1)
+	return added
+}
+
+// Unasked says whether a checkout waits that no answered ask covers.
+func (c *Core) Unasked() bool {
+	for _, s := range c.shards {
+		if s.Queued() > 0 && s.queue[len(s.queue)-1].Need > c.answered {
+			return true
+		}
+	}
+	return false
+}
+
+// Standing says whether a clicks partition has stood short of its end for at least d microseconds: then its last stable
+// offset is worth asking for.
+func (c *Core) Standing(now, d int64) bool {
+	for i := range c.parts {
+		if p := &c.parts[i]; p.next < p.end && now-p.movedAt >= d {
+			return true
+		}
+	}
+	return false
+}
+
+// Release gives out, in offset order, up to limit records of the shard that need not wait any longer, with the click that each
+// checkout has. late: the checkout came after its time was final.
+//
+// Invariant (promise 2): a checkout goes only when every clicks partition has been read up to the end asked for after the
+// checkout was fetched; or, for a partition far behind its end, when that partition's event time has passed the checkout's by the
+// out-of-order allowance; a partition held by an open transaction is waited for no longer than OpenTransaction.
+func (c *Core) Release(s *Shard, limit int, now int64, emit func(k *Pending, r *Recent, late bool)) (int, error) {
+	c.trimAsks()
+	n, last := 0, s.head
+	top := s.maxReleased
+	for last < len(s.queue) && n < limit {
+		k := &s.queue[last]
+		if !k.Skip {
+			if !c.mayGo(k, now) {
+				break
+			}
+			top = max(top, k.Time)
+		}
+		last++
+		n++
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	if top != NoTime {
+		c.raiseFrontier(top) // before any look-up: see Frontier
+	}
+	for ; s.head < last; s.head++ {
+		k := &s.queue[s.head]
+		var r Recent
+		late := false
+		if !k.Skip {
+			if err := c.lost(k); err != nil {
+				return n, err
+			}
+			r = Recent{Time: k.Time, Offset: k.Offset, ID: k.ID}
+			r.ClickTime, r.Click, r.HasClick = c.win.First(k.Key, k.Time-c.window, k.Time)
+			late = k.Time < s.final
+			if !late {
+				s.recents.Add(k.Key, r)
+			}
+			s.maxReleased = max(s.maxReleased, k.Time)
+		}
+		s.next, s.epoch = k.Offset+1, k.Epoch
+		emit(k, &r, late)
+		*k = Pending{}
+	}
+	if s.head == len(s.queue) {
+		s.queue, s.head = s.queue[:0], 0
+	}
+	c.settle(s)
+	return n, nil
+}
+
+func (c *Core) lost(k *Pending) error {
+	for i := range c.parts {
+		if p := &c.parts[i]; p.lostUntil != NoTime && k.Time-c.window < p.lostUntil {
+			return &LostClicksError{Partition: int32(i), Started: p.started, Checkout: k.Offset, Time: k.Time}
+		}
+	}
+	return nil
+}
+
+// trimAsks forgets the answers that every partition has been read up to.
+func (c *Core) trimAsks() {
+	n := 0
+	for n < len(c.asks) && c.readUpToAsk(&c.asks[n]) {
+		c.satisfied = c.asks[n].gen
+		n++
+	}
+	if n > 0 {
+		c.asks = c.asks[:copy(c.asks, c.asks[n:])]
+	}
+}
+
+func (c *Core) readUpToAsk(a *ask) bool {
+	for p, end := range a.ends {
+		if c.parts[p].next < end {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Core) mayGo(k *Pending, now int64) bool {
+	if k.Need <= c.satisfied {
+		return true
+	}
+	for i := range c.asks {
+		a := &c.asks[i]
+		if a.gen < k.Need {
+			continue
+		}
+		if a.version != c.version {
+			c.judge(a, now)
+		}
+		if a.pass == NoTime || k.Time > a.pass {
+			return false
+		}
+		if a.stuck {
+			c.OpenTxnReleases++
+		}
+		return true
+	}
+	return false
+}
+
+// judge works out up to which time checkouts may go although a's ends have not all been reached.
+func (c *Core) judge(a *ask, now int64) {
+	a.version, a.pass, a.stuck = c.version, forever, false
+	for i, end := range a.ends {
+		p := &c.parts[i]
+		switch {
+		case p.next >= end:
+		case p.end-p.next > c.farBehind && p.maxTime != NoTime:
+			a.pass = min(a.pass, p.maxTime-c.outOfOrder)
+		case p.lso >= 0 && p.next >= p.lso && now-p.movedAt >= c.openTxn:
+			a.stuck = true
+		default:
+			a.pass = NoTime
+			return
+		}
+	}
+}
+
+// Waits tells, by clicks partition, whether the oldest checkout at the head of a queue waits for it. Such a partition must
+// never be paused. All are true while nothing is known.
+func (c *Core) Waits() []bool {
+	w := make([]bool, len(c.parts))
+	var oldest *Pending
+	for _, s := range c.shards {
+		for i := s.head; i < len(s.queue); i++ {
+			if k := &s.queue[i]; !k.Skip {
+				if oldest == nil || k.Time < oldest.Time {
+					oldest = k
+				}
+				break
+			}
+		}
+	}
+	if oldest == nil || oldest.Need <= c.satisfied {
+		return w
+	}
+	ends := []int64(nil)
+	for i := range c.asks {
+		if c.asks[i].gen >= oldest.Need {
+			ends = c.asks[i].ends
+			break
+		}
+	}
+	for i := range w {
+		p := &c.parts[i]
+		short := i >= len(ends) || p.next < ends[i]
+		passed := p.end-p.next > c.farBehind && p.maxTime != NoTime && p.maxTime-c.outOfOrder >= oldest.Time
+		w[i] = short && !passed
+	}
+	return w
+}
+
+// ClicksState is how far one clicks partition is, for those who look.
+type ClicksState struct {
+	Next, End, MaxTime int64
+}
+
+// ClicksStates lists the clicks partitions.
+func (c *Core) ClicksStates() []ClicksState {
+	st := make([]ClicksState, len(c.parts))
+	for i := range c.parts {
+		st[i] = ClicksState{c.parts[i].next, c.parts[i].end, c.parts[i].maxTime}
+	}
+	return st
+}

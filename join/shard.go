@@ -1,0 +1,281 @@
+package join
+
+import "slices"
+
+// Shard is one checkouts partition of the group as its owner holds it: the release queue, the recent checkouts, and how far
+// they are.
+type Shard struct {
+	Partition int32
+
+	// Corrections of rows released before, for the next transaction. The owner of the core takes them away.
+	Corrections []Correction
+
+	queue   []Pending
+	head    int
+	fetched int64 // the next offset to be fetched
+	next    int64 // the next offset to be released
+	end     int64 // the newest end asked for; -1: none yet
+	epoch   int32
+
+	recents     *Recents
+	rejected    map[int64]struct{} // offsets of recent checkouts that did not become rows
+	maxReleased int64
+	final       int64 // click columns of rows before it do not move
+	expired     int64 // up to where recents were swept
+
+	restoring bool // recent checkouts of an earlier owner are still being read
+	stored    Position
+}
+
+// Correction moves a row to an earlier click.
+type Correction struct {
+	Offset    int64 // of the checkout, in the shard's partition
+	Checkout  ID
+	Click     ID
+	ClickTime int64
+}
+
+// Position is what a transaction stores of a shard beside its rows. Offsets are Kafka's: the next record to read.
+type Position struct {
+	NextOffset    int64
+	RecentOffset  int64
+	LeaderEpoch   int32
+	ClicksNext    []int64
+	ClicksRestore []int64
+	ClicksEpoch   []int32
+	Watermark     int64
+	FinalBefore   int64
+	ExpireBefore  int64
+}
+
+// Pending is a fetched record of the checkouts topic on its way to release.
+type Pending struct {
+	Offset int64
+	Epoch  int32
+	Time   int64
+	Key    Key
+	User   int32
+	ID     ID
+	Need   uint64 // the first ask for the clicks' ends that was begun after the fetch
+	Skip   bool   // nothing to release: a control record, or one that Record says what to do with
+
+	Record any // the owner's: carried, never looked at
+}
+
+// AddShard takes over a checkouts partition at a stored position. restoring: checkouts in [RecentOffset, NextOffset) are still
+// to be read again (see [Core.Recall]); until [Core.Restored] the restore points stay where they are.
+func (c *Core) AddShard(partition int32, at Position, restoring bool, now int64) *Shard {
+	s := &Shard{
+		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch, recents: NewRecents(),
+		rejected: map[int64]struct{}{}, maxReleased: NoTime, final: at.FinalBefore, expired: NoTime, restoring: restoring, stored: at,
+	}
+	if at.FinalBefore != NoTime {
+		s.maxReleased = at.FinalBefore
+		c.raiseFrontier(at.FinalBefore)
+	}
+	c.shards = append(c.shards, s)
+	slices.SortFunc(c.shards, func(a, b *Shard) int { return int(a.Partition) - int(b.Partition) })
+	c.version++
+	return s
+}
+
+// DropShard forgets a shard.
+func (c *Core) DropShard(partition int32) {
+	c.shards = slices.DeleteFunc(c.shards, func(s *Shard) bool { return s.Partition == partition })
+}
+
+// Shard returns an owned shard, or nil.
+func (c *Core) Shard(partition int32) *Shard {
+	for _, s := range c.shards {
+		if s.Partition == partition {
+			return s
+		}
+	}
+	return nil
+}
+
+// Shards returns the owned shards by partition. The slice is the core's own.
+func (c *Core) Shards() []*Shard { return c.shards }
+
+// Fetched appends records to the release queue, in offset order. Records below the shard's position, which an earlier
+// assignment left behind, are dropped.
+func (s *Shard) Fetched(records []Pending) {
+	if s.head > 0 && s.head >= len(s.queue)/2 {
+		n := copy(s.queue, s.queue[s.head:])
+		clear(s.queue[n:])
+		s.queue, s.head = s.queue[:n], 0
+	}
+	for i := range records {
+		if records[i].Offset < s.fetched {
+			continue
+		}
+		s.queue = append(s.queue, records[i])
+		s.fetched = records[i].Offset + 1
+	}
+}
+
+// Queued is the number of records that wait for release.
+func (s *Shard) Queued() int { return len(s.queue) - s.head }
+
+// HeadTime is the event time of the first checkout that waits. ok is false while none does.
+func (s *Shard) HeadTime() (t int64, ok bool) {
+	for i := s.head; i < len(s.queue); i++ {
+		if !s.queue[i].Skip {
+			return s.queue[i].Time, true
+		}
+	}
+	return 0, false
+}
+
+// Next is the offset of the next record to be released.
+func (s *Shard) Next() int64 { return s.next }
+
+// End is the newest end of the partition asked for; -1 while none was.
+func (s *Shard) End() int64 { return s.end }
+
+// Final is the time before which the click columns of the shard's rows do not move. NoTime: nothing is final yet.
+func (s *Shard) Final() int64 { return s.final }
+
+// MaxReleased is the greatest event time released. NoTime: none yet.
+func (s *Shard) MaxReleased() int64 { return s.maxReleased }
+
+// Recents is the number of checkouts that are not final, and the bytes they take.
+func (s *Shard) Recents() (n int, bytes int64) { return s.recents.Len(), s.recents.Bytes() }
+
+func (s *Shard) behind() bool { return s.Queued() > 0 || s.end < 0 || s.fetched < s.end }
+
+func (s *Shard) expireBefore(window int64) int64 {
+	if s.final == NoTime {
+		return NoTime
+	}
+	if s.restoring { // what the checkouts of the earlier owner need stays
+		return s.stored.ExpireBefore
+	}
+	return s.final - window
+}
+
+// Recall takes in checkouts that an earlier owner released, as read again from Kafka, and re-asserts the best click of each: a
+// correction may have died between two shards' transactions. The clicks up to the stored position must have been read
+// (see [Core.ReadUpTo]).
+func (c *Core) Recall(s *Shard, records []Pending) {
+	for i := range records {
+		k := &records[i]
+		if k.Skip || k.Offset >= s.stored.NextOffset || k.Time < s.final {
+			continue
+		}
+		c.raiseFrontier(k.Time)
+		r := Recent{Time: k.Time, Offset: k.Offset, ID: k.ID}
+		r.ClickTime, r.Click, r.HasClick = c.win.First(k.Key, k.Time-c.window, k.Time)
+		s.recents.Add(k.Key, r)
+		if r.HasClick {
+			s.Corrections = append(s.Corrections, Correction{Offset: k.Offset, Checkout: k.ID, Click: r.Click, ClickTime: r.ClickTime})
+		}
+	}
+}
+
+// Restored says that all recent checkouts of the earlier owner have been recalled: the restore points may move on, with the
+// transaction that holds their corrections or a later one.
+func (c *Core) Restored(s *Shard) {
+	s.restoring = false
+	c.settle(s)
+}
+
+// Reject forgets a released checkout that did not become a row: its checkout_id has a row of other content, or Postgres refused
+// it. No later click may move the row that stands in its place.
+func (c *Core) Reject(s *Shard, offset int64) {
+	s.rejected[offset] = struct{}{}
+	s.Corrections = slices.DeleteFunc(s.Corrections, func(k Correction) bool { return k.Offset == offset })
+}
+
+// Restoring says whether recent checkouts of an earlier owner are still being read.
+func (s *Shard) Restoring() bool { return s.restoring }
+
+// ReadUpTo says whether every clicks partition has been read up to the given positions.
+func (c *Core) ReadUpTo(positions []int64) bool {
+	for p, want := range positions {
+		if p >= len(c.parts) || c.parts[p].next < want {
+			return false
+		}
+	}
+	return true
+}
+
+// Covers says whether the window reaches back far enough for a shard stored at this position.
+func (c *Core) Covers(at Position) bool {
+	if floor := c.win.Stats().Floor; floor != NoTime && (at.ExpireBefore == NoTime || at.ExpireBefore < floor) {
+		return false
+	}
+	for p, want := range at.ClicksRestore {
+		if p < len(c.parts) && c.parts[p].started > want && !c.parts[p].lost {
+			return false
+		}
+	}
+	return true
+}
+
+// Position is what must be stored with everything that was released and corrected so far.
+func (c *Core) Position(s *Shard) Position {
+	at := Position{
+		NextOffset: s.next, RecentOffset: s.next, LeaderEpoch: s.epoch, Watermark: max(c.watermark, s.stored.Watermark), FinalBefore: s.final,
+		ExpireBefore: s.expireBefore(c.window),
+		ClicksNext:   make([]int64, len(c.parts)), ClicksEpoch: make([]int32, len(c.parts)),
+	}
+	for i := range c.parts {
+		at.ClicksNext[i], at.ClicksEpoch[i] = c.parts[i].next, c.parts[i].epoch
+		if i < len(s.stored.ClicksNext) { // while a restart re-reads: what is below had its effect already
+			at.ClicksNext[i] = max(at.ClicksNext[i], s.stored.ClicksNext[i])
+		}
+	}
+	if s.restoring {
+		at.RecentOffset = s.stored.RecentOffset
+		at.ClicksRestore = c.restoreAt(NoTime)
+	} else {
+		if o, ok := s.recents.OldestOffset(); ok {
+			at.RecentOffset = min(o, s.next)
+		}
+		at.ClicksRestore = c.restoreAt(at.ExpireBefore)
+	}
+	for o := range s.rejected {
+		if o < at.RecentOffset {
+			delete(s.rejected, o)
+		}
+	}
+	for i := range at.ClicksRestore {
+		stored := c.parts[i].started
+		if i < len(s.stored.ClicksRestore) {
+			stored = s.stored.ClicksRestore[i]
+		}
+		if s.restoring || at.ExpireBefore == NoTime {
+			at.ClicksRestore[i] = stored
+		}
+		at.ClicksRestore[i] = max(at.ClicksRestore[i], stored)
+	}
+	return at
+}
+
+type restorePoints struct {
+	version uint64
+	offsets []int64
+}
+
+// restoreAt gives, by clicks partition, the least offset of a click at or after t, or the position where there is none.
+func (c *Core) restoreAt(t int64) []int64 {
+	b := int64(NoTime)
+	if t != NoTime {
+		b = t / indexBucket
+	}
+	memo, ok := c.restoreMemo[b]
+	if !ok || memo.version != c.version {
+		memo = restorePoints{version: c.version, offsets: make([]int64, len(c.parts))}
+		for i := range c.parts {
+			p := &c.parts[i]
+			memo.offsets[i] = p.next
+			for j := len(p.index) - 1; j >= 0 && p.index[j].Bucket >= b; j-- {
+				memo.offsets[i] = min(memo.offsets[i], p.index[j].Offset)
+			}
+		}
+		clear(c.restoreMemo)
+		c.restoreMemo[b] = memo
+	}
+	return slices.Clone(memo.offsets)
+}

@@ -1,0 +1,114 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// asker asks where the partitions end: at once when a checkout waits, else once in a while, for the watermark, the lag and new
+// partitions. Invariant (promise 2): an ask numbered n was begun after everything that was told to need n had been fetched.
+type asker struct {
+	s       *session
+	started atomic.Uint64
+	wake    chan struct{}
+	stable  atomic.Bool // ask for last stable offsets too
+}
+
+// idleAsk is how often ends are asked for while no checkout waits.
+const idleAsk = 500 * time.Millisecond
+
+type endsMsg struct {
+	gen                       uint64
+	clicks, stable, checkouts []int64
+}
+
+func newAsker(s *session) *asker { return &asker{s: s, wake: make(chan struct{}, 1)} }
+
+// need is the first ask that begins after this call, and asks for it.
+func (a *asker) need() uint64 { return a.started.Load() + 1 }
+
+func (a *asker) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *asker) run(ctx context.Context) error {
+	idle := time.NewTicker(idleAsk)
+	defer idle.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.wake:
+		case <-idle.C:
+		}
+		m, err := a.ask(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case isGap(err):
+			return err
+		case err != nil:
+			if said != err.Error() {
+				said = err.Error()
+				a.s.log.Warn("can't learn where the topics end: checkouts wait", "cause", err)
+			}
+			if pause(ctx, 200*time.Millisecond) != nil {
+				return nil
+			}
+			a.poke()
+			continue
+		}
+		if said != "" {
+			said = ""
+			a.s.log.Info("Kafka answers again")
+		}
+		select {
+		case a.s.control <- m:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (a *asker) ask(ctx context.Context) (*endsMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	m := &endsMsg{gen: a.started.Add(1)}
+	cfg := &a.s.cfg
+	infos, err := describe(ctx, a.s.clicksClient, cfg.ClicksTopic, cfg.CheckoutsTopic)
+	if err != nil {
+		return nil, err
+	}
+	sizes := map[string]int32{}
+	for t, old := range a.s.infos {
+		now, ok := infos[t]
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("topic %s is gone", t)
+		case now.id != old.id:
+			return nil, &GapError{t, 0, fmt.Sprintf("the topic was deleted and made again (topic id %x, before %x)", now.id, old.id), a.s.cureForGap()}
+		case now.partitions < old.partitions:
+			return nil, &GapError{t, now.partitions, "the topic has fewer partitions than before: it was deleted and made again", a.s.cureForGap()}
+		}
+		sizes[t] = now.partitions
+	}
+	ends, err := listOffsets(ctx, a.s.clicksClient, sizes, atEnd, false)
+	if err != nil {
+		return nil, err
+	}
+	m.clicks, m.checkouts = ends[cfg.ClicksTopic], ends[cfg.CheckoutsTopic]
+	if a.stable.Load() {
+		stable, err := listOffsets(ctx, a.s.clicksClient, map[string]int32{cfg.ClicksTopic: sizes[cfg.ClicksTopic]}, atEnd, true)
+		if err != nil {
+			return nil, err
+		}
+		m.stable = stable[cfg.ClicksTopic]
+	}
+	return m, nil
+}

@@ -1,0 +1,98 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"firstclick/pipeline/sink"
+)
+
+// ensureProgress reads where the group began, or, for a new group, decides it by --start and stores it once. Another window,
+// lateness, zone or topic than the stored one is refused: rows written under two rules would stand side by side.
+func (s *session) ensureProgress(ctx context.Context) error {
+	clicks, checkouts := s.infos[s.cfg.ClicksTopic], s.infos[s.cfg.CheckoutsTopic]
+	clicksStart, checkoutsStart, err := s.startOffsets(ctx)
+	if err != nil {
+		return err
+	}
+	want := sink.Progress{
+		Group: s.cfg.Group, ClicksTopic: s.cfg.ClicksTopic, CheckoutsTopic: s.cfg.CheckoutsTopic,
+		ClicksTopicID: clicks.id, CheckoutsTopicID: checkouts.id,
+		Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder, Zone: s.cfg.Zone.String(),
+		Start: s.cfg.Start, ClicksStart: clicksStart, CheckoutsStart: checkoutsStart,
+	}
+	s.progress, err = s.p.sink.EnsureProgress(ctx, want)
+	if err != nil {
+		return fmt.Errorf("read the group's progress: %w", err)
+	}
+	return s.compareProgress(want)
+}
+
+func (s *session) compareProgress(want sink.Progress) error {
+	got := s.progress
+	for _, d := range []struct {
+		flag      string
+		got, want any
+	}{
+		{"--clicks-topic", got.ClicksTopic, want.ClicksTopic}, {"--checkouts-topic", got.CheckoutsTopic, want.CheckoutsTopic},
+		{"--window", got.Window, want.Window}, {"--lateness", got.Lateness, want.Lateness}, {"--out-of-order", got.OutOfOrder, want.OutOfOrder},
+		{"--time-zone", got.Zone, want.Zone},
+	} {
+		if d.got != d.want {
+			return &ConfigError{fmt.Sprintf("group %q was begun with %s %v, not %v: run with the stored value, or begin anew under another --group",
+				s.cfg.Group, d.flag, d.got, d.want)}
+		}
+	}
+	for _, d := range []struct {
+		topic     string
+		got, want [16]byte
+	}{{got.ClicksTopic, got.ClicksTopicID, want.ClicksTopicID}, {got.CheckoutsTopic, got.CheckoutsTopicID, want.CheckoutsTopicID}} {
+		if d.got != d.want && d.got != [16]byte{} && d.want != [16]byte{} {
+			return &GapError{d.topic, 0, fmt.Sprintf("the topic was deleted and made again (topic id %x, stored %x): its offsets mean other records now", d.want, d.got), s.cureForGap()}
+		}
+	}
+	return nil
+}
+
+// startOffsets turns --start into offsets: checkouts begin there, clicks a window, the lateness and the out-of-order allowance
+// earlier.
+func (s *session) startOffsets(ctx context.Context) (clicks, checkouts []int64, err error) {
+	sizes := s.sizes()
+	ask := func(at int64) (map[string][]int64, error) { return listOffsets(ctx, s.clicksClient, sizes, at, false) }
+	first, err := ask(atStart)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.cfg.Start == "earliest" {
+		return first[s.cfg.ClicksTopic], first[s.cfg.CheckoutsTopic], nil
+	}
+	last, err := ask(atEnd)
+	if err != nil {
+		return nil, nil, err
+	}
+	begin := time.Now()
+	places := maps.Clone(last)
+	if s.cfg.Start != "latest" {
+		if begin, err = time.Parse(time.RFC3339, s.cfg.Start); err != nil {
+			return nil, nil, &ConfigError{"start: " + err.Error()}
+		}
+		if places, err = ask(begin.UnixMilli()); err != nil {
+			return nil, nil, err
+		}
+	}
+	earlier, err := ask(begin.Add(-s.cfg.Window - s.cfg.Lateness - s.cfg.OutOfOrder).UnixMilli())
+	if err != nil {
+		return nil, nil, err
+	}
+	fill := func(offsets, ends []int64) []int64 {
+		for p := range offsets {
+			if offsets[p] < 0 { // no record at or after that time
+				offsets[p] = ends[p]
+			}
+		}
+		return offsets
+	}
+	return fill(earlier[s.cfg.ClicksTopic], last[s.cfg.ClicksTopic]), fill(places[s.cfg.CheckoutsTopic], last[s.cfg.CheckoutsTopic]), nil
+}

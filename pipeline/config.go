@@ -1,0 +1,88 @@
+package pipeline
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"firstclick/internal/kafkaconn"
+)
+
+// Config is what a pipeline needs to run. The zero value of a field takes the default that is named.
+type Config struct {
+	Kafka    kafkaconn.Config
+	Database string // connection string as pgx reads it
+
+	ClicksTopic    string // clicks
+	CheckoutsTopic string // checkouts
+	Group          string // firstclick
+	Start          string // where a group without offsets begins: earliest (default), latest, or an RFC 3339 time
+
+	Window     time.Duration // 1 h
+	Lateness   time.Duration // 15 min
+	OutOfOrder time.Duration // 15 s
+
+	UsersCache  int            // entries; 100,000
+	MemoryLimit int64          // bytes that the process may take; 0: no bound on window and queues. Half of it is the window's budget
+	Zone        *time.Location // for times without a zone; UTC
+
+	UntilCaughtUp bool      // run until all that was there at the start is in Postgres
+	Instance      string    // application_name of our sessions; random
+	Static        string    // Kafka's group.instance.id, for static membership; none
+	Version       string    // told in firstclick.instances
+	Listen        string    // likewise
+	Progress      io.Writer // progress lines while catching up; nil: none
+	Logger        *slog.Logger
+}
+
+// ConfigError says that the configuration can't be used. Its text says what to do.
+type ConfigError struct{ Text string }
+
+func (e *ConfigError) Error() string { return e.Text }
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (c *Config) settle() error {
+	orDefault(&c.ClicksTopic, "clicks")
+	orDefault(&c.CheckoutsTopic, "checkouts")
+	orDefault(&c.Group, "firstclick")
+	orDefault(&c.Start, "earliest")
+	orDefault(&c.Window, time.Hour)
+	orDefault(&c.Lateness, 15*time.Minute)
+	orDefault(&c.OutOfOrder, 15*time.Second)
+	orDefault(&c.UsersCache, 100_000)
+	orDefault(&c.Zone, time.UTC)
+	orDefault(&c.Version, "devel")
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Instance == "" {
+		var b [8]byte
+		rand.Read(b[:])
+		c.Instance = "firstclick " + hex.EncodeToString(b[:])
+	}
+	switch {
+	case len(c.Instance) > 63:
+		return &ConfigError{fmt.Sprintf("instance name %q is longer than the 63 bytes that Postgres keeps of an application_name", c.Instance)}
+	case c.ClicksTopic == c.CheckoutsTopic:
+		return &ConfigError{fmt.Sprintf("clicks and checkouts are one topic, %q: name two", c.ClicksTopic)}
+	case c.Window < time.Second || c.Lateness < 0 || c.OutOfOrder < 0:
+		return &ConfigError{fmt.Sprintf("window %v, lateness %v, out-of-order %v: the window must be a second or more, the others not negative", c.Window, c.Lateness, c.OutOfOrder)}
+	case c.UsersCache < 0:
+		return &ConfigError{fmt.Sprintf("users cache of %d entries", c.UsersCache)}
+	}
+	if c.Start != "earliest" && c.Start != "latest" {
+		if _, err := time.Parse(time.RFC3339, c.Start); err != nil {
+			return &ConfigError{fmt.Sprintf("start %q: earliest, latest, or an RFC 3339 time such as 2026-01-31T12:00:00Z", c.Start)}
+		}
+	}
+	return nil
+}

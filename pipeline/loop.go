@@ -1,0 +1,239 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"firstclick/join"
+	"firstclick/pipeline/sink"
+)
+
+const (
+	maxRows    = 16_384 // rows of one shard in one transaction
+	maxQueued  = 32_768 // records of one shard that wait for release or for their transaction; past it the partition pauses
+	maxRecalls = 4_096  // re-asserted corrections of one shard that wait; past it the historian waits
+	maxDead    = 4_096  // dead letters and late events of clicks that wait; past it the clicks reader waits
+
+	positionsEvery = 10 * time.Second // positions are committed at least this often
+	tick           = 50 * time.Millisecond
+)
+
+// loop owns the core and everything that is decided: one goroutine.
+type loop struct {
+	s    *session
+	core *join.Core
+
+	shards  map[int32]*shard
+	idle    int // committers without a job
+	dead    []sink.DeadLetter
+	late    []sink.Late
+	decoder *join.Decoder
+
+	targets *targets
+	stop    context.CancelFunc // begins the end in good order
+	others  int64              // the least time that stored shards of other instances still need
+
+	clicksPaused    map[int32]bool
+	checkoutsPaused map[int32]bool
+	counts          counts
+}
+
+// shard is an owned checkouts partition and the batch that grows for it.
+type shard struct {
+	*join.Shard
+	claim   sink.Claim
+	topicID [16]byte
+	at      sink.Position // as committed
+
+	batch     *sink.Batch
+	inflight  *sink.Batch
+	spare     *sink.Batch
+	committed time.Time
+
+	letting *revokedMsg // being let go
+	recall  *recall     // nil: nothing to recall, or done
+}
+
+func newLoop(s *session, t *targets, stop context.CancelFunc) *loop {
+	l := &loop{
+		s: s, core: s.core, shards: map[int32]*shard{}, idle: committers, decoder: join.NewDecoder(s.cfg.Zone),
+		targets: t, stop: stop, others: join.NoTime, clicksPaused: map[int32]bool{}, checkoutsPaused: map[int32]bool{},
+	}
+	return l
+}
+
+// run decides until the group has been left and every shard is let go, or ctx ends.
+func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		clicks, history := l.s.clicks, l.s.history
+		if len(l.dead)+len(l.late) > maxDead && len(l.shards) > 0 {
+			clicks = nil
+		}
+		if l.recallsWait() {
+			history = nil
+		}
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case m := <-clicks:
+			l.takeClicks(m)
+		case m := <-l.s.checkouts:
+			l.takeCheckouts(m)
+		case m := <-history:
+			l.takeHistory(m)
+		case m := <-l.s.control:
+			err = l.takeControl(ctx, m)
+		case <-ticker.C:
+			err = l.takeTick(ctx, g)
+		case <-l.s.gone:
+			if len(l.shards) == 0 {
+				return nil
+			}
+			return errors.New("left the group with shards in hand")
+		}
+		if err == nil {
+			err = l.release()
+		}
+		if err != nil {
+			return err
+		}
+		l.handOut()
+	}
+}
+
+func (l *loop) takeClicks(m *clicksMsg) {
+	now := l.s.now()
+	for _, r := range m.reads {
+		l.core.Clicks(r, now, func(partition int32, k *join.Candidate) {
+			l.late = append(l.late, sink.Late{
+				Topic: l.s.cfg.ClicksTopic, TopicID: l.s.infos[l.s.cfg.ClicksTopic].id, Partition: partition, Offset: k.Offset,
+				Kind: sink.LateClick, EventID: k.ID.String(), User: k.User, Product: k.Product, Time: k.Time,
+			})
+		})
+	}
+	l.dead = append(l.dead, m.dead...)
+	l.counts.clicks += m.records
+	l.counts.clicksBytes += m.bytes
+}
+
+func (l *loop) takeCheckouts(m *checkoutsMsg) {
+	for i := range m.parts {
+		if sh := l.shards[m.parts[i].partition]; sh != nil {
+			sh.Fetched(m.parts[i].records)
+		}
+	}
+	l.counts.checkouts += m.records
+	l.counts.checkoutsBytes += m.bytes
+}
+
+func (l *loop) takeControl(ctx context.Context, m any) error {
+	switch m := m.(type) {
+	case *endsMsg:
+		l.takeEnds(m)
+	case *assignedMsg:
+		err := l.assign(m)
+		m.done <- err
+		return err
+	case *revokedMsg:
+		l.revoke(m)
+	case *jobDone:
+		return l.takeDone(m)
+	case *shardsMsg:
+		l.takeShards(m)
+	default:
+		return fmt.Errorf("a message of type %T", m)
+	}
+	return nil
+}
+
+func (l *loop) takeEnds(m *endsMsg) {
+	now := l.s.now()
+	added := l.core.Ends(m.gen, m.clicks, m.stable, m.checkouts, now)
+	for _, p := range added {
+		l.s.addClicksPartition(p)
+	}
+	l.s.asks.stable.Store(l.core.Standing(now, (2 * time.Second).Microseconds()))
+	if l.core.Unasked() {
+		l.s.asks.poke()
+	}
+	l.counts.ends = m
+}
+
+// assign takes shards in hand. A shard that needs clicks from before what this window holds ends the session: the next one reads
+// them again.
+func (l *loop) assign(m *assignedMsg) error {
+	for i := range m.shards {
+		st := &m.shards[i]
+		at := join.Position(st.Position)
+		if !l.core.Covers(at) {
+			return &errAgain{cause: fmt.Errorf("checkouts partition %d needs clicks from before this instance's window", st.Claim.Partition)}
+		}
+		l.core.RestoreWatermark(l.targets.watermark())
+		restoring := at.RecentOffset < at.NextOffset
+		sh := &shard{
+			Shard: l.core.AddShard(st.Claim.Partition, at, restoring, l.s.now()), claim: st.Claim, topicID: st.TopicID, at: st.Position,
+			batch: &sink.Batch{}, committed: time.Now(),
+		}
+		if restoring {
+			sh.recall = &recall{sh: sh, from: at.RecentOffset, to: at.NextOffset}
+		}
+		l.shards[st.Claim.Partition] = sh
+		l.s.log.Info("shard taken over", "partition", st.Claim.Partition, "offset", at.NextOffset, "recent_offset", at.RecentOffset)
+	}
+	l.s.asks.poke()
+	return nil
+}
+
+// revoke lets shards go: at once when they were lost, else when what was released of them is written.
+func (l *loop) revoke(m *revokedMsg) {
+	left := m.partitions[:0]
+	for _, p := range m.partitions {
+		sh := l.shards[p]
+		switch {
+		case sh == nil:
+		case m.lost:
+			l.drop(p)
+			l.s.log.Warn("shard lost: what was not committed is forgotten", "partition", p)
+		default:
+			sh.letting = m
+			left = append(left, p)
+		}
+	}
+	m.partitions = left
+	if len(left) == 0 {
+		close(m.done)
+	}
+}
+
+func (l *loop) drop(p int32) {
+	if sh := l.shards[p]; sh != nil {
+		sh.recall.end()
+	}
+	l.core.DropShard(p)
+	delete(l.shards, p)
+	delete(l.checkoutsPaused, p)
+}
+
+// let ends a shard's time here: its row in Postgres is let go.
+func (l *loop) let(sh *shard) {
+	m := sh.letting
+	l.drop(sh.Partition)
+	l.s.log.Info("shard let go", "partition", sh.Partition, "offset", sh.at.NextOffset)
+	left := m.partitions[:0]
+	for _, p := range m.partitions {
+		if p != sh.Partition {
+			left = append(left, p)
+		}
+	}
+	m.partitions = left
+	if len(left) == 0 {
+		close(m.done)
+	}
+}

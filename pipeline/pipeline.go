@@ -1,0 +1,207 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"firstclick/cdc"
+	"firstclick/pipeline/sink"
+)
+
+// Pipeline is the main job. Make one with New, run it once with Run.
+type Pipeline struct {
+	cfg Config
+	log *slog.Logger
+
+	sink   *sink.Sink
+	mirror *cdc.Mirror
+	filler *filler
+
+	mu    sync.Mutex
+	stats Stats
+	start time.Time
+	fence atomic.Int64
+}
+
+// New checks the configuration. It connects to nothing.
+func New(cfg Config) (*Pipeline, error) {
+	if err := cfg.settle(); err != nil {
+		return nil, err
+	}
+	return &Pipeline{cfg: cfg, log: cfg.Logger, start: time.Now()}, nil
+}
+
+// Run works until ctx ends (then it finishes the transactions under way, leaves the group and returns nil), until all that was
+// there at the start is in Postgres (UntilCaughtUp), or until something can't be mended. It returns a *ConfigError, a *GapError,
+// ErrFencedAgain, or another error with a text for the operator.
+func (p *Pipeline) Run(ctx context.Context) error {
+	pool, err := p.namesPool(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	p.filler = newFiller()
+	p.mirror, err = cdc.New(cdc.Config{
+		Database: p.cfg.Database, CacheSize: p.cfg.UsersCache, Application: p.cfg.Instance + " users", Logger: p.log,
+		OnChange: p.filler.changed, OnSnapshot: p.filler.all,
+	}, pool)
+	if err != nil {
+		return err
+	}
+	p.sink, err = sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Logger: p.log}, p.mirror)
+	if err != nil {
+		return err
+	}
+	defer p.sink.Close()
+
+	// The helpers of the sessions outlive ctx: a shutdown in good order still needs names and transactions.
+	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, alive := errgroup.WithContext(alive)
+	g.Go(func() error { return untilStopped(p.mirror.Run(alive)) })
+	g.Go(func() error { return untilStopped(p.filler.run(alive, p.sink, p.log)) })
+	g.Go(func() error {
+		defer stop()
+		return p.sessions(ctx, alive)
+	})
+	return g.Wait()
+}
+
+func untilStopped(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (p *Pipeline) namesPool(ctx context.Context) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(p.cfg.Database)
+	if err != nil {
+		return nil, &ConfigError{"database: " + err.Error()}
+	}
+	cfg.MaxConns, cfg.MinConns = 3, 0
+	cfg.ConnConfig.RuntimeParams["application_name"] = p.cfg.Instance + " names"
+	return pgxpool.NewWithConfig(ctx, cfg)
+}
+
+// maxFences is how often in a row a session may be fenced before it has committed anything.
+const maxFences = 5
+
+// sessions runs one session after another: a session that was fenced, or found Postgres to have lost its tail, is followed by one that
+// begins where Postgres is.
+func (p *Pipeline) sessions(ctx, alive context.Context) error {
+	for n := 0; ; n++ {
+		before := p.sink.Stats().Commits
+		s := newSession(p)
+		err := s.run(ctx, alive)
+		var again *errAgain
+		switch {
+		case err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)):
+			return nil
+		case !errors.As(err, &again):
+			return err
+		case ctx.Err() != nil:
+			return nil
+		}
+		if p.sink.Stats().Commits > before {
+			n = 0
+		}
+		if again.fenced {
+			p.fence.Add(1)
+			if n >= maxFences {
+				return fmt.Errorf("%w (the last time: %w)", ErrFencedAgain, again.cause)
+			}
+		}
+		p.log.Warn("begin again where Postgres is", "cause", again.cause)
+		if err := pause(ctx, time.Duration(min(n, 10))*200*time.Millisecond); err != nil {
+			return nil
+		}
+	}
+}
+
+// filler runs the statement that fills in names of users who appeared after their checkouts.
+type filler struct {
+	mu   sync.Mutex
+	ids  map[int32]struct{}
+	full bool
+	wake chan struct{}
+}
+
+// maxFillIDs bounds the changed ids kept; past it everything that can be filled is.
+const maxFillIDs = 10_000
+
+func newFiller() *filler {
+	return &filler{ids: map[int32]struct{}{}, wake: make(chan struct{}, 1)}
+}
+
+func (f *filler) changed(ids []int32) {
+	f.mu.Lock()
+	if !f.full {
+		for _, id := range ids {
+			f.ids[id] = struct{}{}
+		}
+		f.full = len(f.ids) > maxFillIDs
+	}
+	f.mu.Unlock()
+	f.poke()
+}
+
+func (f *filler) all() {
+	f.mu.Lock()
+	f.full = true
+	f.mu.Unlock()
+	f.poke()
+}
+
+func (f *filler) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *filler) take() (ids []int32, full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range f.ids {
+		ids = append(ids, id)
+	}
+	full = f.full
+	clear(f.ids)
+	f.full = false
+	return ids, full
+}
+
+func (f *filler) run(ctx context.Context, s *sink.Sink, log *slog.Logger) error {
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-minute.C:
+			f.all()
+		case <-f.wake:
+			ids, full := f.take()
+			if full {
+				ids = nil
+			} else if len(ids) == 0 {
+				continue
+			}
+			_, err := s.FillUnknown(ctx, ids)
+			if err != nil && ctx.Err() == nil && !failing {
+				log.Warn("names of users that appeared later are not filled in for now", "cause", err)
+			}
+			failing = err != nil
+		}
+	}
+}

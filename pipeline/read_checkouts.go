@@ -1,0 +1,256 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"firstclick/join"
+	"firstclick/pipeline/sink"
+)
+
+// checkoutsMsg is what one poll brought of each partition, in offset order.
+type checkoutsMsg struct {
+	parts   []checkoutsPart
+	records int64
+	bytes   int64
+}
+
+type checkoutsPart struct {
+	partition int32
+	records   []join.Pending
+	bytes     int64
+}
+
+// checkoutRecord is what a queued checkout carries to its row: join.Pending.Record.
+type checkoutRecord struct {
+	own        []byte // its own columns, as they are copied
+	payload    []byte
+	recordTime int64
+	dead       *sink.DeadLetter // instead of a row
+}
+
+// assignedMsg, revokedMsg and lostMsg tell the loop what the group decided. done is closed when the loop has dealt with it.
+type assignedMsg struct {
+	shards []sink.State
+	done   chan error
+}
+
+type revokedMsg struct {
+	partitions []int32
+	lost       bool
+	done       chan struct{}
+}
+
+// readCheckouts is a member of the group until ctx ends, then leaves it in good order: the revocation that comes with it lets the
+// loop finish every shard. alive ends it at once.
+func (s *session) readCheckouts(ctx, alive context.Context) error {
+	cl, err := s.joinGroup(alive)
+	if err != nil {
+		return err
+	}
+	s.checkoutsClient = cl
+	defer close(s.gone)
+	readers := map[int32]*checkoutsReader{}
+	for ctx.Err() == nil {
+		fetches := cl.PollFetches(ctx)
+		if ctx.Err() == nil && !fetches.IsClientClosed() {
+			if err := s.fetchErrors(fetches); err != nil {
+				cl.AllowRebalance()
+				return err
+			}
+			need := s.asks.need() // after the fetch: promise 2
+			m := s.decodeCheckouts(fetches, readers, need)
+			if len(m.parts) > 0 {
+				s.asks.poke()
+				select {
+				case s.checkouts <- m:
+				case <-alive.Done():
+				case <-ctx.Done():
+				}
+			}
+		}
+		cl.AllowRebalance()
+	}
+	if alive.Err() != nil {
+		return nil // at once: what was not committed does not count
+	}
+	leave, cancel := context.WithTimeout(alive, 30*time.Second)
+	defer cancel()
+	if err := cl.LeaveGroupContext(leave); err != nil && alive.Err() == nil {
+		s.log.Warn("the group was not left in good order; its session timeout will end the membership", "cause", err)
+	}
+	return nil
+}
+
+// joinGroup makes the client of the group. Its offsets come from Postgres: see takeOver.
+func (s *session) joinGroup(alive context.Context) (*kgo.Client, error) {
+	opts, err := s.cfg.Kafka.Opts()
+	if err != nil {
+		return nil, &ConfigError{err.Error()}
+	}
+	tell := func(partitions map[string][]int32, lost bool) {
+		m := &revokedMsg{partitions: partitions[s.cfg.CheckoutsTopic], lost: lost, done: make(chan struct{})}
+		if len(m.partitions) == 0 {
+			return
+		}
+		select {
+		case s.control <- m:
+		case <-alive.Done():
+			return
+		}
+		select {
+		case <-m.done:
+		case <-alive.Done():
+		}
+	}
+	opts = append(opts, s.readOptions()...)
+	opts = append(opts,
+		kgo.ConsumerGroup(s.cfg.Group), kgo.ConsumeTopics(s.cfg.CheckoutsTopic),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {}), // so that polls wait for it
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, false) }),
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, true) }),
+		kgo.AdjustFetchOffsetsFn(s.takeOver(alive)),
+	)
+	if s.cfg.Static != "" {
+		opts = append(opts, kgo.InstanceID(s.cfg.Static))
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("make the Kafka client for checkouts: %w", err)
+	}
+	return cl, nil
+}
+
+// takeOver claims the assigned partitions in Postgres and puts the offsets that stand there in place of Kafka's.
+func (s *session) takeOver(alive context.Context) func(context.Context, map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	return func(ctx context.Context, topics map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+		m := &assignedMsg{done: make(chan error, 1)}
+		for p := range topics[s.cfg.CheckoutsTopic] {
+			fresh, err := s.freshShard(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			st, err := s.p.sink.Claim(ctx, s.cfg.Group, s.cfg.CheckoutsTopic, p, fresh)
+			if err != nil {
+				return nil, fmt.Errorf("take over checkouts partition %d: %w", p, err)
+			}
+			topics[s.cfg.CheckoutsTopic][p] = kgo.NewOffset().At(st.Position.NextOffset)
+			m.shards = append(m.shards, st)
+		}
+		if len(m.shards) == 0 {
+			return topics, nil
+		}
+		select {
+		case s.control <- m:
+		case <-alive.Done():
+			return nil, alive.Err()
+		}
+		select {
+		case err := <-m.done:
+			return topics, err
+		case <-alive.Done():
+			return nil, alive.Err()
+		}
+	}
+}
+
+// freshShard is where a shard begins that is not stored yet: where the group began; a partition that was added later begins at 0, and
+// with the clicks that its siblings still need.
+func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
+	pos := sink.Position{
+		LeaderEpoch: -1, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime,
+		ClicksNext: s.progress.ClicksStart, ClicksRestore: s.progress.ClicksStart,
+	}
+	pos.NextOffset = at(s.progress.CheckoutsStart, int(p))
+	pos.RecentOffset = pos.NextOffset
+	if int(p) >= len(s.progress.CheckoutsStart) {
+		shards, err := s.p.sink.Shards(ctx, s.cfg.Group, s.cfg.CheckoutsTopic)
+		if err != nil {
+			return sink.State{}, err
+		}
+		for i := range shards {
+			o := &shards[i].Position
+			if i == 0 || o.ExpireBefore < pos.ExpireBefore {
+				pos.ClicksNext, pos.ClicksRestore = o.ClicksNext, o.ClicksRestore
+				pos.Watermark, pos.FinalBefore, pos.ExpireBefore = o.Watermark, o.FinalBefore, o.ExpireBefore
+			}
+		}
+	}
+	return sink.State{TopicID: s.infos[s.cfg.CheckoutsTopic].id, Position: pos}, nil
+}
+
+func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checkoutsReader, need uint64) *checkoutsMsg {
+	m := &checkoutsMsg{}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	var used []*checkoutsReader
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if len(f.Records) == 0 {
+			return
+		}
+		r := readers[f.Partition]
+		if r == nil {
+			r = &checkoutsReader{hasher: s.hasher, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+			readers[f.Partition] = r
+		}
+		used = append(used, r)
+		g.Go(func() error { r.read(f.Partition, f.Records, need); return nil })
+	})
+	_ = g.Wait() // read returns no error
+	for _, r := range used {
+		m.parts = append(m.parts, r.out)
+		m.records += int64(len(r.out.records))
+		m.bytes += r.out.bytes
+	}
+	return m
+}
+
+// checkoutsReader decodes one partition.
+type checkoutsReader struct {
+	hasher  join.Hasher
+	topicID [16]byte
+	decoder *join.Decoder
+	out     checkoutsPart
+}
+
+// read decodes the records into one slab each of queue entries, carried records and rendered columns.
+func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint64) {
+	size := 0
+	for _, rec := range records {
+		size += len(rec.Value)
+	}
+	r.out = checkoutsPart{partition: partition, records: make([]join.Pending, len(records)), bytes: int64(size)}
+	carried := make([]checkoutRecord, len(records))
+	own := make([]byte, 0, size)
+	var k join.Checkout
+	for i, rec := range records {
+		p := &r.out.records[i]
+		p.Offset, p.Epoch, p.Need = rec.Offset, rec.LeaderEpoch, need
+		if rec.Attrs.IsControl() {
+			p.Skip = true
+			continue
+		}
+		p.Record = &carried[i]
+		err := r.decoder.Checkout(rec.Value, &k)
+		if err == nil {
+			err = checkFuture(k.Time, rec)
+		}
+		if err != nil {
+			d := deadLetter(rec, r.topicID, err)
+			p.Skip, carried[i].dead = true, &d
+			continue
+		}
+		p.Time, p.User, p.ID = k.Time, k.User, join.MakeID(k.ID)
+		p.Key = r.hasher.Key(k.User, k.Product)
+		from := len(own)
+		own = sink.AppendOwn(own, &k)
+		carried[i].own = own[from:len(own):len(own)]
+		carried[i].payload, carried[i].recordTime = rec.Value, recordTime(rec)
+	}
+}

@@ -1,0 +1,185 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"firstclick/join"
+	"firstclick/pipeline/sink"
+)
+
+// clicksMsg is what one poll brought. The clicks themselves are in the window already.
+type clicksMsg struct {
+	reads   []*join.ClicksRead
+	dead    []sink.DeadLetter
+	records int64
+	bytes   int64
+}
+
+// ahead is how far an event's time may lie after its record's.
+const ahead = 5 * time.Minute
+
+// readClicks reads every clicks partition until ctx ends.
+func (s *session) readClicks(ctx context.Context) error {
+	readers := map[int32]*clicksReader{}
+	for {
+		fetches := s.clicksClient.PollFetches(ctx)
+		if ctx.Err() != nil || fetches.IsClientClosed() {
+			return nil
+		}
+		if err := s.fetchErrors(fetches); err != nil {
+			return err
+		}
+		m, err := s.insertClicks(fetches, readers)
+		if err != nil {
+			return err
+		}
+		if len(m.reads) == 0 {
+			continue
+		}
+		select {
+		case s.clicks <- m:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// insertClicks decodes and inserts the partitions of a poll side by side.
+func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksReader) (*clicksMsg, error) {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	var used []*clicksReader
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if len(f.Records) == 0 {
+			return
+		}
+		r := readers[f.Partition]
+		if r == nil {
+			r = &clicksReader{s: s, partition: f.Partition, decoder: join.NewDecoder(s.cfg.Zone)}
+			readers[f.Partition] = r
+		}
+		used = append(used, r)
+		g.Go(func() error { r.read(f.Records); return nil })
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	m := &clicksMsg{}
+	for _, r := range used {
+		m.reads = append(m.reads, r.out)
+		m.dead = append(m.dead, r.dead...)
+		m.records += r.records
+		m.bytes += r.bytes
+	}
+	return m, nil
+}
+
+// clicksReader decodes one partition.
+type clicksReader struct {
+	s         *session
+	partition int32
+	decoder   *join.Decoder
+	out       *join.ClicksRead
+	dead      []sink.DeadLetter
+	records   int64
+	bytes     int64
+}
+
+func (r *clicksReader) read(records []*kgo.Record) {
+	r.out, r.dead, r.records, r.bytes = &join.ClicksRead{}, nil, 0, 0
+	r.out.Reset(r.partition)
+	var c join.Click
+	for _, rec := range records {
+		r.out.Next, r.out.Epoch = rec.Offset+1, rec.LeaderEpoch
+		if rec.Attrs.IsControl() {
+			continue
+		}
+		r.records++
+		r.bytes += int64(len(rec.Value))
+		err := r.decoder.Click(rec.Value, &c)
+		if err == nil {
+			err = checkFuture(c.Time, rec)
+		}
+		if err != nil {
+			r.bury(rec, err)
+			continue
+		}
+		key := r.s.hasher.Key(c.User, c.Product)
+		r.s.window.Insert(key, c.Time, c.ID)
+		r.out.Note(c.Time, rec.Offset)
+		if c.Time <= r.s.core.Frontier() { // after the insertion: see join.Core.Frontier
+			r.out.Candidates = append(r.out.Candidates, join.Candidate{
+				Key: key, Time: c.Time, ID: c.ID, Offset: rec.Offset, User: c.User, Product: string(c.Product),
+			})
+		}
+	}
+}
+
+func (r *clicksReader) bury(rec *kgo.Record, err error) {
+	if int(r.partition) < len(r.s.deadFrom) && rec.Offset < r.s.deadFrom[r.partition] {
+		return // stored before the restart
+	}
+	r.dead = append(r.dead, deadLetter(rec, r.s.infos[rec.Topic].id, err))
+}
+
+// deadLetter keeps its own copy of the payload: the record's shares memory with the whole fetch.
+func deadLetter(rec *kgo.Record, topicID [16]byte, err error) sink.DeadLetter {
+	d := sink.DeadLetter{
+		Topic: rec.Topic, TopicID: topicID, Partition: rec.Partition, Offset: rec.Offset, Payload: bytes.Clone(rec.Value),
+		RecordTime: recordTime(rec), Reason: join.ReasonShape, Detail: err.Error(),
+	}
+	var bad *join.DecodeError
+	if errors.As(err, &bad) {
+		d.Reason, d.Detail = bad.Reason, bad.Detail
+	}
+	return d
+}
+
+func recordTime(rec *kgo.Record) int64 {
+	if ms := rec.Timestamp.UnixMilli(); ms >= 0 {
+		return ms * 1000
+	}
+	return join.NoTime // -1: the producer gave none
+}
+
+func checkFuture(t int64, rec *kgo.Record) error {
+	if at := recordTime(rec); at != join.NoTime && t > at+ahead.Microseconds() {
+		return &join.DecodeError{Reason: join.ReasonFuture, Detail: fmt.Sprintf("%v ahead of its record's time", time.Duration(t-at)*time.Microsecond)}
+	}
+	return nil
+}
+
+// fetchErrors turns a poll's errors into a gap, a fatal error, or nothing where the client goes on by itself.
+func (s *session) fetchErrors(fetches kgo.Fetches) error {
+	var found error
+	fetches.EachError(func(topic string, partition int32, err error) {
+		var lost *kgo.ErrDataLoss
+		switch {
+		case found != nil:
+		case errors.As(err, &lost):
+			found = &GapError{topic, partition, fmt.Sprintf("the log was truncated: reading stood at offset %d, the log goes on at %d", lost.ConsumedTo, lost.ResetTo), s.cureForGap()}
+		case errors.Is(err, kerr.OffsetOutOfRange):
+			found = &GapError{topic, partition, "the offset to be read next is not there: retention deleted it, or the log was truncated", s.cureForGap()}
+		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
+		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+			found = fmt.Errorf("read %s[%d]: %w: grant Read and Describe on both topics and Read on group %q", topic, partition, err, s.cfg.Group)
+		default:
+			s.log.Warn("reading is disturbed", "topic", topic, "partition", partition, "cause", err)
+		}
+	})
+	return found
+}
+
+func isGap(err error) bool {
+	var gap *GapError
+	return errors.As(err, &gap)
+}

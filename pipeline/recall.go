@@ -1,0 +1,153 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"firstclick/join"
+)
+
+// recall reads again the checkouts [from, to) that an earlier owner of a shard released and left not final, in the background:
+// new rows do not wait for it.
+type recall struct {
+	sh       *shard
+	from, to int64
+	cancel   context.CancelFunc // nil: not begun
+}
+
+func (r *recall) end() {
+	if r != nil && r.cancel != nil {
+		r.cancel()
+	}
+}
+
+type historyMsg struct {
+	sh      *shard
+	records []join.Pending
+	done    bool
+}
+
+// startRecalls begins to read what was left, for each shard whose clicks have been read up to where its last owner was.
+func (l *loop) startRecalls(ctx context.Context, g *errgroup.Group) {
+	for _, sh := range l.shards {
+		r := sh.recall
+		if r == nil || r.cancel != nil || !l.core.ReadUpTo(sh.at.ClicksNext) {
+			continue
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		r.cancel = cancel
+		g.Go(func() error {
+			defer cancel()
+			err := l.s.readHistory(ctx, r)
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		})
+	}
+}
+
+func (l *loop) recallsWait() bool {
+	for _, sh := range l.shards {
+		if sh.recall != nil && len(sh.Corrections) > maxRecalls {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loop) takeHistory(m *historyMsg) {
+	if l.shards[m.sh.Partition] != m.sh {
+		return
+	}
+	l.core.Recall(m.sh.Shard, m.records)
+	if m.done {
+		l.core.Restored(m.sh.Shard)
+		m.sh.recall = nil
+		n, _ := m.sh.Recents()
+		l.s.log.Info("recent checkouts recalled", "partition", m.sh.Partition, "checkouts", n)
+	}
+}
+
+// readHistory reads with a client of its own. What retention deleted meanwhile of it is not missed: the rows stand.
+func (s *session) readHistory(ctx context.Context, r *recall) error {
+	topic, p := s.cfg.CheckoutsTopic, r.sh.Partition
+	rejected, err := s.p.sink.Rejected(ctx, &r.sh.claim, r.sh.topicID, r.from, r.to)
+	if err != nil {
+		return fmt.Errorf("read which checkouts of partition %d were refused: %w", p, err)
+	}
+	starts, err := s.retryStarts(ctx)
+	if err != nil {
+		return err
+	}
+	from := r.from
+	if int(p) < len(starts) {
+		from = max(from, starts[p])
+	}
+	opts, err := s.cfg.Kafka.Opts()
+	if err != nil {
+		return err
+	}
+	opts = append(opts, s.readOptions()...)
+	opts = append(opts, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(from)}}))
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("make the Kafka client for recent checkouts: %w", err)
+	}
+	defer cl.Close()
+	reader := &checkoutsReader{hasher: s.hasher, topicID: r.sh.topicID, decoder: join.NewDecoder(s.cfg.Zone)}
+	for from < r.to {
+		fetches := cl.PollRecords(ctx, maxRecalls/2)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := s.fetchErrors(fetches); err != nil {
+			return err
+		}
+		m := &historyMsg{sh: r.sh}
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			if len(f.Records) == 0 {
+				return
+			}
+			from = f.Records[len(f.Records)-1].Offset + 1
+			reader.read(p, f.Records, 0)
+			for i := range reader.out.records {
+				k := &reader.out.records[i]
+				k.Record = nil
+				k.Skip = k.Skip || rejected[k.Offset]
+			}
+			m.records = append(m.records, reader.out.records...)
+		})
+		if err := s.tellHistory(ctx, m); err != nil {
+			return err
+		}
+	}
+	return s.tellHistory(ctx, &historyMsg{sh: r.sh, done: true})
+}
+
+func (s *session) tellHistory(ctx context.Context, m *historyMsg) error {
+	select {
+	case s.history <- m:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// retryStarts asks where the checkouts partitions begin until Kafka answers.
+func (s *session) retryStarts(ctx context.Context) ([]int64, error) {
+	for {
+		n := s.infos[s.cfg.CheckoutsTopic].partitions
+		starts, err := listOffsets(ctx, s.clicksClient, map[string]int32{s.cfg.CheckoutsTopic: n}, atStart, false)
+		if err == nil {
+			return starts[s.cfg.CheckoutsTopic], nil
+		}
+		if err := pause(ctx, idleAsk); err != nil {
+			return nil, err
+		}
+	}
+}

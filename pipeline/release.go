@@ -1,0 +1,226 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"firstclick/join"
+	"firstclick/pipeline/sink"
+)
+
+// release moves what need not wait any longer from the queues to the batches.
+func (l *loop) release() error {
+	now := l.s.now()
+	for _, sh := range l.shards {
+		room := maxRows - len(sh.batch.Rows) - len(sh.batch.Dead)
+		if room <= 0 || sh.letting != nil || sh.Queued() == 0 {
+			continue
+		}
+		_, err := l.core.Release(sh.Shard, room, now, func(k *join.Pending, r *join.Recent, late bool) { l.emit(sh, k, r, late) })
+		var lost *join.LostClicksError
+		if errors.As(err, &lost) {
+			return &GapError{l.s.cfg.ClicksTopic, lost.Partition, fmt.Sprintf("the log begins at offset %d, and the checkout at %s[%d] offset %d (time %v) needs clicks from before",
+				lost.Started, l.s.cfg.CheckoutsTopic, sh.Partition, lost.Checkout, time.UnixMicro(lost.Time).UTC()), l.s.cureForGap()}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
+	rec, ok := k.Record.(*checkoutRecord)
+	switch {
+	case !ok: // a control record: only the position moves
+		return
+	case rec.dead != nil:
+		sh.batch.Dead = append(sh.batch.Dead, *rec.dead)
+		return
+	}
+	sh.batch.Rows = append(sh.batch.Rows, sink.Row{
+		Offset: k.Offset, Time: k.Time, User: k.User, ID: k.ID, Own: rec.own, Click: r.Click, ClickTime: r.ClickTime, HasClick: r.HasClick,
+		Payload: rec.payload, RecordTime: rec.recordTime,
+	})
+	if late {
+		var own join.Checkout
+		if l.decoder.Checkout(rec.payload, &own) != nil { // it was decoded before
+			return
+		}
+		sh.batch.Late = append(sh.batch.Late, sink.Late{
+			Topic: l.s.cfg.CheckoutsTopic, TopicID: sh.topicID, Partition: sh.Partition, Offset: k.Offset, Kind: sink.LateCheckout,
+			EventID: k.ID.String(), User: k.User, Product: string(own.Product), Time: k.Time,
+		})
+	}
+}
+
+// job is one transaction, and the shards to let go after it.
+type job struct {
+	shards  []*shard
+	batches []*sink.Batch
+	letting []bool
+}
+
+type jobDone struct {
+	job    *job
+	result sink.Result
+	took   time.Duration
+	err    error
+}
+
+// singly is how many rows of one shard are worth a transaction of their own, so that the others can be written side by side.
+const singly = 2_048
+
+// handOut gives idle committers what is ready. No timer: what is there when the last transaction ended is the next one.
+func (l *loop) handOut() {
+	for l.idle > 0 {
+		j := l.nextJob()
+		if j == nil {
+			return
+		}
+		l.idle--
+		l.s.work <- j // never blocks: it has room for every committer
+	}
+}
+
+func (l *loop) nextJob() *job {
+	var ready []*shard
+	var fullest *shard
+	for _, sh := range l.shards {
+		if sh.inflight != nil || !l.hasWork(sh) {
+			continue
+		}
+		ready = append(ready, sh)
+		if fullest == nil || len(sh.batch.Rows) > len(fullest.batch.Rows) {
+			fullest = sh
+		}
+	}
+	if len(ready) == 0 {
+		return nil
+	}
+	if len(fullest.batch.Rows) >= singly {
+		ready = append(ready[:0], fullest)
+	}
+	j := &job{}
+	for _, sh := range ready {
+		j.shards = append(j.shards, sh)
+		j.batches = append(j.batches, l.takeBatch(sh))
+		j.letting = append(j.letting, sh.letting != nil)
+	}
+	j.batches[0].Dead = append(j.batches[0].Dead, l.dead...)
+	j.batches[0].Late = append(j.batches[0].Late, l.late...)
+	l.dead, l.late = nil, nil
+	return j
+}
+
+func (l *loop) hasWork(sh *shard) bool {
+	b := sh.batch
+	switch {
+	case len(b.Rows)+len(b.Dead)+len(b.Late)+len(sh.Corrections)+len(l.dead)+len(l.late) > 0, sh.letting != nil:
+		return true
+	case l.targets.unwritten(l, sh):
+		return true
+	}
+	return time.Since(sh.committed) >= positionsEvery
+}
+
+// takeBatch closes the shard's batch. Invariant: the position is read after everything up to it is in the batch.
+func (l *loop) takeBatch(sh *shard) *sink.Batch {
+	b := sh.batch
+	for i := range sh.Corrections {
+		c := &sh.Corrections[i]
+		b.Corrections = append(b.Corrections, sink.Correction{Offset: c.Offset, Checkout: c.Checkout, Click: c.Click, ClickTime: c.ClickTime})
+	}
+	sh.Corrections = sh.Corrections[:0]
+	b.Claim, b.TopicID, b.Position = &sh.claim, sh.topicID, sink.Position(l.core.Position(sh.Shard))
+	sh.inflight = b
+	sh.batch, sh.spare = sh.spare, nil
+	if sh.batch == nil {
+		sh.batch = &sink.Batch{}
+	}
+	return b
+}
+
+// takeDone takes in the end of a transaction.
+func (l *loop) takeDone(m *jobDone) error {
+	l.idle++
+	if m.err != nil {
+		return m.err
+	}
+	for i, sh := range m.job.shards {
+		b := m.job.batches[i]
+		if l.shards[sh.Partition] != sh {
+			continue // lost meanwhile
+		}
+		sh.at, sh.committed, sh.inflight = b.Position, time.Now(), nil
+		for _, n := range b.Rejected {
+			l.core.Reject(sh.Shard, b.Rows[n].Offset)
+		}
+		recycle(b)
+		sh.spare = b
+		if m.job.letting[i] {
+			l.let(sh)
+		}
+	}
+	l.counts.committed(m)
+	if m.result.Unknown > 0 {
+		l.s.p.filler.all()
+	}
+	l.checkTargets()
+	return nil
+}
+
+func recycle(b *sink.Batch) {
+	clear(b.Rows)
+	clear(b.Dead)
+	b.Rows, b.Corrections, b.Dead, b.Late, b.Rejected = b.Rows[:0], b.Corrections[:0], b.Dead[:0], b.Late[:0], b.Rejected[:0]
+}
+
+// commit is a committer: it writes one job after another.
+func (s *session) commit(ctx context.Context) error {
+	for {
+		var j *job
+		select {
+		case <-ctx.Done():
+			return nil
+		case j = <-s.work:
+		}
+		began := time.Now()
+		done := &jobDone{job: j}
+		done.result, done.err = s.write(ctx, j)
+		done.took = time.Since(began)
+		if ctx.Err() != nil {
+			return nil
+		}
+		select {
+		case s.control <- done:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *session) write(ctx context.Context, j *job) (sink.Result, error) {
+	r, err := s.p.sink.Commit(ctx, j.batches)
+	var fenced *sink.FencedError
+	var rewound *sink.RewoundError
+	switch {
+	case errors.As(err, &fenced):
+		return r, &errAgain{cause: err, fenced: true}
+	case errors.As(err, &rewound):
+		return r, &errAgain{cause: err}
+	case err != nil:
+		return r, fmt.Errorf("write to Postgres: %w", err)
+	}
+	for i, sh := range j.shards {
+		if !j.letting[i] {
+			continue
+		}
+		if err := s.p.sink.Release(ctx, &sh.claim); err != nil {
+			s.log.Warn("shard's row not let go; the next owner will end our sessions", "partition", sh.Partition, "cause", err)
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,223 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"firstclick/join"
+	"firstclick/pipeline/sink"
+)
+
+// session is one life of the in-memory state: from the offsets in Postgres until it ends, is fenced, or finds itself rewound.
+type session struct {
+	p   *Pipeline
+	cfg Config
+	log *slog.Logger
+
+	clicksClient    *kgo.Client
+	checkoutsClient *kgo.Client
+	infos           map[string]topicInfo
+	progress        sink.Progress
+	began           []int64 // by clicks partition: where reading begins
+	deadFrom        []int64 // by clicks partition: dead letters of clicks below it are stored already
+
+	hasher join.Hasher
+	window *join.Window
+	core   *join.Core
+	epoch  time.Time // of now()
+
+	asks *asker
+
+	clicks    chan *clicksMsg
+	checkouts chan *checkoutsMsg
+	history   chan *historyMsg
+	control   chan any // assigned, revoked, ends, committed
+	work      chan *job
+	gone      chan struct{} // closed when the group has been left and nothing more comes
+
+	loop *loop
+}
+
+func newSession(p *Pipeline) *session {
+	return &session{
+		p: p, cfg: p.cfg, log: p.log, epoch: time.Now(),
+		clicks: make(chan *clicksMsg), checkouts: make(chan *checkoutsMsg), history: make(chan *historyMsg),
+		control: make(chan any), work: make(chan *job, committers), gone: make(chan struct{}),
+	}
+}
+
+// now is the session's clock for join: microseconds that never go back.
+func (s *session) now() int64 { return time.Since(s.epoch).Microseconds() }
+
+// run works until ctx ends in good order, or until something goes wrong. alive outlives ctx.
+func (s *session) run(ctx, alive context.Context) error {
+	defer s.closeClients()
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	targets, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	alive, die := context.WithCancel(alive)
+	defer die()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(alive, stop)()
+
+	g, alive := errgroup.WithContext(alive)
+	s.loop = newLoop(s, targets, stop)
+	g.Go(func() error { return s.readClicks(alive) })
+	g.Go(func() error { return s.asks.run(alive) })
+	g.Go(func() error { return s.readCheckouts(ctx, alive) })
+	g.Go(func() error { return s.advise(alive) })
+	for range committers {
+		g.Go(func() error { return s.commit(alive) })
+	}
+	g.Go(func() error {
+		err := s.loop.run(alive, g)
+		if err == nil {
+			die() // the group has been left and everything is written: the others need not go on
+		}
+		return err
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	leaveCtx, cancel := context.WithTimeout(context.WithoutCancel(alive), 2*time.Second)
+	defer cancel()
+	if err := s.p.sink.Leave(leaveCtx); err != nil {
+		s.log.Debug("row in firstclick.instances left behind", "cause", err)
+	}
+	return nil
+}
+
+func (s *session) closeClients() {
+	for _, cl := range []*kgo.Client{s.checkoutsClient, s.clicksClient} {
+		if cl != nil {
+			cl.CloseAllowingRebalance()
+		}
+	}
+}
+
+// connect makes the client that reads clicks and asks questions.
+func (s *session) connect(ctx context.Context) error {
+	opts, err := s.cfg.Kafka.Opts()
+	if err != nil {
+		return &ConfigError{err.Error()}
+	}
+	s.clicksClient, err = kgo.NewClient(append(opts, s.readOptions()...)...)
+	if err != nil {
+		return fmt.Errorf("make the Kafka client for clicks: %w", err)
+	}
+	s.infos, err = s.awaitTopics(ctx)
+	return err
+}
+
+// readOptions are what both readers have in common.
+func (s *session) readOptions() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // positions count them: ends are asked for with them
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxWait(500 * time.Millisecond), kgo.FetchMinBytes(1),
+		kgo.FetchMaxBytes(32 << 20), kgo.FetchMaxPartitionBytes(4 << 20), kgo.BrokerMaxReadBytes(128 << 20),
+		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
+	}
+}
+
+// begin reads what is stored of the group, or stores where it begins, and sets the core up to read from there.
+func (s *session) begin(ctx context.Context) (*targets, error) {
+	if err := s.ensureProgress(ctx); err != nil {
+		return nil, err
+	}
+	shards, err := s.p.sink.Shards(ctx, s.cfg.Group, s.cfg.CheckoutsTopic)
+	if err != nil {
+		return nil, fmt.Errorf("read the stored offsets: %w", err)
+	}
+	sizes := s.sizes()
+	starts, err := listOffsets(ctx, s.clicksClient, sizes, atStart, false)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := listOffsets(ctx, s.clicksClient, sizes, atEnd, true)
+	if err != nil {
+		return nil, err
+	}
+	s.hasher = join.NewHasher(rand.Uint64())
+	s.window = join.NewWindow(join.WindowConfig{})
+	s.core = join.NewCore(join.Config{Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder}, s.window)
+	s.asks = newAsker(s)
+	if err := s.placeClicks(shards, starts[s.cfg.ClicksTopic]); err != nil {
+		return nil, err
+	}
+	return &targets{clicks: ends[s.cfg.ClicksTopic], checkouts: ends[s.cfg.CheckoutsTopic], beganClicks: s.began, shards: shards}, nil
+}
+
+func (s *session) sizes() map[string]int32 {
+	return map[string]int32{
+		s.cfg.ClicksTopic: s.infos[s.cfg.ClicksTopic].partitions, s.cfg.CheckoutsTopic: s.infos[s.cfg.CheckoutsTopic].partitions,
+	}
+}
+
+// placeClicks begins each clicks partition at the least restore point of the group's shards.
+func (s *session) placeClicks(shards []sink.State, starts []int64) error {
+	s.began, s.deadFrom = make([]int64, len(starts)), make([]int64, len(starts))
+	consume := map[int32]kgo.Offset{}
+	for p, start := range starts {
+		restore, next := s.clicksPlace(shards, p)
+		lost := restore < start
+		if lost && next < start {
+			return &GapError{s.cfg.ClicksTopic, int32(p), fmt.Sprintf("offsets %d to %d were never read and are gone: retention deleted them, or the topic was truncated", next, start-1),
+				s.cureForGap()}
+		}
+		s.began[p], s.deadFrom[p] = max(restore, start), next
+		s.core.AddClicks(int32(p), s.began[p], lost, s.now())
+		consume[int32(p)] = kgo.NewOffset().At(s.began[p])
+	}
+	s.clicksClient.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: consume})
+	return nil
+}
+
+// clicksPlace is the least restore point of a clicks partition over the group's shards, and the least offset whose click may not
+// have had its effect yet. A shard of the first hour that nobody claimed yet begins where the group began.
+func (s *session) clicksPlace(shards []sink.State, p int) (restore, next int64) {
+	first := at(s.progress.ClicksStart, p)
+	if len(shards) < len(s.progress.CheckoutsStart) {
+		return first, first
+	}
+	restore, next = join.Forever, join.Forever
+	for i := range shards {
+		at := func(offsets []int64) int64 {
+			if p < len(offsets) {
+				return offsets[p]
+			}
+			return first
+		}
+		restore = min(restore, at(shards[i].Position.ClicksRestore))
+		next = min(next, at(shards[i].Position.ClicksNext))
+	}
+	return restore, next
+}
+
+// at is the stored start of a partition; one that appeared later begins at 0.
+func at(starts []int64, p int) int64 {
+	if p < len(starts) {
+		return starts[p]
+	}
+	return 0
+}
+
+func (s *session) cureForGap() string {
+	return "restore the records, or begin anew under another --group with --start earliest (rows that stand converge; they are not written twice), see docs/operations.md, Data gap"
+}
+
+// committers is how many transactions may be under way at once.
+const committers = 2

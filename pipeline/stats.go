@@ -1,0 +1,116 @@
+package pipeline
+
+import (
+	"slices"
+	"time"
+
+	"firstclick/cdc"
+	"firstclick/join"
+	"firstclick/pipeline/sink"
+)
+
+// Stats is how a pipeline stands, at most a tick old.
+type Stats struct {
+	At        time.Time
+	Started   time.Time
+	Ready     bool // a shard is owned, or the group has given this instance none, and Kafka answers
+	Clicks    []PartitionStats
+	Shards    []ShardStats
+	Watermark int64 // microseconds; join.NoTime: not known yet
+	Window    join.WindowStats
+
+	ClicksRead, CheckoutsRead   int64 // records
+	ClicksBytes, CheckoutsBytes int64
+	Result                      sink.Result // summed up
+	Transactions                int64
+	InTransaction               time.Duration
+	OpenTxnReleases             int64
+	Fenced                      int64
+
+	Sink  sink.Stats
+	Users cdc.Stats
+}
+
+// PartitionStats is how far a clicks partition is. Next and End are offsets.
+type PartitionStats struct {
+	Next, End, MaxTime int64
+	Paused             bool
+}
+
+// ShardStats is how far an owned checkouts partition is.
+type ShardStats struct {
+	Partition       int32
+	Next, End       int64 // offsets: the next to be released, the end
+	Committed       int64
+	ClicksCommitted []int64
+	Queued, Recents int
+	MaxReleased     int64
+	FinalBefore     int64
+	Restoring       bool
+	Paused          bool
+}
+
+// Stats returns how the pipeline stands. Safe for concurrent use.
+func (p *Pipeline) Stats() Stats {
+	p.mu.Lock()
+	st := p.stats
+	p.mu.Unlock()
+	st.Started, st.Fenced = p.start, p.fence.Load()
+	if p.sink != nil {
+		st.Sink = p.sink.Stats()
+	}
+	if p.mirror != nil {
+		st.Users = p.mirror.Stats()
+	}
+	return st
+}
+
+// counts is what the loop adds up.
+type counts struct {
+	clicks, clicksBytes       int64
+	checkouts, checkoutsBytes int64
+	result                    sink.Result
+	transactions              int64
+	took                      time.Duration
+	ends                      *endsMsg
+}
+
+func (c *counts) committed(m *jobDone) {
+	c.transactions++
+	c.took += m.took
+	r := &m.result
+	c.result.Fresh += r.Fresh
+	c.result.Attributed += r.Attributed
+	c.result.Duplicates += r.Duplicates
+	c.result.Conflicts += r.Conflicts
+	c.result.Refused += r.Refused
+	c.result.Corrected += r.Corrected
+	c.result.DeadLetters += r.DeadLetters
+	c.result.Late += r.Late
+	c.result.Unknown += r.Unknown
+}
+
+// publish makes a picture of the loop for others to look at.
+func (l *loop) publish() {
+	st := Stats{
+		At: time.Now(), Ready: l.counts.ends != nil, Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
+		ClicksRead: l.counts.clicks, CheckoutsRead: l.counts.checkouts, ClicksBytes: l.counts.clicksBytes, CheckoutsBytes: l.counts.checkoutsBytes,
+		Result: l.counts.result, Transactions: l.counts.transactions, InTransaction: l.counts.took, OpenTxnReleases: l.core.OpenTxnReleases,
+	}
+	for p, c := range l.core.ClicksStates() {
+		st.Clicks = append(st.Clicks, PartitionStats{c.Next, c.End, c.MaxTime, l.clicksPaused[int32(p)]})
+	}
+	for _, s := range l.core.Shards() {
+		sh := l.shards[s.Partition]
+		n, _ := s.Recents()
+		st.Shards = append(st.Shards, ShardStats{
+			Partition: s.Partition, Next: s.Next(), End: s.End(), Committed: sh.at.NextOffset, ClicksCommitted: slices.Clone(sh.at.ClicksNext),
+			Queued: s.Queued(), Recents: n, MaxReleased: s.MaxReleased(), FinalBefore: s.Final(), Restoring: s.Restoring(),
+			Paused: l.checkoutsPaused[s.Partition],
+		})
+	}
+	p := l.s.p
+	p.mu.Lock()
+	p.stats = st
+	p.mu.Unlock()
+}

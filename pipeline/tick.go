@@ -1,0 +1,124 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"firstclick/join"
+	"firstclick/pipeline/sink"
+)
+
+// takeTick lets time pass.
+func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) error {
+	l.core.Tick(l.s.now())
+	l.startRecalls(ctx, g)
+	l.holdCheckouts()
+	l.holdClicks()
+	l.publish()
+	return nil
+}
+
+// holdCheckouts pauses a shard whose queue is long, so that lag grows and not memory.
+func (l *loop) holdCheckouts() {
+	for p, sh := range l.shards {
+		one := map[string][]int32{l.s.cfg.CheckoutsTopic: {p}}
+		switch n := sh.Queued(); {
+		case n > maxQueued && !l.checkoutsPaused[p]:
+			l.s.checkoutsClient.PauseFetchPartitions(one)
+			l.checkoutsPaused[p] = true
+		case n <= maxQueued/2 && l.checkoutsPaused[p]:
+			l.s.checkoutsClient.ResumeFetchPartitions(one)
+			delete(l.checkoutsPaused, p)
+		}
+	}
+}
+
+// holdClicks pauses, while the window is over its budget, the partition furthest ahead in event time, never one that the oldest
+// waiting checkout needs.
+func (l *loop) holdClicks() {
+	waits := l.core.Waits()
+	used, budget := l.s.window.Stats().Bytes, l.s.cfg.MemoryLimit/2
+	over := budget > 0 && used > budget
+	for p := range l.clicksPaused {
+		if waits[p] || used <= budget/10*9 {
+			l.s.clicksClient.ResumeFetchPartitions(map[string][]int32{l.s.cfg.ClicksTopic: {p}})
+			delete(l.clicksPaused, p)
+		}
+	}
+	if !over {
+		return
+	}
+	furthest, ahead := int32(-1), int64(join.NoTime)
+	for p, st := range l.core.ClicksStates() {
+		if !waits[p] && !l.clicksPaused[int32(p)] && st.MaxTime > ahead {
+			furthest, ahead = int32(p), st.MaxTime
+		}
+	}
+	if furthest >= 0 {
+		l.s.clicksClient.PauseFetchPartitions(map[string][]int32{l.s.cfg.ClicksTopic: {furthest}})
+		l.clicksPaused[furthest] = true
+	}
+}
+
+// addClicksPartition begins to read a partition that was added to the topic.
+func (s *session) addClicksPartition(p int32) {
+	from := at(s.progress.ClicksStart, int(p))
+	s.core.AddClicks(p, from, false, s.now())
+	s.clicksClient.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: {p: kgo.NewOffset().At(from)}})
+	s.log.Info("clicks partition added", "partition", p)
+}
+
+// shardsMsg is what Postgres holds of the whole group.
+type shardsMsg struct{ shards []sink.State }
+
+// takeShards frees clicks that no shard of any instance needs, and sees how far the others are.
+func (l *loop) takeShards(m *shardsMsg) {
+	others := int64(join.Forever)
+	if len(m.shards) < len(l.s.progress.CheckoutsStart) {
+		others = join.NoTime // a shard that nobody has claimed yet needs everything
+	}
+	for i := range m.shards {
+		if st := &m.shards[i]; l.shards[st.Claim.Partition] == nil {
+			others = min(others, st.Position.ExpireBefore)
+		}
+	}
+	l.others = others
+	l.core.Expire(others)
+	l.targets.stored = m.shards
+	l.checkTargets()
+}
+
+// advise does what others look at and nobody's rows depend on: progress, instances, group offsets. It also asks how far the shards of
+// other instances are.
+func (s *session) advise(ctx context.Context) error {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	var announced time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		shards, err := s.p.sink.Shards(ctx, s.cfg.Group, s.cfg.CheckoutsTopic)
+		if err == nil {
+			select {
+			case s.control <- &shardsMsg{shards}:
+			case <-ctx.Done():
+				return nil
+			}
+			_, _, err = s.p.sink.SettleProgress(ctx, s.cfg.Group)
+		}
+		if err == nil && time.Since(announced) >= 5*time.Second {
+			announced = time.Now()
+			err = s.announce(ctx)
+			s.commitGroup(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Debug("progress not told", "cause", err) // the sink says what is wrong with Postgres
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// topicInfo is what fresh metadata says of a topic.
+type topicInfo struct {
+	id         [16]byte
+	partitions int32
+}
+
+// timestamps that ListOffsets gives a meaning of their own (Kafka protocol, ListOffsets).
+const (
+	atEnd   = int64(-1)
+	atStart = int64(-2)
+)
+
+// describe asks the brokers, not the client's cache, which partitions the topics have. A topic that does not exist is absent.
+func describe(ctx context.Context, cl *kgo.Client, topics ...string) (map[string]topicInfo, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = false
+	for _, t := range topics {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = kmsg.StringPtr(t)
+		req.Topics = append(req.Topics, rt)
+	}
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, fmt.Errorf("ask Kafka for its topics: %w", err)
+	}
+	infos := map[string]topicInfo{}
+	for _, t := range resp.Topics {
+		if t.Topic == nil {
+			continue
+		}
+		switch err := kerr.ErrorForCode(t.ErrorCode); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("ask Kafka for topic %s: %w", *t.Topic, err)
+		}
+		n := int32(0)
+		for _, p := range t.Partitions {
+			n = max(n, p.Partition+1)
+		}
+		infos[*t.Topic] = topicInfo{id: t.TopicID, partitions: n}
+	}
+	return infos, nil
+}
+
+// listOffsets asks for an offset of every partition of the topics: their starts, ends, or the first record at or after a time in
+// milliseconds (then -1: none). stable leaves out what open transactions hold.
+func listOffsets(ctx context.Context, cl *kgo.Client, topics map[string]int32, at int64, stable bool) (map[string][]int64, error) {
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID = -1
+	if stable {
+		req.IsolationLevel = 1
+	}
+	offsets := map[string][]int64{}
+	for topic, n := range topics {
+		rt := kmsg.NewListOffsetsRequestTopic()
+		rt.Topic = topic
+		offsets[topic] = make([]int64, n)
+		for p := range n {
+			offsets[topic][p] = -2
+			rp := kmsg.NewListOffsetsRequestTopicPartition()
+			rp.Partition, rp.Timestamp, rp.CurrentLeaderEpoch = p, at, -1
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		req.Topics = append(req.Topics, rt)
+	}
+	for _, shard := range cl.RequestSharded(ctx, req) { // one request a leader
+		if shard.Err != nil {
+			return nil, fmt.Errorf("ask Kafka for offsets: %w", shard.Err)
+		}
+		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return nil, fmt.Errorf("ask Kafka for offsets of %s[%d]: %w", t.Topic, p.Partition, err)
+				}
+				if int(p.Partition) < len(offsets[t.Topic]) {
+					offsets[t.Topic][p.Partition] = p.Offset
+				}
+			}
+		}
+	}
+	for topic, os := range offsets {
+		for p, o := range os {
+			if o == -2 {
+				return nil, fmt.Errorf("ask Kafka for offsets of %s[%d]: no answer", topic, p)
+			}
+		}
+	}
+	return offsets, nil
+}
+
+// awaitTopics waits until both topics exist, and says so once.
+func (s *session) awaitTopics(ctx context.Context) (map[string]topicInfo, error) {
+	said := ""
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		infos, err := describe(ctx, s.clicksClient, s.cfg.ClicksTopic, s.cfg.CheckoutsTopic)
+		text := ""
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil && !kgo.IsRetryableBrokerErr(err) && !kerr.IsRetriable(err):
+			return nil, err
+		case err != nil:
+			text = err.Error()
+		default:
+			for _, t := range []string{s.cfg.ClicksTopic, s.cfg.CheckoutsTopic} {
+				if infos[t].partitions == 0 {
+					text = "topic " + t + " does not exist yet"
+				}
+			}
+			if text == "" {
+				if said != "" {
+					s.log.Info("topics are there", "clicks", s.cfg.ClicksTopic, "checkouts", s.cfg.CheckoutsTopic)
+				}
+				return infos, nil
+			}
+		}
+		if text != said {
+			s.log.Warn("waiting for Kafka", "reason", text)
+			said = text
+		}
+		if err := pause(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// pause waits, or ends early with ctx's error.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
