@@ -5,15 +5,20 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
-	"time"
+	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
+
+// ClientID is what brokers see us as, in their logs, metrics and quotas.
+const ClientID = "firstclick"
 
 // The SASL mechanisms that Config.SASL may name.
 const (
@@ -22,37 +27,45 @@ const (
 	ScramSHA512 = "scram-sha-512"
 )
 
-// Config says how to reach Kafka. The zero value of a field means: without it.
+// Config says how to reach Kafka.
 type Config struct {
-	Brokers []string // host:port of those to begin with, at least one
-
+	Brokers  []string // host or host:port (9092 without a port), at least one
 	TLS      bool
-	CAFile   string // PEM certificates that sign the brokers'; empty: the system's
-	CertFile string // our certificate (PEM), where brokers ask for one; needs KeyFile
-	KeyFile  string // its key (PEM)
-
-	SASL     string // "", Plain, ScramSHA256 or ScramSHA512
+	CAFile   string // PEM; empty: the certificates of the system
+	CertFile string // PEM, the client's certificate; with KeyFile or not at all
+	KeyFile  string // PEM
+	SASL     string // "", plain, scram-sha-256, scram-sha-512
 	User     string
 	Password string
 }
 
-// Opts are the options of a Kafka client that connects as c says. It reads the certificate files. The errors name the field
-// that is missing or cannot be used, and never a password.
+// ConfigError is a Config that cannot be meant, or that names a file that cannot be used.
+type ConfigError struct {
+	Flag string // like --kafka-ca
+	Err  error
+}
+
+func (e *ConfigError) Error() string { return e.Flag + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+func wrong(flag, format string, args ...any) error {
+	return &ConfigError{Flag: flag, Err: fmt.Errorf(format, args...)}
+}
+
+// Opts returns the client options: seed brokers, client id, TLS and SASL. Every error is a *ConfigError.
 func (c Config) Opts() ([]kgo.Opt, error) {
-	if len(c.Brokers) == 0 {
-		return nil, errors.New("kafka: no broker to begin with")
+	if err := c.checkBrokers(); err != nil {
+		return nil, err
 	}
-	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...)}
-	if c.TLS {
-		config, err := c.tls()
-		if err != nil {
-			return nil, err
-		}
-		// As kgo dials without TLS: ten seconds until the connection stands.
-		dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: config}
-		opts = append(opts, kgo.Dialer(dialer.DialContext))
-	} else if c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" {
-		return nil, errors.New("kafka: certificates are given, but TLS is off: turn it on (--kafka-tls) or leave them out")
+	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID(ClientID)}
+	encryption, err := c.encryption()
+	if err != nil {
+		return nil, err
+	}
+	if encryption != nil {
+		opts = append(opts, kgo.DialTLSConfig(encryption))
 	}
 	mechanism, err := c.mechanism()
 	if err != nil {
@@ -64,50 +77,123 @@ func (c Config) Opts() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-func (c Config) tls() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+func (c Config) checkBrokers() error {
+	const flag = "--kafka"
+	if len(c.Brokers) == 0 {
+		return wrong(flag, "no broker given, want host:port[,host:port...]")
+	}
+	for _, b := range c.Brokers {
+		switch {
+		case strings.TrimSpace(b) == "":
+			return wrong(flag, "an empty broker address in %q", strings.Join(c.Brokers, ","))
+		case strings.Contains(b, "://"):
+			return wrong(flag, "broker %q: want host:port without a protocol (encryption is --kafka-tls)", b)
+		case strings.ContainsAny(b, " \t\n,/"):
+			return wrong(flag, "broker %q: want host:port", b)
+		}
+		host, port, err := net.SplitHostPort(b)
+		var address *net.AddrError
+		if errors.As(err, &address) && address.Err == "missing port in address" {
+			continue
+		}
+		if err != nil {
+			return wrong(flag, "broker %q: %w", b, err)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+			return wrong(flag, "broker %q: want host:port with a port from 1 to 65535", b)
+		}
+	}
+	return nil
+}
+
+func (c Config) encryption() (*tls.Config, error) {
+	for _, f := range []struct{ flag, file string }{{"--kafka-ca", c.CAFile}, {"--kafka-cert", c.CertFile}, {"--kafka-key", c.KeyFile}} {
+		if f.file != "" && !c.TLS {
+			return nil, wrong(f.flag, "needs --kafka-tls")
+		}
+	}
+	if !c.TLS {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12} // the client fills in the server name per broker
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("kafka: read the CA's certificates: %w", err)
+			return nil, wrong("--kafka-ca", "%w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka: %s holds no certificate in PEM form", c.CAFile)
+			return nil, wrong("--kafka-ca", "no certificate in %s, want PEM", c.CAFile)
 		}
 	}
 	switch {
-	case c.CertFile != "" && c.KeyFile == "":
-		return nil, errors.New("kafka: a certificate without its key: give --kafka-key too")
-	case c.CertFile == "" && c.KeyFile != "":
-		return nil, errors.New("kafka: a key without its certificate: give --kafka-cert too")
-	case c.CertFile != "":
-		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka: read certificate %s and key %s: %w", c.CertFile, c.KeyFile, err)
-		}
-		config.Certificates = []tls.Certificate{pair}
+	case c.CertFile == "" && c.KeyFile == "":
+		return config, nil
+	case c.KeyFile == "":
+		return nil, wrong("--kafka-cert", "needs --kafka-key, the certificate's private key")
+	case c.CertFile == "":
+		return nil, wrong("--kafka-key", "needs --kafka-cert, the key's certificate")
 	}
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, wrong("--kafka-cert", "with key %s: %w", c.KeyFile, err)
+	}
+	config.Certificates = []tls.Certificate{pair}
 	return config, nil
 }
 
 func (c Config) mechanism() (sasl.Mechanism, error) {
-	if c.SASL == "" {
-		if c.User != "" || c.Password != "" {
-			return nil, errors.New("kafka: a user or password is given, but no mechanism: name one with --kafka-sasl")
+	const flag = "--kafka-sasl"
+	switch c.SASL {
+	case "":
+		if c.User != "" {
+			return nil, wrong("--kafka-user", "needs %s (%s, %s or %s)", flag, Plain, ScramSHA256, ScramSHA512)
+		}
+		if c.Password != "" {
+			return nil, wrong("--kafka-password", "needs --kafka-user and %s", flag)
 		}
 		return nil, nil
+	case Plain, ScramSHA256, ScramSHA512:
+	default:
+		return nil, wrong(flag, "unknown mechanism %q, want %s, %s or %s", c.SASL, Plain, ScramSHA256, ScramSHA512)
 	}
-	if c.User == "" || c.Password == "" {
-		return nil, fmt.Errorf("kafka: %s needs a user and a password: --kafka-user, KAFKA_PASSWORD or KAFKA_PASSWORD_FILE", c.SASL)
+	if c.User == "" {
+		return nil, wrong(flag, "%s needs --kafka-user", c.SASL)
+	}
+	if c.Password == "" {
+		return nil, wrong(flag, "%s needs --kafka-password", c.SASL)
 	}
 	switch c.SASL {
-	case Plain:
-		return plain.Auth{User: c.User, Pass: c.Password}.AsMechanism(), nil
 	case ScramSHA256:
 		return scram.Auth{User: c.User, Pass: c.Password}.AsSha256Mechanism(), nil
 	case ScramSHA512:
 		return scram.Auth{User: c.User, Pass: c.Password}.AsSha512Mechanism(), nil
+	default:
+		return plain.Auth{User: c.User, Pass: c.Password}.AsMechanism(), nil
 	}
-	return nil, fmt.Errorf("kafka: SASL mechanism %q is not one of %s, %s, %s", c.SASL, Plain, ScramSHA256, ScramSHA512)
 }
+
+// String describes the connection without the password.
+func (c Config) String() string {
+	var s strings.Builder
+	s.WriteString(strings.Join(c.Brokers, ","))
+	if c.TLS {
+		s.WriteString(" tls")
+	}
+	if c.SASL != "" || c.User != "" || c.Password != "" {
+		fmt.Fprintf(&s, " sasl=%s user=%s", c.SASL, c.User)
+	}
+	if c.Password != "" {
+		s.WriteString(" password=<redacted>")
+	}
+	return s.String()
+}
+
+// GoString is String: %#v shows no password either.
+func (c Config) GoString() string { return "kafkaconn.Config{" + c.String() + "}" }
+
+// LogValue is what a log shows.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText is String: encoders show no password either.
+func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

@@ -109,7 +109,7 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 		if err := broker.Pause(); err != nil {
 			t.Fatal(err)
 		}
-		client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DialTimeout(300*time.Millisecond)) // the dial does not heed the context
+		client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RequestTimeoutOverhead(300*time.Millisecond)) // the handshake does not heed the context
 		if err != nil {
 			t.Fatal(err)
 		}
