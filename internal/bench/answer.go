@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -99,8 +100,7 @@ func (p *place) load(ctx context.Context) (bytes int64, err error) {
 	}
 	if err != nil {
 		cancel()
-		<-read
-		return 0, fmt.Errorf("load the events into Postgres: %w", err)
+		return 0, errors.Join(fmt.Errorf("load the events into Postgres: %w", err), <-read)
 	}
 	return bytes, <-read
 }
