@@ -3,60 +3,197 @@ package sink
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
 
-	"firstclick/join"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Sink writes to Postgres. Its methods may be called concurrently, Commit for disjoint sets of shards.
-type Sink struct{}
+// spareSessions are kept beside those for Commit, so that a takeover or a heartbeat never waits for a long COPY.
+const spareSessions = 2
 
-var errTodo = errors.New("not built yet")
+// Sink writes to Postgres. Its methods may be called concurrently, Commit for disjoint sets of shards.
+type Sink struct {
+	application string
+	names       Names
+	log         *slog.Logger
+	clock       Clock
+	pool        *pgxpool.Pool
+	commits     chan struct{} // a token for each Commit that may be at work
+
+	target targetCache
+	path   pathChoice
+	stats  counters
+}
 
 // New reads the configuration. It opens no connection.
-func New(cfg Config, names Names) (*Sink, error) { return nil, errTodo }
+func New(cfg Config, names Names) (*Sink, error) {
+	if names == nil {
+		return nil, errors.New("sink: no source of names")
+	}
+	if err := checkApplication(cfg.Application); err != nil {
+		return nil, err
+	}
+	if cfg.Connections == 0 {
+		cfg.Connections = 4
+	}
+	if cfg.Connections < 1 || cfg.Connections > 1000 {
+		return nil, fmt.Errorf("sink: %d connections: want 1 to 1000", cfg.Connections)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = systemClock{}
+	}
+	pool, err := newPool(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Sink{
+		application: cfg.Application,
+		names:       names,
+		log:         cfg.Logger,
+		clock:       cfg.Clock,
+		pool:        pool,
+		commits:     make(chan struct{}, cfg.Connections),
+		stats:       counters{retries: map[string]int64{}},
+	}, nil
+}
 
 // Close ends the sessions. No other method may be running or be called afterwards.
-func (s *Sink) Close() {}
+func (s *Sink) Close() { s.pool.Close() }
 
-// AppendOwn appends the checkout's own columns as fields of a binary COPY tuple.
-func AppendOwn(dst []byte, k *join.Checkout) []byte { return dst }
-
-// Commit writes the batches, of different shards, in one transaction, and tries until it is known to have landed or ctx ends.
-func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
-	return Result{}, errTodo
+// checkApplication refuses names that Postgres would change: it cuts at 63 bytes and replaces what is not printable ASCII
+// (https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME). A changed name would not be found at a takeover.
+func checkApplication(name string) error {
+	if name == "" || len(name) > 63 {
+		return fmt.Errorf("sink: application name of %d bytes: want 1 to 63", len(name))
+	}
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] > '~' {
+			return fmt.Errorf("sink: application name %q: only printable ASCII", name)
+		}
+	}
+	return nil
 }
 
-// Claim takes a shard over.
-func (s *Sink) Claim(ctx context.Context, group, topic string, partition int32, fresh State) (State, error) {
-	return State{}, errTodo
+func newPool(cfg Config) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(cfg.Database)
+	if err != nil {
+		return nil, fmt.Errorf("read the database connection string: %w", err)
+	}
+	pc.MaxConns = int32(cfg.Connections + spareSessions)
+	pc.MinConns = 0
+	// A ping before each use would be a round trip per commit; a session that died is noticed by its first use and replaced.
+	pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 15*time.Second }
+	pc.PingTimeout = 5 * time.Second
+	cc := pc.ConnConfig
+	if cc.ConnectTimeout == 0 {
+		cc.ConnectTimeout = 10 * time.Second
+	}
+	if cc.RuntimeParams == nil {
+		cc.RuntimeParams = map[string]string{}
+	}
+	cc.RuntimeParams["application_name"] = cfg.Application
+	// Half a minute after the host of the server is gone, reads fail instead of waiting for ever.
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}}
+	cc.DialFunc = dialer.DialContext
+	pc.AfterConnect = settle
+	pool, err := pgxpool.NewWithConfig(context.Background(), pc)
+	if err != nil {
+		return nil, fmt.Errorf("prepare database sessions: %w", err)
+	}
+	return pool, nil
 }
 
-// Release lets a shard go in good order.
-func (s *Sink) Release(ctx context.Context, c *Claim) error { return errTodo }
-
-// Shards returns every stored shard of the group and topic, owned or not, by partition.
-func (s *Sink) Shards(ctx context.Context, group, topic string) ([]State, error) { return nil, errTodo }
-
-// EnsureProgress stores p where the group has no row yet, and returns the stored row.
-func (s *Sink) EnsureProgress(ctx context.Context, p Progress) (Progress, error) {
-	return p, errTodo
+// session identifies a backend. A process id alone may be another backend's after a restart of the server.
+type session struct {
+	pid   uint32
+	start string // pg_stat_activity.backend_start
 }
 
-// SettleProgress moves the group's watermark and final_before up to the least over its shards, never back, and returns them.
-func (s *Sink) SettleProgress(ctx context.Context, group string) (watermark, finalBefore int64, err error) {
-	return 0, 0, errTodo
+const sessionKey = "firstclick session"
+
+func sessionOf(pc *pgconn.PgConn) session {
+	s, _ := pc.CustomData()[sessionKey].(session)
+	return s
 }
 
-// FillUnknown fills in the names of rows whose user was unknown when they were written; ids nil: all that are noted.
-func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err error) {
-	return 0, errTodo
+// settle prepares a new session. Every statement here finds its rows by a key; with the planner's other ways closed, a plan that
+// is made while a table is small stays right when it has grown. The tcp settings let the server notice within a minute that our host is gone, so
+// that our locks are.
+func settle(ctx context.Context, conn *pgx.Conn) error {
+	var start string
+	err := conn.QueryRow(ctx, `SELECT backend_start::text,
+		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
+		set_config('jit', 'off', false), set_config('work_mem', '64MB', false), set_config('timezone', 'UTC', false),
+		set_config('tcp_keepalives_idle', '20', false), set_config('tcp_keepalives_interval', '5', false),
+		set_config('tcp_keepalives_count', '4', false), set_config('tcp_user_timeout', '40000', false)
+		FROM pg_stat_get_activity(pg_backend_pid())`, pgx.QueryExecModeExec).Scan(&start, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+	if err != nil {
+		return fmt.Errorf("prepare a database session: %w", err)
+	}
+	conn.PgConn().CustomData()[sessionKey] = session{pid: conn.PgConn().PID(), start: start}
+	return nil
 }
 
-// Announce writes this instance's row in firstclick.instances, and that it is alive.
-func (s *Sink) Announce(ctx context.Context, a Announcement) error { return errTodo }
+// withConn runs fn with a session, and leaves no transaction open in it.
+func (s *Sink) withConn(ctx context.Context, fn func(conn *pgx.Conn) error) error {
+	pooled, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer pooled.Release()
+	conn := pooled.Conn()
+	err = fn(conn)
+	if conn.IsClosed() {
+		if err != nil {
+			err = &brokenError{err}
+		}
+		return err
+	}
+	if conn.PgConn().TxStatus() != 'I' && ctx.Err() == nil {
+		// Its own error does not matter: a session that is not idle is closed by the pool.
+		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
+	}
+	return err
+}
 
-// Leave removes this instance's row.
-func (s *Sink) Leave(ctx context.Context) error { return errTodo }
+type systemClock struct{}
+
+func (systemClock) Now() time.Time                         { return time.Now() }
+func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// counters is what Stats is made of.
+type counters struct {
+	mu        sync.Mutex
+	commits   int64
+	rows      int64
+	direct    int64
+	staged    int64
+	inCommit  time.Duration
+	retries   map[string]int64
+	lastError string
+	cause     string // of the last failure, while nothing has succeeded since
+}
 
 // Stats returns counts since New.
-func (s *Sink) Stats() Stats { return Stats{} }
+func (s *Sink) Stats() Stats {
+	c := &s.stats
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := Stats{
+		Commits: c.commits, Rows: c.rows, Direct: c.direct, Staged: c.staged,
+		InCommit: c.inCommit, LastError: c.lastError, Retries: make(map[string]int64, len(c.retries)),
+	}
+	for cause, n := range c.retries {
+		out.Retries[cause] = n
+	}
+	return out
+}

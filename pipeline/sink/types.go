@@ -181,7 +181,11 @@ type Stats struct {
 }
 
 // FencedError says that shards have another owner now. Drop them and rejoin.
-type FencedError struct{ Partitions []int32 }
+type FencedError struct {
+	Partitions []int32
+	// Landed: the transaction had landed before they were taken over. The other shards' claims have been moved on.
+	Landed bool
+}
 
 func (e *FencedError) Error() string {
 	return "another instance owns checkouts partitions " + partitionList(e.Partitions)
@@ -189,7 +193,11 @@ func (e *FencedError) Error() string {
 
 // RewoundError says that Postgres has lost transactions of these shards that it had confirmed (it failed over to a standby that lagged).
 // Claim them again and rebuild from the stored position.
-type RewoundError struct{ Partitions []int32 }
+type RewoundError struct {
+	Partitions []int32
+	// Landed: the transaction stands for the other shards, whose claims have been moved on.
+	Landed bool
+}
 
 func (e *RewoundError) Error() string {
 	return "Postgres lost confirmed transactions of checkouts partitions " + partitionList(e.Partitions)
@@ -205,5 +213,3 @@ func partitionList(partitions []int32) string {
 	}
 	return b.String()
 }
-
-var _ = join.NoTime

@@ -1,0 +1,270 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"firstclick/join"
+)
+
+// Commit writes the batches, of different shards, in one transaction, and tries until it is known to have landed or ctx ends.
+//
+// A *FencedError or *RewoundError (errors.As; both may be in one error) names the shards to drop; unless its Landed is set, nothing of
+// any batch was written and the other shards' batches may be given again. After any other error it may be unknown
+// whether the transaction landed: claim the shards again.
+//
+// The batches must not be changed before Commit returns. On success each Claim.Commits has been moved on.
+func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
+	if len(batches) == 0 {
+		return Result{}, nil
+	}
+	w, err := newWork(batches)
+	if err != nil {
+		return Result{}, err
+	}
+	select {
+	case s.commits <- struct{}{}:
+		defer func() { <-s.commits }()
+	case <-ctx.Done():
+		return Result{}, fmt.Errorf("commit: %w", context.Cause(ctx))
+	}
+	begun := s.clock.Now()
+	if len(w.users) > 0 {
+		w.names = make(map[int32]string, len(w.users))
+		err := s.retry(ctx, "read users' names", func(ctx context.Context) error {
+			return s.names.Names(ctx, w.users, w.names)
+		})
+		if err != nil {
+			return Result{}, err
+		}
+	}
+	out, err := s.land(ctx, w)
+	if err != nil {
+		return out.result, err
+	}
+	for _, b := range w.batches {
+		b.Claim.Commits++
+	}
+	s.landed(out, s.clock.Now().Sub(begun))
+	if len(out.unknown) > 0 {
+		s.fillAfterCommit(ctx, out)
+	}
+	return out.result, nil
+}
+
+// land tries until the transaction has landed.
+func (s *Sink) land(ctx context.Context, w *work) (outcome, error) {
+	var out outcome
+	err := s.retry(ctx, "commit", func(ctx context.Context) error {
+		var doubt *session
+		err := s.withConn(ctx, func(conn *pgx.Conn) error {
+			t := &try{sink: s, work: w, conn: conn}
+			err := t.run(ctx)
+			out = t.out
+			if err != nil && t.sent && !answered(err) {
+				self := sessionOf(conn.PgConn())
+				doubt = &self
+			}
+			return err
+		})
+		if doubt == nil {
+			return err
+		}
+		s.failed("commit", causeConnection, err)
+		did, lookErr := s.lookUp(ctx, w, *doubt)
+		if lookErr != nil || did {
+			return lookErr
+		}
+		return &passingError{causeConnection}
+	})
+	return out, err
+}
+
+// answered tells whether Postgres itself said that the transaction failed. A FATAL error ends the session, and may do so after the
+// commit was written.
+func answered(err error) bool {
+	var pe *pgconn.PgError
+	var order *orderError
+	return errors.As(err, &order) || errors.As(err, &pe) && pe.SeverityUnlocalized == "ERROR"
+}
+
+// outcome is what became of a Commit's work.
+type outcome struct {
+	result    Result
+	letters   []deadLetter // of rows: conflicts and refusals
+	corrected []Correction // duplicates whose click is better than the stored one
+	unknown   []entry      // fresh rows without a name
+	staged    bool
+	met       bool // duplicates
+}
+
+// try is one transaction.
+type try struct {
+	sink   *Sink
+	target *target
+	work   *work
+	conn   *pgx.Conn
+	out    outcome
+	sent   bool // COMMIT may have reached Postgres
+}
+
+// orderError says that Postgres answered COMMIT with ROLLBACK.
+type orderError struct{ tag string }
+
+func (e *orderError) Error() string { return "COMMIT was answered with " + e.tag }
+
+func (t *try) run(ctx context.Context) error {
+	var err error
+	if t.target, err = t.sink.describe(ctx, t.conn); err != nil {
+		return err
+	}
+	t.out.staged = len(t.work.rows) > 0 && (t.work.repeats || t.sink.path.stage())
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
+	if len(t.work.rows) > 0 {
+		if err := t.writeRows(ctx); err != nil {
+			return err
+		}
+	}
+	return t.finish(ctx)
+}
+
+const moveSQL = `UPDATE firstclick.offsets SET topic_id = $6, leader_epoch = $7, commits = commits + 1, next_offset = $8, recent_offset = $9,
+	clicks_next = $10, clicks_restore = $11, clicks_epoch = $12, watermark = greatest(watermark, $13), final_before = greatest(final_before, $14),
+	expire_before = $15, committed_at = now()
+	WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner = $4 AND commits = $5`
+
+// begin opens the transaction and moves the offsets rows: one round trip.
+func (t *try) begin(ctx context.Context) error {
+	var b pgx.Batch
+	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	for _, batch := range t.work.batches {
+		b.Queue(moveSQL, append(shardKey(batch.Claim), batch.positionArgs()...)...)
+	}
+	if len(t.work.rows) > 0 {
+		if t.out.staged {
+			b.Queue(t.target.stage)
+		}
+		b.Queue("SAVEPOINT rows")
+	}
+	results := t.conn.SendBatch(ctx, &b)
+	defer results.Close()
+	if _, err := results.Exec(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	moved := true
+	for range t.work.batches {
+		tag, err := results.Exec()
+		if err != nil {
+			return fmt.Errorf("move offsets: %w", err)
+		}
+		moved = moved && tag.RowsAffected() == 1
+	}
+	if err := results.Close(); err != nil {
+		return fmt.Errorf("prepare for rows: %w", err)
+	}
+	if moved {
+		return nil
+	}
+	if _, err := t.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		return fmt.Errorf("roll back: %w", err)
+	}
+	stored, err := readShards(ctx, t.conn, t.work.batches, false)
+	if err != nil {
+		return err
+	}
+	return t.work.judge(stored).refusal()
+}
+
+func shardKey(c *Claim) []any {
+	return []any{c.Group, c.Topic, c.Partition, pgtype.UUID{Bytes: c.Owner, Valid: true}, c.Commits}
+}
+
+// positionArgs are topic_id and what follows, in the order of moveSQL.
+func (b *Batch) positionArgs() []any {
+	return positionArgs(b.TopicID, &b.Position)
+}
+
+func positionArgs(topicID [16]byte, p *Position) []any {
+	return []any{
+		optionalUUID(topicID), p.LeaderEpoch, p.NextOffset, p.RecentOffset,
+		int64s(p.ClicksNext), int64s(p.ClicksRestore), int32s(p.ClicksEpoch),
+		instant(p.Watermark), instant(p.FinalBefore), instant(p.ExpireBefore),
+	}
+}
+
+// int64s keeps a missing list from becoming NULL.
+func int64s(v []int64) []int64 {
+	if v == nil {
+		return []int64{}
+	}
+	return v
+}
+
+func int32s(v []int32) []int32 {
+	if v == nil {
+		return []int32{}
+	}
+	return v
+}
+
+func optionalUUID(id [16]byte) pgtype.UUID {
+	return pgtype.UUID{Bytes: id, Valid: id != [16]byte{}}
+}
+
+// The years that timestamptz holds.
+var (
+	earliest = time.Date(-4712, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+	latest   = time.Date(294276, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+)
+
+// instant is a timestamptz: NULL for none, infinity beyond what it holds.
+func instant(micros int64) pgtype.Timestamptz {
+	switch {
+	case micros == join.NoTime:
+		return pgtype.Timestamptz{}
+	case micros < earliest:
+		return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
+	case micros > latest:
+		return pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
+	}
+	return pgtype.Timestamptz{Time: time.UnixMicro(micros).UTC(), Valid: true}
+}
+
+// micros is the reverse of instant.
+func micros(t pgtype.Timestamptz) int64 {
+	switch {
+	case !t.Valid || t.InfinityModifier == pgtype.NegativeInfinity:
+		return join.NoTime
+	case t.InfinityModifier == pgtype.Infinity:
+		return math.MaxInt64
+	}
+	return t.Time.UnixMicro()
+}
+
+// landed counts.
+func (s *Sink) landed(out outcome, took time.Duration) {
+	if out.result.Fresh+out.result.Duplicates+out.result.Conflicts > 0 {
+		s.path.note(out.met)
+	}
+	c := &s.stats
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.commits++
+	c.rows += out.result.Fresh
+	c.inCommit += took
+	switch {
+	case out.staged:
+		c.staged++
+	case out.result.Fresh > 0:
+		c.direct++
+	}
+}

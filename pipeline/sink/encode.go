@@ -1,0 +1,133 @@
+package sink
+
+import (
+	"encoding/binary"
+
+	"firstclick/join"
+)
+
+// ownColumns are the columns in the order in which AppendOwn writes them: what a checkout brings itself. The others of a row
+// (clickColumns) are found out by us.
+var ownColumns = [...]string{
+	"checkout_id", "product_id", "payment_method", "total_amount", "shipping_address",
+	"billing_address", "user_agent", "ip_address", "checkout_time",
+}
+
+var clickColumns = [...]string{"click_id", "click_time", "user_name"}
+
+// postgresEpoch is 2000-01-01 in microseconds since the Unix epoch: binary timestamps count from there.
+const postgresEpoch = 946_684_800_000_000
+
+// AppendOwn appends the checkout's own columns as fields of a binary COPY tuple
+// (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"): of each its length as int32, -1 for NULL, and its bytes.
+func AppendOwn(dst []byte, k *join.Checkout) []byte {
+	dst = appendBytes(dst, k.ID)
+	dst = appendBytes(dst, k.Product)
+	dst = appendText(dst, k.Payment)
+	dst = appendAmount(dst, k.Amount)
+	dst = appendText(dst, k.Shipping)
+	dst = appendText(dst, k.Billing)
+	dst = appendText(dst, k.Agent)
+	dst = appendText(dst, k.IP)
+	return appendTimestamp(dst, k.Time)
+}
+
+// ownID is the checkout_id in AppendOwn's output. It aliases own.
+func ownID(own []byte) []byte {
+	n := binary.BigEndian.Uint32(own)
+	return own[4 : 4+n]
+}
+
+func appendNull(dst []byte) []byte { return append(dst, 0xff, 0xff, 0xff, 0xff) }
+
+func appendBytes(dst, b []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(b)))
+	return append(dst, b...)
+}
+
+func appendText(dst []byte, t join.Text) []byte {
+	if !t.Valid {
+		return appendNull(dst)
+	}
+	return appendBytes(dst, t.B)
+}
+
+func appendTimestamp(dst []byte, micros int64) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, 8)
+	return binary.BigEndian.AppendUint64(dst, uint64(micros-postgresEpoch))
+}
+
+func appendAmount(dst []byte, t join.Text) []byte {
+	if !t.Valid {
+		return appendNull(dst)
+	}
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	dst = appendNumeric(dst, t.B)
+	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+	return dst
+}
+
+// appendNumeric appends a plain decimal ([-]digits[.digits]) as the binary form of numeric: int16 count of base-10000 digits,
+// weight of the first, sign, decimal places shown, digits (numeric_send in src/backend/utils/adt/numeric.c). Exact: no digit is
+// lost here; the column's scale rounds in Postgres.
+func appendNumeric(dst, text []byte) []byte {
+	const negative = 0x4000
+	var sign uint16
+	if len(text) > 0 && text[0] == '-' {
+		sign, text = negative, text[1:]
+	}
+	whole, fraction := text, []byte(nil)
+	for i, c := range text {
+		if c == '.' {
+			whole, fraction = text[:i], text[i+1:]
+			break
+		}
+	}
+	groups := (len(whole) + 3) / 4
+	weight := groups - 1
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+	digits := at + 8
+	// Whole part: groups of four, counted from the point to the left; the first may be shorter.
+	for i := 0; i < len(whole); {
+		n := (len(whole)-i-1)%4 + 1
+		dst = binary.BigEndian.AppendUint16(dst, group(whole[i:i+n], n))
+		i += n
+	}
+	// Fraction: groups of four from the point to the right; the last is filled up with zeros.
+	for i := 0; i < len(fraction); i += 4 {
+		n := min(4, len(fraction)-i)
+		dst = binary.BigEndian.AppendUint16(dst, group(fraction[i:i+n], 4))
+	}
+	// Zero groups at both ends carry nothing.
+	for len(dst) > digits && dst[len(dst)-1] == 0 && dst[len(dst)-2] == 0 {
+		dst = dst[:len(dst)-2]
+	}
+	lead := digits
+	for lead < len(dst) && dst[lead] == 0 && dst[lead+1] == 0 {
+		lead += 2
+		weight--
+	}
+	dst = append(dst[:digits], dst[lead:]...)
+	if len(dst) == digits { // zero has no digits and no sign
+		weight, sign = 0, 0
+	}
+	binary.BigEndian.PutUint16(dst[at:], uint16((len(dst)-digits)/2))
+	binary.BigEndian.PutUint16(dst[at+2:], uint16(int16(weight)))
+	binary.BigEndian.PutUint16(dst[at+4:], sign)
+	binary.BigEndian.PutUint16(dst[at+6:], uint16(len(fraction)))
+	return dst
+}
+
+// group is the value of up to four decimal digits, filled up on the right to width digits.
+func group(digits []byte, width int) uint16 {
+	var v uint16
+	for _, c := range digits {
+		v = v*10 + uint16(c-'0')
+	}
+	for range width - len(digits) {
+		v *= 10
+	}
+	return v
+}

@@ -1,0 +1,165 @@
+package sink
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"firstclick/join"
+)
+
+const (
+	maxPayload = join.MaxRecord // larger ones are stored by size and hash only
+	maxDetail  = 2000           // bytes
+	// lettersPerStatement and lettersBytes bound one INSERT, so that no message grows near Postgres' limit of 1 GB.
+	lettersPerStatement = 1000
+	lettersBytes        = 16 << 20
+)
+
+const (
+	noteSQL = `INSERT INTO firstclick.unknown_users (user_id, checkout_id) SELECT * FROM unnest($1::int[], $2::text[]) ON CONFLICT DO NOTHING`
+	deadSQL = `INSERT INTO firstclick.dead_letters
+		(group_id, topic, topic_id, partition, "offset", reason, detail, payload, payload_size, payload_sha256, record_time)
+		SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bigint[], $10::bytea[], $11::timestamptz[])
+		ON CONFLICT DO NOTHING`
+	lateSQL = `INSERT INTO firstclick.late (group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time)
+		SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::int[], $9::text[], $10::timestamptz[])
+		ON CONFLICT DO NOTHING`
+)
+
+func conflictDetail(columns []string) string {
+	return "another row stands under this checkout_id; different: " + strings.Join(columns, ", ")
+}
+
+// finish sends what is left and COMMIT: one round trip.
+func (t *try) finish(ctx context.Context) error {
+	var b pgx.Batch
+	var counts []*int64 // by statement, where its rows go
+	queue := func(to *int64, sql string, args ...any) {
+		b.Queue(sql, args...)
+		counts = append(counts, to)
+	}
+	result := &t.out.result
+	t.queueCorrections(queue)
+	var noted int64
+	if len(t.out.unknown) > 0 {
+		ids, texts := make([]int32, len(t.out.unknown)), make([]string, len(t.out.unknown))
+		for i, e := range t.out.unknown {
+			ids[i], texts[i] = e.row.User, string(ownID(e.row.Own))
+		}
+		queue(&noted, noteSQL, ids, texts)
+	}
+	dead := slices.Concat(t.work.dead, t.out.letters)
+	sortDead(dead)
+	for len(dead) > 0 {
+		n := chunkOfLetters(dead)
+		queue(&result.DeadLetters, deadSQL, deadArgs(dead[:n])...)
+		dead = dead[n:]
+	}
+	for chunk := range slices.Chunk(t.work.late, lettersPerStatement) {
+		queue(&result.Late, lateSQL, lateArgs(chunk)...)
+	}
+	b.Queue("COMMIT")
+	t.sent = true
+	results := t.conn.SendBatch(ctx, &b)
+	defer results.Close()
+	for _, to := range counts {
+		tag, err := results.Exec()
+		if err != nil {
+			return fmt.Errorf("write corrections and dead letters: %w", err)
+		}
+		*to += tag.RowsAffected()
+	}
+	tag, err := results.Exec()
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	if tag.String() != "COMMIT" {
+		return &orderError{tag.String()}
+	}
+	// The answer is there: what happens to the session now does not matter.
+	_ = results.Close()
+	return nil
+}
+
+// correctionsPerStatement bounds the memory of one UPDATE.
+const correctionsPerStatement = 20_000
+
+func (t *try) queueCorrections(queue func(to *int64, sql string, args ...any)) {
+	all := t.work.corrections
+	if len(t.out.corrected) > 0 {
+		all = leastPerCheckout(slices.Concat(all, t.out.corrected))
+	}
+	for chunk := range slices.Chunk(all, correctionsPerStatement) {
+		ids, clicks, times := make([]string, 0, len(chunk)), make([]string, 0, len(chunk)), make([]time.Time, 0, len(chunk))
+		for _, c := range chunk {
+			click := c.Click.String()
+			// A click id that the column cannot hold: a row with it would have been refused. The row keeps the click it has.
+			if t.target.clickMax > 0 && utf8.RuneCountInString(click) > t.target.clickMax {
+				continue
+			}
+			ids, clicks = append(ids, c.Checkout.String()), append(clicks, click)
+			times = append(times, time.UnixMicro(c.ClickTime).UTC())
+		}
+		if len(ids) > 0 {
+			queue(&t.out.result.Corrected, t.target.correct, ids, clicks, times)
+		}
+	}
+}
+
+// chunkOfLetters is how many go into one statement, at least one.
+func chunkOfLetters(dead []deadLetter) int {
+	size := 0
+	for i, d := range dead {
+		size += min(len(d.Payload), maxPayload)
+		if i == lettersPerStatement || i > 0 && size > lettersBytes {
+			return i
+		}
+	}
+	return len(dead)
+}
+
+func deadArgs(dead []deadLetter) []any {
+	n := len(dead)
+	groups, topics, reasons, details := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	topicIDs, partitions, offsets := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n)
+	payloads, sizes, sums, times := make([][]byte, n), make([]int64, n), make([][]byte, n), make([]pgtype.Timestamptz, n)
+	for i, d := range dead {
+		groups[i], topics[i], reasons[i], details[i] = d.group, d.Topic, string(d.Reason), clean(d.Detail)
+		topicIDs[i], partitions[i], offsets[i] = pgtype.UUID{Bytes: d.TopicID, Valid: true}, d.Partition, d.Offset
+		if len(d.Payload) <= maxPayload {
+			payloads[i] = d.Payload
+		}
+		sum := sha256.Sum256(d.Payload)
+		sizes[i], sums[i], times[i] = int64(len(d.Payload)), sum[:], instant(d.RecordTime)
+	}
+	return []any{groups, topics, topicIDs, partitions, offsets, reasons, details, payloads, sizes, sums, times}
+}
+
+func lateArgs(chunk []late) []any {
+	n := len(chunk)
+	groups, topics, kinds, ids, products := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	topicIDs, partitions, offsets := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n)
+	users, times := make([]int32, n), make([]pgtype.Timestamptz, n)
+	for i, l := range chunk {
+		groups[i], topics[i], kinds[i], ids[i], products[i] = l.group, l.Topic, l.Kind, clean(l.EventID), clean(l.Product)
+		topicIDs[i], partitions[i], offsets[i] = pgtype.UUID{Bytes: l.TopicID, Valid: true}, l.Partition, l.Offset
+		users[i], times[i] = l.User, instant(l.Time)
+	}
+	return []any{groups, topics, topicIDs, partitions, offsets, kinds, ids, users, products, times}
+}
+
+// clean makes text that Postgres stores: valid UTF-8 without NUL, not endless.
+func clean(s string) string {
+	if len(s) > maxDetail {
+		s = s[:maxDetail]
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}

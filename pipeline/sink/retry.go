@@ -1,0 +1,187 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	firstPause = 20 * time.Millisecond
+	longPause  = 5 * time.Second
+)
+
+// brokenError is any failure after which the session was closed.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
+// passingError is a failure of ours that another try can mend.
+type passingError struct{ cause string }
+
+func (e *passingError) Error() string { return e.cause }
+
+// retry calls fn until it succeeds, fails for good or ctx ends. what says what is tried, for the error and the log.
+func (s *Sink) retry(ctx context.Context, what string, fn func(ctx context.Context) error) error {
+	pause := firstPause
+	for {
+		err := fn(ctx)
+		if err == nil {
+			s.recovered(what)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		}
+		cause, passing := passes(err)
+		if !passing {
+			return explain(what, err)
+		}
+		s.failed(what, cause, err)
+		wait := pause/2 + rand.N(pause/2+1)
+		if cause == causeConflict {
+			wait = rand.N(firstPause) // the other transaction goes on at once
+		} else {
+			pause = min(2*pause, longPause)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		case <-s.clock.After(wait):
+		}
+	}
+}
+
+// failed counts a try that is made again, and logs it where the cause is another one than before.
+func (s *Sink) failed(what, cause string, err error) {
+	c := &s.stats
+	c.mu.Lock()
+	c.retries[cause]++
+	c.lastError = err.Error()
+	changed := c.cause != cause
+	c.cause = cause
+	c.mu.Unlock()
+	if changed {
+		s.log.Warn("Postgres does not take it yet, trying on", "what", what, "cause", cause, "error", err)
+	}
+}
+
+func (s *Sink) recovered(what string) {
+	c := &s.stats
+	c.mu.Lock()
+	cause := c.cause
+	c.cause, c.lastError = "", ""
+	c.mu.Unlock()
+	if cause != "" && cause != causeConflict {
+		s.log.Info("Postgres takes it again", "what", what, "cause", cause)
+	}
+}
+
+// Causes of tries that are made again, as Stats counts them.
+const (
+	causeConnection = "connection"
+	causeConflict   = "conflict" // deadlock or serialization failure
+	causeTimeout    = "timeout"  // lock_timeout or statement_timeout, which the server or the role sets
+	causeResources  = "resources"
+	causeReadOnly   = "read_only"
+	causeIO         = "io"
+	causePlan       = "plan"
+)
+
+// passes tells whether another try can mend err, and the cause to count it under. SQLSTATE: appendix A of the Postgres manual.
+func passes(err error) (cause string, ok bool) {
+	var pe *pgconn.PgError
+	var passing *passingError
+	switch {
+	case errors.As(err, &passing):
+		return passing.cause, true
+	case errors.As(err, &pe):
+		return passesState(pe)
+	}
+	var broken *brokenError
+	var connect *pgconn.ConnectError
+	var network net.Error
+	switch {
+	case errors.As(err, &broken), errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.EOF),
+		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded), pgconn.SafeToRetry(err):
+		return causeConnection, true
+	}
+	return "", false
+}
+
+func passesState(pe *pgconn.PgError) (cause string, ok bool) {
+	switch pe.Code {
+	case "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "40003":
+		return causeConnection, true
+	case "40001", "40P01":
+		return causeConflict, true
+	case "55P03", "57014":
+		return causeTimeout, true
+	case "25006":
+		return causeReadOnly, true
+	case "0A000": // "cached plan must not change result type": the table was altered; the driver prepares anew
+		return causePlan, pe.Routine == "RevalidateCachedQuery"
+	}
+	switch pe.Code[:min(2, len(pe.Code))] {
+	case "08":
+		return causeConnection, true
+	case "53":
+		return causeResources, true
+	case "58":
+		return causeIO, true
+	}
+	return "", false
+}
+
+// refuses tells whether Postgres refused the content of a row, and not the statement. 22P03 and 22P04 are left out: they say that the form
+// of the data is not what the column's type reads, so every row would be refused.
+func refuses(err error) (*pgconn.PgError, bool) {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) || len(pe.Code) != 5 || pe.Code == "22P03" || pe.Code == "22P04" {
+		return nil, false
+	}
+	switch pe.Code[:2] {
+	case "22", "23", "44", "54", "P0":
+		return pe, true
+	}
+	return nil, false
+}
+
+// refusal says why in words that hold no value of the row.
+func refusal(pe *pgconn.PgError) string {
+	detail := "SQLSTATE " + pe.Code + ": " + pe.Message
+	if pe.ColumnName != "" {
+		detail += " (column " + pe.ColumnName + ")"
+	}
+	if pe.ConstraintName != "" {
+		detail += " (constraint " + pe.ConstraintName + ")"
+	}
+	return detail
+}
+
+// explain adds to an error that no further try mends what to do about it.
+func explain(what string, err error) error {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	switch pe.Code {
+	case "42P01", "3F000", "42703":
+		return fmt.Errorf("%s: %w; run: firstclick migrate", what, err)
+	case "42501":
+		return fmt.Errorf("%s: %w; as the tables' owner run: GRANT USAGE ON SCHEMA commerce, firstclick TO role; "+
+			"GRANT SELECT, INSERT, UPDATE ON commerce.attributed_checkouts TO role; GRANT SELECT ON commerce.users TO role; "+
+			"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA firstclick TO role; GRANT TEMPORARY ON DATABASE name TO role", what, err)
+	case "22P03", "22P04":
+		return fmt.Errorf("%s: %w; a column of commerce.attributed_checkouts has changed its type: start again", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

@@ -1,0 +1,113 @@
+package sink
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	usersPerFill = 1000 // ids in one statement
+	notesPerFill = 2000 // rows that one statement locks
+)
+
+// presentSQL finds the noted ids that are users, by leaps from one index to the other: noted is the least noted id not below what was seen,
+// present the least user not below noted. Its cost is bounded by the smaller of the two sets, however many notes there are of one id, and
+// however many users nobody noted.
+const presentSQL = `WITH RECURSIVE leap (noted, present) AS (
+		SELECT n.id, (SELECT min(u.id) FROM commerce.users u WHERE u.id >= n.id)
+		FROM (SELECT min(user_id) AS id FROM firstclick.unknown_users) n
+	UNION ALL
+		SELECT n.id, (SELECT min(u.id) FROM commerce.users u WHERE u.id >= n.id)
+		FROM (SELECT CASE WHEN present = noted
+				THEN (SELECT min(user_id) FROM firstclick.unknown_users WHERE user_id > present)
+				ELSE (SELECT min(user_id) FROM firstclick.unknown_users WHERE user_id >= present) END AS id
+			FROM leap WHERE present IS NOT NULL OFFSET 0) n
+		WHERE n.id IS NOT NULL)
+	SELECT noted FROM leap WHERE noted = present`
+
+// fillSQL fills a chunk of rows and removes its notes, also those whose row has a name already or is gone. Rows are locked in the order of
+// their checkout_id, before any note is.
+const fillSQL = `WITH notes AS MATERIALIZED (
+		SELECT n.user_id, n.checkout_id FROM unnest($1::int[]) AS i (id) JOIN commerce.users p ON p.id = i.id AND p.username IS NOT NULL
+		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u WHERE u.user_id = i.id LIMIT $2) n LIMIT $2),
+	ordered AS MATERIALIZED (SELECT user_id, checkout_id FROM notes ORDER BY checkout_id COLLATE "C"),
+	open AS MATERIALIZED (
+		SELECT n.user_id, n.checkout_id FROM ordered n
+		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a
+			WHERE a.checkout_id = n.checkout_id AND a.user_name IS NULL FOR NO KEY UPDATE) AS stored),
+	filled AS (
+		UPDATE commerce.attributed_checkouts a SET user_name = u.username
+		FROM open o JOIN commerce.users u ON u.id = o.user_id
+		WHERE a.checkout_id = o.checkout_id AND a.user_name IS NULL AND u.username IS NOT NULL RETURNING 1),
+	done AS (SELECT count(*) AS n FROM filled),
+	removed AS (
+		DELETE FROM firstclick.unknown_users x USING notes n, done
+		WHERE x.user_id = n.user_id AND x.checkout_id = n.checkout_id AND done.n >= 0 RETURNING 1)
+	SELECT (SELECT n FROM done), (SELECT count(*) FROM notes), (SELECT count(*) FROM removed)`
+
+// FillUnknown fills in the names of rows whose user was unknown when they were written and is there now. ids nil: all that are noted.
+func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err error) {
+	var present []int32
+	err = s.retry(ctx, "look for users who were unknown", func(ctx context.Context) error {
+		present, err = s.present(ctx, ids)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for chunk := range slices.Chunk(present, usersPerFill) {
+		for {
+			var n, notes, removed int64
+			err := s.retry(ctx, "fill in names", func(ctx context.Context) error {
+				return s.withConn(ctx, func(conn *pgx.Conn) error {
+					return conn.QueryRow(ctx, fillSQL, chunk, notesPerFill).Scan(&n, &notes, &removed)
+				})
+			})
+			if err != nil {
+				return filled, err
+			}
+			filled += n
+			if notes < notesPerFill {
+				break
+			}
+		}
+	}
+	return filled, nil
+}
+
+// present returns those of the ids, or of all that are noted, that are users now.
+func (s *Sink) present(ctx context.Context, ids []int32) (present []int32, err error) {
+	err = s.withConn(ctx, func(conn *pgx.Conn) error {
+		sql, args := presentSQL, []any(nil)
+		if ids != nil {
+			sql, args = `SELECT id FROM commerce.users WHERE id = ANY ($1::int[]) AND username IS NOT NULL`, []any{ids}
+		}
+		rows, err := conn.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		present, err = pgx.CollectRows(rows, pgx.RowTo[int32])
+		return err
+	})
+	return present, err
+}
+
+// fillAfterCommit fills in names of users who appeared between the reading of names and the commit: their change was streamed before there
+// was a note to find. What fails here is made up for by the next FillUnknown.
+func (s *Sink) fillAfterCommit(ctx context.Context, out outcome) {
+	ids := make([]int32, 0, len(out.unknown))
+	for _, e := range out.unknown {
+		ids = append(ids, e.row.User)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	present, err := s.present(ctx, ids)
+	if err != nil || len(present) == 0 {
+		return
+	}
+	if _, err := s.FillUnknown(ctx, present); err != nil {
+		s.log.Warn("names of users who just appeared wait for the next round", "error", err)
+	}
+}

@@ -1,0 +1,166 @@
+package sink
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"firstclick/join"
+)
+
+// entry is a row in the order in which it is written.
+type entry struct {
+	prefix uint64 // the first eight bytes of the checkout_id, for quick comparing
+	row    *Row
+	batch  int // index into work.batches
+}
+
+// work is what one Commit writes, put in order. The tries of a Commit share it and do not change it.
+type work struct {
+	batches     []*Batch // by group, topic, partition: the lock order
+	rows        []entry  // by checkout_id as bytes, then partition, then offset: the lock order
+	repeats     bool     // some rows have the same checkout_id
+	corrections []Correction
+	dead        []deadLetter
+	late        []late
+	users       []int32 // of the rows, each once
+	names       map[int32]string
+}
+
+type deadLetter struct {
+	*DeadLetter
+	group string
+}
+
+type late struct {
+	*Late
+	group string
+}
+
+func newWork(batches []*Batch) (*work, error) {
+	w := &work{batches: slices.Clone(batches)}
+	slices.SortFunc(w.batches, func(a, b *Batch) int { return compareShards(a.Claim, b.Claim) })
+	rows, corrections := 0, 0
+	for i, b := range w.batches {
+		if i > 0 && compareShards(b.Claim, w.batches[i-1].Claim) == 0 {
+			return nil, fmt.Errorf("commit: two batches of checkouts partition %d", b.Claim.Partition)
+		}
+		rows += len(b.Rows)
+		corrections += len(b.Corrections)
+	}
+	w.orderRows(rows)
+	w.orderCorrections(corrections)
+	w.orderLetters()
+	for _, e := range w.rows {
+		if len(e.row.Own) < 4 {
+			return nil, errors.New("commit: a row without its own columns")
+		}
+	}
+	return w, nil
+}
+
+func compareShards(a, b *Claim) int {
+	return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+}
+
+// orderRows merges the rows of all batches.
+func (w *work) orderRows(n int) {
+	if n == 0 {
+		return
+	}
+	w.rows = make([]entry, 0, n)
+	w.users = make([]int32, 0, n)
+	for i, b := range w.batches {
+		for j := range b.Rows {
+			row := &b.Rows[j]
+			w.rows = append(w.rows, entry{prefix: prefix(ownID(row.Own)), row: row, batch: i})
+			w.users = append(w.users, row.User)
+		}
+	}
+	slices.SortFunc(w.rows, func(a, b entry) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		if c := bytes.Compare(ownID(a.row.Own), ownID(b.row.Own)); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.batch, b.batch), cmp.Compare(a.row.Offset, b.row.Offset))
+	})
+	for i := 1; i < len(w.rows) && !w.repeats; i++ {
+		w.repeats = sameID(w.rows[i-1], w.rows[i])
+	}
+	slices.Sort(w.users)
+	w.users = slices.Compact(w.users)
+}
+
+// prefix is ordered as the bytes of id are; a shorter id is filled up with NUL, which no id holds.
+func prefix(id []byte) uint64 {
+	if len(id) >= 8 {
+		return binary.BigEndian.Uint64(id)
+	}
+	var b [8]byte
+	copy(b[:], id)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func sameID(a, b entry) bool {
+	return a.prefix == b.prefix && bytes.Equal(ownID(a.row.Own), ownID(b.row.Own))
+}
+
+// orderCorrections merges the corrections of all batches; of several for one checkout only the least can have an effect.
+func (w *work) orderCorrections(n int) {
+	if n == 0 {
+		return
+	}
+	w.corrections = make([]Correction, 0, n)
+	for _, b := range w.batches {
+		w.corrections = append(w.corrections, b.Corrections...)
+	}
+	w.corrections = leastPerCheckout(w.corrections)
+}
+
+func leastPerCheckout(cs []Correction) []Correction {
+	slices.SortFunc(cs, func(a, b Correction) int {
+		if c := a.Checkout.Compare(b.Checkout); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.ClickTime, b.ClickTime), a.Click.Compare(b.Click))
+	})
+	return slices.CompactFunc(cs, func(a, b Correction) bool { return a.Checkout == b.Checkout })
+}
+
+// orderLetters collects dead letters and late events in the order of their keys.
+func (w *work) orderLetters() {
+	for _, b := range w.batches {
+		for i := range b.Dead {
+			w.dead = append(w.dead, deadLetter{&b.Dead[i], b.Claim.Group})
+		}
+		for i := range b.Late {
+			w.late = append(w.late, late{&b.Late[i], b.Claim.Group})
+		}
+	}
+	sortDead(w.dead)
+	slices.SortFunc(w.late, func(a, b late) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.Topic, b.Topic), bytes.Compare(a.TopicID[:], b.TopicID[:]),
+			cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
+}
+
+func sortDead(dead []deadLetter) {
+	slices.SortFunc(dead, func(a, b deadLetter) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.Topic, b.Topic), bytes.Compare(a.TopicID[:], b.TopicID[:]),
+			cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
+}
+
+// letter makes a dead letter of a row.
+func (w *work) letter(e entry, reason join.Reason, detail string) deadLetter {
+	b := w.batches[e.batch]
+	return deadLetter{group: b.Claim.Group, DeadLetter: &DeadLetter{
+		Topic: b.Claim.Topic, TopicID: b.TopicID, Partition: b.Claim.Partition, Offset: e.row.Offset,
+		Reason: reason, Detail: detail, Payload: e.row.Payload, RecordTime: e.row.RecordTime,
+	}}
+}
