@@ -1,9 +1,6 @@
 package audit
 
-import (
-	"io"
-	"time"
-)
+import "time"
 
 // Report is what Verify found. All numbers count records, rows or dead letters; see the fields.
 type Report struct {
@@ -28,7 +25,7 @@ type Report struct {
 	PendingClicks    int64 `json:"pending_clicks"`
 	PendingRows      int64 `json:"pending_rows"` // rows that pending clicks (or users just added) will still move
 
-	DeadLetters            map[string]int64 `json:"dead_letters"`             // that stand where they should, by reason
+	DeadLetters            map[string]int64 `json:"dead_letters"`             // all that the group has, by reason
 	DeadLettersMissing     int64            `json:"dead_letters_missing"`     // records that should be dead letters and are not
 	DeadLettersReason      int64            `json:"dead_letters_reason"`      // with another reason than found here
 	DeadLettersUnexplained int64            `json:"dead_letters_unexplained"` // of records that have nothing wrong, or do not exist
@@ -79,9 +76,3 @@ func (r Report) OK() bool {
 	return r.Missing == 0 && r.Extra == 0 && r.Different == 0 && r.Unfilled == 0 &&
 		r.DeadLettersMissing == 0 && r.DeadLettersReason == 0 && r.DeadLettersUnexplained == 0
 }
-
-// WriteTo prints the report for people.
-func (r Report) WriteTo(w io.Writer) (int64, error) { return 0, nil }
-
-// WriteTo prints what Repair did for people.
-func (r RepairReport) WriteTo(w io.Writer) (int64, error) { return 0, nil }

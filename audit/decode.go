@@ -1,0 +1,236 @@
+package audit
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	maxValue  = 1 << 20 // bytes of a record's value
+	maxID     = 255     // bytes of an id
+	maxAmount = 64      // characters of an amount
+	maxExp    = 64      // of an amount's exponent, either way
+)
+
+// The reasons of dead letters: words that stand in firstclick.dead_letters.
+const (
+	reasonEmpty      = "empty"
+	reasonTooLarge   = "too_large"
+	reasonJSON       = "json"
+	reasonShape      = "shape"
+	reasonText       = "text"
+	reasonClickID    = "click_id"
+	reasonCheckoutID = "checkout_id"
+	reasonUserID     = "user_id"
+	reasonProductID  = "product_id"
+	reasonTime       = "time"
+	reasonAmount     = "amount"
+	reasonFuture     = "future"
+	reasonRefused    = "refused"
+	reasonConflict   = "conflict"
+)
+
+// event is a click, or a checkout with its own columns.
+type event struct {
+	id      string
+	user    int32
+	product string
+	time    int64 // microseconds since the Unix epoch
+
+	payment, amount, shipping, billing, agent, ip optional
+}
+
+// decodeClick reads a click; reason is "" or why it is none.
+func decodeClick(value []byte, zone *time.Location) (e event, reason string) {
+	members, reason := decodeObject(value)
+	if reason != "" {
+		return event{}, reason
+	}
+	if reason := e.common(members, "click_id", reasonClickID, zone); reason != "" {
+		return event{}, reason
+	}
+	return e, ""
+}
+
+// decodeCheckout reads a checkout likewise.
+func decodeCheckout(value []byte, zone *time.Location) (e event, reason string) {
+	members, reason := decodeObject(value)
+	if reason != "" {
+		return event{}, reason
+	}
+	if reason := e.common(members, "checkout_id", reasonCheckoutID, zone); reason != "" {
+		return event{}, reason
+	}
+	var ok bool
+	if e.amount, ok = decodeAmount(members["total_amount"]); !ok {
+		return event{}, reasonAmount
+	}
+	for _, t := range []struct {
+		name string
+		into *optional
+	}{
+		{"payment_method", &e.payment},
+		{"shipping_address", &e.shipping},
+		{"billing_address", &e.billing},
+		{"user_agent", &e.agent},
+		{"ip_address", &e.ip},
+	} {
+		raw := members[t.name]
+		if isNull(raw) {
+			continue
+		}
+		text, isString, clean := decodeString(raw)
+		if !isString || !clean {
+			return event{}, reasonText
+		}
+		*t.into = some(text)
+	}
+	return e, ""
+}
+
+// decodeObject splits a value into its members. Member names are compared exactly and the last of equal ones wins, which is
+// why this goes by a map: struct fields would match names whatever their case.
+func decodeObject(value []byte) (map[string]json.RawMessage, string) {
+	switch {
+	case len(value) == 0:
+		return nil, reasonEmpty
+	case len(value) > maxValue:
+		return nil, reasonTooLarge
+	case !json.Valid(value):
+		return nil, reasonJSON
+	case !isObject(value):
+		return nil, reasonShape
+	case !utf8.Valid(value):
+		return nil, reasonText // encoding/json would put U+FFFD in its place
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(value, &members); err != nil {
+		return nil, reasonJSON
+	}
+	return members, ""
+}
+
+func isObject(value []byte) bool {
+	for _, c := range value {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return c == '{'
+		}
+	}
+	return false
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// common reads what both events have, in the order in which reasons are decided.
+func (e *event) common(members map[string]json.RawMessage, idName, idReason string, zone *time.Location) string {
+	var reason string
+	if e.id, reason = decodeID(members[idName], idReason); reason != "" {
+		return reason
+	}
+	if e.user, reason = decodeUser(members["user_id"]); reason != "" {
+		return reason
+	}
+	if e.product, reason = decodeID(members["product_id"], reasonProductID); reason != "" {
+		return reason
+	}
+	raw := members["datetime_occured"]
+	text, isString, clean := decodeString(raw)
+	if isString && !clean {
+		return reasonText
+	}
+	var ok bool
+	if e.time, ok = parseTime(text, zone); !isString || !ok {
+		return reasonTime
+	}
+	return ""
+}
+
+func decodeID(raw json.RawMessage, reason string) (string, string) {
+	text, isString, clean := decodeString(raw)
+	switch {
+	case !isString:
+		return "", reason
+	case !clean:
+		return "", reasonText
+	case text == "" || len(text) > maxID:
+		return "", reason
+	}
+	return text, ""
+}
+
+// decodeUser takes an integer number or a string of the same form.
+func decodeUser(raw json.RawMessage) (int32, string) {
+	text := string(raw)
+	if s, isString, clean := decodeString(raw); isString {
+		if !clean {
+			return 0, reasonText
+		}
+		text = s
+	}
+	digits := strings.TrimPrefix(text, "-")
+	if len(text) > 11 || digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return 0, reasonUserID
+	}
+	v, err := strconv.ParseInt(text, 10, 32)
+	if err != nil {
+		return 0, reasonUserID
+	}
+	return int32(v), ""
+}
+
+// decodeString unquotes. clean is false when an escape stands for NUL, which Postgres cannot store, or for half a surrogate
+// pair, in whose place encoding/json would put U+FFFD.
+func decodeString(raw json.RawMessage) (text string, isString, clean bool) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", false, false
+	}
+	if !cleanEscapes(raw) {
+		return "", true, false
+	}
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return "", false, false
+	}
+	return text, true, true
+}
+
+func cleanEscapes(raw []byte) bool {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		i++
+		if raw[i] != 'u' {
+			continue
+		}
+		unit := hexUnit(raw[i+1:])
+		i += 4
+		switch {
+		case unit == 0, unit >= 0xDC00 && unit <= 0xDFFF:
+			return false
+		case unit >= 0xD800 && unit <= 0xDBFF:
+			rest := raw[i+1:]
+			if len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' {
+				return false
+			}
+			if low := hexUnit(rest[2:]); low < 0xDC00 || low > 0xDFFF {
+				return false
+			}
+			i += 6
+		}
+	}
+	return true
+}
+
+// hexUnit reads four hex digits; the value was checked to be valid JSON before.
+func hexUnit(b []byte) uint64 {
+	v, err := strconv.ParseUint(string(b[:4]), 16, 32)
+	if err != nil {
+		return 0
+	}
+	return v
+}

@@ -1,0 +1,242 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// RepairReport is what Repair did.
+type RepairReport struct {
+	Late     int64         `json:"late"`     // events recorded late and not yet repaired, when it began
+	Repaired int64         `json:"repaired"` // of them marked as repaired now
+	Left     int64         `json:"left"`     // checkouts recorded late that Kafka no longer holds: nothing to recompute them from
+	Moved    int64         `json:"moved"`    // rows that moved to an earlier click
+	Kept     int64         `json:"kept"`     // rows found wanting that somebody else moved meanwhile
+	Notes    []string      `json:"notes,omitempty"`
+	Examples []Example     `json:"examples,omitempty"`
+	Elapsed  time.Duration `json:"elapsed_ns"`
+}
+
+// fix is a row's click as it was and as it is to be, in its sort: by checkout_id, as the pipeline writes, for the locks' sake.
+type fix struct {
+	id       string
+	from, to winner
+}
+
+func (x fix) append(b []byte) []byte { return x.to.append(x.from.append(appendText(b, x.id))) }
+
+func parseFix(item []byte) (x fix) {
+	f := fields(item)
+	x.id, x.from, x.to = f.text(), f.winner(), f.winner()
+	return x
+}
+
+// Repair recomputes the rows that firstclick.late could have changed, and moves those that have an earlier click. A row only
+// ever moves to an earlier click, in the one transaction that marks the late events as repaired; so running it again, or while
+// the pipeline runs, is harmless.
+//
+// What there is to do is what Verify finds "explained": the same reading, sorting and comparing.
+func Repair(ctx context.Context, cfg Config) (*RepairReport, error) {
+	a, err := newAudit(cfg)
+	if err != nil {
+		return nil, err
+	}
+	report, err := a.repair(ctx)
+	return report, errors.Join(err, a.clear())
+}
+
+func (a *audit) repair(ctx context.Context) (*RepairReport, error) {
+	begun := time.Now()
+	a.fixes = a.sorter("fixes")
+	if err := a.takeSnapshot(ctx); err != nil {
+		return nil, err
+	}
+	r := &RepairReport{Late: a.snap.late}
+	if r.Late == 0 {
+		r.Elapsed = time.Since(begun)
+		return r, nil
+	}
+	if err := a.examine(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.fixes.Finish(); err != nil {
+		return nil, err
+	}
+	if err := a.applyRetrying(ctx, r); err != nil {
+		return nil, err
+	}
+	r.Notes, r.Elapsed = a.report.Notes, time.Since(begun)
+	a.progress.done()
+	return r, nil
+}
+
+const repairAttempts = 5
+
+// applyRetrying applies; what it changes may be locked by the pipeline the other way round.
+func (a *audit) applyRetrying(ctx context.Context, r *RepairReport) error {
+	for attempt := 1; ; attempt++ {
+		done := *r
+		err := a.apply(ctx, &done)
+		if err == nil {
+			*r = done
+			return nil
+		}
+		var answer *pgconn.PgError
+		if attempt == repairAttempts || !errors.As(err, &answer) || (answer.Code != "40P01" && answer.Code != "40001") {
+			return err
+		}
+		a.log.Info("repair again: the pipeline was in the way", "error", err)
+	}
+}
+
+// apply writes the fixes and marks the late events in one transaction.
+func (a *audit) apply(ctx context.Context, r *RepairReport) error {
+	a.progress.phase("rows repaired", a.fixes.count)
+	conn, err := pgx.Connect(ctx, a.cfg.Database)
+	if err != nil {
+		return fmt.Errorf("connect to postgres: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // what counts is the commit
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin repair: %w", err)
+	}
+	if err := a.applyFixes(ctx, tx, r); err != nil {
+		return err
+	}
+	if err := a.markRepaired(ctx, tx, r); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit repair: %w", err)
+	}
+	return nil
+}
+
+const repairBatch = 1000
+
+func (a *audit) applyFixes(ctx context.Context, tx pgx.Tx, r *RepairReport) error {
+	fixes, err := newStream(a.fixes, parseFix)
+	if err != nil {
+		return err
+	}
+	defer fixes.Close()
+	var batch []fix
+	for fixes.ok {
+		batch = append(batch, fixes.head)
+		if err := fixes.next(); err != nil {
+			return err
+		}
+		if len(batch) == repairBatch || !fixes.ok {
+			if err := a.applyBatch(ctx, tx, batch, r); err != nil {
+				return err
+			}
+			a.progress.add(int64(len(batch)))
+			batch = batch[:0]
+		}
+	}
+	return nil
+}
+
+func (a *audit) applyBatch(ctx context.Context, tx pgx.Tx, batch []fix, r *RepairReport) error {
+	ids, clicks, times := make([]string, len(batch)), make([]string, len(batch)), make([]time.Time, len(batch))
+	byID := make(map[string]fix, len(batch))
+	for i, x := range batch {
+		ids[i], clicks[i], times[i] = x.id, x.to.id, time.UnixMicro(x.to.time).UTC()
+		byID[x.id] = x
+	}
+	rows, err := tx.Query(ctx, `
+		UPDATE commerce.attributed_checkouts AS r SET click_id = n.click_id, click_time = n.click_time
+		FROM unnest($1::text[], $2::text[], $3::timestamp[]) AS n (checkout_id, click_id, click_time)
+		WHERE r.checkout_id = n.checkout_id
+		  AND (r.click_id IS NULL OR (n.click_time, n.click_id COLLATE "C") < (r.click_time, r.click_id COLLATE "C"))
+		RETURNING n.checkout_id`, ids, clicks, times)
+	if err != nil {
+		return fmt.Errorf("write repaired rows: %w", err)
+	}
+	moved, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("write repaired rows: %w", err)
+	}
+	r.Moved += int64(len(moved))
+	r.Kept += int64(len(batch) - len(moved))
+	for _, id := range moved {
+		if len(r.Examples) < a.cfg.Examples {
+			x := byID[id]
+			r.Examples = append(r.Examples, Example{Kind: KindMoved, CheckoutID: id, Expected: x.to.String(), Actual: x.from.String() + " before", Partition: -1, Offset: -1})
+		}
+	}
+	return nil
+}
+
+// markRepaired marks the late events of the snapshot, except checkouts that Kafka no longer holds.
+func (a *audit) markRepaired(ctx context.Context, tx pgx.Tx, r *RepairReport) error {
+	marks, err := newStream(a.snap.marks, parseMark)
+	if err != nil {
+		return err
+	}
+	defer marks.Close()
+	var topics []string
+	var ids [][16]byte
+	var partitions []int32
+	var offsets []int64
+	flush := func() error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE firstclick.late AS l SET repaired_at = now()
+			FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[]) AS n (topic, topic_id, partition, "offset")
+			WHERE l.group_id = $1 AND l.topic = n.topic AND l.topic_id = n.topic_id AND l.partition = n.partition
+			  AND l."offset" = n."offset" AND l.repaired_at IS NULL`, a.cfg.Group, topics, ids, partitions, offsets)
+		if err != nil {
+			return fmt.Errorf("mark late events as repaired: %w", err)
+		}
+		r.Repaired += tag.RowsAffected()
+		topics, ids, partitions, offsets = topics[:0], ids[:0], partitions[:0], offsets[:0]
+		return nil
+	}
+	for ; marks.ok; err = marks.next() {
+		if err != nil {
+			return err
+		}
+		m := marks.head
+		if m.kind != markLate {
+			continue
+		}
+		log := a.clicks
+		if m.topic == topicCheckouts {
+			log = a.checkouts
+			if log.gone(m) {
+				r.Left++
+				continue
+			}
+		}
+		topics, ids = append(topics, log.name), append(ids, m.topicID)
+		partitions, offsets = append(partitions, m.partition), append(offsets, m.offset)
+		if len(topics) == repairBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err != nil || len(topics) == 0 {
+		return err
+	}
+	return flush()
+}
+
+// gone says whether Kafka no longer holds the record.
+func (t topicLog) gone(m mark) bool {
+	if m.topicID != ([16]byte{}) && m.topicID != t.id {
+		return true
+	}
+	for _, p := range t.partitions {
+		if p.partition == m.partition {
+			return m.offset < p.logStart
+		}
+	}
+	return true
+}

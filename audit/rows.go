@@ -1,0 +1,278 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// compareRows merges the rows with the checkouts, both by checkout_id. It finds what is missing, extra or has other own columns,
+// judges conflicts, and sorts the checkouts whose click is to be judged next.
+func (a *audit) compareRows(ctx context.Context) error {
+	a.progress.phase("rows compared", a.snap.rowCount)
+	rows, err := newStream(a.snap.rows, parseRow)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	checkouts, err := newStream(a.checkoutSort, parseCheckout)
+	if err != nil {
+		return err
+	}
+	defer checkouts.Close()
+	for rows.ok || checkouts.ok {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// A checkout_id at a time: its row, if there is one, and all its records.
+		c := comparison{audit: a, partition: -1}
+		id := checkouts.head.id
+		if rows.ok && (!checkouts.ok || rows.head.id <= id) {
+			id = rows.head.id
+			c.row = rows.head
+			c.there = true
+			if err := rows.next(); err != nil {
+				return err
+			}
+			a.actual.add(c.row.id, c.row.click.text, c.row.clickTime, c.row.click.valid)
+			a.progress.add(1)
+		}
+		for checkouts.ok && checkouts.head.id == id {
+			if err := c.record(checkouts.head); err != nil {
+				return err
+			}
+			if err := checkouts.next(); err != nil {
+				return err
+			}
+		}
+		if err := c.conclude(); err != nil {
+			return err
+		}
+	}
+	if err := a.checkoutSort.Drop(); err != nil {
+		return fmt.Errorf("drop sorted checkouts: %w", err)
+	}
+	if err := a.nameSort.Finish(); err != nil {
+		return err
+	}
+	return a.askSort.Finish()
+}
+
+// stream is a sort's items, one looked at in advance.
+type stream[T any] struct {
+	*cursor
+	parse func([]byte) T
+	head  T
+	ok    bool
+}
+
+func newStream[T any](s *sorter, parse func([]byte) T) (*stream[T], error) {
+	c, err := s.Open()
+	if err != nil {
+		return nil, err
+	}
+	st := &stream[T]{cursor: c, parse: parse}
+	if err := st.next(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return st, nil
+}
+
+func (s *stream[T]) next() error {
+	item, ok, err := s.cursor.Next()
+	if s.ok = ok; ok {
+		s.head = s.parse(item)
+	}
+	return err
+}
+
+// comparison is what is learned about one checkout_id.
+//
+// Which of several records comes first is decided by the pipeline's commits; but within a partition it is the one with the
+// lowest offset, unless Postgres refused it. So the row must be one of the partitions' first ones.
+type comparison struct {
+	audit *audit
+	row   tableRow
+	there bool
+
+	records   int64
+	partition int32 // of the last record that could have become a row
+	winners   []checkout
+	equal     *checkout // equal to the row, but not its partition's first
+	unequal   *checkout // the first one that differs from the row without a dead letter
+	unmarked  int64     // how many do so and should have one
+	shadowed  bool      // a refused or retried record came before others of its partition
+	missing   *checkout // should have a row, and there is none
+}
+
+func (c *comparison) record(k checkout) error {
+	if c.records++; c.records > 1 {
+		c.audit.report.Duplicates++
+	}
+	if k.flags&flagRefused != 0 {
+		c.shadowed = true
+		if err := c.audit.askRefused(k); err != nil {
+			return err
+		}
+	}
+	if !c.there {
+		c.withoutRow(k)
+		return nil
+	}
+	first := false
+	if k.flags&(flagRefused|flagUnasked) != 0 {
+		c.shadowed = true
+	} else {
+		first = k.partition != c.partition
+		c.partition = k.partition
+	}
+	if name, _, _ := c.row.differing(c.audit.snap.columns, k.event); name == "" {
+		c.matching(k, first)
+	} else {
+		c.differing(k)
+	}
+	return nil
+}
+
+func (c *comparison) withoutRow(k checkout) {
+	switch {
+	case k.flags&flagRefused != 0:
+	case k.flags&flagConflict != 0:
+		c.audit.unexplained(k, "no dead letter: there is no row that it could differ from", reasonConflict)
+	case k.flags&(flagPending|flagUnasked) == 0 && c.missing == nil:
+		c.missing = &k
+	}
+}
+
+func (c *comparison) matching(k checkout, first bool) {
+	if k.flags&flagConflict != 0 {
+		c.audit.unexplained(k, "no dead letter: it equals its row", reasonConflict)
+	}
+	if !first {
+		if c.equal == nil {
+			c.equal = &k
+		}
+		return
+	}
+	for _, w := range c.winners {
+		if w.user == k.user && w.product == k.product && w.time == k.time {
+			return
+		}
+	}
+	c.winners = append(c.winners, k)
+}
+
+func (c *comparison) differing(k checkout) {
+	if k.flags&(flagConflict|flagRefused|flagUnasked) != 0 {
+		return
+	}
+	if k.flags&flagPending == 0 {
+		c.unmarked++
+	}
+	if c.unequal == nil {
+		c.unequal = &k
+	}
+}
+
+// conclude judges when all records of the checkout_id were seen.
+func (c *comparison) conclude() error {
+	a := c.audit
+	if !c.there {
+		if c.missing == nil {
+			return nil
+		}
+		return a.ask(*c.missing, nil, 0)
+	}
+	if len(c.winners) == 0 && c.equal != nil && (c.shadowed || a.gone[topicCheckouts]) {
+		c.winners = append(c.winners, *c.equal) // what came before it is not known well enough
+	}
+	switch {
+	case len(c.winners) > 0:
+		return c.won()
+	case c.records == 0 || a.gone[topicCheckouts] && c.unequal == nil:
+		return c.withoutRecord()
+	case c.equal != nil:
+		a.addExample(KindDifferent, *c.equal, "the content of the first record with this checkout_id", "the content of a later one")
+	case c.unequal != nil:
+		name, want, there := c.row.differing(a.snap.columns, c.unequal.event)
+		a.addExample(KindDifferent, *c.unequal, name+" "+want, name+" "+there)
+	default: // every record is a dead letter, so none can have written the row
+		return c.withoutRecord()
+	}
+	k := c.unequal
+	if k == nil {
+		k = c.equal
+	}
+	return a.ask(*k, &c.row, flagJudged)
+}
+
+// won sorts the records that may have written the row for the next step.
+func (c *comparison) won() error {
+	a := c.audit
+	if c.unmarked > 0 {
+		k := *c.unequal
+		name, want, there := c.row.differing(a.snap.columns, k.event)
+		a.addExample(KindDeadLetterMissing, k, "dead letter, reason conflict: "+name+" is "+want+" here, "+there+" in its row", "none")
+		a.report.DeadLettersMissing += c.unmarked - 1
+	}
+	var flags int32
+	sameUser := true
+	if len(c.winners) > 1 {
+		flags = flagSeveral
+	}
+	for _, k := range c.winners {
+		sameUser = sameUser && k.user == c.winners[0].user
+		if err := a.ask(k, &c.row, flags); err != nil {
+			return err
+		}
+	}
+	if sameUser && (a.cfg.Names || !c.row.name.valid) {
+		return a.askName(c.winners[0], c.row.name)
+	}
+	return nil
+}
+
+func (c *comparison) withoutRecord() error {
+	a, r := c.audit, &c.row
+	kind, want := KindExtra, "no row: no record that was read has this checkout_id"
+	if a.gone[topicCheckouts] {
+		kind, want = KindUnverifiable, "unknown: Kafka no longer holds the record"
+		a.expected.add(r.id, r.click.text, r.clickTime, r.click.valid)
+	}
+	e := Example{Kind: kind, CheckoutID: r.id, Expected: want, Actual: r.describe(), Partition: -1, Offset: -1}
+	a.report.add(e, a.cfg.Examples)
+	return nil
+}
+
+func (r tableRow) describe() string {
+	var b strings.Builder
+	b.WriteString("checkout_time ")
+	if r.timed {
+		b.WriteString(formatTime(r.time))
+	} else {
+		b.WriteString("NULL")
+	}
+	b.WriteString(", " + describeClick(r.click, r.clickTime, r.clickTimed))
+	return b.String()
+}
+
+func describeClick(id optional, at int64, timed bool) string {
+	switch {
+	case !id.valid && !timed:
+		return "no click"
+	case timed:
+		return "click " + id.String() + " at " + formatTime(at)
+	default:
+		return "click " + id.String() + " without a time"
+	}
+}
+
+func (a *audit) unexplained(k checkout, want, reason string) {
+	a.addExample(KindDeadLetterUnexplained, k, want, "dead letter, reason "+reason)
+}
+
+// addExample counts a finding about a checkout, and shows it if there is room.
+func (a *audit) addExample(kind Kind, k checkout, expected, actual string) {
+	a.report.add(Example{Kind: kind, CheckoutID: k.id, Expected: expected, Actual: actual, Topic: a.checkouts.name, Partition: k.partition, Offset: k.offset}, a.cfg.Examples)
+}

@@ -1,0 +1,305 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// snapshot is what Postgres held at one moment. The big things (rows, users, marks) are sorted on disk, so that the transaction
+// ends before Kafka is read: a long one would hold back vacuum.
+type snapshot struct {
+	known bool // the group has a progress row
+
+	clicksTopic, checkoutsTopic string
+	clicksID, checkoutsID       [16]byte // as stored; zero: unknown
+	window                      time.Duration
+	zone                        *time.Location
+	clicksStart, checkoutsStart []int64
+	clicksNext                  []int64         // by partition, the least over the shards; nil without shards
+	next                        map[int32]int64 // next_offset by checkouts partition
+	columns                     columns
+	late                        int64            // events recorded late and not repaired
+	dead                        map[string]int64 // dead letters by reason
+	namesMissing                int64            // rows without a user_name
+	noted                       map[string]bool  // rows noted in unknown_users whose user exists now; true: just now
+	running                     bool             // some instance of the group gave a sign of life within a minute
+	rows, users, marks          *sorter
+	rowCount, attributed        int64
+}
+
+// begin connects and starts the one transaction that everything is read in. The first statement fixes the snapshot.
+func begin(ctx context.Context, database string) (*pgx.Conn, pgx.Tx, error) {
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to postgres: %w", err)
+	}
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("begin snapshot: %w", err), conn.Close(ctx))
+	}
+	// What the server allows a web request must not end a long COPY. Times are compared in UTC.
+	for _, set := range []string{"SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0", "SET LOCAL TimeZone = 'UTC'", "SET LOCAL extra_float_digits = 1"} {
+		if _, err := tx.Exec(ctx, set); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("begin snapshot: %s: %w", set, err), conn.Close(ctx))
+		}
+	}
+	return conn, tx, nil
+}
+
+// takeSnapshot reads everything that is needed from Postgres.
+func (a *audit) takeSnapshot(ctx context.Context) error {
+	conn, tx, err := begin(ctx, a.cfg.Database)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // read only: nothing hangs on how it ends
+	for _, step := range []func(context.Context, pgx.Tx) error{
+		a.readProgress, a.readPositions, a.readColumns, a.readMarks, a.readRows, a.readUsers,
+	} {
+		if err := step(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readProgress takes over what the group was begun with, and refuses a configuration that says otherwise.
+func (a *audit) readProgress(ctx context.Context, tx pgx.Tx) error {
+	s, cfg := &a.snap, a.cfg
+	var window, lateness, outOfOrder pgtype.Interval
+	var zone string
+	var clicksID, checkoutsID pgtype.UUID
+	err := tx.QueryRow(ctx, `
+		SELECT clicks_topic, checkouts_topic, clicks_topic_id, checkouts_topic_id, window_length, lateness, out_of_order,
+		       time_zone, clicks_start, checkouts_start
+		FROM firstclick.progress WHERE group_id = $1`, cfg.Group).
+		Scan(&s.clicksTopic, &s.checkoutsTopic, &clicksID, &checkoutsID, &window, &lateness, &outOfOrder, &zone, &s.clicksStart, &s.checkoutsStart)
+	if errors.Is(err, pgx.ErrNoRows) {
+		s.clicksTopic, s.checkoutsTopic = orDefault(cfg.ClicksTopic, "clicks"), orDefault(cfg.CheckoutsTopic, "checkouts")
+		s.window = orDefault(cfg.Window, time.Hour)
+		s.zone = orDefault(cfg.Zone, time.UTC)
+		a.note("group %s has not begun yet: all of Kafka is pending", cfg.Group)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read progress of group %s: %w", cfg.Group, err)
+	}
+	s.known = true
+	s.clicksID, s.checkoutsID = clicksID.Bytes, checkoutsID.Bytes
+	if s.zone, err = time.LoadLocation(zone); err != nil {
+		return fmt.Errorf("load time zone of group %s: %w", cfg.Group, err)
+	}
+	s.window = duration(window)
+	if cfg.Zone != nil && cfg.Zone.String() != zone {
+		return differs(cfg.Group, "time zone", cfg.Zone.String(), zone)
+	}
+	for _, d := range []struct {
+		what          string
+		given, stored time.Duration
+	}{
+		{"window", cfg.Window, s.window},
+		{"lateness", cfg.Lateness, duration(lateness)},
+		{"out-of-order allowance", cfg.OutOfOrder, duration(outOfOrder)},
+	} {
+		if d.given != 0 && d.given != d.stored {
+			return differs(cfg.Group, d.what, d.given.String(), d.stored.String())
+		}
+	}
+	for _, t := range []struct{ what, given, stored string }{
+		{"clicks topic", cfg.ClicksTopic, s.clicksTopic}, {"checkouts topic", cfg.CheckoutsTopic, s.checkoutsTopic},
+	} {
+		if t.given != "" && t.given != t.stored {
+			return differs(cfg.Group, t.what, t.given, t.stored)
+		}
+	}
+	return nil
+}
+
+func differs(group, what, given, stored string) error {
+	return fmt.Errorf("group %s runs with %s %s, not %s: leave the flag out, or name the group that runs with it", group, what, stored, given)
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// duration of an interval as firstclick writes it: days of 24 hours, no months.
+func duration(i pgtype.Interval) time.Duration {
+	return time.Duration(i.Microseconds)*time.Microsecond + time.Duration(i.Days)*24*time.Hour
+}
+
+// readPositions reads how far each shard was. Clicks count as read up to where every shard has read them.
+func (a *audit) readPositions(ctx context.Context, tx pgx.Tx) error {
+	s := &a.snap
+	s.next = map[int32]int64{}
+	rows, err := tx.Query(ctx, `SELECT partition, next_offset, clicks_next FROM firstclick.offsets WHERE group_id = $1 AND topic = $2`,
+		a.cfg.Group, s.checkoutsTopic)
+	if err != nil {
+		return fmt.Errorf("read offsets of group %s: %w", a.cfg.Group, err)
+	}
+	var partition int32
+	var next int64
+	var clicks []int64
+	_, err = pgx.ForEachRow(rows, []any{&partition, &next, &clicks}, func() error {
+		if len(s.next) == 0 {
+			s.clicksNext = append([]int64(nil), clicks...)
+		}
+		s.clicksNext = s.clicksNext[:min(len(s.clicksNext), len(clicks))] // what one shard never heard of it has not read
+		for i := range s.clicksNext {
+			s.clicksNext[i] = min(s.clicksNext[i], clicks[i])
+		}
+		s.next[partition] = next
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read offsets of group %s: %w", a.cfg.Group, err)
+	}
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM firstclick.instances WHERE group_id = $1 AND heartbeat_at > now() - interval '1 minute')`,
+		a.cfg.Group).Scan(&s.running)
+	if err != nil {
+		return fmt.Errorf("read instances of group %s: %w", a.cfg.Group, err)
+	}
+	return nil
+}
+
+// Kinds of marks: what firstclick has written down about a record.
+const (
+	markDead = iota
+	markLate
+)
+
+// Which of the two topics an item is about.
+const (
+	topicClicks = iota
+	topicCheckouts
+)
+
+// mark is a dead letter or an unrepaired late event. Sorted by topic, partition and offset, marks are met while reading.
+type mark struct {
+	topic, kind byte
+	partition   int32
+	offset      int64
+	topicID     [16]byte
+	reason      string // of a dead letter
+	status      string // of a dead letter
+	late        event  // of a late event: id, user, product and time only
+}
+
+func (m mark) append(b []byte) []byte {
+	b = appendInt64(appendInt32(append(b, m.topic), m.partition), m.offset)
+	b = append(append(b, m.kind), m.topicID[:]...)
+	b = appendText(appendText(b, m.reason), m.status)
+	return appendInt64(appendText(appendInt32(appendText(b, m.late.id), m.late.user), m.late.product), m.late.time)
+}
+
+func parseMark(item []byte) (m mark) {
+	f := fields(item)
+	m.topic = f.byte()
+	m.partition, m.offset, m.kind = f.int32(), f.int64(), f.byte()
+	f = f[copy(m.topicID[:], f):]
+	m.reason, m.status = f.text(), f.text()
+	m.late.id, m.late.user, m.late.product, m.late.time = f.text(), f.int32(), f.text(), f.int64()
+	return m
+}
+
+func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
+	s := &a.snap
+	s.dead = map[string]int64{}
+	s.marks = a.sorter("marks")
+	var m mark
+	var id pgtype.UUID
+	var buf []byte
+	add := func() error {
+		m.topicID = id.Bytes
+		if m.kind == markDead {
+			s.dead[m.reason]++
+		} else {
+			s.late++
+		}
+		buf = m.append(buf[:0])
+		return s.marks.Add(buf)
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT CASE topic WHEN $2 THEN 0 ELSE 1 END, topic_id, partition, "offset", reason, status
+		FROM firstclick.dead_letters WHERE group_id = $1 AND topic IN ($2, $3)`, a.cfg.Group, s.clicksTopic, s.checkoutsTopic)
+	if err != nil {
+		return fmt.Errorf("read dead letters: %w", err)
+	}
+	var topic int16
+	m.kind = markDead
+	if _, err := pgx.ForEachRow(rows, []any{&topic, &id, &m.partition, &m.offset, &m.reason, &m.status}, func() error {
+		m.topic = byte(topic)
+		return add()
+	}); err != nil {
+		return fmt.Errorf("read dead letters: %w", err)
+	}
+	rows, err = tx.Query(ctx, `
+		SELECT CASE kind WHEN 'click' THEN 0 ELSE 1 END, topic_id, partition, "offset", event_id, user_id, product_id,
+		       (extract(epoch FROM event_time) * 1000000)::bigint
+		FROM firstclick.late WHERE group_id = $1 AND topic IN ($2, $3) AND repaired_at IS NULL`, a.cfg.Group, s.clicksTopic, s.checkoutsTopic)
+	if err != nil {
+		return fmt.Errorf("read late events: %w", err)
+	}
+	m = mark{kind: markLate}
+	if _, err := pgx.ForEachRow(rows, []any{&topic, &id, &m.partition, &m.offset, &m.late.id, &m.late.user, &m.late.product, &m.late.time}, func() error {
+		m.topic = byte(topic)
+		return add()
+	}); err != nil {
+		return fmt.Errorf("read late events: %w", err)
+	}
+	return s.marks.Finish()
+}
+
+// readUsers reads who exists, when some row's name has to be judged by it.
+func (a *audit) readUsers(ctx context.Context, tx pgx.Tx) error {
+	s := &a.snap
+	s.users = a.sorter("users")
+	s.noted = map[string]bool{}
+	if s.namesMissing == 0 && !a.cfg.Names {
+		return s.users.Finish()
+	}
+	a.progress.phase("users")
+	rows, err := tx.Query(ctx, `SELECT id, username::text FROM commerce.users`)
+	if err != nil {
+		return fmt.Errorf("read users: %w", err)
+	}
+	var id int32
+	var name *string
+	var buf []byte
+	if _, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error {
+		buf = appendInt32(buf[:0], id)
+		if a.cfg.Names && name != nil {
+			buf = appendOptional(buf, some(*name))
+		} else {
+			buf = appendOptional(buf, optional{})
+		}
+		return s.users.Add(buf)
+	}); err != nil {
+		return fmt.Errorf("read users: %w", err)
+	}
+	rows, err = tx.Query(ctx, `
+		SELECT n.checkout_id::text, n.noted_at > now() - interval '1 minute'
+		FROM firstclick.unknown_users n JOIN commerce.users u ON u.id = n.user_id`)
+	if err != nil {
+		return fmt.Errorf("read notes about unknown users: %w", err)
+	}
+	var checkout string
+	var fresh bool
+	if _, err := pgx.ForEachRow(rows, []any{&checkout, &fresh}, func() error {
+		s.noted[checkout] = fresh
+		return nil
+	}); err != nil {
+		return fmt.Errorf("read notes about unknown users: %w", err)
+	}
+	return s.users.Finish()
+}
