@@ -28,6 +28,7 @@ func connect(ctx context.Context, cfg Config) (*kgo.Client, error) {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0), // batches are made here
 		kgo.MaxBufferedRecords(8*maxBatch),
+		kgo.MetadataMinAge(250*time.Millisecond), // a topic just created, or a new leader, is noticed soon
 		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
 	)
 	if cfg.TooLarge > 0 {
