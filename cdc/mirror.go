@@ -41,6 +41,7 @@ type Mirror struct {
 	pool   *pgxpool.Pool
 	tuning tuning
 	hooks  hooks
+	dial   dialFunc // nil: the usual way
 
 	mu    sync.Mutex
 	cache *cache // nil while no stream stands
@@ -121,10 +122,26 @@ func (m *Mirror) Stats() Stats {
 	defer m.mu.Unlock()
 	s := m.stats
 	if m.cache != nil {
+		s.add(m.cache)
 		s.Entries = m.cache.len()
 		s.Connected = true
 	}
 	return s
+}
+
+// add adds the counters that a cache keeps itself.
+func (s *Stats) add(c *cache) {
+	s.Evictions += c.evictions
+	s.RefusedFills += c.refused
+	s.AppliedTransactions += c.transactions
+	s.AppliedChanges += c.rows
+}
+
+func (m *Mirror) noteLost(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stats.Reconnects++
+	m.stats.LastError = err.Error()
 }
 
 // Run keeps the mirror: publication, slot, snapshot, preload, stream; and all again, with a new slot and a new snapshot,

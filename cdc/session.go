@@ -2,37 +2,321 @@ package cdc
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 )
 
-type hooks struct{}
-type cache struct{}
+// session is one life of the mirror: connections, publication, slot, snapshot, stream. stood says that a stream stood. It returns
+// when that is lost, with everything that was cached under it forgotten and its goroutines ended; err is never nil.
+func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
+	side, err := m.connectSide(ctx)
+	if err != nil {
+		return false, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer closeConn(side.PgConn())
+	if err := EnsurePublication(ctx, side); err != nil {
+		return false, err
+	}
+	replication, err := m.connectReplication(ctx)
+	if err != nil {
+		return false, explain(ctx, side, fmt.Errorf("connect for replication: %w", err))
+	}
+	defer closeConn(replication)
+	slot, err := m.createSlot(ctx, replication)
+	if err != nil {
+		return false, explain(ctx, side, fmt.Errorf("create replication slot: %w", err))
+	}
+	exported, err := importSnapshot(ctx, side, slot.SnapshotName)
+	if err != nil {
+		return false, err
+	}
+	consistent, err := pglogrepl.ParseLSN(slot.ConsistentPoint)
+	if err != nil {
+		return false, fmt.Errorf("parse consistent point: %w", err)
+	}
+	// The second connection holds the snapshot now; the first may go on.
+	err = pglogrepl.StartReplication(ctx, replication, slot.SlotName, consistent, pglogrepl.StartReplicationOptions{
+		Mode: pglogrepl.LogicalReplication,
+		// Version 1: a transaction is sent whole after its commit, never in progress.
+		PluginArgs: []string{"proto_version '1'", "publication_names '" + Publication + "'"},
+	})
+	if err != nil {
+		return false, fmt.Errorf("start replication: %w", err)
+	}
+	cache, err := newCache(m.cfg.CacheSize, m.tuning.ringSize, exported, uint64(consistent))
+	if err != nil {
+		return false, err
+	}
+	m.attach(cache)
+	defer m.detach(cache)
 
-func (*cache) len() int { return 0 }
-
-type outage struct{}
-
-func (*outage) report(*slog.Logger, bool, error) {}
-
-func sleep(context.Context, time.Duration) bool { return false }
-
-func (tuning) pause(int) time.Duration { return 0 }
-
-func (m *Mirror) noteLost(error) {}
-
-func (m *Mirror) session(ctx context.Context) (bool, error) { return false, errors.ErrUnsupported }
-
-// Names sets names[id] for each id of ids that is a user.
-func (m *Mirror) Names(ctx context.Context, ids []int32, names map[int32]string) error {
-	return errors.ErrUnsupported
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		// Nothing is answered from the cache from the moment its stream is lost.
+		defer m.detach(cache)
+		s := &stream{m: m, conn: replication, cache: cache, decoder: newDecoder()}
+		return s.run(ctx)
+	})
+	group.Go(func() error {
+		if err := m.preload(ctx, side, cache, exported); err != nil {
+			return err
+		}
+		return m.watch(ctx, side)
+	})
+	return true, group.Wait()
 }
 
-// EnsurePublication makes the publication firstclick_users what commerce.users needs.
-func EnsurePublication(ctx context.Context, conn *pgx.Conn) error { return errors.ErrUnsupported }
+// sessionSettings are those of our two sessions: none of the role's or database's timeouts may end them.
+var sessionSettings = [...][2]string{
+	{"client_encoding", "UTF8"},
+	{"statement_timeout", "0"},
+	{"lock_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+}
 
-// Check says what stands in the way of the mirror's replication.
-func Check(ctx context.Context, conn *pgx.Conn) error { return errors.ErrUnsupported }
+func (m *Mirror) connConfig() (*pgx.ConnConfig, error) {
+	pool, err := pgxpool.ParseConfig(m.cfg.Database) // takes the pool's settings out of the address
+	if err != nil {
+		return nil, err
+	}
+	config := pool.ConnConfig
+	config.RuntimeParams["application_name"] = m.cfg.Application
+	for _, setting := range sessionSettings {
+		config.RuntimeParams[setting[0]] = setting[1]
+	}
+	if m.dial != nil {
+		config.DialFunc = m.dial
+	}
+	return config, nil
+}
+
+func (m *Mirror) connectSide(ctx context.Context) (*pgx.Conn, error) {
+	config, err := m.connConfig()
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, config)
+}
+
+func (m *Mirror) connectReplication(ctx context.Context) (*pgconn.PgConn, error) {
+	config, err := m.connConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.RuntimeParams["replication"] = "database"
+	// However the server is set, a dead instance's slot is gone after a minute.
+	config.RuntimeParams["wal_sender_timeout"] = "60s"
+	config.BuildFrontend = buildFrontend
+	return pgconn.ConnectConfig(ctx, &config.Config)
+}
+
+// createSlot creates the temporary slot and exports its snapshot. It waits until the transactions that write now have ended.
+func (m *Mirror) createSlot(ctx context.Context, conn *pgconn.PgConn) (pglogrepl.CreateReplicationSlotResult, error) {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	name := fmt.Sprintf("firstclick_users_%x", random)
+	waiting := time.AfterFunc(m.tuning.status, func() {
+		m.logger.Warn("users mirror waits for transactions that began before it to end; until then names are read through")
+	})
+	defer waiting.Stop()
+	return pglogrepl.CreateReplicationSlot(ctx, conn, name, "pgoutput", pglogrepl.CreateReplicationSlotOptions{
+		Temporary: true, SnapshotAction: "EXPORT_SNAPSHOT", Mode: pglogrepl.LogicalReplication,
+	})
+}
+
+// importSnapshot begins the transaction in which preload reads, and returns its snapshot.
+func importSnapshot(ctx context.Context, conn *pgx.Conn, name string) (*snapshot, error) {
+	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+		return nil, fmt.Errorf("begin preload: %w", err)
+	}
+	// No parameters here. The name is the server's own: hexadecimal and dashes.
+	if _, err := conn.Exec(ctx, "SET TRANSACTION SNAPSHOT '"+name+"'"); err != nil {
+		return nil, fmt.Errorf("take over exported snapshot: %w", err)
+	}
+	var text string
+	if err := conn.QueryRow(ctx, "SELECT pg_current_snapshot()::text").Scan(&text); err != nil {
+		return nil, fmt.Errorf("read exported snapshot: %w", err)
+	}
+	return parseSnapshot(text)
+}
+
+// preloadChunk is how many users are offered to the cache under one hold of its lock.
+const preloadChunk = 512
+
+// preload fills the cache with the newest users, as many as it holds, while the stream already runs: the rule of fills
+// keeps out what the stream has overtaken. Users that are asked for meanwhile are not pushed out.
+func (m *Mirror) preload(ctx context.Context, conn *pgx.Conn, cache *cache, exported *snapshot) error {
+	if m.hooks.preloading != nil {
+		m.hooks.preloading()
+	}
+	began := time.Now()
+	rows, err := conn.Query(ctx, "SELECT id, username FROM commerce.users WHERE id BETWEEN -2147483648 AND 2147483647 ORDER BY id DESC LIMIT $1", m.cfg.CacheSize)
+	if err != nil {
+		return fmt.Errorf("preload users: %w", err)
+	}
+	defer rows.Close()
+	// All that the slot streams is unseen by the snapshot it exported, so that its entries take every change.
+	from := *exported
+	from.lsn = 0
+	chunk := make([]user, 0, preloadChunk)
+	offer := func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		room := max(0, cache.capacity-cache.len())
+		cache.fill(&from, chunk[:min(len(chunk), room)])
+		chunk = chunk[:0]
+	}
+	for rows.Next() {
+		var id int32
+		var name *string
+		if err := rows.Scan(&id, &name); err != nil {
+			return fmt.Errorf("preload users: %w", err)
+		}
+		if name == nil {
+			continue
+		}
+		if chunk = append(chunk, user{id: id, name: *name}); len(chunk) == cap(chunk) {
+			offer()
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("preload users: %w", err)
+	}
+	offer()
+	if _, err := conn.Exec(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("end preload: %w", err)
+	}
+	m.mu.Lock()
+	entries := cache.len()
+	m.mu.Unlock()
+	m.logger.Info("users mirror stands", "users", entries, "took", time.Since(began).Round(time.Millisecond))
+	if m.cfg.OnSnapshot != nil {
+		m.cfg.OnSnapshot()
+	}
+	return nil
+}
+
+// watch looks now and then whether the publication still carries the users: somebody may have dropped or replaced the table,
+// or changed its identity, without a word in the stream.
+func (m *Mirror) watch(ctx context.Context, conn *pgx.Conn) error {
+	for sleep(ctx, m.tuning.watch) {
+		table, err := describeUsers(ctx, conn)
+		if err != nil {
+			return err
+		}
+		fits, err := publicationFits(ctx, conn, table)
+		if err != nil {
+			return err
+		}
+		if problem := table.problem(); problem != nil {
+			return problem
+		}
+		if !fits {
+			return &SchemaError{Reason: "the publication " + Publication + " no longer fits it"}
+		}
+		if err := m.noteServer(ctx, conn); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (m *Mirror) noteServer(ctx context.Context, conn *pgx.Conn) error {
+	var text string
+	if err := conn.QueryRow(ctx, "SELECT pg_current_wal_lsn()::text").Scan(&text); err != nil {
+		return fmt.Errorf("read server's position: %w", err)
+	}
+	position, err := pglogrepl.ParseLSN(text)
+	if err != nil {
+		return fmt.Errorf("parse server's position: %w", err)
+	}
+	m.mu.Lock()
+	m.stats.ServerLSN = max(m.stats.ServerLSN, uint64(position))
+	m.mu.Unlock()
+	return nil
+}
+
+func (m *Mirror) attach(cache *cache) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cache = cache
+	m.stats.Snapshots++
+	m.stats.LastLSN = cache.position
+	m.stats.LastMessageTime = time.Now()
+}
+
+// detach forgets the cache, if it is still this one; its counters stay.
+func (m *Mirror) detach(cache *cache) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cache != cache {
+		return
+	}
+	m.stats.add(cache)
+	m.cache = nil
+}
+
+// explain joins to err what Check finds: the slot was refused, and the operator wants to know what to do.
+func explain(ctx context.Context, conn *pgx.Conn, err error) error {
+	if problem := Check(ctx, conn); problem != nil {
+		return errors.Join(err, problem)
+	}
+	return err
+}
+
+// closeConn ends a session, which drops its slot. It does not wait for a server that does not answer.
+func closeConn(conn *pgconn.PgConn) {
+	_ = conn.Conn().SetDeadline(time.Time{})
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// outage sees to it that a state of affairs is logged once, however often it is met.
+type outage struct{ last string }
+
+func (o *outage) report(logger *slog.Logger, stood bool, err error) {
+	text := err.Error()
+	if !stood && text == o.last {
+		logger.Debug("users mirror still has no stream", "error", err)
+		return
+	}
+	o.last = text
+	logger.Warn("users mirror has no stream: names are read through until the next one stands", "error", err)
+}
+
+// pause is how long to wait before attempt+1: doubling up to the most, and half of it random, so that instances whose server
+// came back do not all come at once.
+func (t tuning) pause(attempt int) time.Duration {
+	d := t.backoffMax
+	if attempt < 16 {
+		d = min(d, t.backoff<<attempt)
+	}
+	return d/2 + mathrand.N(d/2+1)
+}
+
+// sleep waits; it returns false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// dialFunc opens the connections of the mirror's sessions.
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)

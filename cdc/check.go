@@ -1,0 +1,98 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Check says what stands in the way of the mirror's replication: nil, or all problems joined, each a *SetupError whose text
+// says what is wrong and what mends it. It changes nothing. A role that may not create the publication is no problem while one
+// that fits is there. Other errors are what Postgres said to a question.
+func Check(ctx context.Context, conn *pgx.Conn) error {
+	var problems []error
+	server, err := checkServer(ctx, conn)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, server...)
+	table, err := describeUsers(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if problem := table.problem(); problem != nil {
+		return errors.Join(append(problems, problem)...)
+	}
+	have, err := describePublication(ctx, conn, table)
+	if err != nil {
+		return err
+	}
+	if statements := table.mend(have); len(statements) > 0 {
+		var may bool
+		err := conn.QueryRow(ctx, "SELECT has_database_privilege(current_database(), 'CREATE')").Scan(&may)
+		if err != nil {
+			return fmt.Errorf("read database privilege: %w", err)
+		}
+		if !may || !table.owned || have.exists && !have.owned {
+			problems = append(problems, &SetupError{
+				Problem: ProblemPublication,
+				What:    fmt.Sprintf("there is no publication %s that fits commerce.users and this role may not make one", Publication),
+				Mend:    "run as a superuser or the table's owner: " + strings.Join(statements, "; "),
+			})
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func checkServer(ctx context.Context, conn *pgx.Conn) ([]error, error) {
+	var (
+		version, slots, maxSlots, senders, maxSenders int
+		standby, replicates                           bool
+		walLevel, role                                string
+		idle                                          []string
+	)
+	// Amazon RDS gives the right by membership in rds_replication instead of the attribute.
+	err := conn.QueryRow(ctx, `
+		SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('wal_level'), current_user::text,
+		       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
+		           OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication' AND pg_has_role(oid, 'MEMBER')),
+		       (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::int,
+		       (SELECT count(*) FROM pg_stat_replication), current_setting('max_wal_senders')::int,
+		       ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE NOT active ORDER BY 1 LIMIT 3)`,
+	).Scan(&version, &standby, &walLevel, &role, &replicates, &slots, &maxSlots, &senders, &maxSenders, &idle)
+	if err != nil {
+		return nil, fmt.Errorf("read replication settings: %w", err)
+	}
+	var problems []error
+	add := func(problem Problem, what, mend string) {
+		problems = append(problems, &SetupError{Problem: problem, What: what, Mend: mend})
+	}
+	if version < 130000 {
+		add(ProblemVersion, fmt.Sprintf("the server's version is %d, the users mirror needs Postgres 13", version/10000), "upgrade Postgres")
+	}
+	if standby {
+		add(ProblemStandby, "the server is a standby", "give --database the address of the primary")
+	}
+	if walLevel != "logical" {
+		add(ProblemWALLevel, fmt.Sprintf("wal_level is %s, not logical", walLevel), "ALTER SYSTEM SET wal_level = logical; then restart Postgres")
+	}
+	if !replicates {
+		add(ProblemReplication, fmt.Sprintf("the role %s may not replicate", role),
+			fmt.Sprintf("ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %[1]s)", pgx.Identifier{role}.Sanitize()))
+	}
+	if slots >= maxSlots {
+		mend := fmt.Sprintf("ALTER SYSTEM SET max_replication_slots = %d; then restart Postgres", maxSlots+4)
+		for _, name := range idle {
+			mend += fmt.Sprintf("; or, if nobody needs it: SELECT pg_drop_replication_slot('%s')", name)
+		}
+		add(ProblemSlots, fmt.Sprintf("all %d replication slots are taken", maxSlots), mend)
+	}
+	if senders >= maxSenders {
+		add(ProblemSenders, fmt.Sprintf("all %d WAL senders are taken", maxSenders),
+			fmt.Sprintf("ALTER SYSTEM SET max_wal_senders = %d; then restart Postgres", maxSenders+4))
+	}
+	return problems, nil
+}
