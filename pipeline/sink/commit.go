@@ -51,6 +51,11 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 	}
 	for _, b := range w.batches {
 		b.Claim.Commits++
+		b.Rejected = nil
+	}
+	for _, e := range out.rejected {
+		b := w.batches[e.batch]
+		b.Rejected = append(b.Rejected, int(e.index))
 	}
 	s.landed(out, s.clock.Now().Sub(begun))
 	if len(out.unknown) > 0 {
@@ -99,6 +104,7 @@ func answered(err error) bool {
 type outcome struct {
 	result    Result
 	letters   []deadLetter // of rows: conflicts and refusals
+	rejected  []entry      // those rows
 	corrected []Correction // duplicates whose click is better than the stored one
 	unknown   []entry      // fresh rows without a name
 	staged    bool
@@ -220,21 +226,16 @@ func optionalUUID(id [16]byte) pgtype.UUID {
 	return pgtype.UUID{Bytes: id, Valid: id != [16]byte{}}
 }
 
-// The years that timestamptz holds.
-var (
-	earliest = time.Date(-4712, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
-	latest   = time.Date(294276, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
-)
+// earliest is the first instant that timestamptz is sure to hold; the last is later than int64 microseconds reach.
+var earliest = time.Date(-4712, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
-// instant is a timestamptz: NULL for none, infinity beyond what it holds.
+// instant is a timestamptz: NULL for none, -infinity before what it holds.
 func instant(micros int64) pgtype.Timestamptz {
 	switch {
 	case micros == join.NoTime:
 		return pgtype.Timestamptz{}
 	case micros < earliest:
 		return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
-	case micros > latest:
-		return pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
 	}
 	return pgtype.Timestamptz{Time: time.UnixMicro(micros).UTC(), Valid: true}
 }

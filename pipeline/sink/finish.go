@@ -94,6 +94,10 @@ const correctionsPerStatement = 20_000
 
 func (t *try) queueCorrections(queue func(to *int64, sql string, args ...any)) {
 	all := t.work.corrections
+	if len(t.out.rejected) > 0 {
+		// A click of a rejected checkout is not one of the row that has its checkout_id.
+		all = t.work.orderCorrections(t.out.rejected)
+	}
 	if len(t.out.corrected) > 0 {
 		all = leastPerCheckout(slices.Concat(all, t.out.corrected))
 	}

@@ -93,7 +93,13 @@ func (t *try) settleFresh(rows []entry) {
 
 func (t *try) refuse(e entry, pe *pgconn.PgError) {
 	t.out.result.Refused++
-	t.out.letters = append(t.out.letters, t.work.letter(e, join.ReasonRefused, refusal(pe)))
+	t.reject(e, join.ReasonRefused, refusal(pe))
+}
+
+// reject makes a row a dead letter.
+func (t *try) reject(e entry, reason join.Reason, detail string) {
+	t.out.rejected = append(t.out.rejected, e)
+	t.out.letters = append(t.out.letters, t.work.letter(e, reason, detail))
 }
 
 type span struct{ lo, hi int }

@@ -239,7 +239,7 @@ func (st *staging) compare(ctx context.Context) error {
 		e := st.rows[v.Ord]
 		if len(v.Differs) > 0 {
 			st.out.result.Conflicts++
-			st.out.letters = append(st.out.letters, st.work.letter(e, join.ReasonConflict, conflictDetail(v.Differs)))
+			st.reject(e, join.ReasonConflict, conflictDetail(v.Differs))
 			continue
 		}
 		st.out.result.Duplicates++

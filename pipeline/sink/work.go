@@ -15,7 +15,8 @@ import (
 type entry struct {
 	prefix uint64 // the first eight bytes of the checkout_id, for quick comparing
 	row    *Row
-	batch  int // index into work.batches
+	batch  int32 // index into work.batches
+	index  int32 // of the row in its batch
 }
 
 // work is what one Commit writes, put in order. The tries of a Commit share it and do not change it.
@@ -43,16 +44,15 @@ type late struct {
 func newWork(batches []*Batch) (*work, error) {
 	w := &work{batches: slices.Clone(batches)}
 	slices.SortFunc(w.batches, func(a, b *Batch) int { return compareShards(a.Claim, b.Claim) })
-	rows, corrections := 0, 0
+	rows := 0
 	for i, b := range w.batches {
 		if i > 0 && compareShards(b.Claim, w.batches[i-1].Claim) == 0 {
 			return nil, fmt.Errorf("commit: two batches of checkouts partition %d", b.Claim.Partition)
 		}
 		rows += len(b.Rows)
-		corrections += len(b.Corrections)
 	}
 	w.orderRows(rows)
-	w.orderCorrections(corrections)
+	w.corrections = w.orderCorrections(nil)
 	w.orderLetters()
 	for _, e := range w.rows {
 		if len(e.row.Own) < 4 {
@@ -76,7 +76,7 @@ func (w *work) orderRows(n int) {
 	for i, b := range w.batches {
 		for j := range b.Rows {
 			row := &b.Rows[j]
-			w.rows = append(w.rows, entry{prefix: prefix(ownID(row.Own)), row: row, batch: i})
+			w.rows = append(w.rows, entry{prefix: prefix(ownID(row.Own)), row: row, batch: int32(i), index: int32(j)})
 			w.users = append(w.users, row.User)
 		}
 	}
@@ -110,16 +110,26 @@ func sameID(a, b entry) bool {
 	return a.prefix == b.prefix && bytes.Equal(ownID(a.row.Own), ownID(b.row.Own))
 }
 
-// orderCorrections merges the corrections of all batches; of several for one checkout only the least can have an effect.
-func (w *work) orderCorrections(n int) {
-	if n == 0 {
-		return
+// orderCorrections merges the corrections of all batches but those of rejected rows; of several for one checkout only the least can have
+// an effect.
+func (w *work) orderCorrections(rejected []entry) []Correction {
+	type place struct {
+		batch  int32
+		offset int64
 	}
-	w.corrections = make([]Correction, 0, n)
-	for _, b := range w.batches {
-		w.corrections = append(w.corrections, b.Corrections...)
+	out := make(map[place]bool, len(rejected))
+	for _, e := range rejected {
+		out[place{e.batch, e.row.Offset}] = true
 	}
-	w.corrections = leastPerCheckout(w.corrections)
+	var all []Correction
+	for i, b := range w.batches {
+		for _, c := range b.Corrections {
+			if !out[place{int32(i), c.Offset}] {
+				all = append(all, c)
+			}
+		}
+	}
+	return leastPerCheckout(all)
 }
 
 func leastPerCheckout(cs []Correction) []Correction {

@@ -1,0 +1,185 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"firstclick/internal/pgtest"
+	"firstclick/join"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	testGroup = "firstclick"
+	checkouts = "checkouts"
+	noon      = int64(1_767_268_800_000_000) // 2026-01-01 12:00:00 UTC
+	second    = int64(1_000_000)
+)
+
+// fakeNames knows users by id, and counts calls.
+type fakeNames struct {
+	known map[int32]string
+	calls int
+	err   error
+}
+
+func (f *fakeNames) Names(_ context.Context, ids []int32, names map[int32]string) error {
+	f.calls++
+	for _, id := range ids {
+		if name, ok := f.known[id]; ok {
+			names[id] = name
+		}
+	}
+	err := f.err
+	f.err = nil
+	return err
+}
+
+// bench is a database with a sink on it and a connection beside it.
+type bench struct {
+	t     testing.TB
+	dsn   string
+	sink  *Sink
+	names *fakeNames
+	db    *pgx.Conn
+	log   *bytes.Buffer
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	dsn := pgtest.New(t)
+	b := &bench{t: t, dsn: dsn, names: &fakeNames{known: map[int32]string{1: "ann", 2: "bob"}}, log: &bytes.Buffer{}}
+	b.db = b.connect("watcher")
+	b.sink = b.open(dsn, "firstclick-a", b.names)
+	return b
+}
+
+func (b *bench) open(dsn, application string, names Names) *Sink {
+	b.t.Helper()
+	s, err := New(Config{Database: dsn, Application: application, Logger: slog.New(slog.NewTextHandler(b.log, nil))}, names)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(s.Close)
+	return s
+}
+
+// connect opens a session of its own.
+func (b *bench) connect(application string) *pgx.Conn {
+	b.t.Helper()
+	cfg, err := pgx.ParseConfig(b.dsn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cfg.RuntimeParams["application_name"] = application
+	conn, err := pgx.ConnectConfig(b.t.Context(), cfg)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+		<-conn.PgConn().CleanupDone()
+	})
+	return conn
+}
+
+func (b *bench) exec(sql string, args ...any) {
+	b.t.Helper()
+	if _, err := b.db.Exec(b.t.Context(), sql, args...); err != nil {
+		b.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// rows returns the result of a query, a line a row, columns by "|", NULL as "-".
+func (b *bench) rows(sql string, args ...any) string {
+	b.t.Helper()
+	rows, err := b.db.Query(b.t.Context(), sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...)
+	if err != nil {
+		b.t.Fatalf("%s: %v", sql, err)
+	}
+	defer rows.Close()
+	var lines []string
+	for rows.Next() {
+		var cells []string
+		for _, v := range rows.RawValues() {
+			if v == nil {
+				cells = append(cells, "-")
+			} else {
+				cells = append(cells, string(v))
+			}
+		}
+		lines = append(lines, strings.Join(cells, "|"))
+	}
+	if err := rows.Err(); err != nil {
+		b.t.Fatalf("%s: %v", sql, err)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (b *bench) expect(want, sql string, args ...any) {
+	b.t.Helper()
+	if got := b.rows(sql, args...); got != want {
+		b.t.Fatalf("%s:\ngot\n%s\nwant\n%s", sql, got, want)
+	}
+}
+
+// claim takes a shard over and returns an empty batch of it.
+func (b *bench) claim(s *Sink, partition int32) *Batch {
+	b.t.Helper()
+	st, err := s.Claim(b.t.Context(), testGroup, checkouts, partition, State{Position: noPosition()})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return &Batch{Claim: &st.Claim, TopicID: st.TopicID, Position: st.Position}
+}
+
+func noPosition() Position {
+	return Position{LeaderEpoch: -1, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+}
+
+func (b *bench) commit(s *Sink, batches ...*Batch) Result {
+	b.t.Helper()
+	res, err := s.Commit(b.t.Context(), batches)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, batch := range batches {
+		batch.Rows, batch.Corrections, batch.Dead, batch.Late = nil, nil, nil, nil
+	}
+	return res
+}
+
+func checkout(id string) *join.Checkout {
+	return &join.Checkout{
+		ID: []byte(id), User: 1, Product: []byte("p-1"), Payment: text("card"), Amount: text("12.50"),
+		Shipping: text("1 Road\nTown"), Billing: join.Text{}, Agent: text("agent"), IP: text("10.0.0.1"), Time: noon,
+	}
+}
+
+func text(s string) join.Text { return join.Text{B: []byte(s), Valid: true} }
+
+func row(offset int64, k *join.Checkout) Row {
+	return Row{
+		Offset: offset, Time: k.Time, User: k.User, ID: join.MakeID(k.ID), Own: AppendOwn(nil, k),
+		Payload: fmt.Appendf(nil, "payload of %s at %d", k.ID, offset), RecordTime: noon,
+	}
+}
+
+func clicked(r Row, click string, t int64) Row {
+	r.HasClick, r.Click, r.ClickTime = true, join.MakeID([]byte(click)), t
+	return r
+}
+
+// uuid is a canonical UUID that is ordered as n is.
+func uuid(n int) string { return fmt.Sprintf("%08x-0000-4000-8000-000000000000", n) }
