@@ -105,8 +105,8 @@ func open(dsn string) (*goose.Provider, error) {
 	return provider, nil
 }
 
-// lock takes the advisory lock on a connection of its own, and creates the schema of the version table under it: two CREATE SCHEMA IF NOT
-// EXISTS at once can meet a unique violation. goose's own session lock is not used because goose takes it too late for that, asks for it
+// lock takes the advisory lock on a connection of its own, and creates the schema of the version table under it: two at once
+// would meet a unique violation, with IF NOT EXISTS too. goose's own session lock is not used because goose takes it too late for that, asks for it
 // every few seconds only, and reads what is pending before.
 func lock(ctx context.Context, dsn string, logger *slog.Logger) (unlock func() error, err error) {
 	conn, err := pgx.Connect(ctx, dsn)
@@ -118,8 +118,12 @@ func lock(ctx context.Context, dsn string, logger *slog.Logger) (unlock func() e
 		logger.InfoContext(ctx, "waiting for another instance that migrates the database")
 		_, err = conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockKey)
 	}
+	var known bool
 	if err == nil {
-		_, err = conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS firstclick")
+		err = conn.QueryRow(ctx, "SELECT to_regnamespace('firstclick') IS NOT NULL").Scan(&known)
+	}
+	if err == nil && !known { // IF NOT EXISTS would ask for the right to create one also where there is one
+		_, err = conn.Exec(ctx, "CREATE SCHEMA firstclick")
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("take the migration lock: %w", err), conn.Close(context.WithoutCancel(ctx)))

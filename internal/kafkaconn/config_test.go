@@ -1,12 +1,19 @@
 package kafkaconn_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -17,119 +24,249 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
 
 	"firstclick/internal/kafkaconn"
+	"firstclick/internal/kafkatest"
 )
 
-// certificate writes a self-signed certificate for 127.0.0.1 and its key.
-func certificate(t *testing.T) (certFile, keyFile string) {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const secret = "hunter2-s3cret"
+
+// authority is a certificate authority of the test's own, in files.
+type authority struct {
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{dir: t.TempDir()}
+	a.cert, a.key = sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	a.file = a.write(t, "ca.pem", "CERTIFICATE", a.cert.Raw)
+	return a
+}
+
+func (a *authority) write(t *testing.T, name, kind string, der []byte) string {
+	t.Helper()
+	file := filepath.Join(a.dir, name)
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// pair makes a certificate for 127.0.0.1, for servers and clients.
+func (a *authority) pair(t *testing.T, name string) (certFile, keyFile string) {
+	t.Helper()
+	cert, key := sign(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, a.cert, a.key)
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.write(t, name+".pem", "CERTIFICATE", cert.Raw), a.write(t, name+".key", "EC PRIVATE KEY", der)
+}
+
+func sign(t *testing.T, cert, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	cert.SerialNumber = big.NewInt(time.Now().UnixNano())
+	cert.Subject = pkix.Name{CommonName: "firstclick test"}
+	cert.NotBefore, cert.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if parent == nil {
+		parent, parentKey = cert, key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, cert, parent, &key.PublicKey, parentKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
+	made, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := func(name, kind string, content []byte) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", private)
+	return made, key
 }
 
-func ping(t *testing.T, c kafkaconn.Config) error {
+// ping connects with the options and returns what came of it.
+func ping(t *testing.T, config kafkaconn.Config) error {
 	t.Helper()
-	opts, err := c.Opts()
+	opts, err := config.Opts()
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := kgo.NewClient(append(opts, kgo.RequestRetries(0))...)
+	client, err := kgo.NewClient(append(opts, kgo.RetryTimeout(time.Second), kgo.RequestRetries(1))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	return client.Ping(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	return client.Ping(ctx)
 }
 
-func TestConnectsByTLSAndSASL(t *testing.T) {
-	certFile, keyFile := certificate(t)
+func TestConnects(t *testing.T) {
+	a := newAuthority(t)
+	certFile, keyFile := a.pair(t, "broker")
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	ca, err := os.ReadFile(certFile)
-	if err != nil {
-		t.Fatal(err)
+	clients := x509.NewCertPool()
+	clients.AddCert(a.cert)
+	clientCert, clientKey := a.pair(t, "client")
+	stranger := newAuthority(t)
+
+	open := kafkatest.Fake(t, 1, "clicks")
+	secured := func(mechanism string, encryption *tls.Config) []string {
+		opts := []kfake.Opt{kfake.SeedTopics(1, "clicks")}
+		if encryption != nil {
+			opts = append(opts, kfake.TLS(encryption))
+		}
+		if mechanism != "" {
+			opts = append(opts, kfake.EnableSASL(), kfake.Superuser(mechanism, "ada", secret))
+		}
+		return kafkatest.FakeCluster(t, opts...).ListenAddrs()
 	}
-	roots.AppendCertsFromPEM(ca)
-	for mechanism, name := range map[string]string{kafkaconn.Plain: "PLAIN", kafkaconn.ScramSHA256: "SCRAM-SHA-256", kafkaconn.ScramSHA512: "SCRAM-SHA-512"} {
-		t.Run(mechanism, func(t *testing.T) {
-			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser(name, "shop", "secret"),
-				kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert}))
-			if err != nil {
-				t.Fatal(err)
+	server := &tls.Config{Certificates: []tls.Certificate{pair}}
+	mutual := &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert}
+	encrypted, both := secured("", server), secured("SCRAM-SHA-512", mutual)
+	plain, scram256 := secured("PLAIN", nil), secured("SCRAM-SHA-256", server)
+
+	for name, c := range map[string]struct {
+		config kafkaconn.Config
+		ok     bool
+	}{
+		"nothing":               {kafkaconn.Config{Brokers: open}, true},
+		"tls":                   {kafkaconn.Config{Brokers: encrypted, TLS: true, CAFile: a.file}, true},
+		"tls, unknown CA":       {kafkaconn.Config{Brokers: encrypted, TLS: true, CAFile: stranger.file}, false},
+		"tls, system CAs":       {kafkaconn.Config{Brokers: encrypted, TLS: true}, false},
+		"plain":                 {kafkaconn.Config{Brokers: plain, SASL: "plain", User: "ada", Password: secret}, true},
+		"plain, wrong password": {kafkaconn.Config{Brokers: plain, SASL: "plain", User: "ada", Password: "other-" + secret}, false},
+		"scram-sha-256 and tls": {kafkaconn.Config{Brokers: scram256, TLS: true, CAFile: a.file, SASL: "scram-sha-256", User: "ada", Password: secret}, true},
+		"scram, wrong password": {kafkaconn.Config{Brokers: scram256, TLS: true, CAFile: a.file, SASL: "scram-sha-256", User: "ada", Password: "other-" + secret}, false},
+		"everything": {kafkaconn.Config{Brokers: both, TLS: true, CAFile: a.file, CertFile: clientCert, KeyFile: clientKey,
+			SASL: "scram-sha-512", User: "ada", Password: secret}, true},
+		"no client certificate": {kafkaconn.Config{Brokers: both, TLS: true, CAFile: a.file, SASL: "scram-sha-512", User: "ada", Password: secret}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := ping(t, c.config)
+			if c.ok != (err == nil) {
+				t.Errorf("connected: %v, want %v: %v", err == nil, c.ok, err)
 			}
-			defer cluster.Close()
-			config := kafkaconn.Config{Brokers: cluster.ListenAddrs(), TLS: true, CAFile: certFile, CertFile: certFile, KeyFile: keyFile,
-				SASL: mechanism, User: "shop", Password: "secret"}
-			if err := ping(t, config); err != nil {
-				t.Errorf("right: %v", err)
-			}
-			config.Password = "wrong"
-			if err := ping(t, config); err == nil {
-				t.Error("a wrong password was taken")
-			} else if strings.Contains(err.Error(), "wrong") {
-				t.Errorf("the error quotes the password: %v", err)
-			}
-			config.Password, config.CAFile = "secret", ""
-			if err := ping(t, config); err == nil {
-				t.Error("an unknown authority was taken")
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Error("the error shows the password")
 			}
 		})
 	}
 }
 
-func TestCombinationsThatMakeNoSense(t *testing.T) {
-	certFile, keyFile := certificate(t)
-	brokers := []string{"127.0.0.1:9093"}
-	for name, test := range map[string]struct {
+func TestClientID(t *testing.T) {
+	opts, err := kafkaconn.Config{Brokers: []string{"kafka:9092"}}.Opts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if id := client.OptValue(kgo.ClientID); fmt.Sprint(id) != "firstclick" {
+		t.Errorf("client id %v", id)
+	}
+}
+
+func TestWrongCombinations(t *testing.T) {
+	a := newAuthority(t)
+	certFile, keyFile := a.pair(t, "one")
+	_, otherKey := a.pair(t, "other")
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	brokers := []string{"kafka:9092"}
+	for name, c := range map[string]struct {
 		config kafkaconn.Config
-		says   string
+		want   string
 	}{
-		"no broker":            {kafkaconn.Config{}, "no broker"},
-		"certificates, no TLS": {kafkaconn.Config{Brokers: brokers, CAFile: certFile}, "--kafka-tls"},
-		"certificate, no key":  {kafkaconn.Config{Brokers: brokers, TLS: true, CertFile: certFile}, "--kafka-key"},
-		"key, no certificate":  {kafkaconn.Config{Brokers: brokers, TLS: true, KeyFile: keyFile}, "--kafka-cert"},
-		"swapped":              {kafkaconn.Config{Brokers: brokers, TLS: true, CertFile: keyFile, KeyFile: certFile}, "certificate"},
-		"no such file":         {kafkaconn.Config{Brokers: brokers, TLS: true, CAFile: certFile + ".not"}, "no such file"},
-		"no certificate in it": {kafkaconn.Config{Brokers: brokers, TLS: true, CAFile: keyFile}, "no certificate"},
-		"user, no mechanism":   {kafkaconn.Config{Brokers: brokers, User: "shop"}, "--kafka-sasl"},
-		"mechanism, no user":   {kafkaconn.Config{Brokers: brokers, SASL: kafkaconn.Plain, Password: "hush"}, "--kafka-user"},
-		"unknown mechanism":    {kafkaconn.Config{Brokers: brokers, SASL: "gssapi", User: "shop", Password: "hush"}, "scram-sha-256"},
+		"no brokers":            {kafkaconn.Config{}, "--kafka: no broker given"},
+		"empty broker":          {kafkaconn.Config{Brokers: []string{"a:1", ""}}, "--kafka: an empty broker address"},
+		"protocol":              {kafkaconn.Config{Brokers: []string{"SASL_SSL://a:1"}}, "without a protocol"},
+		"space":                 {kafkaconn.Config{Brokers: []string{"a:1 b:2"}}, "want host:port"},
+		"port word":             {kafkaconn.Config{Brokers: []string{"a:kafka"}}, "port from 1 to 65535"},
+		"port 0":                {kafkaconn.Config{Brokers: []string{"a:0"}}, "port from 1 to 65535"},
+		"port too large":        {kafkaconn.Config{Brokers: []string{"a:65536"}}, "port from 1 to 65535"},
+		"no host":               {kafkaconn.Config{Brokers: []string{":9092"}}, "want host:port"},
+		"bare IPv6":             {kafkaconn.Config{Brokers: []string{"::1:9092"}}, "too many colons"},
+		"ca without tls":        {kafkaconn.Config{Brokers: brokers, CAFile: a.file}, "--kafka-ca: needs --kafka-tls"},
+		"cert without tls":      {kafkaconn.Config{Brokers: brokers, CertFile: certFile, KeyFile: keyFile}, "--kafka-cert: needs --kafka-tls"},
+		"key without tls":       {kafkaconn.Config{Brokers: brokers, KeyFile: keyFile}, "--kafka-key: needs --kafka-tls"},
+		"cert without key":      {kafkaconn.Config{Brokers: brokers, TLS: true, CertFile: certFile}, "--kafka-cert: needs --kafka-key"},
+		"key without cert":      {kafkaconn.Config{Brokers: brokers, TLS: true, KeyFile: keyFile}, "--kafka-key: needs --kafka-cert"},
+		"key of another":        {kafkaconn.Config{Brokers: brokers, TLS: true, CertFile: certFile, KeyFile: otherKey}, "does not match"},
+		"ca missing":            {kafkaconn.Config{Brokers: brokers, TLS: true, CAFile: "/nowhere/ca.pem"}, "no such file"},
+		"ca empty":              {kafkaconn.Config{Brokers: brokers, TLS: true, CAFile: empty}, "--kafka-ca: no certificate in"},
+		"unknown mechanism":     {kafkaconn.Config{Brokers: brokers, SASL: "kerberos", User: "u", Password: secret}, `--kafka-sasl: unknown mechanism "kerberos", want plain`},
+		"mechanism in capitals": {kafkaconn.Config{Brokers: brokers, SASL: "SCRAM-SHA-256", User: "u", Password: secret}, "unknown mechanism"},
+		"sasl without user":     {kafkaconn.Config{Brokers: brokers, SASL: "plain", Password: secret}, "needs --kafka-user"},
+		"sasl without password": {kafkaconn.Config{Brokers: brokers, SASL: "plain", User: "u"}, "needs --kafka-password"},
+		"user without sasl":     {kafkaconn.Config{Brokers: brokers, User: "u", Password: secret}, "--kafka-user: needs --kafka-sasl"},
+		"password alone":        {kafkaconn.Config{Brokers: brokers, Password: secret}, "--kafka-password: needs --kafka-user"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := test.config.Opts()
-			if err == nil || !strings.Contains(err.Error(), test.says) {
-				t.Fatalf("got %v, want something about %q", err, test.says)
+			opts, err := c.config.Opts()
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("error %v, want one with %q", err, c.want)
 			}
-			if strings.Contains(err.Error(), "hush") {
-				t.Errorf("the password is in the error: %v", err)
+			var typed *kafkaconn.ConfigError
+			if !errors.As(err, &typed) {
+				t.Errorf("error is a %T", err)
+			}
+			if opts != nil {
+				t.Error("options beside an error")
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Error("the error shows the password")
 			}
 		})
+	}
+}
+
+func TestAddressesThatAreRight(t *testing.T) {
+	config := kafkaconn.Config{Brokers: []string{"kafka", "kafka:9092", "127.0.0.1:1", "[::1]:65535"}}
+	if _, err := config.Opts(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPasswordIsNeverShown(t *testing.T) {
+	config := kafkaconn.Config{Brokers: []string{"kafka:9092"}, TLS: true, SASL: "plain", User: "ada", Password: secret}
+	nested := struct {
+		Kafka kafkaconn.Config
+		List  []kafkaconn.Config
+	}{config, []kafkaconn.Config{config}}
+	var shown bytes.Buffer
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		fmt.Fprintf(&shown, format+"\n", config)
+		fmt.Fprintf(&shown, format+"\n", &config)
+		fmt.Fprintf(&shown, format+"\n", nested)
+	}
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&shown, nil), slog.NewJSONHandler(&shown, nil)} {
+		slog.New(handler).Info("connecting", "kafka", config, "pointer", &config, "nested", nested)
+	}
+	if err := json.NewEncoder(&shown).Encode(nested); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(shown.String(), secret) {
+		t.Errorf("shows the password:\n%s", shown.String())
+	}
+	if want := "kafka:9092 tls sasl=plain user=ada password=<redacted>"; config.String() != want {
+		t.Errorf("%q, want %q", config.String(), want)
 	}
 }

@@ -2,6 +2,8 @@ package kafkatest
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +26,6 @@ import (
 
 // startTime is how long a broker may take until it answers.
 const startTime = 90 * time.Second
-
-// clusterID is the id of every cluster of ours: 16 bytes in URL-safe base64, as StorageTool wants it.
-const clusterID = "Zmlyc3RjbGljay10ZXN0cw"
 
 // Option changes how StartReal runs a broker.
 type Option func(*options)
@@ -128,7 +127,13 @@ func (b *Broker) start(ctx context.Context) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(b.data(), "meta.properties")); errors.Is(err, os.ErrNotExist) {
-		command := exec.CommandContext(ctx, b.java, b.javaArgs("kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", b.properties())...)
+		var id [16]byte
+		if _, err := rand.Read(id[:]); err != nil {
+			return fmt.Errorf("make a cluster id: %w", err)
+		}
+		id[0] &= 0x7f // no leading dash, which would be read as an option
+		command := exec.CommandContext(ctx, b.java, b.javaArgs("kafka.tools.StorageTool", "format",
+			"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.properties())...)
 		command.Dir = b.Dir
 		if out, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("format the storage: %w\n%s", err, tail(out, 4000))
@@ -239,6 +244,14 @@ func (b *Broker) ask(ctx context.Context) error {
 	}
 	if len(metadata.Brokers) == 0 {
 		return errors.New("the broker is not yet in its cluster")
+	}
+	// Ours cannot listen where another broker does, and ends; until it has, the other must not be taken for it.
+	meta, err := os.ReadFile(filepath.Join(b.data(), "meta.properties"))
+	if err != nil {
+		return fmt.Errorf("read the cluster id: %w", err)
+	}
+	if metadata.ClusterID == nil || !strings.Contains(string(meta)+"\n", "cluster.id="+*metadata.ClusterID+"\n") {
+		return fmt.Errorf("another broker answers at %s", b.Addr)
 	}
 	return nil
 }

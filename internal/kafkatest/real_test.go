@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -132,6 +134,24 @@ func TestRealSaysWhyItDoesNotStart(t *testing.T) {
 	_, err := kafkatest.StartReal(t.TempDir(), kafkatest.WithConfig(map[string]string{"log.segment.bytes": "many"}))
 	if err == nil || !strings.Contains(err.Error(), "log.segment.bytes") {
 		t.Errorf("error %v, want one that names the property", err)
+	}
+}
+
+func TestRealPortInUse(t *testing.T) {
+	_, port, err := net.SplitHostPort(kafkatest.Real(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, err := kafkatest.StartReal(t.TempDir(), kafkatest.WithPort(n))
+	if err == nil {
+		_ = broker.Kill()
+	}
+	if err == nil || !strings.Contains(err.Error(), "Address already in use") {
+		t.Errorf("error %v", err)
 	}
 }
 

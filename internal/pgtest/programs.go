@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,8 @@ import (
 // https://www.postgresql.org/docs/release/15.0/
 const oldest = 15
 
-const downloadVersion = embeddedpostgres.V17
+// downloadMajor is the version downloaded where any will do.
+const downloadMajor = 17
 
 // programs is an installation of Postgres.
 type programs struct {
@@ -43,14 +45,19 @@ func find(ctx context.Context, major int, runAs *tether.Credential) (programs, e
 		case major == 0 && p.major < oldest:
 			unfit = errors.Join(unfit, fmt.Errorf("%s is version %s, older than %d", dir, p.version, oldest))
 		case major != 0 && p.major != major:
-			unfit = errors.Join(unfit, fmt.Errorf("%s is version %s, the data are of version %d", dir, p.version, major))
+			unfit = errors.Join(unfit, fmt.Errorf("%s is version %s, not %d", dir, p.version, major))
 		default:
 			return p, nil
 		}
 	}
 	p, err := download(ctx, major, runAs)
 	if err != nil {
-		return programs{}, fmt.Errorf("find Postgres %d or newer (install it, or let it be downloaded): %w", oldest, errors.Join(unfit, err))
+		wanted := fmt.Sprintf("%d", major)
+		if major == 0 {
+			wanted = fmt.Sprintf("%d or newer", oldest)
+		}
+		return programs{}, fmt.Errorf("find Postgres %s, which is neither installed nor to be downloaded (Debian: apt install postgresql; macOS: brew install postgresql): %w",
+			wanted, errors.Join(unfit, err))
 	}
 	return p, nil
 }
@@ -134,11 +141,13 @@ func inspect(ctx context.Context, dir string, runAs *tether.Credential) (program
 
 // download gets the programs by embedded-postgres, once per machine and version.
 func download(ctx context.Context, major int, runAs *tether.Credential) (programs, error) {
-	version := downloadVersion
-	for _, v := range []embeddedpostgres.PostgresVersion{embeddedpostgres.V15, embeddedpostgres.V16, embeddedpostgres.V17, embeddedpostgres.V18} {
-		if major != 0 && strings.HasPrefix(string(v), strconv.Itoa(major)+".") {
-			version = v
-		}
+	if major == 0 {
+		major = downloadMajor
+	}
+	version, known := map[int]embeddedpostgres.PostgresVersion{15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17,
+		18: embeddedpostgres.V18}[major]
+	if !known {
+		return programs{}, fmt.Errorf("no Postgres %d to download", major)
 	}
 	cache, err := CacheDir()
 	if err != nil {
@@ -176,6 +185,7 @@ func unpack(cache, dir string, version embeddedpostgres.PostgresVersion) (err er
 	config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(port)).CachePath(filepath.Join(temporary, "archive")).
 		BinariesPath(unpacked).RuntimePath(filepath.Join(temporary, "runtime")).DataPath(filepath.Join(obstacle, "data")).Logger(nil)
 	started := embeddedpostgres.NewDatabase(config).Start()
+	http.DefaultClient.CloseIdleConnections() // it leaves its own open, with their goroutines
 	for _, name := range []string{"initdb", "postgres"} {
 		if _, err := os.Stat(filepath.Join(unpacked, "bin", name)); err != nil {
 			return errors.Join(started, err)

@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"firstclick/internal/tether"
 )
 
@@ -31,6 +29,7 @@ type Option func(*options)
 type options struct {
 	port     int
 	settings map[string]string
+	version  int // major; 0: any that is new enough
 	logger   *slog.Logger
 	remove   bool   // the directory goes with the server
 	end      string // the signal when our process ends
@@ -44,6 +43,9 @@ func WithPort(port int) Option { return func(o *options) { o.port = port } }
 func WithConfig(settings map[string]string) Option {
 	return func(o *options) { maps.Copy(o.settings, settings) }
 }
+
+// WithVersion asks for a major version, like 17, for new data: an installed one, else one downloaded. Data that exist keep theirs.
+func WithVersion(major int) Option { return func(o *options) { o.version = major } }
 
 // WithSync says whether commits wait for the disk: fsync, synchronous_commit and full_page_writes. Off by default.
 func WithSync(on bool) Option {
@@ -120,8 +122,12 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	wanted := major
+	if wanted == 0 {
+		wanted = s.options.version
+	}
 	// The download of the programs takes as long as the line takes.
-	if s.programs, err = find(context.WithoutCancel(ctx), major, s.runAs); err != nil || major != 0 {
+	if s.programs, err = find(context.WithoutCancel(ctx), wanted, s.runAs); err != nil || major != 0 {
 		return err
 	}
 	cluster, err := initialized(ctx, s.programs, s.runAs)
@@ -214,7 +220,7 @@ func (s *Server) waitForPredecessor(ctx context.Context) error {
 		}
 		line, _, _ := strings.Cut(string(text), "\n")
 		pid, err := strconv.Atoi(line)
-		if err != nil || pid <= 0 || !alive(pid) || !ending(s.data(), pid) {
+		if err != nil || pid <= 0 || !alive(pid) || status(s.data(), pid) != "stopping" {
 			return nil // stale, or in good health: Postgres knows which, and says so
 		}
 		select {
@@ -234,34 +240,31 @@ func alive(pid int) bool {
 	return err == nil || errors.Is(err, os.ErrPermission)
 }
 
-// ending says whether the server that wrote postmaster.pid is on its way out: its last line is "stopping".
-func ending(data string, pid int) bool {
+// status reads what the server with the process id says of itself in the last line of postmaster.pid: starting, ready, stopping; pg_ctl
+// waits for the same. Empty: there is no such server.
+func status(data string, pid int) string {
 	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
-		return true
+		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return lines[0] == strconv.Itoa(pid) && strings.TrimSpace(lines[len(lines)-1]) == "stopping"
+	if lines[0] != strconv.Itoa(pid) {
+		return ""
+	}
+	return strings.TrimSpace(lines[len(lines)-1])
 }
 
+// waitUntilReady asks the file, not the port: there somebody else may answer.
 func (s *Server) waitUntilReady(ctx context.Context) error {
-	for {
-		asked, cancel := context.WithTimeout(ctx, 5*time.Second)
-		conn, err := pgx.Connect(asked, s.DSN("postgres"))
-		if err == nil {
-			err = conn.Close(asked)
-		}
-		cancel()
-		if s.process.Ended(10 * time.Millisecond) {
-			return fmt.Errorf("the server ended: %w\n%s", s.process.Result(), s.logTail())
-		}
-		if err == nil {
+	for !s.process.Ended(10 * time.Millisecond) {
+		if status(s.data(), s.PID()) == "ready" {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return errors.Join(fmt.Errorf("no answer within %v: %w\n%s", startTime, err, s.logTail()), s.Kill())
+			return errors.Join(fmt.Errorf("not ready within %v: %w\n%s", startTime, ctx.Err(), s.logTail()), s.Kill())
 		}
 	}
+	return fmt.Errorf("the server ended: %w\n%s", s.process.Result(), s.logTail())
 }
 
 func (s *Server) logTail() string {
