@@ -165,9 +165,6 @@ func (l *loop) takeDone(m *jobDone) error {
 		}
 	}
 	l.counts.committed(m)
-	if m.result.Unknown > 0 {
-		l.s.p.filler.all()
-	}
 	l.checkTargets()
 	return nil
 }
