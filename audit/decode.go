@@ -64,9 +64,8 @@ func decodeCheckout(value []byte, zone *time.Location) (e event, reason string) 
 	if reason := e.common(members, "checkout_id", reasonCheckoutID, zone); reason != "" {
 		return event{}, reason
 	}
-	var ok bool
-	if e.amount, ok = decodeAmount(members["total_amount"]); !ok {
-		return event{}, reasonAmount
+	if e.amount, reason = decodeAmount(members["total_amount"]); reason != "" {
+		return event{}, reason
 	}
 	for _, t := range []struct {
 		name string

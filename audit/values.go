@@ -99,27 +99,27 @@ func parseZone(s string, zone *time.Location) (*time.Location, bool) {
 }
 
 // decodeAmount takes a JSON number, or a string that holds one, as it is written. NULL or absent is no amount.
-func decodeAmount(raw json.RawMessage) (optional, bool) {
+func decodeAmount(raw json.RawMessage) (amount optional, reason string) {
 	if isNull(raw) {
-		return optional{}, true
+		return optional{}, ""
 	}
 	text := string(raw)
 	if s, isString, clean := decodeString(raw); isString {
 		if !clean {
-			return optional{}, false
+			return optional{}, reasonText
 		}
 		text = s
 	}
 	if len(text) > maxAmount || !isNumber(text) {
-		return optional{}, false
+		return optional{}, reasonAmount
 	}
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
 		exp, err := strconv.Atoi(text[i+1:])
 		if err != nil || exp < -maxExp || exp > maxExp {
-			return optional{}, false
+			return optional{}, reasonAmount
 		}
 	}
-	return some(text), true
+	return some(text), ""
 }
 
 // isNumber says whether the whole text is one JSON number.

@@ -22,6 +22,7 @@ type world struct {
 	answers  []answer         // read-throughs under way
 	versions int
 	cache    *cache
+	inherits map[int32]bool // ids that once took over another id's name, which may be an old one
 }
 
 type modelTx struct {
@@ -89,6 +90,7 @@ func (w *world) begin() {
 		}
 		if rapid.Bool().Draw(w.t, "unchanged name") {
 			name, n = old, text{}
+			w.inherits[to] = true
 		}
 		tx.ids = append(tx.ids, to)
 		tx.changes = []change{{kind: kindUpdate, hasOld: true, old: k, id: key{to, true}, name: n}}
@@ -204,7 +206,13 @@ func (w *world) stream() {
 	w.wal = w.wal[1:]
 	w.cache.begin(uint32(tx.xid))
 	for i := range tx.changes {
+		before := w.cached()
 		w.cache.apply(&tx.changes[i])
+		for id, name := range w.cached() {
+			if was := before[id]; version(name) < version(was) && !w.inherits[id] {
+				w.t.Fatalf("user %d went back from %q to %q", id, was, name)
+			}
+		}
 		if rapid.IntRange(0, 3).Draw(w.t, "amid") == 0 {
 			w.answered()
 		}
@@ -212,12 +220,27 @@ func (w *world) stream() {
 	w.cache.commit(0)
 }
 
+func (w *world) cached() map[int32]string {
+	names := make(map[int32]string)
+	for _, id := range w.cache.lru.Keys() {
+		e, _ := w.cache.lru.Peek(id)
+		names[id] = e.name
+	}
+	return names
+}
+
+// version is 0 for the names that were there at first.
+func version(name string) (n int) {
+	_, _ = fmt.Sscanf(name, "v%d", &n)
+	return n
+}
+
 // TestCacheAgainstModel: whatever the order of commits, visibility, stream and answers, once all have arrived every cached
 // name is the table's.
 func TestCacheAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		first := rapid.SampledFrom([]uint64{3, 1000, 1<<32 - 5, 7<<32 + 1}).Draw(t, "first xid")
-		w := &world{t: t, visible: map[int32]string{1: "one", 2: "two"}, written: map[int32]string{1: "one", 2: "two"}, next: first, last: first - 1}
+		w := &world{t: t, visible: map[int32]string{1: "one", 2: "two"}, written: map[int32]string{1: "one", 2: "two"}, next: first, last: first - 1, inherits: make(map[int32]bool)}
 		for range rapid.IntRange(0, 10).Draw(t, "before") {
 			rapid.SampledFrom([]func(){w.begin, w.commit, w.show, w.abort}).Draw(t, "early")()
 		}

@@ -51,10 +51,10 @@ func compareUUID(ahi, alo, bhi, blo uint64) int {
 }
 
 func compareText(a []byte, b string) int {
-	switch s := string(a); { // does not escape: compared in place
-	case s < b:
+	switch { // converted in the comparison itself: no copy
+	case string(a) < b:
 		return -1
-	case s > b:
+	case string(a) > b:
 		return 1
 	}
 	return 0

@@ -1,108 +1,170 @@
 package join
 
 import (
-	"slices"
+	"math"
+	"math/bits"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // WindowConfig configures a Window.
 type WindowConfig struct {
-	Bucket  time.Duration // 0: 1 min; kept within 1 and 4 minutes
-	Stripes int           // 0: 16; rounded up to a power of two
+	Bucket  time.Duration // event time that is freed at once; 0: 1 min; kept within 1 and 4 min
+	Stripes int           // parts with a lock each; 0: 16; rounded up to a power of two, at most 256
 }
+
+// The bounds of a bucket's length. Less, and the numbers of buckets up to the year 9999 would not fit 32 bits; more, and a
+// time within a bucket would not fit 28 bits of micros.
+const (
+	minBucket = time.Minute
+	maxBucket = 4 * time.Minute
+)
 
 // WindowStats says what a Window holds. Times are micros.
 type WindowStats struct {
 	Clicks  int64 // held, with those of a bucket that is only in part below the floor
-	Bytes   int64 // allocated: slabs, index, directories, free slabs
+	Bytes   int64 // allocated: slabs, index, directories, slabs kept for reuse
 	Buckets int64 // time buckets held
-	Oldest  int64 // no click held is older; NoTime when there is none
+	Oldest  int64 // no click held is older (true to a bucket's length); NoTime when there is none
 	Floor   int64 // the greatest time that Expire was called with; NoTime before the first call
 }
 
-// Window holds clicks by key.
+// Window holds the clicks of every key for as long as a checkout may ask for them. Safe for concurrent use.
+//
+// Keys are spread over stripes. A stripe has a lock, an index from Key to the key's newest click (see index), and for each
+// bucket of event time the words in which the clicks of that bucket lie (see bucket). Clicks of one key in one bucket are a
+// group (see group.go): few are a chain, many a tree. Groups are linked from newer to older; a key of many groups has a
+// directory of them instead (see stripe.promote). So everything takes logarithmic time, however many clicks a key has and in
+// whatever order they come. A bucket is freed whole; what pointed into it is known to be dead by the bucket's number alone.
+//
+// Nothing of it holds a pointer per click.
 type Window struct {
-	mu    sync.Mutex
-	keys  map[Key][]heldClick
-	floor int64
-	n     int64
-}
+	length  int64 // of a bucket, micros
+	mask    uint64
+	stripes []stripe
+	floor   atomic.Int64
 
-type heldClick struct {
-	t  int64
-	id ID
-}
-
-func (a heldClick) compare(b heldClick) int {
-	switch {
-	case a.t < b.t:
-		return -1
-	case a.t > b.t:
-		return 1
-	}
-	return a.id.Compare(b.id)
+	mu      sync.Mutex       // guards held; taken with a stripe's lock held, never the other way round
+	held    map[uint32]int32 // stripes that hold a bucket, by its number
+	buckets atomic.Int64
 }
 
 // NewWindow returns an empty window.
-func NewWindow(WindowConfig) *Window {
-	return &Window{keys: map[Key][]heldClick{}, floor: NoTime}
+func NewWindow(cfg WindowConfig) *Window {
+	if cfg.Bucket == 0 {
+		cfg.Bucket = minBucket
+	}
+	if cfg.Stripes <= 0 {
+		cfg.Stripes = 16
+	}
+	n := 1 << bits.Len(uint(min(cfg.Stripes, 256)-1))
+	w := &Window{
+		length: min(max(cfg.Bucket, minBucket), maxBucket).Microseconds(),
+		mask:   uint64(n - 1), stripes: make([]stripe, n), held: map[uint32]int32{},
+	}
+	w.floor.Store(NoTime)
+	for i := range w.stripes {
+		w.stripes[i].window = w
+		w.stripes[i].oldest.Store(math.MaxUint32)
+	}
+	return w
 }
 
-// Insert adds a click. It returns false, and adds nothing, when t is below the floor or that (t, id) is there already.
+// stripeOf finds a key's stripe, and mixes the key so that its place in the index is even, whoever made the key. The mixing is
+// a bijection: keys stay different.
+func (w *Window) stripeOf(key Key) (*stripe, Key) {
+	key.Hi = mix64(key.Hi ^ mix64(key.Lo))
+	return &w.stripes[key.Hi&w.mask], key
+}
+
+// Insert adds a click. It returns false, and adds nothing, when t is below the floor, before 1970 or after 9999, or when that
+// (t, id) is there already.
 func (w *Window) Insert(key Key, t int64, id ID) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if t < w.floor {
+	if t < 0 || t >= endOfTime*1e6 {
 		return false
 	}
-	list := w.keys[key]
-	i, found := slices.BinarySearchFunc(list, heldClick{t, id}, heldClick.compare)
-	if found {
+	number, off := uint32(t/w.length), uint32(t%w.length)
+	s, key := w.stripeOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t < w.floor.Load() || !s.insert(key, number, off, id) {
 		return false
 	}
-	w.keys[key] = slices.Insert(list, i, heldClick{t, id})
-	w.n++
+	s.clicks.Add(1)
 	return true
 }
 
 // First returns the click of key with the least (t, id) among those with from <= t <= to.
 func (w *Window) First(key Key, from, to int64) (t int64, id ID, ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	list := w.keys[key]
-	i, _ := slices.BinarySearchFunc(list, heldClick{t: max(from, w.floor)}, heldClick.compare)
-	if i == len(list) || list[i].t > to {
+	s, key := w.stripeOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, to = max(from, w.floor.Load(), 0), min(to, endOfTime*1e6-1)
+	if from > to {
 		return 0, ID{}, false
 	}
-	return list[i].t, list[i].id, true
+	b, ref := s.first(key, uint32(from/w.length), uint32(from%w.length))
+	if ref == 0 {
+		return 0, ID{}, false
+	}
+	r := b.words(ref)
+	if t = int64(b.number)*w.length + int64(r[0]&timeMask); t > to {
+		return 0, ID{}, false
+	}
+	id = idOf(r)
+	id.text = strings.Clone(id.text) // what it views may be freed and used again
+	return t, id, true
 }
 
-// Expire raises the floor: clicks with t < before are never returned again and are refused from now on. It never goes back.
+// Expire raises the floor: clicks with t < before are never returned again and are refused from now on. Memory is freed for
+// whole buckets. The floor never goes back.
 func (w *Window) Expire(before int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.floor = max(w.floor, before)
-	for key, list := range w.keys {
-		i, _ := slices.BinarySearchFunc(list, heldClick{t: w.floor}, heldClick.compare)
-		w.n -= int64(i)
-		if i == len(list) {
-			delete(w.keys, key)
-		} else if i > 0 {
-			w.keys[key] = slices.Clone(list[i:])
+	for {
+		floor := w.floor.Load()
+		if before <= floor {
+			return
 		}
+		if w.floor.CompareAndSwap(floor, before) {
+			if before < w.length || floor > 0 && before/w.length == floor/w.length {
+				return // no bucket became free
+			}
+			break
+		}
+	}
+	// An insertion that saw the old floor is over once its stripe's lock can be had.
+	dead := uint32(min(before, endOfTime*1e6) / w.length)
+	for i := range w.stripes {
+		s := &w.stripes[i]
+		s.mu.Lock()
+		s.expire(dead)
+		s.mu.Unlock()
 	}
 }
 
-// Stats says what the window holds.
+// Stats says what the window holds. It takes no lock: figures of different stripes may be of slightly different moments.
 func (w *Window) Stats() WindowStats {
+	st := WindowStats{Buckets: w.buckets.Load(), Oldest: NoTime, Floor: w.floor.Load()}
+	oldest := uint32(math.MaxUint32)
+	for i := range w.stripes {
+		s := &w.stripes[i]
+		st.Clicks += s.clicks.Load()
+		st.Bytes += s.bytes.Load()
+		oldest = min(oldest, s.oldest.Load())
+	}
+	if oldest != math.MaxUint32 {
+		st.Oldest = max(int64(oldest)*w.length, st.Floor)
+	}
+	return st
+}
+
+// hold notes that one more (n = 1) or one less (n = -1) stripe holds a bucket.
+func (w *Window) hold(number uint32, n int32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := WindowStats{Clicks: w.n, Bytes: w.n * 50, Oldest: NoTime, Floor: w.floor}
-	for _, list := range w.keys {
-		if s.Oldest == NoTime || list[0].t < s.Oldest {
-			s.Oldest = list[0].t
-		}
+	if w.held[number] += n; w.held[number] == 0 {
+		delete(w.held, number)
 	}
-	return s
+	w.buckets.Store(int64(len(w.held)))
 }

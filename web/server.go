@@ -29,7 +29,7 @@ type Server struct {
 // has; /livez answers 503 with the error of ready, and 200 while that is nil. The error is [ErrPortTaken] where the port
 // has an owner.
 func New(listen string, gatherer prometheus.Gatherer, ready func() error) (*Server, error) {
-	listener, err := net.Listen("tcp", listen)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listen on %s: %w", listen, ErrPortTaken)
 	}

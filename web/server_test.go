@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"firstclick/web"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"firstclick/web"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
