@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// UsageError is something wrong with what was typed, or with the environment: one line that says what is allowed. It
+// leads to exit code 2.
+type UsageError struct {
+	Command string // the command's path, "firstclick run"
+	Message string
+}
+
+func (e *UsageError) Error() string {
+	return fmt.Sprintf("%s (see %s --help)", e.Message, e.Command)
+}
+
+func usagef(cmd *cobra.Command, format string, args ...any) error {
+	return &UsageError{Command: cmd.CommandPath(), Message: fmt.Sprintf(format, args...)}
+}
+
+// flagError turns what pflag says into one line that tells what is allowed. A refused value is never quoted by pflag's own
+// words, for it may hold a password: the parse functions quote where that is harmless.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var missing *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		name := "--" + unknown.GetSpecifiedName()
+		if short := unknown.GetSpecifiedShortnames(); short != "" {
+			name = "-" + unknown.GetSpecifiedName()
+		}
+		return usagef(cmd, "unknown flag %s; %s", name, allowedFlags(cmd, unknown.GetSpecifiedName()))
+	case errors.As(err, &missing):
+		return usagef(cmd, "--%s needs a value", missing.GetFlag().Name)
+	case errors.As(err, &invalid):
+		return usagef(cmd, "--%s: %v", invalid.GetFlag().Name, invalid.Unwrap())
+	}
+	return usagef(cmd, "%v", err)
+}
+
+// allowedFlags names the flags that are near to what was typed, else all of the command's.
+func allowedFlags(cmd *cobra.Command, typed string) string {
+	var all, near []string
+	visit := func(f *pflag.Flag) {
+		if f.Hidden || slices.Contains(all, "--"+f.Name) {
+			return
+		}
+		all = append(all, "--"+f.Name)
+		if len(typed) > 1 && (distance(typed, f.Name) <= 2 || strings.HasPrefix(f.Name, typed)) {
+			near = append(near, "--"+f.Name)
+		}
+	}
+	cmd.LocalFlags().VisitAll(visit)
+	cmd.InheritedFlags().VisitAll(visit)
+	if len(near) > 0 {
+		return "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return "allowed are " + strings.Join(all, ", ")
+}
+
+// noArguments refuses arguments to commands that take none.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef(cmd, "%s takes no arguments, only flags, but was given %q", cmd.Name(), args[0])
+	}
+	return nil
+}
+
+// unknownCommand is for the root, which by itself does nothing.
+func unknownCommand(root *cobra.Command, typed string) error {
+	var all, near []string
+	for _, c := range root.Commands() {
+		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
+			continue
+		}
+		all = append(all, c.Name())
+		if distance(typed, c.Name()) <= 2 {
+			near = append(near, c.Name())
+		}
+	}
+	if len(near) > 0 {
+		return usagef(root, "unknown command %q; did you mean %s?", typed, strings.Join(near, " or "))
+	}
+	return usagef(root, "unknown command %q; allowed are %s", typed, strings.Join(all, ", "))
+}
+
+// distance is Levenshtein's, by bytes: names are ASCII.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

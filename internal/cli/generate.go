@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"firstclick/internal/datagen"
+	"firstclick/internal/kafkaconn"
+)
+
+type generating struct {
+	config     datagen.Config
+	kafka      kafkaconn.Config
+	database   string
+	topics     topics
+	noDatabase bool
+	seed       *uint64 // nil: a random one
+}
+
+func (g *generating) flags(fs *pflag.FlagSet) {
+	kafkaFlags(fs, &g.kafka)
+	databaseFlag(fs, &g.database)
+	g.topics.flags(fs)
+	d := &g.config
+	defineSwitch(fs, &g.noDatabase, "no-database", "", "insert no users and products: only events")
+	define(fs, &d.Partitions, "partitions", "", "n", "4", parseWhole[int32](1, 10_000), "partitions of topics that are created because they are missing")
+	define(fs, &d.Rate, "rate", "", "n", "200", parseRate, "events a second, clicks and checkouts together; 0: as fast as it goes")
+	define(fs, &d.Count, "count", "", "n", "0", parseWhole[int64](0, math.MaxInt64), "events to make; 0: until stopped")
+	define(fs, &g.seed, "seed", "", "n", "random", parseSeed, "same seed, same events; a random one is shown at the end")
+	define(fs, &d.Users, "users", "", "n", "100", parseWhole(1, 1_000_000_000), "users 0..n-1 are inserted; events draw 1..n")
+	define(fs, &d.Start, "start-time", "", "time", "", parseMoment, "event time of the first event (RFC 3339); default: such that event time ends now")
+	define(fs, &d.Speed, "speed", "", "n", "1", parseRate, "event seconds in a real second, with a rate")
+	share := func(target *float64, name, usage string) {
+		define(fs, target, name, "", "share", "0", parseShare, usage+" (0 to 1)")
+	}
+	share(&d.OutOfOrder, "out-of-order", "events up to 10 s behind later ones")
+	share(&d.Late, "late", "clicks held back for 20 s to 20 min of event time")
+	share(&d.Duplicate, "duplicate", "events sent again, equal")
+	share(&d.Conflict, "conflict", "checkouts sent again with other content")
+	share(&d.Poison, "poison", "records that are no valid event, in addition")
+	share(&d.TooLarge, "too-large", "records of 1 to 5 MiB, in addition")
+	share(&d.UnknownUser, "unknown-user", "sessions of a user that does not exist")
+	share(&d.Future, "future", "events ahead of the clock")
+	share(&d.HotKey, "hot-key", "sessions of one and the same user and product")
+	define(fs, &d.Renames, "renames", "", "n", "0", parseRate, "users renamed a second")
+	defineSwitch(fs, &d.Unordered, "unordered", "", "do not wait for a click's acknowledgement before its checkout is sent")
+	define(fs, &d.Transactional, "transactional", "", "id", "", parseText, "send in transactions with this transactional id")
+	share(&d.Aborted, "aborted", "transactions that are aborted")
+}
+
+func (c *command) generate() *cobra.Command {
+	var g generating
+	cmd := &cobra.Command{
+		Use:   "generate",
+		Short: "Send clicks and checkouts, as the shop would",
+		Long: `Sends sessions of clicks and checkouts to Kafka and puts users and products in Postgres. What goes
+wrong in life can be turned on: each knob is a share of the events. Ctrl-C stops cleanly.`,
+		Example: `  firstclick generate
+  firstclick generate --rate 0 --count 1500000 --seed 7
+  firstclick generate --rate 2000 --out-of-order 0.05 --late 0.01 --poison 0.001 --renames 2`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.check(cmd); err != nil {
+				return err
+			}
+			g.config.Kafka = g.kafka
+			g.config.ClicksTopic, g.config.CheckoutsTopic = g.topics.clicks, g.topics.checkouts
+			if !g.noDatabase {
+				dsn, err := withPassword(cmd, g.database, c.Env)
+				if err != nil {
+					return err
+				}
+				g.config.Database = dsn
+			}
+			g.config.Seed = rand.Uint64N(1 << 48)
+			if g.seed != nil {
+				g.config.Seed = *g.seed
+			}
+			g.config.Logger = c.logger()
+			g.config.Progress = c.Err
+			return c.runGenerate(cmd.Context(), g.config)
+		},
+	}
+	g.flags(cmd.Flags())
+	return cmd
+}
+
+func (g *generating) check(cmd *cobra.Command) error {
+	if err := g.topics.check(cmd); err != nil {
+		return err
+	}
+	d := &g.config
+	switch {
+	case d.Aborted > 0 && d.Transactional == "":
+		return usagef(cmd, "--aborted needs --transactional")
+	case d.Renames > 0 && g.noDatabase:
+		return usagef(cmd, "--renames needs the database: leave out --no-database")
+	case d.Speed == 0:
+		return usagef(cmd, "--speed: must be more than 0")
+	}
+	return checkKafka(cmd, g.kafka)
+}
+
+func (c *command) runGenerate(ctx context.Context, config datagen.Config) error {
+	if err := reachForGenerate(ctx, config.Logger, config); err != nil {
+		return err
+	}
+	summary, err := datagen.Run(ctx, config)
+	printSummary(c.Out, config.Seed, summary)
+	return err
+}
+
+func reachForGenerate(ctx context.Context, logger *slog.Logger, config datagen.Config) error {
+	if config.Database != "" {
+		return reach(ctx, logger, config.Kafka, config.Database)
+	}
+	return reachKafka(ctx, logger, config.Kafka)
+}
+
+// printSummary says what was sent and what the pipeline owes for it.
+func printSummary(out io.Writer, seed uint64, s datagen.Summary) {
+	fmt.Fprintf(out, "%d clicks, %d checkouts, %d records in %s, seed %d\n", s.Clicks, s.Checkouts, s.Records, s.Elapsed.Round(time.Millisecond), seed)
+	fmt.Fprintf(out, "to expect: %d rows, %d dead letters\n", s.Rows(), s.Dead())
+}

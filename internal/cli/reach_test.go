@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestReachGivesUpAfterThirtySeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		began := time.Now()
+		attempts := 0
+		err := reachOne(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "Kafka at a:1", func(context.Context) error {
+			attempts++
+			return syscall.ECONNREFUSED
+		})
+		if err == nil || err.Error() != "Kafka at a:1 did not answer for 30s: connection refused" {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took != reachWithin {
+			t.Errorf("took %s", took)
+		}
+		if attempts < 50 {
+			t.Errorf("only %d attempts", attempts)
+		}
+		if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "Kafka at a:1") {
+			t.Errorf("want one line, got %q", log.String())
+		}
+	})
+}
+
+func TestReachLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		err := reachOne(t.Context(), slog.New(slog.DiscardHandler), "it", func(ctx context.Context) error {
+			if time.Since(began) < 12*time.Second {
+				<-ctx.Done() // no answer at all: the attempt ends by itself
+				return ctx.Err()
+			}
+			return nil
+		})
+		if err != nil || time.Since(began) > 16*time.Second {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestReachDoesNotRepeatWhatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		err := reachOne(t.Context(), slog.New(slog.DiscardHandler), "Postgres", func(context.Context) error {
+			return &refusedError{errors.New("wrong password")}
+		})
+		if err == nil || err.Error() != "Postgres refuses us: wrong password" || time.Since(began) != 0 {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestReachIsInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(3*time.Second, cancel)
+		err := reachOne(ctx, slog.New(slog.DiscardHandler), "it", func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+}

@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"firstclick/cdc"
+	"firstclick/internal/kafkaconn"
+	"firstclick/migrations"
+	"firstclick/pipeline"
+	"firstclick/web"
+)
+
+// running is what run's flags say.
+type running struct {
+	kafka         kafkaconn.Config
+	database      string
+	topics        topics
+	meaning       meaning
+	start         string
+	usersCache    int
+	memoryLimit   int64
+	listen        string
+	untilCaughtUp bool
+	noMigrate     bool
+	instance      string
+}
+
+func (r *running) flags(fs *pflag.FlagSet) {
+	kafkaFlags(fs, &r.kafka)
+	databaseFlag(fs, &r.database)
+	r.topics.flags(fs)
+	r.meaning.flags(fs)
+	define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
+		"where a group without offsets begins: earliest, latest, or a time (RFC 3339)")
+	define(fs, &r.usersCache, "users-cache", "USERS_CACHE", "n", "100000", parseWhole(1, math.MaxInt32), "users held in memory at most")
+	define(fs, &r.memoryLimit, "memory-limit", "MEMORY_LIMIT", "bytes", "half", parseMemory,
+		"memory to use at most: 512MiB, 2GB, bytes, or half of the machine or cgroup")
+	define(fs, &r.listen, "listen", "LISTEN", "host:port", ":8081", parseListen, "where /livez and /metrics are served; port 0 picks one")
+	defineSwitch(fs, &r.untilCaughtUp, "until-caught-up", "", "end with exit code 0 once all that was there at the start is in Postgres")
+	defineSwitch(fs, &r.noMigrate, "no-migrate", "NO_MIGRATE", "leave the tables as they are: migrate runs elsewhere")
+	define(fs, &r.instance, "instance", "", "name", "", parseText, "application_name of our Postgres sessions; default: a random one")
+	if err := fs.MarkHidden("instance"); err != nil {
+		panic(err) // the flag stands one line above
+	}
+}
+
+func (c *command) run() *cobra.Command {
+	var r running
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Read Kafka, join, write Postgres: the main job",
+		Long: `Reads clicks and checkouts, finds the first click of every checkout and writes it to
+commerce.attributed_checkouts, exactly once, until it is stopped. SIGTERM or Ctrl-C: finishes the
+transaction, leaves the group, exit code 0; a second one: at once.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
+		Example: `  firstclick run
+  firstclick run --kafka broker:9092 --database postgres://app@db:5432/shop --start latest
+  firstclick run --until-caught-up --listen 127.0.0.1:0
+  KAFKA_SASL=scram-sha-512 KAFKA_USER=app KAFKA_PASSWORD_FILE=/run/secrets/kafka firstclick run --kafka-tls`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka)); err != nil {
+				return err
+			}
+			dsn, err := withPassword(cmd, r.database, c.Env)
+			if err != nil {
+				return err
+			}
+			r.database = dsn
+			return c.runPipeline(cmd.Context(), r)
+		},
+	}
+	r.flags(cmd.Flags())
+	return cmd
+}
+
+func (c *command) runPipeline(ctx context.Context, r running) error {
+	logger := c.logger()
+	limit := memoryLimit(r.memoryLimit, machine())
+	debug.SetMemoryLimit(limit)
+
+	registry := newRegistry()
+	server, err := web.New(r.listen, registry, func() error { return nil })
+	if err != nil {
+		return fmt.Errorf("%w: choose another with --listen, or port 0", err)
+	}
+	logger.InfoContext(ctx, "serving /livez and /metrics", "address", server.Addr().String())
+	serving := begin(ctx, server.Run)
+	err = c.runJob(ctx, r, logger, limit, server.Addr().String())
+	return errors.Join(err, serving.end())
+}
+
+// runJob is run without the port: what has to stand first, and then the pipeline.
+func (c *command) runJob(ctx context.Context, r running, logger *slog.Logger, limit int64, listen string) error {
+	job, err := pipeline.New(pipeline.Config{
+		Kafka: r.kafka, Database: r.database,
+		ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts,
+		Group: r.meaning.group, Start: r.start,
+		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, Zone: r.meaning.zone,
+		UsersCache: r.usersCache, MemoryLimit: limit,
+		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Version: thisBuild().version, Listen: listen,
+		Progress: c.Err, Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.prepare(ctx, r, logger); err != nil {
+		// Told to stop while waiting for the others: nothing was begun, so all is in order.
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	}
+	logger.InfoContext(ctx, "connected", "kafka", strings.Join(r.kafka.Brokers, ","), "database", shownDatabase(r.database),
+		"clicks_topic", r.topics.clicks, "checkouts_topic", r.topics.checkouts, "group", r.meaning.group, "memory_limit", limit)
+	return job.Run(ctx)
+}
+
+// prepare waits for Kafka and Postgres, brings the tables up to date and looks whether Postgres lets us mirror the users.
+func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) error {
+	if err := reach(ctx, logger, r.kafka, r.database); err != nil {
+		return err
+	}
+	if !r.noMigrate {
+		if err := migrations.Up(ctx, r.database, logger); err != nil {
+			return err
+		}
+	}
+	conn, err := pgx.Connect(ctx, r.database)
+	if err != nil {
+		return fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(closing) // nothing was written
+	}()
+	return cdc.Check(ctx, conn)
+}
+
+// newRegistry has what every Go process shows, and which firstclick it is.
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), thisBuild().metric())
+	return registry
+}
+
+// companion runs beside the main work, and ends with it or before it.
+type companion struct {
+	stop context.CancelFunc
+	done chan error
+}
+
+func begin(ctx context.Context, run func(context.Context) error) *companion {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c := &companion{stop: stop, done: make(chan error, 1)}
+	go func() { c.done <- run(ctx) }()
+	return c
+}
+
+func (c *companion) end() error {
+	c.stop()
+	return <-c.done
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Annotations of a flag: the environment variable that stands in for it, and whether <variable>_FILE does too.
+const (
+	annotationEnv  = "env"
+	annotationFile = "env_file"
+)
+
+// setting is a flag's value, parsed by one function wherever it comes from. It implements pflag.Value.
+type setting[T any] struct {
+	target *T
+	parse  func(string) (T, error)
+	text   string
+	kind   string
+}
+
+func (s *setting[T]) String() string { return s.text }
+func (s *setting[T]) Type() string   { return s.kind }
+
+func (s *setting[T]) Set(text string) error {
+	v, err := s.parse(text)
+	if err != nil {
+		return err
+	}
+	*s.target, s.text = v, text
+	return nil
+}
+
+// define adds a flag whose value goes to target. The kind is the word that the help shows for the value; env may be empty:
+// then only the flag sets it. The default is parsed like any value; one that its own function refuses is a mistake in this
+// package, found by the first test that builds the command.
+func define[T any](fs *pflag.FlagSet, target *T, name, env, kind, def string, parse func(string) (T, error), usage string) *pflag.Flag {
+	s := &setting[T]{target: target, parse: parse, kind: kind}
+	if err := s.Set(def); err != nil {
+		panic(fmt.Sprintf("default of --%s: %v", name, err))
+	}
+	if env != "" {
+		usage += " [" + env + "]"
+	}
+	flag := fs.VarPF(s, name, "", usage)
+	if env != "" {
+		flag.Annotations = map[string][]string{annotationEnv: {env}}
+	}
+	return flag
+}
+
+// defineSwitch adds a flag that needs no value.
+func defineSwitch(fs *pflag.FlagSet, target *bool, name, env, usage string) {
+	define(fs, target, name, env, "", "false", parseSwitch, usage).NoOptDefVal = "true"
+}
+
+// alsoFromFile lets <variable>_FILE name a file that holds the value.
+func alsoFromFile(flag *pflag.Flag) {
+	flag.Annotations[annotationFile] = []string{"yes"}
+	flag.Usage = strings.TrimSuffix(flag.Usage, "]") + ", " + flag.Annotations[annotationEnv][0] + "_FILE]"
+}
+
+// lookup reads the environment: os.LookupEnv, or a map in tests.
+type lookup func(name string) (string, bool)
+
+// get is the variable's value; one that is set but empty counts as not set, as in compose files that pass on what they
+// do not have.
+func (l lookup) get(name string) (string, bool) {
+	v, ok := l(name)
+	return v, ok && v != ""
+}
+
+// orFile is the variable's value, or the content of the file that <name>_FILE names, without its final line break. The
+// source says which of the two it was.
+func (l lookup) orFile(name string) (value, source string, ok bool, err error) {
+	value, direct := l.get(name)
+	path, file := l.get(name + "_FILE")
+	switch {
+	case direct && file:
+		return "", name, false, fmt.Errorf("%s and %s_FILE are both set: set one", name, name)
+	case direct:
+		return value, name, true, nil
+	case !file:
+		return "", name, false, nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", name + "_FILE", false, fmt.Errorf("%s_FILE: %w", name, err)
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	return text, name + "_FILE", true, nil
+}
+
+// fromEnvironment fills every flag that was not given from its variable.
+func fromEnvironment(cmd *cobra.Command, env lookup) error {
+	var failed error
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		names := flag.Annotations[annotationEnv]
+		if failed != nil || flag.Changed || len(names) == 0 {
+			return
+		}
+		value, ok := env.get(names[0])
+		source := names[0]
+		if flag.Annotations[annotationFile] != nil {
+			var err error
+			if value, source, ok, err = env.orFile(names[0]); err != nil {
+				failed = usagef(cmd, "%v", err)
+				return
+			}
+		}
+		if !ok {
+			return
+		}
+		if err := flag.Value.Set(value); err != nil {
+			failed = usagef(cmd, "%s: %v", source, err)
+			return
+		}
+		flag.Changed = true
+	})
+	return failed
+}

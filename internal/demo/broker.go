@@ -1,0 +1,46 @@
+package demo
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// startBroker runs Kafka in this process, on data in dir.
+func startBroker(dir string, port int, logger *slog.Logger) (*kfake.Cluster, error) {
+	cluster, err := kfake.NewCluster(
+		kfake.Ports(port),
+		kfake.ClusterID("firstclick-demo"),
+		kfake.DataDir(filepath.Join(dir, "kafka")),
+		kfake.SyncWrites(),
+		kfake.SeedTopics(partitions, clicksTopic, checkoutsTopic),
+		kfake.WithLogger(brokerLog{logger}),
+		kfake.BrokerConfigs(map[string]string{
+			"log.retention.ms":  strconv.FormatInt(keepRecords.Milliseconds(), 10),
+			"log.segment.bytes": strconv.Itoa(segmentBytes), // a segment goes when all its records are to go
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("start Kafka on port %d: %w", port, err)
+	}
+	return cluster, nil
+}
+
+// brokerLog passes on what the broker finds wrong; its other lines are about single requests.
+type brokerLog struct{ logger *slog.Logger }
+
+func (l brokerLog) Logf(level kfake.LogLevel, format string, args ...any) {
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
+	switch level {
+	case kfake.LogLevelError:
+		l.logger.Error("broker", "message", text)
+	case kfake.LogLevelWarn:
+		l.logger.Warn("broker", "message", text)
+	default:
+		l.logger.Debug("broker", "message", text)
+	}
+}
