@@ -36,6 +36,7 @@ type options struct {
 	settings map[string]string
 	logger   *slog.Logger
 	remove   bool // the directory goes with the broker
+	light    bool // quick to start rather than quick for long
 }
 
 // WithPort chooses the port of 127.0.0.1; 0, the default, picks a free one.
@@ -132,7 +133,7 @@ func (b *Broker) start(ctx context.Context) error {
 			return fmt.Errorf("make a cluster id: %w", err)
 		}
 		id[0] &= 0x7f // no leading dash, which would be read as an option
-		command := exec.CommandContext(ctx, b.java, b.javaArgs("kafka.tools.StorageTool", "format",
+		command := exec.CommandContext(ctx, b.java, b.javaArgs(true, "kafka.tools.StorageTool", "format",
 			"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.properties())...)
 		command.Dir = b.Dir
 		if out, err := command.CombinedOutput(); err != nil {
@@ -152,7 +153,7 @@ func (b *Broker) run(ctx context.Context) (err error) {
 	if b.options.remove {
 		remove = b.Dir
 	}
-	args := append([]string{b.java}, b.javaArgs("kafka.Kafka", b.properties())...)
+	args := append([]string{b.java}, b.javaArgs(b.options.light, "kafka.Kafka", b.properties())...)
 	if b.process, err = tether.Start(tether.Config{Args: args, Dir: b.Dir, Log: log, EndSignal: "KILL", RemoveDir: remove}); err != nil {
 		return err
 	}
@@ -163,10 +164,14 @@ func (b *Broker) run(ctx context.Context) (err error) {
 	return nil
 }
 
-func (b *Broker) javaArgs(main string, args ...string) []string {
-	return append([]string{"-Xmx" + b.options.heap, "-Xshare:auto", "-XX:TieredStopAtLevel=4", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
-		"-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-cp", filepath.Join(b.jars, "*"), main}, args...)
+func (b *Broker) javaArgs(light bool, main string, args ...string) []string {
+	machine := []string{"-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"}
+	if light { // most of a start is compiling
+		machine = []string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
+	}
+	return slices.Concat(machine, []string{"-Xmx" + b.options.heap, "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
+		"-cp", filepath.Join(b.jars, "*"), main}, args)
 }
 
 func (b *Broker) writeProperties() error {

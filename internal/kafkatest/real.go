@@ -34,7 +34,7 @@ func Real(t testing.TB) string {
 			shared.err = err
 			return
 		}
-		if shared.broker, err = StartReal(dir, func(o *options) { o.remove = true }); err != nil {
+		if shared.broker, err = StartReal(dir, func(o *options) { o.remove, o.light = true, true }); err != nil {
 			shared.err = errors.Join(err, os.RemoveAll(dir))
 		}
 	})
@@ -47,7 +47,7 @@ func Real(t testing.TB) string {
 // RealTemporary runs a broker of the test's own, for tests that stop, kill, pause or configure it. It goes with its data when the test ends.
 func RealTemporary(t testing.TB, opts ...Option) *Broker {
 	t.Helper()
-	broker, err := StartReal(t.TempDir(), append([]Option{func(o *options) { o.remove = true }}, opts...)...)
+	broker, err := StartReal(t.TempDir(), append([]Option{func(o *options) { o.remove, o.light = true, true }}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
