@@ -25,6 +25,9 @@ const (
 	stopTime       = time.Minute // for a server to stop in good order
 )
 
+// firstEvent is the event time at which the workload begins. It is fixed, so that the same seed has the same answer, down to the digest.
+func firstEvent() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC) }
+
 // place is where everything happens: the two servers, the built program, and the files to copy from.
 type place struct {
 	kafka    *kafkatest.Broker
@@ -95,6 +98,7 @@ func (p *place) produce(ctx context.Context, opts options) (Workload, error) {
 		Partitions:     int32(opts.partitions),
 		Count:          opts.events,
 		Seed:           opts.seed,
+		Start:          firstEvent(),
 		EventRate:      opts.eventRate,
 	})
 	if err != nil {
