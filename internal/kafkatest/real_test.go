@@ -107,6 +107,26 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another start on the same data", func(t *testing.T) {
+		if err := broker.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := kafkatest.StartReal(broker.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := again.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := broker.Restart(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		if got := consume(t, []string{again.Addr}, "clicks", 0, 1)[0]; got != "before" {
+			t.Errorf("read %q", got)
+		}
+	})
 	t.Run("pause", func(t *testing.T) {
 		if err := broker.Pause(); err != nil {
 			t.Fatal(err)

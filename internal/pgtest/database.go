@@ -101,15 +101,20 @@ func Dir(t testing.TB) string {
 }
 
 func temporaryDir() (string, error) {
-	dir, err := os.MkdirTemp("", "firstclick-pg-")
-	if err != nil {
-		return "", fmt.Errorf("make a directory: %w", err)
+	var tried error
+	for _, parent := range []string{os.TempDir(), "/tmp", "/var/tmp"} { // as root, the first may be closed to the server's user
+		dir, err := os.MkdirTemp(parent, "firstclick-pg-")
+		if err != nil {
+			tried = errors.Join(tried, fmt.Errorf("make a directory: %w", err))
+			continue
+		}
+		runAs := serverUser()
+		if err = errors.Join(giveAway(runAs, dir), reachable(dir, runAs)); err == nil {
+			return dir, nil
+		}
+		tried = errors.Join(tried, err, os.RemoveAll(dir))
 	}
-	runAs := serverUser()
-	if err := errors.Join(giveAway(runAs, dir), reachable(dir, runAs)); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
-	}
-	return dir, nil
+	return "", tried
 }
 
 func makeTemplate(server *Server) error {

@@ -23,6 +23,9 @@ import (
 // startTime is how long a server may take until it answers; recovery after a crash counts too.
 const startTime = 60 * time.Second
 
+// ErrPortInUse is in the error of Start when the port of WithPort is taken.
+var ErrPortInUse = errors.New("the port is in use")
+
 // Option changes how Start runs a server.
 type Option func(*options)
 
@@ -169,7 +172,7 @@ func (s *Server) start(ctx context.Context) error {
 			s.options.logger.Info("postgres runs", "version", s.programs.version, "port", s.Port, "pid", s.PID(), "dir", s.Dir)
 			return nil
 		}
-		if !choose || attempt == 5 || !strings.Contains(err.Error(), "could not bind") {
+		if !choose || attempt == 5 || !errors.Is(err, ErrPortInUse) {
 			return fmt.Errorf("start Postgres %s on port %d: %w", s.programs.version, s.Port, err)
 		}
 	}
@@ -209,10 +212,15 @@ func serverEnv() []string {
 	return append(env, "LC_ALL=C")
 }
 
+// patience is how long a server on our data may look healthy before we take it for somebody's: one whose owner was killed just now hears
+// of it within a moment.
+const patience = 2 * time.Second
+
 // waitForPredecessor waits while a server of an earlier process of ours, killed just now, is still ending on these data.
 func (s *Server) waitForPredecessor(ctx context.Context) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
+	began := time.Now()
 	for {
 		text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
 		if err != nil {
@@ -220,7 +228,7 @@ func (s *Server) waitForPredecessor(ctx context.Context) error {
 		}
 		line, _, _ := strings.Cut(string(text), "\n")
 		pid, err := strconv.Atoi(line)
-		if err != nil || pid <= 0 || !alive(pid) || status(s.data(), pid) != "stopping" {
+		if err != nil || pid <= 0 || !alive(pid) || status(s.data(), pid) != "stopping" && time.Since(began) > patience {
 			return nil // stale, or in good health: Postgres knows which, and says so
 		}
 		select {
@@ -264,7 +272,12 @@ func (s *Server) waitUntilReady(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("not ready within %v: %w\n%s", startTime, ctx.Err(), s.logTail()), s.Kill())
 		}
 	}
-	return fmt.Errorf("the server ended: %w\n%s", s.process.Result(), s.logTail())
+	said := s.logTail()
+	err := fmt.Errorf("the server ended: %w\n%s", s.process.Result(), said)
+	if strings.Contains(said, "could not bind") {
+		return errors.Join(ErrPortInUse, err)
+	}
+	return err
 }
 
 func (s *Server) logTail() string {

@@ -117,7 +117,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		}
 		defer taken.Close()
 		_, err = pgtest.Start(pgtest.Dir(t), pgtest.WithPort(taken.Addr().(*net.TCPAddr).Port))
-		if err == nil || !strings.Contains(err.Error(), "Address already in use") {
+		if !errors.Is(err, pgtest.ErrPortInUse) || !strings.Contains(err.Error(), "Address already in use") {
 			t.Errorf("error %v", err)
 		}
 	})
