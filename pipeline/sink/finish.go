@@ -34,8 +34,8 @@ const (
 		ON CONFLICT DO NOTHING`
 )
 
-func conflictDetail(columns []string) string {
-	return "another row stands under this checkout_id; different: " + strings.Join(columns, ", ")
+func conflictDetail(columns string) string {
+	return "another row stands under this checkout_id; different: " + columns
 }
 
 // finish sends what is left and COMMIT: one round trip.

@@ -52,11 +52,9 @@ func (t *try) writeRows(ctx context.Context) error {
 		// What was found refused on the way is not tried again.
 		remaining = left
 		t.out.staged = true
-		var b pgx.Batch
-		b.Queue("ROLLBACK TO SAVEPOINT rows")
-		b.Queue(t.target.stage)
-		b.Queue("SAVEPOINT rows")
-		if err := t.conn.SendBatch(ctx, &b).Close(); err != nil {
+		// By the simple protocol: a failed transaction takes nothing else before it is rolled back.
+		back := "ROLLBACK TO SAVEPOINT rows; " + t.target.stage + "; SAVEPOINT rows"
+		if _, err := t.conn.Exec(ctx, back, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return fmt.Errorf("go back to before the rows: %w", err)
 		}
 	}

@@ -12,35 +12,41 @@ import (
 	"firstclick/join"
 )
 
-// writeStaged copies rows to the temporary table, inserts those whose checkout_id has no row, and compares the others with the row that
-// stands. The ordinal of a row is its index in rows, so that of several with one checkout_id the first is the one inserted.
+// writeStaged copies rows to the temporary table, compares those whose checkout_id has a row with that row, and inserts the others. The
+// ordinal of a row is its index in rows, so that of several with one checkout_id the first is the one inserted. Comparing comes first because
+// this way is taken where most rows are duplicates.
 func (t *try) writeStaged(ctx context.Context, rows []entry) error {
-	before := len(t.out.letters)
 	left, err := t.copyRows(ctx, t.target.copyStage, rows, true)
 	if err != nil {
 		return err
 	}
-	st := &staging{try: t, rows: rows, open: newMask(len(rows)), inserted: newMask(len(rows))}
-	if len(t.out.letters) == before {
-		st.open.setAll(len(rows))
-	} else {
-		st.openOnly(left)
+	n := len(rows)
+	st := &staging{try: t, rows: rows, open: newMask(n), known: newMask(n), tried: newMask(n), inserted: newMask(n)}
+	st.openOnly(left)
+	if err := st.compare(ctx); err != nil {
+		return err
 	}
-	for {
+	for again := true; again; {
 		heads := st.heads()
-		if heads.empty() {
+		if len(heads) == 0 {
 			break
 		}
-		again, err := st.insert(ctx, heads)
-		if err != nil {
+		if again, err = st.insert(ctx, heads); err != nil {
 			return err
-		}
-		if !again {
-			break
 		}
 	}
 	t.settleFresh(st.fresh())
-	return st.compare(ctx)
+	// What is left met a row that another transaction had just written, or one of this.
+	if err := st.compare(ctx); err != nil {
+		return err
+	}
+	// A row without a verdict met one that was deleted since, or a trigger keeps it out: a duplicate of what is gone.
+	for i := range st.rows {
+		if st.open.has(i) && !st.known.has(i) && !st.inserted.has(i) {
+			t.out.result.Duplicates++
+		}
+	}
+	return nil
 }
 
 // staging follows the rows of the temporary table; masks are by ordinal.
@@ -48,8 +54,9 @@ type staging struct {
 	*try
 	rows     []entry
 	open     mask // not refused
+	known    mask // compared with the row of its checkout_id
+	tried    mask // heads whose insertion was not refused
 	inserted mask
-	tried    mask // heads that were inserted or met a row
 }
 
 // mask is a set of ordinals as get_bit reads it: bit n is bit n%8 of byte n/8, the least significant first.
@@ -65,11 +72,6 @@ func (m mask) without(o mask) {
 		m[i] &^= o[i]
 	}
 }
-func (m mask) setAll(n int) {
-	for i := range n {
-		m.set(i)
-	}
-}
 
 // openOnly opens the rows that are also in left, which is in the same order.
 func (st *staging) openOnly(left []entry) {
@@ -81,23 +83,20 @@ func (st *staging) openOnly(left []entry) {
 	}
 }
 
-// heads are the first open row of each checkout_id, where none of that id has been tried.
-func (st *staging) heads() mask {
-	heads := newMask(len(st.rows))
-	if st.tried == nil {
-		st.tried = newMask(len(st.rows))
-	}
+// heads are the first open rows of the checkout_ids that have no row yet.
+func (st *staging) heads() []int {
+	var heads []int
 	for i := 0; i < len(st.rows); {
-		head, tried := -1, false
+		head, stands := -1, false
 		j := i
 		for ; j < len(st.rows) && (j == i || sameID(st.rows[i], st.rows[j])); j++ {
-			tried = tried || st.tried.has(j)
+			stands = stands || st.known.has(j) || st.tried.has(j)
 			if head < 0 && st.open.has(j) {
 				head = j
 			}
 		}
-		if head >= 0 && !tried {
-			heads.set(head)
+		if head >= 0 && !stands {
+			heads = append(heads, head)
 		}
 		i = j
 	}
@@ -106,14 +105,8 @@ func (st *staging) heads() mask {
 
 // insert inserts the heads. Rows that the table refuses, which the temporary one did not (a check, a trigger), are found by halves. again says
 // that some were, so that others of the same checkout_id may take their place.
-func (st *staging) insert(ctx context.Context, heads mask) (again bool, err error) {
-	var ords []int
-	for i := range st.rows {
-		if heads.has(i) {
-			ords = append(ords, i)
-		}
-	}
-	pieces := [][]int{ords}
+func (st *staging) insert(ctx context.Context, heads []int) (again bool, err error) {
+	pieces := [][]int{heads}
 	for len(pieces) > 0 {
 		piece := pieces[len(pieces)-1]
 		pieces = pieces[:len(pieces)-1]
@@ -125,9 +118,6 @@ func (st *staging) insert(ctx context.Context, heads mask) (again bool, err erro
 		pe, refused := refuses(err)
 		switch {
 		case err == nil:
-			for _, i := range piece {
-				st.tried.set(i)
-			}
 			continue
 		case !refused:
 			return false, fmt.Errorf("insert rows: %w", err)
@@ -183,6 +173,9 @@ func (st *staging) insertPiece(ctx context.Context, ords []int, m mask) error {
 		st.inserted.without(m)
 		return err
 	}
+	for _, i := range ords {
+		st.tried.set(i)
+	}
 	return nil
 }
 
@@ -204,46 +197,44 @@ func (st *staging) fresh() []entry {
 	return out
 }
 
-// compare tells duplicates from conflicts among the rows that were not inserted.
+// compare tells duplicates from conflicts among the open rows that were neither inserted nor compared before.
 func (st *staging) compare(ctx context.Context) error {
 	m := slices.Clone(st.open)
 	m.without(st.inserted)
+	m.without(st.known)
 	if m.empty() {
 		return nil
 	}
-	st.out.met = true
 	type verdict struct {
-		Ord     int
-		Differs []string
-		Better  bool
+		ord     int32
+		differs string
+		better  bool
 	}
 	rows, err := st.conn.Query(ctx, st.target.compare, []byte(m))
 	if err != nil {
 		return fmt.Errorf("compare duplicates: %w", err)
 	}
-	verdicts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[verdict])
+	var v verdict
+	var verdicts []verdict
+	_, err = pgx.ForEachRow(rows, []any{&v.ord, &v.differs, &v.better}, func() error {
+		verdicts = append(verdicts, v)
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("compare duplicates: %w", err)
 	}
-	// A row without a verdict stood a moment ago and was deleted since, or a trigger keeps it out: a duplicate of what is gone.
+	slices.SortFunc(verdicts, func(a, b verdict) int { return int(a.ord - b.ord) })
 	for _, v := range verdicts {
-		m.clear(v.Ord)
-	}
-	for i := range st.rows {
-		if m.has(i) {
-			st.out.result.Duplicates++
-		}
-	}
-	slices.SortFunc(verdicts, func(a, b verdict) int { return a.Ord - b.Ord })
-	for _, v := range verdicts {
-		e := st.rows[v.Ord]
-		if len(v.Differs) > 0 {
+		st.out.met = true
+		st.known.set(int(v.ord))
+		e := st.rows[v.ord]
+		if v.differs != "" {
 			st.out.result.Conflicts++
-			st.reject(e, join.ReasonConflict, conflictDetail(v.Differs))
+			st.reject(e, join.ReasonConflict, conflictDetail(v.differs))
 			continue
 		}
 		st.out.result.Duplicates++
-		if v.Better {
+		if v.better {
 			st.out.corrected = append(st.out.corrected, Correction{Checkout: e.row.ID, Click: e.row.Click, ClickTime: e.row.ClickTime})
 		}
 	}
