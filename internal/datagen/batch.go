@@ -8,14 +8,14 @@ import (
 )
 
 // maxBatch is the most events that are drawn before they are handed on.
-const maxBatch = 4096
+const maxBatch = 8192
 
 // batch is what is produced between two waits for acknowledgement. It is used again when the last record is acknowledged.
 type batch struct {
 	arena   []byte // the values
 	records []record
 	out     []kgo.Record // what the client is given: one per record, in its place
-	waiting atomic.Int64 // records without an answer
+	waiting atomic.Int64 // records without an answer, and one for the sender while it is at it
 }
 
 func (b *batch) reset() {
@@ -36,7 +36,7 @@ func (b *batch) prepare(names [topics]string) {
 		}
 		b.out[i] = kgo.Record{Topic: names[r.topic], Partition: r.partition, Value: value, Timestamp: time.UnixMicro(r.clock)}
 	}
-	b.waiting.Store(int64(len(b.records)))
+	b.waiting.Store(int64(len(b.records)) + 1)
 }
 
 // tally collects the counts of acknowledged batches.

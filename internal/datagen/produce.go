@@ -54,12 +54,14 @@ func (p *producer) send(ctx context.Context, b *batch) error {
 	}
 	if p.cfg.Unordered {
 		p.produce(ctx, b, nil, clicks, checkouts)
+		p.release(b)
 		return nil
 	}
 	if err := p.produceAndWait(ctx, b, clicks); err != nil {
 		return err
 	}
 	p.produce(ctx, b, nil, checkouts)
+	p.release(b)
 	return nil
 }
 
@@ -94,13 +96,18 @@ func (p *producer) produce(ctx context.Context, b *batch, acked *sync.WaitGroup,
 	}
 }
 
-// answer takes one record's answer; the last of a batch counts it and frees it.
+// answer takes one record's answer.
 func (p *producer) answer(b *batch, err error) {
 	if err != nil {
 		p.refuse(fmt.Errorf("produce: %w", err))
-		b.waiting.Add(1 << 40) // never counted, never used again
+		return // the batch is never counted and never used again
 	}
-	if b.waiting.Add(-1) != 0 || p.cfg.Transactional != "" {
+	p.release(b)
+}
+
+// release lets go of the batch for one of its records, or for the sender. Whoever is last counts it and frees it.
+func (p *producer) release(b *batch) {
+	if b.waiting.Add(-1) != 0 {
 		return
 	}
 	p.mu.Lock()
@@ -110,7 +117,7 @@ func (p *producer) answer(b *batch, err error) {
 	p.free <- b
 }
 
-// transact produces a batch in a transaction and ends it.
+// transact produces a batch in a transaction and ends it. The sender's hold on the batch lasts until then.
 func (p *producer) transact(ctx context.Context, b *batch) error {
 	if err := p.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
