@@ -10,8 +10,6 @@ import (
 const (
 	// batches is how many batches are made, sent or waiting for an answer at once.
 	batches = 6
-	// stopWithin is how long a stopped run waits for Kafka to acknowledge what is in flight.
-	stopWithin = 10 * time.Second
 	// transactionTick is the least time between two transactions, where events are due more often than that.
 	transactionTick = 100 * time.Millisecond
 )
@@ -72,7 +70,10 @@ func generate(ctx context.Context, cfg Config, s *script, p *producer, begin tim
 	sending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	grace := context.AfterFunc(ctx, func() {
-		t := time.AfterFunc(stopWithin, giveUp)
+		t := time.AfterFunc(cfg.StopTimeout, func() {
+			giveUp()
+			p.client.Close() // answers every record: the end of a context does not, for one that may be on its way
+		})
 		context.AfterFunc(sending, func() { t.Stop() })
 	})
 	defer grace()
@@ -104,12 +105,13 @@ func generate(ctx context.Context, cfg Config, s *script, p *producer, begin tim
 	close(ready)
 	err := <-sent
 	if err == nil {
-		if flush := p.client.Flush(sending); flush != nil {
-			err = fmt.Errorf("%d records not acknowledged: %w", p.client.BufferedProduceRecords(), flush)
-		}
+		err = p.client.Flush(sending)
 	}
 	if first := p.failure(); first != nil {
 		err = first
+	}
+	if err != nil && sending.Err() != nil {
+		return fmt.Errorf("stop: records not acknowledged within %s: %w", cfg.StopTimeout, err)
 	}
 	return err
 }
