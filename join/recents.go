@@ -1,5 +1,10 @@
 package join
 
+import (
+	"math"
+	"math/bits"
+)
+
 // Recent is a checkout whose answer may still move. Times are micros.
 type Recent struct {
 	Time, Offset int64
@@ -10,92 +15,219 @@ type Recent struct {
 }
 
 // Recents holds the recent checkouts of one shard. Not safe for concurrent use.
+//
+// The checkouts of a key are a treap by (Time, Offset) in which each node knows the worst answer below it (see
+// recents_tree.go): a click that improves nothing is turned away at the root, and one that does costs a walk per improvement,
+// also where a key has a hundred thousand. For expiry all checkouts stand in lists, a radix heap by Time: see Expire. Nodes and
+// keys lie in chunks and name each other by number, so that nothing holds a pointer per checkout.
 type Recents struct {
-	keys map[Key][]Recent
-	n    int
+	nodes recentNodes
+	keys  recentKeys
+	texts textStore
+
+	base  uint64          // the greatest Expire, ordered as unsigned
+	lists [lists]timeList // by the highest bit in which a time differs from base; those below base are in the last
+	n     int
+	shown Recent // what callbacks are given
+}
+
+const (
+	lists     = 66
+	belowBase = lists - 1
+)
+
+// timeList is a list of nodes, with the least offset in it.
+type timeList struct {
+	head  uint32
+	least int64 // MaxInt64: no node that was not removed
 }
 
 // NewRecents returns an empty one.
-func NewRecents() *Recents { return &Recents{keys: map[Key][]Recent{}} }
+func NewRecents() *Recents {
+	r := new(Recents)
+	r.reset(0)
+	return r
+}
+
+func (r *Recents) reset(base uint64) {
+	*r = Recents{base: base}
+	for i := range r.lists {
+		r.lists[i].least = math.MaxInt64
+	}
+}
+
+// ordered maps a time to an unsigned number of the same order.
+func ordered(t int64) uint64 { return uint64(t) ^ 1<<63 }
+
+func (r *Recents) listOf(t int64) *timeList {
+	m := ordered(t)
+	if m < r.base {
+		return &r.lists[belowBase]
+	}
+	return &r.lists[bits.Len64(m^r.base)]
+}
+
+func (r *Recents) push(ref uint32, n *recentNode) {
+	l := r.listOf(n.time)
+	n.next, l.head = l.head, ref
+	l.least = min(l.least, n.offset)
+}
 
 // Add adds a checkout, whatever is there already.
 func (r *Recents) Add(key Key, k Recent) {
-	r.keys[key] = append(r.keys[key], k)
+	owner := r.keys.get(key)
+	ref, n := r.nodes.take()
+	*n = recentNode{time: k.Time, offset: k.Offset, clickTime: noClick, worst: ref, owner: owner}
+	n.id = r.texts.store(k.ID, &n.flags, flagIDText)
+	if k.HasClick {
+		n.clickTime = k.ClickTime
+		n.click = r.texts.store(k.Click, &n.flags, flagClickText)
+	}
+	r.plant(&r.keys.at(owner).root, ref)
+	r.push(ref, n)
 	r.n++
 }
 
-// Improve gives (t, click) to every recent checkout of key with from <= Time <= to whose best click is absent or greater,
-// and calls fn with each of them as it then is. fn must not call back into r nor keep the pointer.
-func (r *Recents) Improve(key Key, t int64, click ID, from, to int64, fn func(*Recent)) {
-	list := r.keys[key]
-	for i := range list {
-		k := &list[i]
-		if k.Time < from || k.Time > to || k.HasClick && (k.ClickTime < t || k.ClickTime == t && k.Click.Compare(click) <= 0) {
-			continue
-		}
-		k.ClickTime, k.Click, k.HasClick = t, click, true
-		c := *k
-		fn(&c)
+// Expire drops exactly the checkouts with Time < before. Called often it stays cheap: a checkout is looked at when before comes
+// so near to its time that one more of their upper bits agrees, at most 64 times in its life.
+func (r *Recents) Expire(before int64) {
+	to := ordered(before)
+	if to <= r.base { // only what was added below an earlier before can be concerned
+		r.sift(&r.lists[belowBase], before)
+		return
+	}
+	// Times in a lower list than the one that `to` itself falls into have a 0 where it has the first 1 that base has not.
+	level := bits.Len64(to ^ r.base)
+	r.base = to
+	r.sift(&r.lists[belowBase], before)
+	for i := range level + 1 {
+		r.sift(&r.lists[i], before)
+	}
+	if r.nodes.made > 4*sparse && r.nodes.made/4 > uint32(r.n) {
+		r.compact()
 	}
 }
 
-// Expire drops exactly the checkouts with Time < before.
-func (r *Recents) Expire(before int64) {
-	for key, list := range r.keys {
-		var kept []Recent
-		for _, k := range list {
-			if k.Time >= before {
-				kept = append(kept, k)
-			}
+// sift drops what is before a time from a list, and puts the rest into the lists where it belongs now.
+func (r *Recents) sift(l *timeList, before int64) {
+	ref := l.head
+	*l = timeList{least: math.MaxInt64}
+	for ref != 0 {
+		n := r.nodes.at(ref)
+		next := n.next
+		switch {
+		case n.flags&flagRemoved != 0:
+			r.nodes.give(ref)
+		case n.time < before:
+			r.uproot(ref, n)
+			r.nodes.give(ref)
+		default:
+			r.push(ref, n)
 		}
-		r.n -= len(list) - len(kept)
-		if len(kept) == 0 {
-			delete(r.keys, key)
-		} else {
-			r.keys[key] = kept
+		ref = next
+	}
+}
+
+// uproot takes a node out of its key's tree, and the key out if it was the last.
+func (r *Recents) uproot(ref uint32, n *recentNode) {
+	owner := r.keys.at(n.owner)
+	owner.root = r.pull(owner.root, ref, n)
+	if owner.root == 0 {
+		r.keys.remove(n.owner)
+	}
+	r.texts.drop(n.id, n.flags&flagIDText != 0)
+	r.texts.drop(n.click, n.flags&flagClickText != 0)
+	r.n--
+}
+
+// sparse is the number of nodes from which on memory is given back once a quarter of them or less is in use.
+const sparse = 1024
+
+// compact writes everything anew. It is paid for by the three checkouts out of four that went since.
+func (r *Recents) compact() {
+	old := *r
+	r.reset(old.base)
+	old.Each(func(key Key, k *Recent) bool {
+		r.Add(key, *k)
+		return true
+	})
+}
+
+// Remove drops the checkout of key with that Offset, and says whether there was one. It looks through all of the key's.
+func (r *Recents) Remove(key Key, offset int64) bool {
+	owner := r.keys.find(key)
+	if owner == 0 {
+		return false
+	}
+	ref := r.findOffset(r.keys.at(owner).root, offset)
+	if ref == 0 {
+		return false
+	}
+	n := r.nodes.at(ref)
+	r.uproot(ref, n)
+	n.flags = flagRemoved // its list lets it go in its time
+	if l := r.listOf(n.time); l.least == offset {
+		l.least = math.MaxInt64
+		for at := l.head; at != 0; {
+			n := r.nodes.at(at)
+			if n.flags&flagRemoved == 0 {
+				l.least = min(l.least, n.offset)
+			}
+			at = n.next
 		}
 	}
+	return true
 }
 
 // OldestOffset is the least Offset among the checkouts held; false when there is none.
 func (r *Recents) OldestOffset() (least int64, ok bool) {
-	for _, list := range r.keys {
-		for _, k := range list {
-			if !ok || k.Offset < least {
-				least, ok = k.Offset, true
-			}
-		}
+	if r.n == 0 {
+		return 0, false
 	}
-	return least, ok
-}
-
-// Each calls fn with every checkout held, in no order that means anything, until fn returns false.
-func (r *Recents) Each(fn func(key Key, k *Recent) bool) {
-	for key, list := range r.keys {
-		for i := range list {
-			c := list[i]
-			if !fn(key, &c) {
-				return
-			}
-		}
+	least = math.MaxInt64
+	for i := range r.lists {
+		least = min(least, r.lists[i].least)
 	}
+	return least, true
 }
 
 // Len is the number of checkouts held.
 func (r *Recents) Len() int { return r.n }
 
 // Bytes is what is allocated for them.
-func (r *Recents) Bytes() int64 { return int64(r.n) * 120 }
+func (r *Recents) Bytes() int64 { return r.nodes.bytes() + r.keys.bytes() + r.texts.bytes() }
 
-// Remove drops the checkout of key with that Offset, and says whether there was one.
-func (r *Recents) Remove(key Key, offset int64) bool {
-	list := r.keys[key]
-	for i := range list {
-		if list[i].Offset == offset {
-			r.keys[key] = append(list[:i], list[i+1:]...)
-			r.n--
-			return true
+// Each calls fn with every checkout held, in no order that means anything, until fn returns false. fn must not change r nor
+// keep the pointer.
+func (r *Recents) Each(fn func(key Key, k *Recent) bool) {
+	for _, owner := range r.keys.table {
+		if owner != 0 {
+			k := r.keys.at(owner)
+			if !r.each(k.root, k.key, fn) {
+				return
+			}
 		}
 	}
-	return false
+}
+
+func (r *Recents) each(ref uint32, key Key, fn func(key Key, k *Recent) bool) bool {
+	if ref == 0 {
+		return true
+	}
+	n := r.nodes.at(ref)
+	if !r.each(n.left, key, fn) {
+		return false
+	}
+	r.shown = r.recent(n)
+	return fn(key, &r.shown) && r.each(n.right, key, fn)
+}
+
+// recent is a node as others see it.
+func (r *Recents) recent(n *recentNode) Recent {
+	k := Recent{Time: n.time, Offset: n.offset, ID: r.texts.load(n.id, n.flags&flagIDText != 0)}
+	if n.clickTime != noClick {
+		k.ClickTime, k.HasClick = n.clickTime, true
+		k.Click = r.texts.load(n.click, n.flags&flagClickText != 0)
+	}
+	return k
 }

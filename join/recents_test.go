@@ -1,0 +1,285 @@
+package join
+
+import (
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// plainRecents is what Recents is tested against.
+type plainRecents struct{ all []plainRecent }
+
+type plainRecent struct {
+	key Key
+	Recent
+}
+
+func (p *plainRecents) improve(key Key, t int64, click ID, from, to int64) (improved []Recent) {
+	for i := range p.all {
+		k := &p.all[i]
+		if k.key != key || k.Time < from || k.Time > to || k.HasClick && (k.ClickTime < t || k.ClickTime == t && k.Click.Compare(click) <= 0) {
+			continue
+		}
+		k.ClickTime, k.Click, k.HasClick = t, click, true
+		improved = append(improved, k.Recent)
+	}
+	return improved
+}
+
+func (p *plainRecents) expire(before int64) {
+	p.all = slices.DeleteFunc(p.all, func(k plainRecent) bool { return k.Time < before })
+}
+
+func (p *plainRecents) remove(key Key, offset int64) bool {
+	i := slices.IndexFunc(p.all, func(k plainRecent) bool { return k.key == key && k.Offset == offset })
+	if i >= 0 {
+		p.all = slices.Delete(p.all, i, i+1)
+	}
+	return i >= 0
+}
+
+func (p *plainRecents) oldest() (least int64, ok bool) {
+	for _, k := range p.all {
+		if !ok || k.Offset < least {
+			least, ok = k.Offset, true
+		}
+	}
+	return least, ok
+}
+
+func compareRecent(a, b Recent) int {
+	switch {
+	case a.Time != b.Time:
+		return int(min(max(a.Time-b.Time, -1), 1))
+	case a.Offset != b.Offset:
+		return int(min(max(a.Offset-b.Offset, -1), 1))
+	case a.ID != b.ID:
+		return a.ID.Compare(b.ID)
+	case a.ClickTime != b.ClickTime:
+		return int(min(max(a.ClickTime-b.ClickTime, -1), 1))
+	}
+	return a.Click.Compare(b.Click)
+}
+
+func sameRecents(t fataler, what string, got, want []Recent) {
+	slices.SortFunc(got, compareRecent)
+	slices.SortFunc(want, compareRecent)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func (p *plainRecents) check(t fataler, r *Recents) {
+	if r.Len() != len(p.all) {
+		t.Fatalf("%d held, want %d", r.Len(), len(p.all))
+	}
+	got, gotOK := r.OldestOffset()
+	want, wantOK := p.oldest()
+	if got != want || gotOK != wantOK {
+		t.Fatalf("oldest offset %d %t, want %d %t", got, gotOK, want, wantOK)
+	}
+	byKey := map[Key][]Recent{}
+	r.Each(func(key Key, k *Recent) bool {
+		byKey[key] = append(byKey[key], *k)
+		return true
+	})
+	for _, k := range p.all {
+		if byKey[k.key] == nil {
+			t.Fatalf("nothing of %v", k.key)
+		}
+	}
+	for key, got := range byKey {
+		var want []Recent
+		for _, k := range p.all {
+			if k.key == key {
+				want = append(want, k.Recent)
+			}
+		}
+		sameRecents(t, "all", got, want)
+	}
+}
+
+func TestRecentsLikePlain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r, p := NewRecents(), &plainRecents{}
+		start := rapid.SampledFrom([]int64{0, 1_795_000_000_000_000}).Draw(t, "start")
+		span := rapid.SampledFrom([]int64{1, 50, 100 * minute}).Draw(t, "span")
+		keys := rapid.IntRange(1, 8).Draw(t, "keys")
+		key := func(t *rapid.T) Key { return Key{Lo: uint64(rapid.IntRange(0, keys-1).Draw(t, "key"))} }
+		at := func(t *rapid.T) int64 { return start + rapid.Int64Range(0, span).Draw(t, "at") }
+		id := func(t *rapid.T) ID { return MakeID([]byte(mixedID(rapid.IntRange(0, 40).Draw(t, "id")))) }
+		offset := int64(1000)
+		add := func(key Key, k Recent) {
+			r.Add(key, k)
+			p.all = append(p.all, plainRecent{key, k})
+		}
+		floor := start
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				offset++
+				k := Recent{Time: at(t), Offset: offset, ID: id(t)}
+				if rapid.Bool().Draw(t, "has click") {
+					k.ClickTime, k.Click, k.HasClick = at(t), id(t), true
+				}
+				add(key(t), k)
+			},
+			"add history": func(t *rapid.T) {
+				n, key, seed := rapid.IntRange(1, 60).Draw(t, "n"), key(t), uint64(rapid.IntRange(0, 1000).Draw(t, "seed"))
+				rnd := rand.New(rand.NewPCG(5, seed))
+				for range n {
+					k := Recent{Time: start + rnd.Int64N(span+1), Offset: rnd.Int64N(1000), ID: MakeID([]byte(mixedID(rnd.IntN(99))))}
+					if rnd.IntN(2) == 0 {
+						k.ClickTime, k.Click, k.HasClick = start+rnd.Int64N(span+1), MakeID([]byte(mixedID(rnd.IntN(9)))), true
+					}
+					add(key, k)
+				}
+			},
+			"improve": func(t *rapid.T) {
+				key, when, click := key(t), at(t), id(t)
+				from, to := when, when+rapid.SampledFrom([]int64{-1, 0, 1, 60 * minute}).Draw(t, "window")
+				if rapid.Bool().Draw(t, "anywhere") {
+					from = at(t)
+				}
+				var got []Recent
+				r.Improve(key, when, click, from, to, func(k *Recent) { got = append(got, *k) })
+				sameRecents(t, "improved", got, p.improve(key, when, click, from, to))
+			},
+			"expire": func(t *rapid.T) {
+				floor += rapid.Int64Range(0, max(span/4, 1)).Draw(t, "by")
+				before := floor
+				if rapid.IntRange(0, 9).Draw(t, "back") == 0 {
+					before = at(t)
+				}
+				r.Expire(before)
+				p.expire(before)
+			},
+			"remove": func(t *rapid.T) {
+				key, offset := key(t), rapid.Int64Range(0, offset).Draw(t, "offset")
+				var of []int64 // offsets that say which one
+				for _, k := range p.all {
+					if k.key == key {
+						of = append(of, k.Offset)
+					}
+				}
+				if len(of) > 0 && rapid.Bool().Draw(t, "one that is there") {
+					offset = rapid.SampledFrom(of).Draw(t, "which")
+				}
+				if n := len(of) - len(slices.DeleteFunc(of, func(o int64) bool { return o == offset })); n > 1 {
+					return
+				}
+				if got, want := r.Remove(key, offset), p.remove(key, offset); got != want {
+					t.Fatalf("remove: %t, want %t", got, want)
+				}
+			},
+			"": func(t *rapid.T) { p.check(t, r) },
+		})
+	})
+}
+
+func TestRecentsEachStops(t *testing.T) {
+	r := NewRecents()
+	for i := range int64(10) {
+		r.Add(Key{Lo: uint64(i / 5)}, Recent{Time: i, Offset: i})
+	}
+	n := 0
+	r.Each(func(Key, *Recent) bool { n++; return n < 7 })
+	if n != 7 {
+		t.Fatalf("called %d times", n)
+	}
+}
+
+// A hundred thousand checkouts of one key: in order, at one time and at random, with clicks that improve one of them, none,
+// and all. Anything that takes all of them in hand for each call would need 10^10 steps.
+func TestRecentsHotKey(t *testing.T) {
+	const n = 100_000
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for name, at := range map[string]func(i int64) int64{
+		"in order": func(i int64) int64 { return benchStart + i*1000 }, "at one time": func(int64) int64 { return benchStart },
+		"at random": func(int64) int64 { return benchStart + rnd.Int64N(n*1000) }, "in reverse": func(i int64) int64 { return benchStart + (n-i)*1000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, k := NewRecents(), Key{1, 1}
+			began := time.Now()
+			for i := range int64(n) {
+				r.Add(k, Recent{Time: at(i), Offset: i, ID: benchID(int(i))})
+			}
+			improved := 0
+			count := func(*Recent) { improved++ }
+			r.Improve(k, benchStart-minute, benchID(n), NoTime, forever, count)
+			if improved != n {
+				t.Fatalf("%d improved, want all", improved)
+			}
+			worse := ID{hi: math.MaxUint64, lo: math.MaxUint64}
+			for range n { // the same click again, and one of the same time that is greater
+				r.Improve(k, benchStart-minute, benchID(n), NoTime, forever, count)
+				r.Improve(k, benchStart-minute, worse, NoTime, forever, count)
+			}
+			if improved != n {
+				t.Fatal("improved by what is no better")
+			}
+			for i := range int64(n) {
+				r.Expire(benchStart + i*1000)
+				if _, ok := r.OldestOffset(); ok != (r.Len() > 0) {
+					t.Fatal("oldest offset and length disagree")
+				}
+			}
+			r.Expire(forever)
+			if r.Len() != 0 || r.Bytes() > 1<<20 {
+				t.Fatalf("%d left in %d bytes", r.Len(), r.Bytes())
+			}
+			if took := time.Since(began); took > time.Minute {
+				t.Fatalf("took %s", took)
+			}
+		})
+	}
+}
+
+func BenchmarkRecentsBytes(b *testing.B) {
+	const n = 5_000_000
+	for b.Loop() {
+		before := heap()
+		r := NewRecents()
+		for i := range n {
+			r.Add(benchKey(i), Recent{Time: benchStart + int64(i)*200, Offset: int64(i), ID: benchID(i), HasClick: true, ClickTime: benchStart, Click: benchID(i + 1)})
+		}
+		b.ReportMetric(float64(r.Bytes())/n, "B/recent")
+		b.ReportMetric(float64(heap()-before)/n, "heap-B/recent")
+		runtime.KeepAlive(r)
+	}
+}
+
+// BenchmarkRecents is the life of a checkout with 500,000 held: added, an improvement tried, swept, forgotten.
+func BenchmarkRecents(b *testing.B) {
+	const held = 500_000
+	r := NewRecents()
+	b.ReportAllocs()
+	for i := 0; i < held+b.N; i++ {
+		if i == held {
+			b.ResetTimer()
+		}
+		at := benchStart + int64(i)*1000
+		r.Add(benchKey(i), Recent{Time: at, Offset: int64(i), ID: benchID(i), HasClick: true, ClickTime: at - minute, Click: benchID(i + 1)})
+		r.Improve(benchKey(i-1000), at-2*minute, benchID(i), at-2*minute, at, func(*Recent) {})
+		if i%100 == 0 {
+			r.Expire(at - held*1000)
+			r.OldestOffset()
+		}
+	}
+}
+
+func BenchmarkRecentsImproveMiss(b *testing.B) {
+	const held = 500_000
+	r := NewRecents()
+	for i := range held {
+		r.Add(benchKey(i), Recent{Time: benchStart + int64(i), Offset: int64(i), ID: benchID(i)})
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		r.Improve(benchKey(held+i), benchStart, benchID(i), benchStart, benchStart+60*minute, func(*Recent) { b.Fatal("improved") })
+	}
+}

@@ -1,0 +1,191 @@
+package join
+
+import "math"
+
+// recentNode is a checkout in its key's treap: by (time, offset), and a heap by rank of the refs. It is 80 bytes.
+type recentNode struct {
+	time, offset int64
+	id, click    packedID
+	clickTime    int64 // noClick: none, and so worse than any
+	left, right  uint32
+	worst        uint32 // the node in this subtree, itself included, with the greatest (clickTime, click)
+	owner        uint32 // its key
+	next         uint32 // in its time list
+	flags        uint32
+}
+
+const (
+	noClick = math.MaxInt64
+
+	flagIDText    = 1
+	flagClickText = 2
+	flagRemoved   = 4 // in no tree any more, only in its time list
+)
+
+// worse says whether the answer of a is worse (greater) than that of b.
+func (r *Recents) worse(a, b *recentNode) bool {
+	if a.clickTime != b.clickTime {
+		return a.clickTime > b.clickTime
+	}
+	return a.clickTime != noClick && r.clickOf(a).Compare(r.clickOf(b)) > 0
+}
+
+// improves says whether (t, click) is a better answer for n.
+func (r *Recents) improves(n *recentNode, t int64, click *ID) bool {
+	return t < n.clickTime || t == n.clickTime && t != noClick && click.Compare(r.clickOf(n)) < 0
+}
+
+func (r *Recents) clickOf(n *recentNode) ID { return r.texts.view(n.click, n.flags&flagClickText != 0) }
+
+// sum finds the worst of a node's subtree.
+func (r *Recents) sum(ref uint32, n *recentNode) {
+	n.worst = ref
+	worst := n
+	for _, child := range [2]uint32{n.left, n.right} {
+		if child == 0 {
+			continue
+		}
+		ref := r.nodes.at(child).worst
+		if w := r.nodes.at(ref); r.worse(w, worst) {
+			n.worst, worst = ref, w
+		}
+	}
+}
+
+// before orders nodes of a tree.
+func before(a uint32, x *recentNode, b uint32, y *recentNode) bool {
+	switch {
+	case x.time != y.time:
+		return x.time < y.time
+	case x.offset != y.offset:
+		return x.offset < y.offset
+	}
+	return a < b
+}
+
+// plant puts a node into a tree.
+func (r *Recents) plant(root *uint32, ref uint32) {
+	n, mine := r.nodes.at(ref), rank(ref)
+	at := root
+	for *at != 0 && rank(*at) >= mine {
+		m := r.nodes.at(*at)
+		if r.worse(n, r.nodes.at(m.worst)) {
+			m.worst = ref
+		}
+		if before(*at, m, ref, n) {
+			at = &m.right
+		} else {
+			at = &m.left
+		}
+	}
+	n.left, n.right = r.split(*at, ref, n)
+	*at = ref
+	r.sum(ref, n)
+}
+
+// split parts a tree into what is before a node and what is after.
+func (r *Recents) split(at, ref uint32, n *recentNode) (left, right uint32) {
+	if at == 0 {
+		return 0, 0
+	}
+	m := r.nodes.at(at)
+	if before(at, m, ref, n) {
+		m.right, right = r.split(m.right, ref, n)
+		left = at
+	} else {
+		left, m.left = r.split(m.left, ref, n)
+		right = at
+	}
+	r.sum(at, m)
+	return left, right
+}
+
+// pull takes a node out of a tree, and returns what is left of the tree.
+func (r *Recents) pull(at, ref uint32, n *recentNode) uint32 {
+	if at == ref {
+		return r.merge(n.left, n.right)
+	}
+	m := r.nodes.at(at)
+	if before(at, m, ref, n) {
+		m.right = r.pull(m.right, ref, n)
+	} else {
+		m.left = r.pull(m.left, ref, n)
+	}
+	if m.worst == ref { // nothing else got better or worse
+		r.sum(at, m)
+	}
+	return at
+}
+
+// merge joins two trees, all of a before all of b.
+func (r *Recents) merge(a, b uint32) uint32 {
+	switch {
+	case a == 0:
+		return b
+	case b == 0:
+		return a
+	case rank(a) >= rank(b):
+		m := r.nodes.at(a)
+		m.right = r.merge(m.right, b)
+		r.sum(a, m)
+		return a
+	}
+	m := r.nodes.at(b)
+	m.left = r.merge(a, m.left)
+	r.sum(b, m)
+	return b
+}
+
+// Improve gives (t, click) to every recent checkout of key with from <= Time <= to whose best click is absent or greater,
+// and calls fn with each of them as it then is. fn must not call back into r nor keep the pointer.
+func (r *Recents) Improve(key Key, t int64, click ID, from, to int64, fn func(*Recent)) {
+	if owner := r.keys.find(key); owner != 0 {
+		r.improve(r.keys.at(owner).root, &improvement{t, click, from, to, fn})
+	}
+}
+
+type improvement struct {
+	t        int64
+	click    ID
+	from, to int64
+	fn       func(*Recent)
+}
+
+func (r *Recents) improve(ref uint32, by *improvement) {
+	if ref == 0 {
+		return
+	}
+	n := r.nodes.at(ref)
+	if !r.improves(r.nodes.at(n.worst), by.t, &by.click) {
+		return
+	}
+	if n.time >= by.from {
+		r.improve(n.left, by)
+	}
+	if by.from <= n.time && n.time <= by.to && r.improves(n, by.t, &by.click) {
+		r.texts.drop(n.click, n.flags&flagClickText != 0)
+		n.flags &^= flagClickText
+		n.clickTime, n.click = by.t, r.texts.store(by.click, &n.flags, flagClickText)
+		r.shown = r.recent(n)
+		by.fn(&r.shown)
+	}
+	if n.time <= by.to {
+		r.improve(n.right, by)
+	}
+	r.sum(ref, n)
+}
+
+// findOffset looks through a tree for an offset.
+func (r *Recents) findOffset(ref uint32, offset int64) uint32 {
+	for ref != 0 {
+		n := r.nodes.at(ref)
+		if n.offset == offset {
+			return ref
+		}
+		if found := r.findOffset(n.left, offset); found != 0 {
+			return found
+		}
+		ref = n.right
+	}
+	return 0
+}
