@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"firstclick/internal/cli"
 	"firstclick/pipeline"
@@ -53,6 +54,10 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// sameSignal is how soon after the first signal another one is taken for the same: what wraps us (timeout, a shell, a supervisor) may
+// send it to us and to our process group. Nobody presses Ctrl-C twice that fast.
+const sameSignal = 100 * time.Millisecond
+
 // untilSignal ends the context at the first signal that asks to stop: what is under way is finished. The second one ends the
 // process at once. Where hanging up is ignored (nohup) it stays ignored.
 func untilSignal(parent context.Context) (context.Context, func()) {
@@ -73,11 +78,16 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 		case <-finished:
 			return
 		}
-		select {
-		case s := <-signals:
-			number, _ := s.(syscall.Signal)
-			os.Exit(128 + int(number))
-		case <-finished:
+		first := time.Now()
+		for {
+			select {
+			case s := <-signals:
+				if number, ok := s.(syscall.Signal); ok && time.Since(first) > sameSignal {
+					os.Exit(128 + int(number))
+				}
+			case <-finished:
+				return
+			}
 		}
 	}()
 	return ctx, func() {

@@ -15,6 +15,9 @@ const (
 	annotationFile = "env_file"
 )
 
+// kindSwitch is the kind of flags that need no value, by the name that pflag knows.
+const kindSwitch = "bool"
+
 // setting is a flag's value, parsed by one function wherever it comes from. It implements pflag.Value.
 type setting[T any] struct {
 	target *T
@@ -25,6 +28,9 @@ type setting[T any] struct {
 
 func (s *setting[T]) String() string { return s.text }
 func (s *setting[T]) Type() string   { return s.kind }
+
+// IsBoolFlag tells pflag that the flag may stand without a value.
+func (s *setting[T]) IsBoolFlag() bool { return s.kind == kindSwitch }
 
 func (s *setting[T]) Set(text string) error {
 	v, err := s.parse(text)
@@ -55,7 +61,7 @@ func define[T any](fs *pflag.FlagSet, target *T, name, env, kind, def string, pa
 
 // defineSwitch adds a flag that needs no value.
 func defineSwitch(fs *pflag.FlagSet, target *bool, name, env, usage string) {
-	define(fs, target, name, env, "", "false", parseSwitch, usage).NoOptDefVal = "true"
+	define(fs, target, name, env, kindSwitch, "false", parseSwitch, usage)
 }
 
 // alsoFromFile lets <variable>_FILE name a file that holds the value.

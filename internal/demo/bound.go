@@ -30,7 +30,7 @@ func bound(ctx context.Context, broker retention, pool *pgxpool.Pool, logger *sl
 		case <-ticker.C:
 		}
 		now := time.Now()
-		if slept(last, now) {
+		if slept(elapsed(last, now)) {
 			// The machine was asleep: what lies in Kafka unread became old meanwhile. Let the pipeline read it first.
 			last = now
 			continue
@@ -49,9 +49,12 @@ func bound(ctx context.Context, broker retention, pool *pgxpool.Pool, logger *sl
 	}
 }
 
-// slept says whether the wall clock went on by much more than the monotonic clock, which stands still while a machine sleeps.
-func slept(before, after time.Time) bool {
-	return after.Round(0).Sub(before.Round(0))-after.Sub(before) > time.Minute
+// slept says whether the machine was asleep: the wall clock went on by much more than the monotonic one, which then stands still.
+func slept(wall, awake time.Duration) bool { return wall-awake > time.Minute }
+
+// elapsed is the time between two readings by the wall clock and by the monotonic one.
+func elapsed(before, after time.Time) (wall, awake time.Duration) {
+	return after.Round(0).Sub(before.Round(0)), after.Sub(before)
 }
 
 // deleteOld deletes what is older than the cutoff: rows by their checkout's time, our own by when they were noted.

@@ -218,7 +218,7 @@ func cancelWhenSlept(ctx context.Context, cancel func()) {
 			return
 		case <-ticker.C:
 		}
-		if now := time.Now(); slept(last, now) {
+		if now := time.Now(); slept(elapsed(last, now)) {
 			cancel()
 			return
 		}
