@@ -1,0 +1,159 @@
+package audit
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func (w *world) repair() *RepairReport {
+	w.t.Helper()
+	r, err := Repair(w.t.Context(), w.cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+func (w *world) clickOfRow(id string) string {
+	w.t.Helper()
+	var click string
+	if err := w.db.QueryRow(w.t.Context(), `SELECT coalesce(click_id || ' ' || click_time, '-') FROM commerce.attributed_checkouts WHERE checkout_id = $1`, id).Scan(&click); err != nil {
+		w.t.Fatal(err)
+	}
+	return click
+}
+
+func TestRepair(t *testing.T) {
+	w := base(t)
+	// 0 moves k1 only; 00 is of a user with a checkout and no click; k2 is late itself and has none.
+	w.produce("clicks", 0, clickOf("0", 1, "p", -55), clickOf("00", 2, "p", -1))
+	w.read([2]int64{4, 2}, [2]int64{2, 2})
+	w.late("click", 0, 2, "0", 1, "p", -55)
+	w.late("click", 0, 3, "00", 2, "p", -1)
+	w.late("checkout", 1, 0, "k2", 1, "p", 15)
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k2'`)
+	w.expect(w.verify(), map[string]int64{"Explained": 3})
+
+	r := w.repair()
+	if r.Late != 3 || r.Moved != 3 || r.Repaired != 3 || r.Kept != 0 || r.Left != 0 || len(r.Examples) != 3 {
+		t.Errorf("repaired %+v", r)
+	}
+	for id, want := range map[string]string{"k1": "0 2026-11-23 11:05:00", "k2": "b 2026-11-23 11:20:00", "k3": "00 2026-11-23 11:59:00", "k4": "z 2026-11-23 11:00:00"} {
+		if got := w.clickOfRow(id); got != want {
+			t.Errorf("%s has %s, want %s", id, got, want)
+		}
+	}
+	after := w.verify()
+	w.expect(after, nil)
+	if after.ExpectedDigest != after.ActualDigest {
+		t.Error("the digests differ after repair")
+	}
+	if again := w.repair(); again.Late != 0 || again.Moved != 0 || again.Repaired != 0 {
+		t.Errorf("a second run did %+v", again)
+	}
+}
+
+// Rows only move to an earlier click, and a row that is wrong for no late event's sake is not touched.
+func TestRepairKeepsEarlierClicks(t *testing.T) {
+	w := base(t)
+	w.produce("clicks", 0, clickOf("0", 1, "p", -55))
+	w.read([2]int64{3, 2}, [2]int64{2, 2})
+	w.late("click", 0, 2, "0", 1, "p", -55)
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '?', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-59))
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k4'`)
+	if r := w.repair(); r.Late != 1 || r.Moved != 0 || r.Repaired != 1 {
+		t.Errorf("repaired %+v", r)
+	}
+	if got := w.clickOfRow("k1"); !strings.HasPrefix(got, "?") {
+		t.Errorf("k1 has %s", got)
+	}
+	if got := w.clickOfRow("k4"); got != "-" {
+		t.Errorf("k4 has %s", got)
+	}
+}
+
+// The write itself holds to the rule, whatever came between the snapshot and it.
+func TestRepairIsMonotone(t *testing.T) {
+	w := base(t)
+	a, err := newAudit(w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.clear(); err != nil {
+			t.Error(err)
+		}
+	}()
+	tx, err := w.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := []fix{
+		{id: "k1", to: winner{id: "a2", time: noon.UnixMicro() - 50*60_000_000, ok: true}}, // same time, greater id
+		{id: "k2", to: winner{id: "B", time: noon.UnixMicro() - 40*60_000_000, ok: true}},  // "B" < "b" by bytes
+		{id: "k3", to: winner{id: "x", time: noon.UnixMicro(), ok: true}},
+		{id: "none", to: winner{id: "x", time: noon.UnixMicro(), ok: true}},
+	}
+	var r RepairReport
+	if err := a.applyBatch(t.Context(), tx, batch, &r); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r.Moved != 2 || r.Kept != 2 {
+		t.Errorf("repaired %+v", r)
+	}
+	if got := w.clickOfRow("k1") + w.clickOfRow("k2")[:1] + w.clickOfRow("k3")[:1]; got != "a 2026-11-23 11:10:00Bx" {
+		t.Errorf("rows have %s", got)
+	}
+}
+
+// A late click that Kafka has dropped since is still in firstclick.late; a late checkout cannot be recomputed from there.
+func TestRepairAfterRetention(t *testing.T) {
+	w := base(t)
+	w.exec(`UPDATE firstclick.progress SET clicks_start = '{0,0}'`)
+	w.late("click", 1, 0, "a", 1, "p", -50)
+	w.late("checkout", 0, 0, "k1", 1, "p", 0)
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-40))
+	w.deleteBelow("clicks", 1, 2)
+	w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0))
+	w.read([2]int64{2, 2}, [2]int64{2, 3})
+	w.deleteBelow("checkouts", 0, 1)
+	if r := w.repair(); r.Late != 2 || r.Moved != 1 || r.Repaired != 1 || r.Left != 1 {
+		t.Errorf("repaired %+v", r)
+	}
+	if got := w.clickOfRow("k1"); !strings.HasPrefix(got, "a ") {
+		t.Errorf("k1 has %s", got)
+	}
+}
+
+func TestReportsForPeopleAndMachines(t *testing.T) {
+	w := base(t)
+	w.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`)
+	var progress strings.Builder
+	w.cfg.Progress = &progress
+	r := w.verify()
+	var text strings.Builder
+	n, err := r.WriteTo(&text)
+	if err != nil || n != int64(text.Len()) {
+		t.Errorf("WriteTo: %d, %v", n, err)
+	}
+	for _, want := range []string{"1  missing", "missing checkout k1 (checkouts-0, offset 0)", "click a at 2026-11-23 11:10:00, user 1", "NOT as it should be", r.ExpectedDigest} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, text.String())
+		}
+	}
+	if !strings.Contains(progress.String(), "4 of 4 (100 %) offsets of topic clicks") {
+		t.Errorf("progress: %s", progress.String())
+	}
+	raw, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Report
+	if err := json.Unmarshal(raw, &back); err != nil || back.Missing != 1 || len(back.Examples) != 1 || back.OK() {
+		t.Errorf("by JSON: %s, %v", raw, err)
+	}
+}
