@@ -106,7 +106,7 @@ func pingKafka(ctx context.Context, config kafkaconn.Config) error {
 	if err != nil {
 		return &refusedError{err}
 	}
-	client, err := kgo.NewClient(append(opts, kgo.RequestRetries(0))...)
+	client, err := kgo.NewClient(append(opts, kgo.RequestRetries(0), kgo.WithContext(ctx))...)
 	if err != nil {
 		return &refusedError{err}
 	}
