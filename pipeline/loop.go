@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	maxRows    = 16_384 // rows of one shard in one transaction
-	maxQueued  = 32_768 // records of one shard that wait for release or for their transaction; past it the partition pauses
-	maxRecalls = 4_096  // re-asserted corrections of one shard that wait; past it the historian waits
-	maxDead    = 4_096  // dead letters and late events of clicks that wait; past it the clicks reader waits
+	maxRows    = 8_192 // rows of one shard in one transaction
+	maxQueued  = 8_192 // records of one shard that wait for release or for their transaction; past it the partition pauses
+	maxRecalls = 4_096 // re-asserted corrections of one shard that wait; past it the historian waits
+	maxDead    = 4_096 // dead letters and late events of clicks that wait; past it the clicks reader waits
 
 	positionsEvery = 10 * time.Second // positions are committed at least this often
 	tick           = 50 * time.Millisecond

@@ -87,6 +87,10 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 	return nil
 }
 
+// sessionTimeout is how long the group waits for a member that was killed before its shards go to others. Brokers allow no less than
+// group.min.session.timeout.ms, 6 s by default (https://kafka.apache.org/documentation/#brokerconfigs_group.min.session.timeout.ms).
+const sessionTimeout = 10 * time.Second
+
 // joinGroup makes the client of the group. Its offsets come from Postgres: see takeOver.
 func (s *session) joinGroup(alive context.Context) (*kgo.Client, error) {
 	opts, err := s.cfg.Kafka.Opts()
@@ -111,6 +115,7 @@ func (s *session) joinGroup(alive context.Context) (*kgo.Client, error) {
 	opts = append(opts, s.readOptions()...)
 	opts = append(opts,
 		kgo.ConsumerGroup(s.cfg.Group), kgo.ConsumeTopics(s.cfg.CheckoutsTopic),
+		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(30*time.Second),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {}), // so that polls wait for it
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, false) }),
@@ -213,10 +218,12 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 
 // checkoutsReader decodes one partition.
 type checkoutsReader struct {
-	hasher  join.Hasher
-	topicID [16]byte
-	decoder *join.Decoder
-	out     checkoutsPart
+	hasher   join.Hasher
+	topicID  [16]byte
+	decoder  *join.Decoder
+	checkout join.Checkout
+	slab     []byte // what the records of one read carry
+	out      checkoutsPart
 }
 
 // read decodes the records into one slab each of queue entries, carried records and rendered columns.
@@ -227,30 +234,37 @@ func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint
 	}
 	r.out = checkoutsPart{partition: partition, records: make([]join.Pending, len(records)), bytes: int64(size)}
 	carried := make([]checkoutRecord, len(records))
-	own := make([]byte, 0, size)
-	var k join.Checkout
+	r.slab = make([]byte, 0, 2*size)
 	for i, rec := range records {
 		p := &r.out.records[i]
 		p.Offset, p.Epoch, p.Need = rec.Offset, rec.LeaderEpoch, need
 		if rec.Attrs.IsControl() {
 			p.Skip = true
-			continue
+		} else {
+			p.Record = &carried[i]
+			r.decode(rec, p, &carried[i])
 		}
-		p.Record = &carried[i]
-		err := r.decoder.Checkout(rec.Value, &k)
-		if err == nil {
-			err = checkFuture(k.Time, rec)
-		}
-		if err != nil {
-			d := deadLetter(rec, r.topicID, err)
-			p.Skip, carried[i].dead = true, &d
-			continue
-		}
-		p.Time, p.User, p.ID = k.Time, k.User, join.MakeID(k.ID)
-		p.Key = r.hasher.Key(k.User, k.Product)
-		from := len(own)
-		own = sink.AppendOwn(own, &k)
-		carried[i].own = own[from:len(own):len(own)]
-		carried[i].payload, carried[i].recordTime = rec.Value, recordTime(rec)
+		rec.Recycle()
 	}
+	r.slab = nil
+}
+
+func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *checkoutRecord) {
+	k := &r.checkout
+	err := r.decoder.Checkout(rec.Value, k)
+	if err == nil {
+		err = checkFuture(k.Time, rec)
+	}
+	if err != nil {
+		d := deadLetter(rec, r.topicID, err)
+		p.Skip, carried.dead = true, &d
+		return
+	}
+	p.Time, p.User, p.ID = k.Time, k.User, join.MakeID(k.ID)
+	p.Key = r.hasher.Key(k.User, k.Product)
+	from := len(r.slab)
+	r.slab = sink.AppendOwn(r.slab, k)
+	to := len(r.slab)
+	r.slab = append(r.slab, rec.Value...) // kept for a dead letter, should Postgres refuse the row
+	carried.own, carried.payload, carried.recordTime = r.slab[from:to:to], r.slab[to:len(r.slab):len(r.slab)], recordTime(rec)
 }

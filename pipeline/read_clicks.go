@@ -100,27 +100,31 @@ func (r *clicksReader) read(records []*kgo.Record) {
 	var c join.Click
 	for _, rec := range records {
 		r.out.Next, r.out.Epoch = rec.Offset+1, rec.LeaderEpoch
-		if rec.Attrs.IsControl() {
-			continue
+		if !rec.Attrs.IsControl() {
+			r.records++
+			r.bytes += int64(len(rec.Value))
+			r.insert(rec, &c)
 		}
-		r.records++
-		r.bytes += int64(len(rec.Value))
-		err := r.decoder.Click(rec.Value, &c)
-		if err == nil {
-			err = checkFuture(c.Time, rec)
-		}
-		if err != nil {
-			r.bury(rec, err)
-			continue
-		}
-		key := r.s.hasher.Key(c.User, c.Product)
-		r.s.window.Insert(key, c.Time, c.ID)
-		r.out.Note(c.Time, rec.Offset)
-		if c.Time <= r.s.core.Frontier() { // after the insertion: see join.Core.Frontier
-			r.out.Candidates = append(r.out.Candidates, join.Candidate{
-				Key: key, Time: c.Time, ID: c.ID, Offset: rec.Offset, User: c.User, Product: string(c.Product),
-			})
-		}
+		rec.Recycle()
+	}
+}
+
+func (r *clicksReader) insert(rec *kgo.Record, c *join.Click) {
+	err := r.decoder.Click(rec.Value, c)
+	if err == nil {
+		err = checkFuture(c.Time, rec)
+	}
+	if err != nil {
+		r.bury(rec, err)
+		return
+	}
+	key := r.s.hasher.Key(c.User, c.Product)
+	r.s.window.Insert(key, c.Time, c.ID)
+	r.out.Note(c.Time, rec.Offset)
+	if c.Time <= r.s.core.Frontier() { // after the insertion: see join.Core.Frontier
+		r.out.Candidates = append(r.out.Candidates, join.Candidate{
+			Key: key, Time: c.Time, ID: c.ID, Offset: rec.Offset, User: c.User, Product: string(c.Product),
+		})
 	}
 }
 

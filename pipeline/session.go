@@ -33,7 +33,8 @@ type session struct {
 	core   *join.Core
 	epoch  time.Time // of now()
 
-	asks *asker
+	asks    *asker
+	buffers buffers
 
 	clicks    chan *clicksMsg
 	checkouts chan *checkoutsMsg
@@ -128,7 +129,8 @@ func (s *session) readOptions() []kgo.Opt {
 		kgo.KeepControlRecords(), // positions count them: ends are asked for with them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(500 * time.Millisecond), kgo.FetchMinBytes(1),
-		kgo.FetchMaxBytes(32 << 20), kgo.FetchMaxPartitionBytes(4 << 20), kgo.BrokerMaxReadBytes(128 << 20),
+		kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(1 << 20), kgo.BrokerMaxReadBytes(128 << 20),
+		kgo.WithPools(&s.buffers),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
 	}
 }
