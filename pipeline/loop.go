@@ -70,6 +70,7 @@ func newLoop(s *session, t *targets, stop context.CancelFunc) *loop {
 func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	defer l.publish()
 	for {
 		clicks, history := l.s.clicks, l.s.history
 		if len(l.dead)+len(l.late) > maxDead && len(l.shards) > 0 {
