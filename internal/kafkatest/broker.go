@@ -144,6 +144,9 @@ func (b *Broker) start(ctx context.Context) error {
 }
 
 func (b *Broker) run(ctx context.Context) (err error) {
+	if err := b.writeProperties(); err != nil { // again: the same data may have had another start meanwhile
+		return err
+	}
 	log, err := os.OpenFile(b.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
