@@ -1,6 +1,7 @@
 package datagen
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ type batch struct {
 	arena   []byte // the values
 	records []record
 	out     []kgo.Record // what the client is given: one per record, in its place
+	clicks  sync.WaitGroup
 	waiting atomic.Int64 // records without an answer, and one for the sender while it is at it
 }
 

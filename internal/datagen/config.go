@@ -59,8 +59,8 @@ type Config struct {
 }
 
 // Run makes events until Count of them are sent or ctx ends, which is no error: what is in flight is flushed, and the Summary
-// tells what was acknowledged. An error names the part that could not be reached or that refused; the Summary is then still right about
-// everything acknowledged.
+// tells what was acknowledged. An error names the part that could not be reached or that refused; the Summary then counts the batches
+// that were acknowledged whole.
 func Run(ctx context.Context, cfg Config) (Summary, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {

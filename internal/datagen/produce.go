@@ -17,7 +17,8 @@ type producer struct {
 	names  [topics]string
 	coin   *source // which transactions are aborted
 
-	free chan *batch // batches that have been answered
+	free   chan *batch // batches that have been answered
+	halved chan *batch // batches whose clicks are on their way and whose checkouts wait for them
 
 	mu    sync.Mutex
 	tally *tally
@@ -32,6 +33,7 @@ func newProducer(cfg Config, client *kgo.Client, batches int) *producer {
 		names:  [topics]string{cfg.ClicksTopic, cfg.CheckoutsTopic},
 		coin:   newSource(cfg.Seed, streamTransactions),
 		free:   make(chan *batch, batches),
+		halved: make(chan *batch, batches),
 		tally:  newTally(cfg),
 		fail:   make(chan struct{}),
 	}
@@ -41,8 +43,8 @@ func newProducer(cfg Config, client *kgo.Client, batches int) *producer {
 	return p
 }
 
-// send produces a batch: its clicks first and, when they are acknowledged, its checkouts. It does not wait for the answer to
-// the checkouts, unless they end a transaction. ctx ends only when the time to stop in good order has run out.
+// send produces a batch: its clicks first and, when they are acknowledged, its checkouts (see follow). It waits for answers only
+// where they end a transaction. ctx ends only when the time to stop in good order has run out.
 func (p *producer) send(ctx context.Context, b *batch) error {
 	if len(b.records) == 0 {
 		p.free <- b
@@ -57,19 +59,28 @@ func (p *producer) send(ctx context.Context, b *batch) error {
 		p.release(b)
 		return nil
 	}
-	if err := p.produceAndWait(ctx, b, clicks); err != nil {
-		return err
-	}
-	p.produce(ctx, b, nil, checkouts)
-	p.release(b)
+	p.produce(ctx, b, &b.clicks, clicks)
+	p.halved <- b
 	return nil
+}
+
+// follow produces the checkouts of each halved batch when its clicks are acknowledged, until there are no more. The clicks of the next
+// batches do not wait for that, so that the pace does not depend on how long an acknowledgement takes.
+func (p *producer) follow(ctx context.Context) {
+	for b := range p.halved {
+		b.clicks.Wait() // every record is answered, at the latest when the client is closed
+		if p.failure() == nil {
+			p.produce(ctx, b, nil, checkouts)
+		}
+		p.release(b)
+	}
 }
 
 // produceAndWait produces the batch's records of some topics and waits until every one is acknowledged.
 func (p *producer) produceAndWait(ctx context.Context, b *batch, which ...topic) error {
 	var acked sync.WaitGroup
 	p.produce(ctx, b, &acked, which...)
-	acked.Wait() // every record is answered, at the latest when ctx ends and the client gives it up
+	acked.Wait() // every record is answered, at the latest when the client is closed
 	return p.failure()
 }
 

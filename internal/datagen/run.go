@@ -80,8 +80,11 @@ func generate(ctx context.Context, cfg Config, s *script, p *producer, begin tim
 
 	ready := make(chan *batch)
 	sent := make(chan error, 1)
+	var following sync.WaitGroup
+	following.Go(func() { p.follow(sending) })
 	go func() {
 		var err error
+		defer close(p.halved)
 		for b := range ready {
 			if err == nil {
 				err = p.send(sending, b)
@@ -104,6 +107,7 @@ func generate(ctx context.Context, cfg Config, s *script, p *producer, begin tim
 	makeBatches(making, cfg, s, begin, p.free, ready)
 	close(ready)
 	err := <-sent
+	following.Wait()
 	if err == nil {
 		err = p.client.Flush(sending)
 	}
