@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -98,16 +99,15 @@ func decodeObject(value []byte) (map[string]json.RawMessage, string) {
 		return nil, reasonEmpty
 	case len(value) > maxValue:
 		return nil, reasonTooLarge
-	case !json.Valid(value):
-		return nil, reasonJSON
-	case !isObject(value):
+	case !isObject(value) && json.Valid(value):
 		return nil, reasonShape
-	case !utf8.Valid(value):
-		return nil, reasonText // encoding/json would put U+FFFD in its place
 	}
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(value, &members); err != nil {
+	if err := json.Unmarshal(value, &members); err != nil { // which first checks the whole value
 		return nil, reasonJSON
+	}
+	if !utf8.Valid(value) {
+		return nil, reasonText // encoding/json has put U+FFFD in its place
 	}
 	return members, ""
 }
@@ -187,6 +187,9 @@ func decodeUser(raw json.RawMessage) (int32, string) {
 func decodeString(raw json.RawMessage) (text string, isString, clean bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false, false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 { // and so the text is what stands there: the whole value was found to be valid
+		return string(raw[1 : len(raw)-1]), true, true
 	}
 	if !cleanEscapes(raw) {
 		return "", true, false

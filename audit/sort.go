@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	defaultSortMemory = 48 << 20
-	mergeWidth        = 32       // runs merged at a time, and so open files a cursor
+	defaultSortMemory = 32 << 20
+	mergeWidth        = 64       // runs merged at a time, and so open files a cursor
 	runBuffer         = 64 << 10 // of each run that is read
 )
 
