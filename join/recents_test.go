@@ -261,6 +261,7 @@ func BenchmarkRecents(b *testing.B) {
 	for i := 0; i < held+b.N; i++ {
 		if i == held {
 			b.ResetTimer()
+			onCPU(b, "checkouts")
 		}
 		at := benchStart + int64(i)*1000
 		r.Add(benchKey(i), Recent{Time: at, Offset: int64(i), ID: benchID(i), HasClick: true, ClickTime: at - minute, Click: benchID(i + 1)})
