@@ -35,6 +35,8 @@ type Core struct {
 	watermark int64
 	clockAt   int64 // when the watermark was last moved by the clock; noClock while it is not
 	frontier  atomic.Int64
+	late      atomic.Int64 // see LateBefore
+	kept      []keptCandidate
 
 	asks      []ask  // not yet satisfied, by generation
 	satisfied uint64 // every ask up to this one is satisfied
@@ -83,6 +85,7 @@ func NewCore(cfg Config, w *Window) *Core {
 		watermark: NoTime, clockAt: noClock, restoreMemo: map[int64]restorePoints{},
 	}
 	c.frontier.Store(NoTime)
+	c.late.Store(NoTime)
 	return c
 }
 
@@ -97,8 +100,8 @@ type ClicksRead struct {
 	Candidates []Candidate
 }
 
-// Candidate is a click that may change a checkout released already, or comes too late for one: its time is not after
-// [Core.Frontier], read after the click went into the window.
+// Candidate is a click that may change a checkout released already: its time is not after [Core.Frontier], read after the click
+// went into the window. Or it comes too late: its time is before [Core.LateBefore] and it was not read before a restart.
 type Candidate struct {
 	Key     Key
 	Time    int64
@@ -137,6 +140,32 @@ func (c *Core) raiseFrontier(t int64) {
 	if t > c.frontier.Load() { // the core is the only writer
 		c.frontier.Store(t)
 	}
+}
+
+// LateBefore is the time before which rows of some shard, of whichever instance, are final: a click from before it, read for the
+// first time, must be handed in as a [Candidate]. Safe for concurrent use.
+func (c *Core) LateBefore() int64 { return c.late.Load() }
+
+func (c *Core) raiseLate(t int64) {
+	if t > c.late.Load() { // the core is the only writer
+		c.late.Store(t)
+	}
+}
+
+// keptCandidate is a click that came too late for a shard that nobody here owned when it was read. Its owner notes it; should the
+// owner die before, the next one does.
+type keptCandidate struct {
+	partition int32
+	Candidate
+}
+
+// KnowStored tells what is stored of all shards of the group: the greatest time before which rows are final, and by clicks partition
+// the offset below which every shard has stored every click's effect.
+func (c *Core) KnowStored(finalBefore int64, clicksNext []int64) {
+	c.raiseLate(finalBefore)
+	c.kept = slices.DeleteFunc(c.kept, func(k keptCandidate) bool {
+		return int(k.partition) < len(clicksNext) && k.Offset < clicksNext[k.partition]
+	})
 }
 
 // AddClicks makes a clicks partition known that will be read from offset next on. lost says that clicks before it, which
@@ -180,8 +209,11 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late func(partition int32, k *Ca
 	for i := range r.Candidates {
 		k := &r.Candidates[i]
 		c.correct(k)
-		if c.tooLate(r.Partition, k) {
+		switch {
+		case c.tooLate(r.Partition, k):
 			late(r.Partition, k)
+		case k.Time < c.LateBefore():
+			c.kept = append(c.kept, keptCandidate{r.Partition, *k})
 		}
 	}
 	c.advance(now, int(r.Partition))
@@ -222,12 +254,16 @@ func (c *Core) correct(k *Candidate) {
 // already, and only reads it again after a restart, is not asked.
 func (c *Core) tooLate(partition int32, k *Candidate) bool {
 	for _, s := range c.shards {
-		again := int(partition) < len(s.stored.ClicksNext) && k.Offset < s.stored.ClicksNext[partition]
-		if k.Time < s.final && !again {
+		if s.tooLate(partition, k) {
 			return true
 		}
 	}
 	return false
+}
+
+func (s *Shard) tooLate(partition int32, k *Candidate) bool {
+	again := int(partition) < len(s.stored.ClicksNext) && k.Offset < s.stored.ClicksNext[partition]
+	return k.Time < s.final && !again
 }
 
 // Watermark is the event time that all clicks are read up to, out-of-order arrivals aside. NoTime: not known yet.
@@ -284,7 +320,7 @@ func (c *Core) settle(s *Shard) {
 		return
 	}
 	s.final = f
-	c.raiseFrontier(f) // clicks before it are late: they must be handed in
+	c.raiseLate(f)
 	if f-s.expired >= expireGrain || s.expired == NoTime {
 		s.recents.Expire(f)
 		s.expired = f

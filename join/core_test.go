@@ -28,6 +28,7 @@ type world struct {
 	window *join.Window
 	core   *join.Core
 	read   []int64 // clicks positions of the instance
+	fresh  []int64 // from where on clicks had not been read before the restart
 	asked  uint64
 	batch  map[int32][]row
 	lates  int
@@ -86,14 +87,17 @@ func (w *world) restart() {
 	w.window = join.NewWindow(join.WindowConfig{})
 	w.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, FarBehind: 5}, w.window)
 	w.batch, w.owned, w.asked = map[int32][]row{}, map[int32]bool{}, 0
-	w.read = make([]int64, len(w.clicks))
+	w.read, w.fresh = make([]int64, len(w.clicks)), make([]int64, len(w.clicks))
+	final := int64(noTime)
 	for p := range w.clicks {
-		w.read[p] = join.Forever
+		w.read[p], w.fresh[p] = join.Forever, join.Forever
 		for _, st := range w.stored {
-			w.read[p] = min(w.read[p], st.ClicksRestore[p])
+			w.read[p], w.fresh[p] = min(w.read[p], st.ClicksRestore[p]), min(w.fresh[p], st.ClicksNext[p])
+			final = max(final, st.FinalBefore)
 		}
 		w.core.AddClicks(int32(p), w.read[p], false, w.clock)
 	}
+	w.core.KnowStored(final, w.fresh)
 	for p := range w.checkouts {
 		w.takeOver(int32(p))
 	}
@@ -106,7 +110,7 @@ func (w *world) takeOver(p int32) {
 		return
 	}
 	w.core.RestoreWatermark(st.Watermark)
-	w.core.AddShard(p, st, st.RecentOffset < st.NextOffset, w.clock)
+	w.core.AddShard(p, st, st.RecentOffset < st.NextOffset, func(int32, *join.Candidate) { w.lates++ })
 	w.owned[p] = true
 	delete(w.batch, p)
 }
@@ -174,7 +178,7 @@ func (w *world) readSome(p, n int) {
 		key, id := w.key(c.user, c.product), join.MakeID([]byte(c.id))
 		w.window.Insert(key, c.t, id)
 		r.Note(c.t, int64(o))
-		if c.t <= w.core.Frontier() {
+		if c.t <= w.core.Frontier() || c.t < w.core.LateBefore() && int64(o) >= w.fresh[p] {
 			r.Candidates = append(r.Candidates, join.Candidate{Key: key, Time: c.t, ID: id, Offset: int64(o)})
 		}
 	}

@@ -35,7 +35,6 @@ type loop struct {
 
 	targets *targets
 	stop    context.CancelFunc // begins the end in good order
-	others  int64              // the least time that stored shards of other instances still need
 
 	clicksPaused    map[int32]bool
 	checkoutsPaused map[int32]bool
@@ -61,7 +60,7 @@ type shard struct {
 func newLoop(s *session, t *targets, stop context.CancelFunc) *loop {
 	l := &loop{
 		s: s, core: s.core, shards: map[int32]*shard{}, idle: committers, decoder: join.NewDecoder(s.cfg.Zone),
-		targets: t, stop: stop, others: join.NoTime, clicksPaused: map[int32]bool{}, checkoutsPaused: map[int32]bool{},
+		targets: t, stop: stop, clicksPaused: map[int32]bool{}, checkoutsPaused: map[int32]bool{},
 	}
 	return l
 }
@@ -112,16 +111,19 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 func (l *loop) takeClicks(m *clicksMsg) {
 	now := l.s.now()
 	for _, r := range m.reads {
-		l.core.Clicks(r, now, func(partition int32, k *join.Candidate) {
-			l.late = append(l.late, sink.Late{
-				Topic: l.s.cfg.ClicksTopic, TopicID: l.s.infos[l.s.cfg.ClicksTopic].id, Partition: partition, Offset: k.Offset,
-				Kind: sink.LateClick, EventID: k.ID.String(), User: k.User, Product: k.Product, Time: k.Time,
-			})
-		})
+		l.core.Clicks(r, now, l.noteLate)
 	}
 	l.dead = append(l.dead, m.dead...)
 	l.counts.clicks += m.records
 	l.counts.clicksBytes += m.bytes
+}
+
+// noteLate notes a click that came after rows it could change were final.
+func (l *loop) noteLate(partition int32, k *join.Candidate) {
+	l.late = append(l.late, sink.Late{
+		Topic: l.s.cfg.ClicksTopic, TopicID: l.s.infos[l.s.cfg.ClicksTopic].id, Partition: partition, Offset: k.Offset,
+		Kind: sink.LateClick, EventID: k.ID.String(), User: k.User, Product: k.Product, Time: k.Time,
+	})
 }
 
 func (l *loop) takeCheckouts(m *checkoutsMsg) {
@@ -179,7 +181,7 @@ func (l *loop) assign(m *assignedMsg) error {
 		l.core.RestoreWatermark(l.targets.watermark())
 		restoring := at.RecentOffset < at.NextOffset
 		sh := &shard{
-			Shard: l.core.AddShard(st.Claim.Partition, at, restoring, l.s.now()), claim: st.Claim, topicID: st.TopicID, at: st.Position,
+			Shard: l.core.AddShard(st.Claim.Partition, at, restoring, l.noteLate), claim: st.Claim, topicID: st.TopicID, at: st.Position,
 			batch: &sink.Batch{}, committed: time.Now(),
 		}
 		if restoring {

@@ -121,15 +121,21 @@ func (r *clicksReader) insert(rec *kgo.Record, c *join.Click) {
 	key := r.s.hasher.Key(c.User, c.Product)
 	r.s.window.Insert(key, c.Time, c.ID)
 	r.out.Note(c.Time, rec.Offset)
-	if c.Time <= r.s.core.Frontier() { // after the insertion: see join.Core.Frontier
+	// After the insertion: see join.Core.Frontier.
+	if c.Time <= r.s.core.Frontier() || c.Time < r.s.core.LateBefore() && r.fresh(rec.Offset) {
 		r.out.Candidates = append(r.out.Candidates, join.Candidate{
 			Key: key, Time: c.Time, ID: c.ID, Offset: rec.Offset, User: c.User, Product: string(c.Product),
 		})
 	}
 }
 
+// fresh says whether some shard may not have stored the effect of the click at this offset before the restart.
+func (r *clicksReader) fresh(offset int64) bool {
+	return int(r.partition) >= len(r.s.freshFrom) || offset >= r.s.freshFrom[r.partition]
+}
+
 func (r *clicksReader) bury(rec *kgo.Record, err error) {
-	if int(r.partition) < len(r.s.deadFrom) && rec.Offset < r.s.deadFrom[r.partition] {
+	if !r.fresh(rec.Offset) {
 		return // stored before the restart
 	}
 	r.dead = append(r.dead, deadLetter(rec, r.s.infos[rec.Topic].id, err))

@@ -26,7 +26,7 @@ type session struct {
 	infos           map[string]topicInfo
 	progress        sink.Progress
 	began           []int64 // by clicks partition: where reading begins
-	deadFrom        []int64 // by clicks partition: dead letters of clicks below it are stored already
+	freshFrom       []int64 // by clicks partition: every click below it had its effect, which is stored, before the restart
 
 	hasher join.Hasher
 	window *join.Window
@@ -171,7 +171,7 @@ func (s *session) sizes() map[string]int32 {
 
 // placeClicks begins each clicks partition at the least restore point of the group's shards.
 func (s *session) placeClicks(shards []sink.State, starts []int64) error {
-	s.began, s.deadFrom = make([]int64, len(starts)), make([]int64, len(starts))
+	s.began, s.freshFrom = make([]int64, len(starts)), make([]int64, len(starts))
 	consume := map[int32]kgo.Offset{}
 	for p, start := range starts {
 		restore, next := s.clicksPlace(shards, p)
@@ -180,12 +180,21 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 			return &GapError{s.cfg.ClicksTopic, int32(p), fmt.Sprintf("offsets %d to %d were never read and are gone: retention deleted them, or the topic was truncated", next, start-1),
 				s.cureForGap()}
 		}
-		s.began[p], s.deadFrom[p] = max(restore, start), next
+		s.began[p], s.freshFrom[p] = max(restore, start), next
 		s.core.AddClicks(int32(p), s.began[p], lost, s.now())
 		consume[int32(p)] = kgo.NewOffset().At(s.began[p])
 	}
+	s.core.KnowStored(greatestFinal(shards), s.freshFrom)
 	s.clicksClient.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: consume})
 	return nil
+}
+
+func greatestFinal(shards []sink.State) int64 {
+	final := int64(join.NoTime)
+	for i := range shards {
+		final = max(final, shards[i].Position.FinalBefore)
+	}
+	return final
 }
 
 // clicksPlace is the least restore point of a clicks partition over the group's shards, and the least offset whose click may not

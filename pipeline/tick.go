@@ -85,8 +85,14 @@ func (l *loop) takeShards(m *shardsMsg) {
 			others = min(others, st.Position.ExpireBefore)
 		}
 	}
-	l.others = others
 	l.core.Expire(others)
+	if len(m.shards) >= len(l.s.progress.CheckoutsStart) {
+		next := make([]int64, len(l.core.ClicksStates()))
+		for p := range next {
+			_, next[p] = l.s.clicksPlace(m.shards, p)
+		}
+		l.core.KnowStored(greatestFinal(m.shards), next)
+	}
 	l.targets.stored = m.shards
 	l.checkTargets()
 }

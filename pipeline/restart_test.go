@@ -1,0 +1,178 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkatest"
+	"firstclick/pipeline"
+)
+
+func admin(t testing.TB, brokers []string) *kadm.Client {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return kadm.NewClient(cl)
+}
+
+func deleteBefore(t testing.TB, adm *kadm.Client, topic string, partition int32, offset int64) {
+	t.Helper()
+	var os kadm.Offsets
+	os.Add(kadm.Offset{Topic: topic, Partition: partition, At: offset, LeaderEpoch: -1})
+	r, err := adm.DeleteRecords(t.Context(), os)
+	if err == nil {
+		err = r.Error()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run expects a run to fail, and returns why.
+func runFails(t testing.TB, cfg pipeline.Config) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	p, err := pipeline.New(cfg)
+	if err != nil {
+		return err
+	}
+	err = p.Run(ctx)
+	if err == nil {
+		t.Fatal("the run ended well")
+	}
+	return err
+}
+
+func TestLateClicksCorrectRowsOfAnEarlierRun(t *testing.T) {
+	base := time.Now().Add(-10 * time.Minute)
+	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
+	dsn, conn := prepare(t, 10)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 60)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c9", 1, "p", stamp(base, 50)), click("x", 9, "z", stamp(base, 61)))...)
+	cfg := testConfig(t, brokers, dsn)
+	drain(t, cfg)
+	has := func(want string) {
+		t.Helper()
+		if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k' AND click_id = $1`, want); n != 1 {
+			t.Errorf("the row has not the click %s", want)
+		}
+	}
+	has("c9")
+	for _, c := range []struct{ id, want string }{{"c5", "c5"}, {"c7", "c5"}, {"c3", "c3"}} { // equal times: the lesser id wins
+		kafkatest.Produce(t, brokers, "clicks", 1, values(click(c.id, 1, "p", stamp(base, 40)))...)
+		drain(t, cfg)
+		has(c.want)
+	}
+	if n := count(t, conn, `SELECT count(*) FROM firstclick.late`); n != 0 {
+		t.Errorf("%d events noted as late; none was", n)
+	}
+}
+
+func TestALateClickBeyondTheHorizonIsNotedAndMovesNothing(t *testing.T) {
+	base := time.Now().Add(-2 * time.Hour)
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	dsn, conn := prepare(t, 10)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 60)), checkout("later", 1, "q", "1", stamp(base, 3000)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c9", 1, "p", stamp(base, 50)), click("x", 9, "z", stamp(base, 3000)))...)
+	cfg := testConfig(t, brokers, dsn)
+	drain(t, cfg)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(base, 40)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("too late", 1, "p", "1", stamp(base, 55)))...)
+	drain(t, cfg)
+	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k' AND click_id = 'c9'`); n != 1 {
+		t.Errorf("a final row moved")
+	}
+	for kind, id := range map[string]string{"click": "c1", "checkout": "too late"} {
+		if n := count(t, conn, `SELECT count(*) FROM firstclick.late WHERE kind = $1 AND event_id = $2`, kind, id); n != 1 {
+			t.Errorf("the late %s is not noted", kind)
+		}
+	}
+	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'too late'`); n != 1 {
+		t.Errorf("the late checkout has no row")
+	}
+	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress WHERE final_before > to_timestamp($1)`, base.Unix()+60); n != 1 {
+		t.Errorf("final_before did not pass the row")
+	}
+}
+
+func TestAGapStopsTheRun(t *testing.T) {
+	base := time.Now().Add(-10 * time.Minute)
+	start := func(t *testing.T) (pipeline.Config, *kadm.Client, []string) {
+		brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+		dsn, _ := prepare(t, 10)
+		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(base, 1)), click("c2", 1, "q", stamp(base, 2)))...)
+		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(base, 3)))...)
+		cfg := testConfig(t, brokers, dsn)
+		drain(t, cfg)
+		return cfg, admin(t, brokers), brokers
+	}
+	wantGap := func(t *testing.T, err error, topic string) {
+		t.Helper()
+		var gap *pipeline.GapError
+		if !errors.As(err, &gap) || gap.Topic != topic {
+			t.Errorf("ended with %v; want a gap in %s", err, topic)
+		}
+	}
+	t.Run("unread checkouts are gone", func(t *testing.T) {
+		cfg, adm, brokers := start(t)
+		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k2", 1, "p", "1", stamp(base, 4)), checkout("k3", 1, "p", "1", stamp(base, 5)))...)
+		deleteBefore(t, adm, "checkouts", 0, 2)
+		wantGap(t, runFails(t, cfg), "checkouts")
+	})
+	t.Run("unread clicks are gone", func(t *testing.T) {
+		cfg, adm, brokers := start(t)
+		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)), click("c4", 1, "p", stamp(base, 5)))...)
+		deleteBefore(t, adm, "clicks", 0, 3)
+		wantGap(t, runFails(t, cfg), "clicks")
+	})
+	t.Run("a click that a checkout needs is gone", func(t *testing.T) {
+		cfg, adm, brokers := start(t)
+		deleteBefore(t, adm, "clicks", 0, 1)
+		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k2", 1, "p", "1", stamp(base, 4)))...)
+		wantGap(t, runFails(t, cfg), "clicks")
+	})
+	t.Run("clicks that nobody needs are gone", func(t *testing.T) {
+		cfg, adm, brokers := start(t)
+		deleteBefore(t, adm, "clicks", 0, 2)
+		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)))...)
+		drain(t, cfg)
+	})
+	t.Run("the topic was made again", func(t *testing.T) {
+		cfg, adm, brokers := start(t)
+		if _, err := adm.DeleteTopics(t.Context(), "checkouts"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := adm.CreateTopics(t.Context(), 1, 1, nil, "checkouts"); err != nil {
+			t.Fatal(err)
+		}
+		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k2", 1, "p", "1", stamp(base, 4)))...)
+		wantGap(t, runFails(t, cfg), "checkouts")
+	})
+}
+
+func TestOtherSettingsThanTheStoredOnesAreRefused(t *testing.T) {
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	dsn, _ := prepare(t, 10)
+	drain(t, testConfig(t, brokers, dsn))
+	for name, change := range map[string]func(*pipeline.Config){
+		"window":   func(c *pipeline.Config) { c.Window = 2 * time.Hour },
+		"lateness": func(c *pipeline.Config) { c.Lateness = time.Minute },
+		"zone":     func(c *pipeline.Config) { c.Zone = time.FixedZone("Europe/Berlin", 3600) },
+	} {
+		cfg := testConfig(t, brokers, dsn)
+		change(&cfg)
+		var refused *pipeline.ConfigError
+		if err := runFails(t, cfg); !errors.As(err, &refused) {
+			t.Errorf("%s: ended with %v; want a refusal", name, err)
+		}
+	}
+}
