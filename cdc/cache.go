@@ -32,7 +32,7 @@ type cache struct {
 	unsettled []*snapshot // of fills, not yet passed by position; by arrival
 
 	xid      uint64 // the transaction being applied
-	admitted int    // users it may still bring into the cache
+	admitted int    // users it may still bring into the cache in place of others
 
 	evictions, refused, transactions, rows uint64
 }
@@ -60,7 +60,7 @@ func (c *cache) begin(xid uint32) {
 	c.xid = fullXid(c.near, xid)
 	c.near = max(c.near, c.xid)
 	// Someone who has just signed up is likely to buy, so an inserted user enters the cache; but a bulk load must not push
-	// out all others, so one transaction brings in no more than this.
+	// out all others, so one transaction brings in no more than this where others have to go.
 	c.admitted = max(1, c.capacity/64)
 }
 
@@ -163,8 +163,10 @@ func (c *cache) appear(id int32, name text, admit bool) {
 		if e.name != string(name.bytes) { // compares without a copy
 			e.name = string(name.bytes)
 		}
-	case admit && c.admitted > 0:
-		c.admitted--
+	case admit && (c.admitted > 0 || c.lru.Len() < c.capacity):
+		if c.lru.Len() == c.capacity {
+			c.admitted--
+		}
 		c.add(id, &entry{name: string(name.bytes)})
 	}
 }

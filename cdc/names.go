@@ -13,7 +13,11 @@ import (
 // id is a user. The insert position is read by the running statement, so after its snapshot was taken: whatever the snapshot
 // sees was written before it.
 const readThrough = `SELECT NULL, NULL, pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text
-	UNION ALL SELECT id::int, username, NULL, NULL FROM commerce.users WHERE id = ANY ($1::int[])`
+	UNION ALL SELECT id::int, ` + usernameText + `, NULL, NULL FROM commerce.users WHERE id = ANY ($1::int[])`
+
+// usernameText is the username as the stream has it: what the type's output function gives (a cast of char(n) would trim it). It
+// stays of type text when the column's type changes, which a prepared statement does not survive.
+const usernameText = "CASE WHEN username IS NOT NULL THEN concat(username) END"
 
 // hooks let a test stop the mirror where an unlucky schedule would.
 type hooks struct {

@@ -161,7 +161,7 @@ func (m *Mirror) preload(ctx context.Context, conn *pgx.Conn, cache *cache, expo
 		m.hooks.preloading()
 	}
 	began := time.Now()
-	rows, err := conn.Query(ctx, "SELECT id, username FROM commerce.users WHERE id BETWEEN -2147483648 AND 2147483647 ORDER BY id DESC LIMIT $1", m.cfg.CacheSize)
+	rows, err := conn.Query(ctx, "SELECT id::int, "+usernameText+" FROM commerce.users WHERE id BETWEEN -2147483648 AND 2147483647 ORDER BY id DESC LIMIT $1", m.cfg.CacheSize)
 	if err != nil {
 		return fmt.Errorf("preload users: %w", err)
 	}
