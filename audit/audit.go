@@ -107,7 +107,7 @@ func (a *audit) clear() error {
 func (a *audit) note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	a.report.Notes = append(a.report.Notes, text)
-	a.log.Info(text, "group", a.cfg.Group)
+	a.log.Info("audit notes", "group", a.cfg.Group, "note", text)
 }
 
 func (a *audit) verify(ctx context.Context) (*Report, error) {

@@ -107,7 +107,7 @@ func (a *audit) lookAgain(ctx context.Context, late []named) error {
 	if err != nil {
 		return fmt.Errorf("connect to postgres: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // only read from
+	defer conn.Close(context.WithoutCancel(ctx))
 	for batch := range slices.Chunk(late, 1000) {
 		ids := make([]string, len(batch))
 		for i, n := range batch {

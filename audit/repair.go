@@ -101,7 +101,7 @@ func (a *audit) apply(ctx context.Context, r *RepairReport) error {
 	if err != nil {
 		return fmt.Errorf("connect to postgres: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // what counts is the commit
+	defer conn.Close(context.WithoutCancel(ctx))
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("begin repair: %w", err)

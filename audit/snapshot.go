@@ -57,7 +57,7 @@ func (a *audit) takeSnapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // read only: nothing hangs on how it ends
+	defer conn.Close(context.WithoutCancel(ctx))
 	for _, step := range []func(context.Context, pgx.Tx) error{
 		a.readProgress, a.readPositions, a.readColumns, a.readMarks, a.readRows, a.readUsers,
 	} {
