@@ -52,6 +52,7 @@ func BenchmarkWindowBytes(b *testing.B) {
 				if st.Clicks != int64(c.n) {
 					b.Fatal(st)
 				}
+				runtime.KeepAlive(w)
 			}
 		})
 	}
