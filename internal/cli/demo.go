@@ -18,7 +18,7 @@ func (c *command) demo() *cobra.Command {
 downloaded one), shoppers who click and buy, and the pipeline. Ports 9093, 5432 and 8081, or free ones
 where those are taken. Shows the latest rows and what to paste to look for yourself. Ctrl-C stops
 everything; started again it goes on where it was. Disk use is bounded: Kafka keeps the events of the
-last 3 hours, Postgres the rows of the last 6.`,
+last 2 hours, Postgres the rows of the last 4.`,
 		Example: `  firstclick demo
   firstclick demo --rate 2000
   firstclick demo --dir ./demo-data`,

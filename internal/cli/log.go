@@ -45,15 +45,21 @@ func terminalWidth(w io.Writer) func() int {
 	}
 }
 
-// demoLogger keeps the screen for the demo's table: only what goes wrong is logged, unless a level was asked for. Where the
-// table is on the terminal that Err is too, lines go above it.
-func (c *command) demoLogger(cmd *cobra.Command) func(above io.Writer) *slog.Logger {
+// quietLogger is for commands whose output says it all: only what goes wrong is logged, unless a level was asked for.
+func (c *command) quietLogger(cmd *cobra.Command) *slog.Logger {
 	if !cmd.Flags().Lookup("log-level").Changed {
 		c.logLevel = slog.LevelWarn
 	}
+	return c.logger()
+}
+
+// demoLogger is quiet, to keep the screen for the demo's table. Where the table is on the terminal that Err is too, lines go
+// above it.
+func (c *command) demoLogger(cmd *cobra.Command) func(above io.Writer) *slog.Logger {
+	quiet := c.quietLogger(cmd)
 	return func(above io.Writer) *slog.Logger {
 		if above == nil || !isTerminal(c.Err) {
-			return c.logger()
+			return quiet
 		}
 		if c.logFormat == "auto" {
 			c.logFormat = "text"

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"fmt"
 	"io/fs"
 	"math"
@@ -72,14 +71,12 @@ func memoryAvailable(root fs.FS) int64 {
 }
 
 func machineMemory(root fs.FS) int64 {
-	file, err := root.Open("proc/meminfo")
+	content, err := fs.ReadFile(root, "proc/meminfo")
 	if err != nil {
 		return 0
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[0] == "MemTotal:" {
+	for line := range strings.Lines(string(content)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "MemTotal:" {
 			kib, err := strconv.ParseInt(fields[1], 10, 64)
 			if err != nil {
 				return 0
@@ -103,7 +100,7 @@ func cgroupFiles(root fs.FS) []string {
 		if len(parts) != 3 {
 			continue
 		}
-		base, file := "", ""
+		var base, file string
 		switch {
 		case parts[0] == "0" && parts[1] == "":
 			base, file = "sys/fs/cgroup", "memory.max"

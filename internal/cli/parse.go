@@ -85,7 +85,7 @@ func parseDatabase(text string) (string, error) {
 		return "", errors.New("must not be empty")
 	}
 	if _, err := pgconn.ParseConfig(text); err != nil {
-		return "", errors.New("is not a Postgres connection string; write postgres://user:password@host:5432/database or host=... user=... dbname=...")
+		return "", errors.New("is not a Postgres connection string; write postgres://user:password@host:5432/database, or host=db user=app dbname=shop")
 	}
 	return text, nil
 }

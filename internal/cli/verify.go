@@ -57,7 +57,7 @@ func (a *auditing) config(cmd *cobra.Command, c *command) (audit.Config, error) 
 		Kafka: a.kafka, Database: dsn,
 		ClicksTopic: a.topics.clicks, CheckoutsTopic: a.topics.checkouts, Group: a.meaning.group,
 		TempDir: a.tempDir, Examples: a.examples, Names: a.names,
-		Progress: c.progress(), Logger: c.logger(),
+		Progress: c.progress(), Logger: c.quietLogger(cmd),
 	}
 	if config.Examples == 0 {
 		config.Examples = -1 // there 0 stands for the default

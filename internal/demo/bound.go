@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkaconn"
 )
 
 const (
@@ -15,11 +19,18 @@ const (
 	deleteAtOnce = 20_000
 )
 
-// retention is the broker, as far as it drops old records.
-type retention interface{ ApplyRetention() }
-
 // bound drops what is old, every minute, until ctx ends.
-func bound(ctx context.Context, broker retention, pool *pgxpool.Pool, logger *slog.Logger) error {
+func bound(ctx context.Context, kafka kafkaconn.Config, pool *pgxpool.Pool, logger *slog.Logger) error {
+	opts, err := kafka.Opts()
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("connect to Kafka: %w", err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
 	ticker := time.NewTicker(boundEvery)
 	defer ticker.Stop()
 	last := time.Now()
@@ -30,23 +41,66 @@ func bound(ctx context.Context, broker retention, pool *pgxpool.Pool, logger *sl
 		case <-ticker.C:
 		}
 		now := time.Now()
-		if slept(elapsed(last, now)) {
-			// The machine was asleep: what lies in Kafka unread became old meanwhile. Let the pipeline read it first.
-			last = now
+		// A machine that was asleep has records that became old unread: the pipeline reads them first.
+		asleep := slept(elapsed(last, now))
+		last = now
+		if asleep {
 			continue
 		}
-		last = now
-		broker.ApplyRetention()
-		deleted, err := deleteOld(ctx, pool, now.Add(-keepRows))
+		err := dropOld(ctx, admin, pool, now)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			logger.WarnContext(ctx, "old rows stay for now", "cause", err)
-		case deleted > 0:
-			logger.DebugContext(ctx, "dropped old rows", "rows", deleted)
+			logger.WarnContext(ctx, "old records and rows stay for now", "cause", err)
 		}
 	}
+}
+
+// dropOld drops old records, then old rows: the rows of records that are there are never dropped.
+func dropOld(ctx context.Context, admin *kadm.Client, pool *pgxpool.Pool, now time.Time) error {
+	if err := deleteRecords(ctx, admin, now.Add(-keepRecords)); err != nil {
+		return err
+	}
+	_, err := deleteRows(ctx, pool, now.Add(-keepRows))
+	return err
+}
+
+// deleteRecords deletes the records before the first one that is not older than the cutoff, as Kafka's own retention does. The broker's
+// retention deletes up to the last old one, and a few events of long ago, sent by hand, would take all young ones with them.
+func deleteRecords(ctx context.Context, admin *kadm.Client, cutoff time.Time) error {
+	starts, err := admin.ListStartOffsets(ctx, clicksTopic, checkoutsTopic)
+	if err != nil {
+		return fmt.Errorf("ask where the topics begin: %w", err)
+	}
+	ends, err := admin.ListEndOffsets(ctx, clicksTopic, checkoutsTopic)
+	if err != nil {
+		return fmt.Errorf("ask where the topics end: %w", err)
+	}
+	young, err := admin.ListOffsetsAfterMilli(ctx, cutoff.UnixMilli(), clicksTopic, checkoutsTopic)
+	if err != nil {
+		return fmt.Errorf("ask where young records begin: %w", err)
+	}
+	before := make(kadm.Offsets)
+	young.Each(func(o kadm.ListedOffset) {
+		start, okStart := starts.Lookup(o.Topic, o.Partition)
+		end, okEnd := ends.Lookup(o.Topic, o.Partition)
+		// Where all is old, the last segment stays until there is something young: the broker takes offsets from its files.
+		if okStart && okEnd && o.Err == nil && o.Offset > start.Offset && o.Offset < end.Offset {
+			before.AddOffset(o.Topic, o.Partition, o.Offset, -1)
+		}
+	})
+	if len(before) == 0 {
+		return nil
+	}
+	deleted, err := admin.DeleteRecords(ctx, before)
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("delete old records: %w", err)
+	}
+	return nil
 }
 
 // slept says whether the machine was asleep: the wall clock went on by much more than the monotonic one, which then stands still.
@@ -57,8 +111,8 @@ func elapsed(before, after time.Time) (wall, awake time.Duration) {
 	return after.Round(0).Sub(before.Round(0)), after.Sub(before)
 }
 
-// deleteOld deletes what is older than the cutoff: rows by their checkout's time, our own by when they were noted.
-func deleteOld(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time) (int64, error) {
+// deleteRows deletes what is older than the cutoff: rows by their checkout's time, our own by when they were noted.
+func deleteRows(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time) (int64, error) {
 	var total int64
 	for _, old := range []struct{ table, column string }{
 		{"commerce.attributed_checkouts", "checkout_time"},

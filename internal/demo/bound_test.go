@@ -10,9 +10,13 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"firstclick/internal/datagen"
+	"firstclick/internal/kafkaconn"
 	"firstclick/internal/pgtest"
+	"firstclick/pipeline"
 )
 
 func TestOldRowsGo(t *testing.T) {
@@ -40,7 +44,7 @@ func TestOldRowsGo(t *testing.T) {
 	if _, err := pool.Exec(ctx, "SET TIME ZONE 'Asia/Tokyo'"); err != nil {
 		t.Fatal(err)
 	}
-	deleted, err := deleteOld(ctx, pool, time.Now().Add(-time.Hour))
+	deleted, err := deleteRows(ctx, pool, time.Now().Add(-time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,19 +61,10 @@ func TestOldRowsGo(t *testing.T) {
 	}
 }
 
-// Old records go, with their files; the young stay; all of it survives a restart of the broker.
+// Old records go, with their files; the young stay; all of it survives a restart of the broker, and one that was killed.
 func TestOldRecordsGo(t *testing.T) {
 	dir := t.TempDir()
-	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	broker, err := startBroker(dir, 0, logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(kgo.NoCompression()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	broker, admin, client := brokerOn(t, dir)
 	value := []byte(strings.Repeat("x", 512<<10))
 	produce := func(n int, age time.Duration) {
 		for range n {
@@ -79,25 +74,55 @@ func TestOldRecordsGo(t *testing.T) {
 			}
 		}
 	}
+	cutoff := time.Now().Add(-keepRecords)
 	produce(40, keepRecords+time.Minute)
-	produce(3, keepRecords-time.Minute)
+	if err := deleteRecords(t.Context(), admin, cutoff); err != nil {
+		t.Fatal(err)
+	}
+	wantLog(t, admin, 0, 40) // nothing young yet
+	produce(2, keepRecords-time.Minute)
+	produce(1, keepRecords+time.Minute) // behind young ones: it stays
+	produce(2, 0)
 	full := size(t, dir)
-	broker.ApplyRetention()
+	if err := deleteRecords(t.Context(), admin, cutoff); err != nil {
+		t.Fatal(err)
+	}
 	if left := size(t, dir); full < 20<<20 || left > 10<<20 {
 		t.Errorf("%d bytes before, %d after", full, left)
 	}
-	client.Close()
-	broker.Close()
+	wantLog(t, admin, 40, 45)
 
-	if broker, err = startBroker(dir, 0, logger); err != nil {
+	killed := t.TempDir() // as its files are now
+	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
-	defer broker.Close()
-	if client, err = kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...)); err != nil {
+	broker.Close()
+	_, admin, _ = brokerOn(t, dir)
+	wantLog(t, admin, 40, 45)
+	// One that was killed may have some of the deleted records again, those of the segment in which the young ones begin.
+	_, admin, _ = brokerOn(t, killed)
+	wantLog(t, admin, 40, 45, 33)
+}
+
+func brokerOn(t *testing.T, dir string) (*kfake.Cluster, *kadm.Client, *kgo.Client) {
+	t.Helper()
+	broker, err := startBroker(dir, 0, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	admin := kadm.NewClient(client)
+	t.Cleanup(broker.Close)
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return broker, kadm.NewClient(client), client
+}
+
+// wantLog checks where the log of the partition begins and ends. It may begin earlier, by no more than the last argument says.
+func wantLog(t *testing.T, admin *kadm.Client, begin, end int64, leastBegin ...int64) {
+	t.Helper()
 	starts, err := admin.ListStartOffsets(t.Context(), clicksTopic)
 	if err != nil {
 		t.Fatal(err)
@@ -106,10 +131,52 @@ func TestOldRecordsGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start, _ := starts.Lookup(clicksTopic, 1)
-	end, _ := ends.Lookup(clicksTopic, 1)
-	if start.Offset != 40 || end.Offset != 43 {
-		t.Errorf("log from %d to %d, want 40 to 43", start.Offset, end.Offset)
+	first, _ := starts.Lookup(clicksTopic, 1)
+	last, _ := ends.Lookup(clicksTopic, 1)
+	least := append([]int64{begin}, leastBegin...)
+	if first.Offset > begin || first.Offset < least[len(least)-1] || last.Offset != end {
+		t.Errorf("log from %d to %d, want %d to %d", first.Offset, last.Offset, begin, end)
+	}
+}
+
+// A demo that is started again after longer than records are kept loses the old ones, and nothing that a row still needs: it goes
+// on, also after one more stop.
+func TestStoppedForLong(t *testing.T) {
+	dsn := pgtest.New(t)
+	broker, admin, _ := brokerOn(t, t.TempDir())
+	kafka := kafkaconn.Config{Brokers: broker.ListenAddrs()}
+	generate := func(count int64, rate float64, start time.Time) {
+		t.Helper()
+		if _, err := datagen.Run(t.Context(), datagen.Config{Kafka: kafka, Database: dsn, Count: count, Rate: rate, Start: start,
+			EventRate: 100, Seed: uint64(start.UnixNano())}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	catchUp := func() {
+		t.Helper()
+		job, err := pipeline.New(pipeline.Config{Kafka: kafka, Database: dsn, UntilCaughtUp: true,
+			Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := job.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	generate(2000, 0, time.Now().Add(-5*time.Hour))
+	catchUp()
+	generate(400, 400, time.Now())
+	catchUp()
+	if err := deleteRecords(t.Context(), admin, time.Now().Add(-keepRecords)); err != nil {
+		t.Fatal(err)
+	}
+	generate(400, 400, time.Now())
+	catchUp()
+	generate(400, 400, time.Now())
+	catchUp()
+	report := verify(t, places{kafka: broker.ListenAddrs()[0], database: dsn})
+	if report.Pending() != 0 || report.Unverifiable == 0 || report.Rows <= report.Unverifiable {
+		t.Errorf("verify: %+v", report)
 	}
 }
 

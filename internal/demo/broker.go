@@ -20,8 +20,8 @@ func startBroker(dir string, port int, logger *slog.Logger) (*kfake.Cluster, err
 		kfake.SeedTopics(partitions, clicksTopic, checkoutsTopic),
 		kfake.WithLogger(brokerLog{logger}),
 		kfake.BrokerConfigs(map[string]string{
-			"log.retention.ms":  strconv.FormatInt(keepRecords.Milliseconds(), 10),
-			"log.segment.bytes": strconv.Itoa(segmentBytes), // a segment goes when all its records are to go
+			"log.retention.ms":  "-1",                       // see deleteRecords
+			"log.segment.bytes": strconv.Itoa(segmentBytes), // a segment's file goes when all its records are deleted
 		}),
 	)
 	if err != nil {

@@ -20,8 +20,8 @@ const (
 )
 
 const (
-	keepRecords  = 3 * time.Hour
-	keepRows     = 6 * time.Hour
+	keepRecords  = 2 * time.Hour
+	keepRows     = 4 * time.Hour
 	segmentBytes = 4 << 20
 
 	clicksTopic    = "clicks"

@@ -164,21 +164,21 @@ func (d *demo) work(ctx context.Context) error {
 			return err
 		}
 		if d.screen != nil {
-			return d.screen.show(ctx, d.pool)
+			return d.screen.show(ctx, d.pool, d.begun)
 		}
-		return report(ctx, d.pool, d.out)
+		return report(ctx, d.pool, d.begun, d.out)
 	}
 	parts := []*part{ // in the order in which they stop
 		launch(ctx, "the table", view, ended),
 		launch(ctx, "the generator", d.generate, ended),
 		launch(ctx, "the pipeline", job.Run, ended),
-		launch(ctx, "the bounds", func(ctx context.Context) error { return bound(ctx, d.broker, d.pool, d.logger) }, ended),
+		launch(ctx, "the bounds", func(ctx context.Context) error { return bound(ctx, d.kafka(), d.pool, d.logger) }, ended),
 		launch(ctx, "the web server", d.web.Run, ended),
 	}
 	<-running.Done()
+	failed := []error{parts[0].end()}
 	fmt.Fprintln(d.out, "stopping: what is under way is finished")
-	var failed []error
-	for _, p := range parts {
+	for _, p := range parts[1:] {
 		failed = append(failed, p.end())
 	}
 	return errors.Join(failed...)

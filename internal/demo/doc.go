@@ -15,7 +15,8 @@
 //
 // # Bounds
 //
-// Kafka keeps records for keepRecords, more than window + lateness, so that no record is dropped that a row can still need.
+// Kafka keeps records for keepRecords, more than window + lateness, so that no record is dropped that a row can still need; never
+// one behind a record that is to stay, which kfake's own retention does.
 // Rows, dead letters and the like are kept for keepRows, longer than Kafka keeps the records: verify then finds rows without
 // records, which it calls unverifiable, and never records without rows. Hence records are dropped first, then rows.
 package demo

@@ -3,7 +3,6 @@ package demo
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,8 +38,9 @@ type glance struct {
 	rows   int64   // about how many there are, as Postgres estimates it
 }
 
-func look(ctx context.Context, pool *pgxpool.Pool) (glance, error) {
+func look(ctx context.Context, pool *pgxpool.Pool, begun time.Time) (glance, error) {
 	var g glance
+	over := min(rateOver, time.Since(begun))
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	rows, err := pool.Query(ctx, `SELECT checkout_id, click_id, checkout_time, click_time, user_name
@@ -60,11 +60,11 @@ func look(ctx context.Context, pool *pgxpool.Pool) (glance, error) {
 	err = pool.QueryRow(ctx, `SELECT
 		(SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_time > (now() - $1::interval) AT TIME ZONE 'UTC'),
 		coalesce((SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = 'commerce.attributed_checkouts'::regclass), 0)`,
-		rateOver).Scan(&recent, &g.rows)
+		over).Scan(&recent, &g.rows)
 	if err != nil {
 		return g, fmt.Errorf("count the latest rows: %w", err)
 	}
-	g.rate = float64(recent) / rateOver.Seconds()
+	g.rate = float64(recent) / over.Seconds()
 	return g, nil
 }
 
@@ -95,11 +95,11 @@ func firstRow(ctx context.Context, pool *pgxpool.Pool, since time.Time, out io.W
 }
 
 // report writes a line now and then, for logs.
-func report(ctx context.Context, pool *pgxpool.Pool, out io.Writer) error {
+func report(ctx context.Context, pool *pgxpool.Pool, begun time.Time, out io.Writer) error {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {
-		g, err := look(ctx, pool)
+		g, err := look(ctx, pool, begun)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -132,8 +132,6 @@ type screen struct {
 }
 
 const (
-	hideCursor = "\x1b[?25l"
-	showCursor = "\x1b[?25h"
 	clearBelow = "\x1b[J"
 	bold       = "\x1b[1m"
 	plain      = "\x1b[0m"
@@ -155,13 +153,11 @@ func (s *screen) draw(table []string) error {
 	return s.paint(nil, table)
 }
 
-// end leaves the last table where it is, and the terminal as it was.
-func (s *screen) end() error {
+// end leaves the last table where it is: what is written from now on goes below it.
+func (s *screen) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.table = nil
-	_, err := io.WriteString(s.out, plain+showCursor)
-	return err
 }
 
 // paint is one write, so that the table does not flicker.
@@ -189,16 +185,14 @@ func (s *screen) paint(above []byte, table []string) error {
 	return err
 }
 
-// show draws the table every second until ctx ends, and restores the terminal.
-func (s *screen) show(ctx context.Context, pool *pgxpool.Pool) (err error) {
-	if _, err := io.WriteString(s.out, hideCursor); err != nil {
-		return fmt.Errorf("draw the table: %w", err)
-	}
-	defer func() { err = errors.Join(err, s.end()) }()
+// show draws the table every second until ctx ends. The terminal needs no restoring: neither its modes nor the cursor's looks are
+// changed, so that whatever ends us leaves it usable.
+func (s *screen) show(ctx context.Context, pool *pgxpool.Pool, begun time.Time) error {
+	defer s.end()
 	ticker := time.NewTicker(refreshEvery)
 	defer ticker.Stop()
 	for {
-		g, err := look(ctx, pool)
+		g, err := look(ctx, pool, begun)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -245,7 +239,7 @@ func table(g glance, width int) []string {
 		}
 		lines = append(lines, line(printable(r.checkoutID), printable(orDash(r.clickID)), r.checkoutTime.Format(clock), clicked, printable(orDash(r.userName))))
 	}
-	return append(lines, "", fmt.Sprintf("%.0f rows/s, about %d rows, times in UTC. Ctrl-C ends the demo; started again it goes on.", g.rate, g.rows))
+	return append(lines, "", fmt.Sprintf("%.0f rows/s, about %d rows, times in UTC. Ctrl-C stops, demo again goes on.", g.rate, g.rows))
 }
 
 func orDash(text *string) string {
