@@ -71,9 +71,9 @@ func (s *session) run(ctx, alive context.Context) error {
 	defer die()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(alive, stop)()
 
 	g, alive := errgroup.WithContext(alive)
+	defer context.AfterFunc(alive, stop)() // whatever fails ends the reading of checkouts too
 	s.loop = newLoop(s, targets, stop)
 	g.Go(func() error { return s.readClicks(alive) })
 	g.Go(func() error { return s.asks.run(alive) })
@@ -92,12 +92,21 @@ func (s *session) run(ctx, alive context.Context) error {
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	leaveCtx, cancel := context.WithTimeout(context.WithoutCancel(alive), 2*time.Second)
-	defer cancel()
-	if err := s.p.sink.Leave(leaveCtx); err != nil {
-		s.log.Debug("row in firstclick.instances left behind", "cause", err)
-	}
+	s.sayGoodbye(context.WithoutCancel(alive))
 	return nil
+}
+
+// sayGoodbye leaves what others look at as it should be: the group's progress, and no row of ours among the instances.
+func (s *session) sayGoodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, _, err := s.p.sink.SettleProgress(ctx, s.cfg.Group)
+	if err == nil {
+		err = s.p.sink.Leave(ctx)
+	}
+	if err != nil {
+		s.log.Debug("progress not told at the end", "cause", err)
+	}
 }
 
 func (s *session) closeClients() {
