@@ -54,32 +54,32 @@ func newOwner() (id [16]byte) {
 	return id
 }
 
-// claimFresh stores fresh under owner where there is no row, and returns the row that stands.
+// claimFresh stores fresh under owner where there is no row, and returns the row that stands. It looks before it inserts: an INSERT with ON
+// CONFLICT waits for a transaction that is changing the row, and a frozen owner's never ends.
 func (s *Sink) claimFresh(ctx context.Context, conn *pgx.Conn, key []any, owner [16]byte, fresh State) (State, error) {
-	args := append(append([]any{}, key...), pgtype.UUID{Bytes: owner, Valid: true}, s.application)
-	args = append(args, positionArgs(fresh.TopicID, &fresh.Position)...)
-	var b pgx.Batch
-	b.Queue(`INSERT INTO firstclick.offsets (group_id, topic, partition, owner, instance, topic_id, leader_epoch, next_offset, recent_offset,
-		clicks_next, clicks_restore, clicks_epoch, watermark, final_before, expire_before)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING`, args...)
-	b.Queue(`SELECT `+stateColumns+` FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 AND partition = $3`, key...)
-	results := conn.SendBatch(ctx, &b)
-	defer results.Close()
-	if _, err := results.Exec(); err != nil {
-		return State{}, fmt.Errorf("store a new shard: %w", err)
+	const look = `SELECT ` + stateColumns + ` FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 AND partition = $3`
+	for range 2 {
+		rows, err := conn.Query(ctx, look, key...)
+		if err != nil {
+			return State{}, fmt.Errorf("read a shard: %w", err)
+		}
+		st, err := pgx.CollectExactlyOneRow(rows, scanState)
+		if err == nil {
+			return st, nil
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return State{}, fmt.Errorf("read a shard: %w", err)
+		}
+		args := append(append([]any{}, key...), pgtype.UUID{Bytes: owner, Valid: true}, s.application)
+		_, err = conn.Exec(ctx, `INSERT INTO firstclick.offsets (group_id, topic, partition, owner, instance, topic_id, leader_epoch, next_offset,
+			recent_offset, clicks_next, clicks_restore, clicks_epoch, watermark, final_before, expire_before)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING`,
+			append(args, positionArgs(fresh.TopicID, &fresh.Position)...)...)
+		if err != nil {
+			return State{}, fmt.Errorf("store a new shard: %w", err)
+		}
 	}
-	rows, err := results.Query()
-	if err != nil {
-		return State{}, fmt.Errorf("read a shard: %w", err)
-	}
-	st, err := pgx.CollectExactlyOneRow(rows, scanState)
-	if errors.Is(err, pgx.ErrNoRows) { // deleted this moment
-		return State{}, &passingError{"offsets"}
-	}
-	if err != nil {
-		return State{}, fmt.Errorf("read a shard: %w", err)
-	}
-	return st, nil
+	return State{}, &passingError{causeOffsets} // deleted this moment
 }
 
 // takeOver makes owner the owner, if the one seen still is. A lock that another owner's session has come to hold meanwhile is not waited
@@ -105,7 +105,7 @@ func (s *Sink) takeOver(ctx context.Context, conn *pgx.Conn, key []any, owner [1
 	}
 	st, err := pgx.CollectExactlyOneRow(rows, scanState)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return State{}, &passingError{"offsets"}
+		return State{}, &passingError{causeOffsets}
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("take a shard over: %w", err)

@@ -68,26 +68,30 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 func (s *Sink) land(ctx context.Context, w *work) (outcome, error) {
 	var out outcome
 	err := s.retry(ctx, "commit", func(ctx context.Context) error {
-		var doubt *session
+		doubt := false
 		err := s.withConn(ctx, func(conn *pgx.Conn) error {
 			t := &try{sink: s, work: w, conn: conn}
 			err := t.run(ctx)
 			out = t.out
 			if err != nil && t.sent && !answered(err) {
-				self := sessionOf(conn.PgConn())
-				doubt = &self
+				doubt = true
+				// Whatever state it is in: what the offsets rows say is final only when this session is gone.
+				s.lost.add(sessionOf(conn.PgConn()))
 			}
 			return err
 		})
-		if doubt == nil {
+		if !doubt {
 			return err
 		}
-		s.failed("commit", causeConnection, err)
-		did, lookErr := s.lookUp(ctx, w, *doubt)
-		if lookErr != nil || did {
+		did, lookErr := s.lookUp(ctx, w)
+		switch {
+		case lookErr != nil:
 			return lookErr
+		case did:
+			s.failed("commit", causeConnection, err)
+			return nil
 		}
-		return &passingError{causeConnection}
+		return err
 	})
 	return out, err
 }

@@ -15,15 +15,12 @@ const (
 	goneLimit = 30 * time.Second
 )
 
-// lookUp finds out whether a transaction landed whose COMMIT was not answered. The session that may still be at it is ended first: with
-// it gone, what the offsets rows say is final.
-func (s *Sink) lookUp(ctx context.Context, w *work, doubt session) (landed bool, err error) {
+// lookUp finds out whether a transaction landed whose COMMIT was not answered. The session that may still be at it is among the lost ones, which
+// withConn ends first: with it gone, what the offsets rows say is final.
+func (s *Sink) lookUp(ctx context.Context, w *work) (landed bool, err error) {
 	var found verdicts
 	err = s.retry(ctx, "look up a transaction whose commit was not answered", func(ctx context.Context) error {
 		return s.withConn(ctx, func(conn *pgx.Conn) error {
-			if err := s.endSession(ctx, conn, doubt); err != nil {
-				return err
-			}
 			stored, err := readShards(ctx, conn, w.batches, true)
 			if err != nil {
 				return err
@@ -147,7 +144,7 @@ func (v verdicts) refusal() error {
 	if err := v.lost(false); err != nil {
 		return err
 	}
-	return &passingError{"offsets"}
+	return &passingError{causeOffsets}
 }
 
 func (v verdicts) lost(landed bool) error {

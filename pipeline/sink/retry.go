@@ -93,7 +93,8 @@ const (
 	causeResources  = "resources"
 	causeReadOnly   = "read_only"
 	causeIO         = "io"
-	causePlan       = "plan"
+	causePlan       = "plan"    // a table was altered
+	causeOffsets    = "offsets" // an offsets row changed between two looks
 )
 
 // passes tells whether another try can mend err, and the cause to count it under. SQLSTATE: appendix A of the Postgres manual.

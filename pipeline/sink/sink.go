@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,6 +31,7 @@ type Sink struct {
 	target targetCache
 	path   pathChoice
 	stats  counters
+	lost   lostSessions
 }
 
 // New reads the configuration. It opens no connection.
@@ -151,8 +154,11 @@ func (s *Sink) withConn(ctx context.Context, fn func(conn *pgx.Conn) error) erro
 	}
 	defer pooled.Release()
 	conn := pooled.Conn()
-	err = fn(conn)
+	if err = s.endLost(ctx, conn); err == nil {
+		err = fn(conn)
+	}
 	if conn.IsClosed() {
+		s.lost.add(sessionOf(conn.PgConn()))
 		if err != nil {
 			err = &brokenError{err}
 		}
@@ -163,6 +169,44 @@ func (s *Sink) withConn(ctx context.Context, fn func(conn *pgx.Conn) error) erro
 		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
 	}
 	return err
+}
+
+// lostSessions are sessions whose connection broke. Postgres may not have noticed, and then they hold the locks of an open transaction: nothing
+// of ours could go on.
+type lostSessions struct {
+	some atomic.Bool
+	mu   sync.Mutex
+	list []session
+}
+
+func (l *lostSessions) add(who session) {
+	if who.pid == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, who)
+	l.some.Store(true)
+}
+
+// endLost ends lost sessions, before anything else is done.
+func (s *Sink) endLost(ctx context.Context, conn *pgx.Conn) error {
+	if !s.lost.some.Load() {
+		return nil
+	}
+	s.lost.mu.Lock()
+	list := slices.Clone(s.lost.list)
+	s.lost.mu.Unlock()
+	for _, who := range list {
+		if err := s.endSession(ctx, conn, who); err != nil {
+			return err
+		}
+	}
+	s.lost.mu.Lock()
+	defer s.lost.mu.Unlock()
+	s.lost.list = slices.DeleteFunc(s.lost.list, func(who session) bool { return slices.Contains(list, who) })
+	s.lost.some.Store(len(s.lost.list) > 0)
+	return nil
 }
 
 type systemClock struct{}

@@ -1,0 +1,400 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"firstclick/join"
+)
+
+func isCommit(m message) bool { return m.kind == 'B' && m.statement == "COMMIT" }
+
+// committed is the server's answer to COMMIT.
+func committed(m message) bool {
+	return m.fromServer && m.kind == 'C' && bytes.HasPrefix(m.body, []byte("COMMIT\x00"))
+}
+
+func isCopyData(m message) bool { return m.kind == 'd' && !m.fromServer }
+
+func isMove(m message) bool { return m.kind == 'B' && m.statement == moveSQL }
+
+func TestConnectionCutAnywhere(t *testing.T) {
+	cases := []struct {
+		name  string
+		what  verdictOnMessage
+		match func(message) bool
+	}{
+		{"before offsets are moved", cut, isMove},
+		{"in mid COPY", cut, isCopyData},
+		{"in mid COPY, the session frozen", freeze, isCopyData},
+		{"before COMMIT reached Postgres", cut, isCommit},
+		{"before COMMIT reached Postgres, the session frozen", freeze, isCommit},
+		{"after COMMIT, before its answer", cut, committed},
+		{"after COMMIT, before its answer, the session frozen", freeze, committed},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			p, dsn := newProxy(t, b.dsn)
+			s := b.open(dsn, "firstclick-p", b.names)
+			one, two := b.claim(s, 0), b.claim(s, 1)
+			one.Rows = []Row{row(0, checkout(uuid(1)))}
+			b.commit(s, one, two)
+
+			p.once(c.what, c.match, nil)
+			one.Rows = []Row{row(1, checkout(uuid(2)))}
+			two.Rows = []Row{clicked(row(0, checkout(uuid(3))), "c", noon)}
+			two.Dead = []DeadLetter{{Topic: checkouts, Partition: 1, Offset: 1, Reason: join.ReasonEmpty}}
+			one.Corrections = []Correction{{Checkout: join.MakeID([]byte(uuid(1))), Click: join.MakeID([]byte("c")), ClickTime: noon}}
+			res := b.commit(s, one, two)
+			if res.Fresh != 2 || res.Attributed != 1 || res.DeadLetters != 1 || res.Duplicates != 0 {
+				t.Errorf("got %+v", res)
+			}
+			if got := s.Stats(); got.Retries[causeConnection] != 1 || got.Commits != 2 || got.LastError != "" {
+				t.Errorf("stats %+v", got)
+			}
+			b.expect("0|2\n1|2", `SELECT partition, commits FROM firstclick.offsets ORDER BY 1`)
+			b.expect("c\n-\nc", `SELECT click_id FROM commerce.attributed_checkouts ORDER BY checkout_id`)
+			b.expect("1", `SELECT count(*) FROM firstclick.dead_letters`)
+			b.commit(s, one, two)
+			b.expect("0|3\n1|3", `SELECT partition, commits FROM firstclick.offsets ORDER BY 1`)
+		})
+	}
+}
+
+// After a COMMIT without an answer the rows may say more than landed and not landed.
+func TestUnansweredCommitAndWhatCameAfter(t *testing.T) {
+	cases := []struct {
+		name            string
+		after           string // what else happens before the sink looks
+		fenced, rewound []int32
+		landed          bool
+		commits         [2]int64 // of the claims afterwards
+	}{
+		{"one shard taken over since", `UPDATE firstclick.offsets SET owner = gen_random_uuid(), commits = commits + 1 WHERE partition = 1`,
+			[]int32{1}, nil, true, [2]int64{1, 1}},
+		{"both taken over", `UPDATE firstclick.offsets SET owner = gen_random_uuid()`, []int32{0, 1}, nil, false, [2]int64{0, 0}},
+		{"Postgres lost a shard", `DELETE FROM firstclick.offsets WHERE partition = 0`, nil, []int32{0}, true, [2]int64{1, 1}},
+		{"Postgres lost its tail", `UPDATE firstclick.offsets SET commits = commits - 2`, nil, []int32{0, 1}, false, [2]int64{0, 0}},
+		{"lost and taken over", `UPDATE firstclick.offsets SET commits = -1, owner = CASE partition WHEN 0 THEN gen_random_uuid() ELSE owner END`,
+			[]int32{0}, []int32{1}, false, [2]int64{0, 0}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			p, dsn := newProxy(t, b.dsn)
+			s := b.open(dsn, "firstclick-p", b.names)
+			one, two := b.claim(s, 0), b.claim(s, 1)
+			p.once(cut, committed, func() { b.exec(c.after) })
+			_, err := s.Commit(t.Context(), []*Batch{one, two})
+			var fenced *FencedError
+			var rewound *RewoundError
+			if errors.As(err, &fenced) != (c.fenced != nil) || errors.As(err, &rewound) != (c.rewound != nil) {
+				t.Fatal(err)
+			}
+			if fenced != nil && (!slices.Equal(fenced.Partitions, c.fenced) || fenced.Landed != c.landed) {
+				t.Errorf("fenced %+v", fenced)
+			}
+			if rewound != nil && (!slices.Equal(rewound.Partitions, c.rewound) || rewound.Landed != c.landed) {
+				t.Errorf("rewound %+v", rewound)
+			}
+			if got := [2]int64{one.Claim.Commits, two.Claim.Commits}; got != c.commits {
+				t.Errorf("claims at %v, want %v", got, c.commits)
+			}
+		})
+	}
+}
+
+func TestFencing(t *testing.T) {
+	b := newBench(t)
+	old := b.claim(b.sink, 0)
+	old.Rows = []Row{row(0, checkout("a"))}
+	b.commit(b.sink, old)
+
+	next := b.open(b.dsn, "firstclick-b", b.names)
+	fresh := b.claim(next, 0)
+	if fresh.Claim.Commits != 1 {
+		t.Fatalf("claim %+v", fresh.Claim)
+	}
+	other := b.claim(b.sink, 1)
+	old.Rows = []Row{row(1, checkout("b"))}
+	old.Dead = []DeadLetter{{Topic: checkouts, Offset: 2, Reason: join.ReasonEmpty}}
+	other.Rows = []Row{row(0, checkout("c"))}
+	_, err := b.sink.Commit(t.Context(), []*Batch{other, old})
+	var fenced *FencedError
+	if !errors.As(err, &fenced) || !slices.Equal(fenced.Partitions, []int32{0}) || fenced.Landed {
+		t.Fatal(err)
+	}
+	b.expect("a", `SELECT checkout_id FROM commerce.attributed_checkouts`)
+	b.expect("0", `SELECT count(*) FROM firstclick.dead_letters`)
+	b.expect("0|1\n1|0", `SELECT partition, commits FROM firstclick.offsets ORDER BY 1`)
+
+	// The fenced one lets go of what is not its own; the new owner goes on.
+	if err := b.sink.Release(t.Context(), old.Claim); err != nil {
+		t.Fatal(err)
+	}
+	fresh.Rows = []Row{row(1, checkout("b"))}
+	b.commit(next, fresh)
+	if err := next.Release(t.Context(), fresh.Claim); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("-|-|2", `SELECT owner, instance, commits FROM firstclick.offsets WHERE partition = 0`)
+	if _, err := next.Commit(t.Context(), []*Batch{fresh}); !errors.As(err, &fenced) {
+		t.Fatalf("after the release: %v", err)
+	}
+	// An instance of the same name, started again, takes over without ending itself.
+	again := b.claim(b.open(b.dsn, "firstclick-b", b.names), 0)
+	if again.Claim.Commits != 2 {
+		t.Fatalf("claim %+v", again.Claim)
+	}
+}
+
+func TestRewound(t *testing.T) {
+	b := newBench(t)
+	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
+	b.commit(b.sink, one, two)
+	b.exec(`UPDATE firstclick.offsets SET commits = 0 WHERE partition = 1`)
+	two.Rows = []Row{row(0, checkout("a"))}
+	_, err := b.sink.Commit(t.Context(), []*Batch{one, two})
+	var rewound *RewoundError
+	if !errors.As(err, &rewound) || !slices.Equal(rewound.Partitions, []int32{1}) {
+		t.Fatal(err)
+	}
+	if st := b.claim(b.sink, 1); st.Claim.Commits != 0 {
+		t.Fatalf("claim %+v", st.Claim)
+	}
+	b.commit(b.sink, one)
+	b.expect("0", `SELECT count(*) FROM commerce.attributed_checkouts`)
+}
+
+// An old owner that is frozen in mid COPY holds its offsets row and keys; the new owner needs both.
+func TestTakeoverEndsFrozenSession(t *testing.T) {
+	b := newBench(t)
+	p, dsn := newProxy(t, b.dsn)
+	old := b.open(dsn, "firstclick-old", b.names)
+	batch := b.claim(old, 0)
+	rows := randomRows(7, 5000)
+	copied := 0
+	reached := make(chan struct{})
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	p.set(func(m message) verdictOnMessage {
+		if isCopyData(m) {
+			if copied++; copied == 10 {
+				p.rule = nil
+				close(reached)
+				p.mu.Unlock() // this connection stands still, with both sides open
+				<-stop
+				p.mu.Lock()
+				return cut
+			}
+		}
+		return pass
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	batch.Rows = rows
+	go func() {
+		_, err := old.Commit(ctx, []*Batch{batch})
+		done <- err
+	}()
+	<-reached
+	b.await(`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-old' AND wait_event = 'ClientRead' AND query LIKE '%COPY%'`)
+
+	next := b.open(b.dsn, "firstclick-new", b.names)
+	taken := b.claim(next, 0)
+	taken.Rows = rows
+	if res := b.commit(next, taken); res.Fresh != 5000 {
+		t.Fatalf("%+v", res)
+	}
+	cancel()
+	if err := <-done; err == nil {
+		t.Fatal("the old owner's transaction landed as well")
+	}
+	b.expect("5000", `SELECT count(*) FROM commerce.attributed_checkouts`)
+	if !strings.Contains(b.log.String(), "ended the sessions") {
+		t.Error("the takeover was not logged")
+	}
+}
+
+// await polls until a query answers true.
+func (b *bench) await(sql string) {
+	b.t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(20 * time.Second)
+	for {
+		var ok bool
+		if err := b.db.QueryRow(b.t.Context(), sql).Scan(&ok); err != nil {
+			b.t.Fatal(err)
+		}
+		if ok {
+			return
+		}
+		select {
+		case <-deadline:
+			b.t.Fatalf("waited in vain for: %s", sql)
+		case <-ticker.C:
+		}
+	}
+}
+
+func TestDeadlockIsTriedAgain(t *testing.T) {
+	b := newBench(t)
+	batch := b.claim(b.sink, 0)
+	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))}
+	b.commit(b.sink, batch)
+	// The other session never looks for deadlocks itself, so the sink's is the one that fails.
+	other := b.connect("other")
+	tx, err := other.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{`SET deadlock_timeout = '1h'`, `UPDATE commerce.attributed_checkouts SET user_name = 'x' WHERE checkout_id = 'b'`} {
+		if _, err := tx.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
+	batch.Corrections = []Correction{{0, id("a"), id("c"), noon}, {1, id("b"), id("c"), noon}}
+	done := make(chan Result)
+	go func() { done <- b.commit(b.sink, batch) }()
+	b.await(`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
+	if _, err := tx.Exec(t.Context(), `UPDATE commerce.attributed_checkouts SET user_name = 'x' WHERE checkout_id = 'a'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if res := <-done; res.Corrected != 2 {
+		t.Fatalf("%+v", res)
+	}
+	if got := b.sink.Stats().Retries[causeConflict]; got != 1 {
+		t.Fatalf("%d retries", got)
+	}
+}
+
+// Two shards bring the same new checkout at once: one waits for the other's key and finds a duplicate, or a conflict.
+func TestSameNewCheckoutInTwoTransactions(t *testing.T) {
+	b := newBench(t)
+	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
+	hold := b.connect("holder")
+	tx, err := hold.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Somebody holds "m", so that both are at work at once, the first of them holding "b" and waiting for "m".
+	if _, err := tx.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('m')`); err != nil {
+		t.Fatal(err)
+	}
+	conflicting := checkout("c")
+	conflicting.IP = text("other")
+	one.Rows = []Row{row(0, checkout("m")), row(1, checkout("c")), row(2, checkout("b"))}
+	two.Rows = []Row{row(0, checkout("b")), clicked(row(1, checkout("z")), "k", noon), row(2, conflicting)}
+	type done struct {
+		res Result
+		err error
+	}
+	ends := make(chan done, 2)
+	commit := func(batch *Batch) {
+		res, err := b.sink.Commit(t.Context(), []*Batch{batch})
+		ends <- done{res, err}
+	}
+	go commit(one)
+	waiting := `SELECT count(*) = %d FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`
+	b.await(strings.Replace(waiting, "%d", "1", 1))
+	go commit(two)
+	b.await(strings.Replace(waiting, "%d", "2", 1))
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var sum Result
+	for range 2 {
+		d := <-ends
+		if d.err != nil {
+			t.Fatal(d.err)
+		}
+		sum.Fresh += d.res.Fresh
+		sum.Duplicates += d.res.Duplicates
+		sum.Conflicts += d.res.Conflicts
+		sum.DeadLetters += d.res.DeadLetters
+	}
+	if want := (Result{Fresh: 4, Duplicates: 1, Conflicts: 1, DeadLetters: 1}); sum != want {
+		t.Fatalf("got %+v, want %+v", sum, want)
+	}
+	b.expect("b\nc\nm\nz", `SELECT checkout_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
+	if got := b.sink.Stats().Retries[causeConflict]; got != 0 {
+		t.Fatalf("%d deadlocks", got)
+	}
+}
+
+func TestWaitsWhilePostgresIsReadOnly(t *testing.T) {
+	b := newBench(t)
+	batch := b.claim(b.sink, 0)
+	b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
+	s := b.open(b.dsn, "firstclick-a2", b.names)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Release(ctx, batch.Claim) }()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for s.Stats().Retries[causeReadOnly] < 3 {
+		<-ticker.C
+	}
+	if !strings.Contains(s.Stats().LastError, "read-only") {
+		t.Errorf("last error %q", s.Stats().LastError)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.log.String(), "cause="+causeReadOnly); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, b.log)
+	}
+}
+
+func TestFatalErrorsSayWhatToRun(t *testing.T) {
+	cases := []struct{ name, damage, want string }{
+		{"table missing", `DROP TABLE commerce.attributed_checkouts`, "firstclick migrate"},
+		{"offsets missing", `DROP TABLE firstclick.offsets`, "firstclick migrate"},
+		{"column missing", `ALTER TABLE commerce.attributed_checkouts DROP COLUMN user_agent`, "ADD COLUMN user_agent varchar"},
+		{"no key", `ALTER TABLE commerce.attributed_checkouts DROP CONSTRAINT attributed_checkouts_pkey`, "ADD PRIMARY KEY"},
+		{"other type", `ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE double precision`, "total_amount is double precision"},
+		{"another type", `ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE inet USING NULL`, "ip_address is inet"},
+		{"NOT NULL", `ALTER TABLE commerce.attributed_checkouts ALTER click_id SET NOT NULL`, "ALTER COLUMN click_id DROP NOT NULL"},
+		{"unknown NOT NULL", `ALTER TABLE commerce.attributed_checkouts ADD extra int NOT NULL`, `ALTER COLUMN "extra" DROP NOT NULL`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.exec(c.damage)
+			_, err := b.sink.Claim(t.Context(), testGroup, checkouts, 0, State{Position: noPosition()})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatal(err)
+			}
+		})
+	}
+	t.Run("privilege", func(t *testing.T) {
+		b := newBench(t)
+		batch := b.claim(b.sink, 0)
+		name := "reader" + strings.ReplaceAll(b.db.Config().Database, "-", "_")
+		b.exec(`CREATE ROLE ` + pgx.Identifier{name}.Sanitize() + ` LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA commerce TO ` + pgx.Identifier{name}.Sanitize())
+		t.Cleanup(func() {
+			_, _ = b.db.Exec(context.Background(), `DROP OWNED BY `+pgx.Identifier{name}.Sanitize()+`; DROP ROLE `+pgx.Identifier{name}.Sanitize())
+		})
+		cfg := b.db.Config()
+		s := b.open("postgres://"+name+":x@"+cfg.Host+":"+strconv.Itoa(int(cfg.Port))+"/"+cfg.Database, "firstclick-r", b.names)
+		_, err := s.Commit(t.Context(), []*Batch{batch})
+		if err == nil || !strings.Contains(err.Error(), "GRANT SELECT, INSERT, UPDATE") {
+			t.Fatal(err)
+		}
+	})
+}
