@@ -36,6 +36,7 @@ type running struct {
 	untilCaughtUp bool
 	noMigrate     bool
 	instance      string
+	groupInstance string
 }
 
 func (r *running) flags(fs *pflag.FlagSet) {
@@ -45,6 +46,8 @@ func (r *running) flags(fs *pflag.FlagSet) {
 	r.meaning.flags(fs)
 	define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
 		"where a group without offsets begins: earliest, latest, or a time (RFC 3339)")
+	define(fs, &r.groupInstance, "group-instance", "KAFKA_GROUP_INSTANCE", "name", "", parseText,
+		"static member of the group, a name per instance: a restart within the session timeout gets the same partitions back at once")
 	define(fs, &r.usersCache, "users-cache", "USERS_CACHE", "n", "100000", parseWhole(1, math.MaxInt32), "users held in memory at most")
 	define(fs, &r.memoryLimit, "memory-limit", "MEMORY_LIMIT", "bytes", "half", parseMemory,
 		"memory to use at most: 512MiB, 2GB, bytes, or half of the machine or cgroup")
@@ -112,7 +115,7 @@ func (c *command) runJob(ctx context.Context, r running, logger *slog.Logger, li
 		Group: r.meaning.group, Start: r.start,
 		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, Zone: r.meaning.zone,
 		UsersCache: r.usersCache, MemoryLimit: limit,
-		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Version: thisBuild().version, Listen: listen,
+		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: listen,
 		Progress: c.Err, Logger: logger,
 	})
 	if err != nil {

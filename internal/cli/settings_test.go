@@ -45,6 +45,7 @@ func TestFlagElseEnvironmentElseDefault(t *testing.T) {
 		{"checkouts-topic", "CHECKOUTS_TOPIC", func(r running) any { return r.topics.checkouts }, "checkouts", "orders", "orders"},
 		{"group", "KAFKA_GROUP", func(r running) any { return r.meaning.group }, "firstclick", "other", "other"},
 		{"start", "START", func(r running) any { return r.start }, "earliest", "2026-01-31T15:04:05+01:00", "2026-01-31T15:04:05+01:00"},
+		{"group-instance", "KAFKA_GROUP_INSTANCE", func(r running) any { return r.groupInstance }, "", "shop-0", "shop-0"},
 		{"window", "WINDOW", func(r running) any { return r.meaning.window }, time.Hour, "90m", 90 * time.Minute},
 		{"lateness", "LATENESS", func(r running) any { return r.meaning.lateness }, 15 * time.Minute, "5m", 5 * time.Minute},
 		{"out-of-order", "OUT_OF_ORDER", func(r running) any { return r.meaning.outOfOrder }, 15 * time.Second, "1s", time.Second},
