@@ -79,6 +79,7 @@ func (s *session) run(ctx, alive context.Context) error {
 	g.Go(func() error { return s.asks.run(alive) })
 	g.Go(func() error { return s.readCheckouts(ctx, alive) })
 	g.Go(func() error { return s.advise(alive) })
+	g.Go(func() error { return s.showProgress(alive) })
 	for range committers {
 		g.Go(func() error { return s.commit(alive) })
 	}
