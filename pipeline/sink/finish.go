@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -93,28 +92,12 @@ func (t *try) finish(ctx context.Context) error {
 const correctionsPerStatement = 20_000
 
 func (t *try) queueCorrections(queue func(to *int64, sql string, args ...any)) {
-	all := t.work.corrections
-	if len(t.out.rejected) > 0 {
-		// A click of a rejected checkout is not one of the row that has its checkout_id.
-		all = t.work.orderCorrections(t.out.rejected)
-	}
-	if len(t.out.corrected) > 0 {
-		all = leastPerCheckout(slices.Concat(all, t.out.corrected))
-	}
-	for chunk := range slices.Chunk(all, correctionsPerStatement) {
-		ids, clicks, times := make([]string, 0, len(chunk)), make([]string, 0, len(chunk)), make([]time.Time, 0, len(chunk))
-		for _, c := range chunk {
-			click := c.Click.String()
-			// A click id that the column cannot hold: a row with it would have been refused. The row keeps the click it has.
-			if t.target.clickMax > 0 && utf8.RuneCountInString(click) > t.target.clickMax {
-				continue
-			}
-			ids, clicks = append(ids, c.Checkout.String()), append(clicks, click)
-			times = append(times, time.UnixMicro(c.ClickTime).UTC())
+	for chunk := range slices.Chunk(t.work.corrections(&t.out, t.target.clickMax), correctionsPerStatement) {
+		ids, clicks, times := make([]string, len(chunk)), make([]string, len(chunk)), make([]time.Time, len(chunk))
+		for i, c := range chunk {
+			ids[i], clicks[i], times[i] = c.Checkout.String(), c.Click.String(), time.UnixMicro(c.ClickTime).UTC()
 		}
-		if len(ids) > 0 {
-			queue(&t.out.result.Corrected, t.target.correct, ids, clicks, times)
-		}
+		queue(&t.out.result.Corrected, t.target.correct, ids, clicks, times)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"firstclick/join"
 )
@@ -21,14 +22,13 @@ type entry struct {
 
 // work is what one Commit writes, put in order. The tries of a Commit share it and do not change it.
 type work struct {
-	batches     []*Batch // by group, topic, partition: the lock order
-	rows        []entry  // by checkout_id as bytes, then partition, then offset: the lock order
-	repeats     bool     // some rows have the same checkout_id
-	corrections []Correction
-	dead        []deadLetter
-	late        []late
-	users       []int32 // of the rows, each once
-	names       map[int32]string
+	batches []*Batch // by group, topic, partition: the lock order
+	rows    []entry  // by checkout_id as bytes, then partition, then offset: the lock order
+	repeats bool     // some rows have the same checkout_id
+	dead    []deadLetter
+	late    []late
+	users   []int32 // of the rows, each once
+	names   map[int32]string
 }
 
 type deadLetter struct {
@@ -52,7 +52,6 @@ func newWork(batches []*Batch) (*work, error) {
 		rows += len(b.Rows)
 	}
 	w.orderRows(rows)
-	w.corrections = w.orderCorrections(nil)
 	w.orderLetters()
 	for _, e := range w.rows {
 		if len(e.row.Own) < 4 {
@@ -110,23 +109,31 @@ func sameID(a, b entry) bool {
 	return a.prefix == b.prefix && bytes.Equal(ownID(a.row.Own), ownID(b.row.Own))
 }
 
-// orderCorrections merges the corrections of all batches but those of rejected rows; of several for one checkout only the least can have
-// an effect.
-func (w *work) orderCorrections(rejected []entry) []Correction {
+// corrections merges those of all batches and of duplicates; of several for one checkout only the least can have an effect. Left out are
+// those of rejected rows, whose click is not one of the row that has their checkout_id, and click ids of more than clickMax (0: any number
+// of) characters: a row with one would have been refused, a row that stands keeps the click it has.
+func (w *work) corrections(out *outcome, clickMax int) []Correction {
 	type place struct {
 		batch  int32
 		offset int64
 	}
-	out := make(map[place]bool, len(rejected))
-	for _, e := range rejected {
-		out[place{e.batch, e.row.Offset}] = true
+	rejected := make(map[place]bool, len(out.rejected))
+	for _, e := range out.rejected {
+		rejected[place{e.batch, e.row.Offset}] = true
 	}
-	var all []Correction
+	all := slices.Clone(out.corrected)
+	var id []byte
 	for i, b := range w.batches {
 		for _, c := range b.Corrections {
-			if !out[place{int32(i), c.Offset}] {
-				all = append(all, c)
+			if len(rejected) > 0 && rejected[place{int32(i), c.Offset}] {
+				continue
 			}
+			if clickMax > 0 {
+				if id = c.Click.AppendTo(id[:0]); utf8.RuneCount(id) > clickMax {
+					continue
+				}
+			}
+			all = append(all, c)
 		}
 	}
 	return leastPerCheckout(all)

@@ -1,0 +1,190 @@
+package sink
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgtype"
+	"pgregory.net/rapid"
+
+	"firstclick/join"
+)
+
+var decimals = []string{
+	"0", "-0", "0.0", "-0.00", "1", "-1", "9999", "10000", "10001", "100000000", "0.1", "0.0001", "0.00001", "0.00010000", "123456789.123456789",
+	"00012.5", "12.50", "0.9999", "0.99995", "-99999999.995", strings.Repeat("9", 64), "0." + strings.Repeat("0", 63) + "1", "1" + strings.Repeat("0", 100),
+}
+
+// What Postgres makes of the binary form is what it makes of the text.
+func TestNumericAgainstPostgres(t *testing.T) {
+	b := newBench(t)
+	b.exec(`CREATE TABLE n (free numeric, narrow numeric(12,2), text text)`)
+	gen := rapid.StringMatching(`-?[0-9]{1,9}(\.[0-9]{1,9})?`)
+	values := append([]string{}, decimals...)
+	for i := range 500 {
+		values = append(values, gen.Example(i))
+	}
+	data := []byte(copyHeader)
+	for _, v := range values {
+		narrow := text(v)
+		narrow.Valid = len(v) < 14
+		data = append(data, 0, 3)
+		data = appendAmount(data, text(v))
+		data = appendAmount(data, narrow)
+		data = appendBytes(data, []byte(v))
+	}
+	data = append(data, 0xff, 0xff)
+	if _, err := b.db.PgConn().CopyFrom(t.Context(), bytes.NewReader(data), "COPY n FROM STDIN (FORMAT binary)"); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("", `SELECT text, free, narrow FROM n WHERE free::text <> text::numeric::text OR narrow <> CASE WHEN narrow IS NOT NULL THEN text::numeric(12,2) END`)
+	b.expect(fmt.Sprint(len(values)), `SELECT count(free) FROM n`)
+}
+
+func FuzzNumeric(f *testing.F) {
+	for _, v := range decimals {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, v string) {
+		digits := strings.TrimPrefix(v, "-")
+		whole, fraction, point := strings.Cut(digits, ".")
+		if whole == "" || point && fraction == "" || strings.Trim(whole+fraction, "0123456789") != "" || len(v) > 200 {
+			return
+		}
+		want, ok := new(big.Rat).SetString(v)
+		if !ok {
+			t.Fatal(v)
+		}
+		out := appendNumeric([]byte("before"), []byte(v))
+		if !bytes.HasPrefix(out, []byte("before")) {
+			t.Fatal("touched what was there")
+		}
+		out = out[6:]
+		var n pgtype.Numeric
+		if err := pgtype.NewMap().Scan(pgtype.NumericOID, pgtype.BinaryFormatCode, out, &n); err != nil {
+			t.Fatal(err)
+		}
+		got := new(big.Rat).SetInt(n.Int)
+		ten := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(n.Exp, -n.Exp))), nil))
+		if n.Exp < 0 {
+			got.Quo(got, ten)
+		} else {
+			got.Mul(got, ten)
+		}
+		if got.Cmp(want) != 0 {
+			t.Fatalf("%s became %s", v, got)
+		}
+		if scale := int(binary.BigEndian.Uint16(out[6:])); scale != len(fraction) {
+			t.Fatalf("%s: scale %d", v, scale)
+		}
+	})
+}
+
+func TestAppendOwnDoesNotAllocate(t *testing.T) {
+	k := checkout(uuid(1))
+	dst := make([]byte, 0, 1024)
+	if n := testing.AllocsPerRun(100, func() { dst = AppendOwn(dst[:0], k) }); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+	if string(ownID(dst)) != uuid(1) {
+		t.Fatal("id")
+	}
+}
+
+// Whatever the sizes of rows and buffers, the bytes are the same.
+func TestReaderInAnyPieces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var rows []Row
+		for i := range rapid.IntRange(0, 5).Draw(t, "rows") {
+			k := checkout(fmt.Sprintf("id%d", i))
+			k.User = int32(rapid.IntRange(1, 3).Draw(t, "user"))
+			k.Agent = text(strings.Repeat("a", rapid.SampledFrom([]int{0, 10, 1000, 70_000}).Draw(t, "agent")))
+			r := row(int64(i), k)
+			if rapid.Bool().Draw(t, "click") {
+				r = clicked(r, strings.Repeat("c", rapid.IntRange(1, 255).Draw(t, "click id")), noon)
+			}
+			rows = append(rows, r)
+		}
+		w, err := newWork([]*Batch{{Claim: &Claim{}, Rows: rows}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[int32]string{1: "ann", 2: strings.Repeat("n", 500)}
+		ordinals := rapid.Bool().Draw(t, "ordinals")
+		read := func(size int) []byte {
+			r := newRowReader(w.rows, names)
+			r.ordinals, r.first = ordinals, 5
+			var out []byte
+			buf := make([]byte, size)
+			for {
+				n, err := r.Read(buf)
+				out = append(out, buf[:n]...)
+				if err == io.EOF {
+					return out
+				}
+				if n == 0 {
+					t.Fatal("read nothing")
+				}
+			}
+		}
+		whole := read(1 << 20)
+		if got := read(rapid.IntRange(1, 70_000).Draw(t, "buffer")); !bytes.Equal(got, whole) {
+			t.Fatalf("%d bytes and %d", len(got), len(whole))
+		}
+		if !bytes.HasPrefix(whole, []byte(copyHeader)) || !bytes.HasSuffix(whole, []byte{0xff, 0xff}) {
+			t.Fatal("header or trailer")
+		}
+	})
+}
+
+func TestInstants(t *testing.T) {
+	b := newBench(t)
+	for _, v := range []int64{join.NoTime, 0, -1, noon, math.MaxInt64, earliest} {
+		var back pgtype.Timestamptz
+		if err := b.db.QueryRow(t.Context(), `SELECT $1::timestamptz`, instant(v)).Scan(&back); err != nil {
+			t.Fatal(v, err)
+		}
+		if got := micros(back); got != v {
+			t.Errorf("%d became %d", v, got)
+		}
+	}
+	if micros(instant(math.MinInt64+1)) != join.NoTime {
+		t.Error("before all time")
+	}
+}
+
+func TestOrderOfWork(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ids := rapid.SliceOfN(rapid.StringMatching(`[ab\x01]{1,10}`), 0, 20).Draw(t, "ids")
+		batches := []*Batch{{Claim: &Claim{Partition: 1}}, {Claim: &Claim{Partition: 0}}}
+		for i, id := range ids {
+			b := batches[i%2]
+			b.Rows = append(b.Rows, row(int64(i), checkout(id)))
+		}
+		w, err := newWork(batches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		repeats := false
+		for i := 1; i < len(w.rows); i++ {
+			a, b := w.rows[i-1], w.rows[i]
+			c := bytes.Compare(ownID(a.row.Own), ownID(b.row.Own))
+			repeats = repeats || c == 0
+			if c > 0 || c == 0 && (a.batch > b.batch || a.batch == b.batch && a.row.Offset >= b.row.Offset) {
+				t.Fatalf("%q before %q", ownID(a.row.Own), ownID(b.row.Own))
+			}
+			if &w.batches[a.batch].Rows[a.index] != a.row {
+				t.Fatal("index")
+			}
+		}
+		if repeats != w.repeats || len(w.rows) != len(ids) {
+			t.Fatal(repeats, len(w.rows))
+		}
+	})
+}

@@ -1,0 +1,222 @@
+package sink
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"firstclick/join"
+)
+
+// Rows that the old pipeline's table cannot hold become dead letters; their neighbours land.
+func TestRefusedRowsAreFound(t *testing.T) {
+	const n = 300
+	cases := []struct {
+		name   string
+		schema string
+		spoil  func(k *join.Checkout)
+		bad    []int
+		state  string
+	}{
+		{"amount, few", `ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE numeric(5,2)`,
+			func(k *join.Checkout) { k.Amount = text("1000") }, []int{0, 17, 18, 150, n - 1}, "22003"},
+		{"amount, all", `ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE numeric(5,2)`,
+			func(k *join.Checkout) { k.Amount = text("999.995") }, count(n), "22003"},
+		{"text too long", `ALTER TABLE commerce.attributed_checkouts ALTER user_agent TYPE varchar(10)`,
+			func(k *join.Checkout) { k.Agent = text(strings.Repeat("x", 11)) }, []int{3}, "22001"},
+		{"NUL", ``, func(k *join.Checkout) { k.IP = text("1\x00") }, []int{n / 2, n/2 + 1}, "22021"},
+		{"check", `ALTER TABLE commerce.attributed_checkouts ADD CHECK (ip_address <> 'bad')`,
+			func(k *join.Checkout) { k.IP = text("bad") }, []int{0, 1, 2, 250}, "23514"},
+		{"another unique index", `INSERT INTO commerce.attributed_checkouts (checkout_id, ip_address) VALUES ('x', 'bad');
+			CREATE UNIQUE INDEX ON commerce.attributed_checkouts (ip_address) WHERE ip_address = 'bad'`,
+			func(k *join.Checkout) { k.IP = text("bad") }, []int{5, 6}, "23505"},
+		{"trigger", `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+				IF NEW.ip_address = 'bad' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+			CREATE TRIGGER refuse BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
+			func(k *join.Checkout) { k.IP = text("bad") }, []int{99}, "P0001"},
+	}
+	for _, c := range cases {
+		for _, staged := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/staged=%v", c.name, staged), func(t *testing.T) {
+				b := newBench(t)
+				if c.schema != "" {
+					b.exec(c.schema)
+				}
+				batch := b.claim(b.sink, 0)
+				if staged {
+					b.sink.path.note(true)
+					b.sink.path.note(true)
+				}
+				for i := range n {
+					k := checkout(uuid(i))
+					if slices.Contains(c.bad, i) {
+						c.spoil(k)
+					}
+					batch.Rows = append(batch.Rows, row(int64(i), k))
+				}
+				res := b.commit(b.sink, batch)
+				bad := int64(len(c.bad))
+				if want := (Result{Fresh: n - bad, Refused: bad, DeadLetters: bad}); res != want {
+					t.Fatalf("got %+v, want %+v", res, want)
+				}
+				if !slices.Equal(slices.Sorted(slices.Values(batch.Rejected)), c.bad) {
+					t.Errorf("rejected %v", batch.Rejected)
+				}
+				b.expect(fmt.Sprintf("%d|refused|t|t", bad), `SELECT count(*), min(reason), bool_and(detail LIKE $1),
+					bool_and(payload = convert_to('payload of ' || lpad(to_hex("offset"), 8, '0') || '-0000-4000-8000-000000000000 at ' || "offset", 'UTF8'))
+					FROM firstclick.dead_letters`, "SQLSTATE "+c.state+": %")
+				for _, i := range c.bad {
+					b.expect("0", `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1`, uuid(i))
+				}
+			})
+		}
+	}
+}
+
+func count(n int) (out []int) {
+	for i := range n {
+		out = append(out, i)
+	}
+	return out
+}
+
+// The first of several is refused: the next one takes its place.
+func TestRefusedHeadGivesWay(t *testing.T) {
+	for _, schema := range []string{`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(8)`,
+		`ALTER TABLE commerce.attributed_checkouts ADD CHECK (ip_address <> '10.0.0.1')`} {
+		b := newBench(t)
+		b.exec(schema)
+		good := checkout("k")
+		good.IP = text("1.1.1.1")
+		other := checkout("k")
+		other.IP = text("2.2.2.2")
+		batch := b.claim(b.sink, 0)
+		if strings.Contains(schema, "varchar") {
+			b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(7)`)
+		}
+		batch.Rows = []Row{row(0, checkout("k")), row(1, good), row(2, good), row(3, other)}
+		batch.Corrections = []Correction{{Offset: 0, Checkout: join.MakeID([]byte("k")), Click: join.MakeID([]byte("wrong")), ClickTime: noon - 2},
+			{Offset: 1, Checkout: join.MakeID([]byte("k")), Click: join.MakeID([]byte("right")), ClickTime: noon - 1}}
+		res := b.commit(b.sink, batch)
+		if want := (Result{Fresh: 1, Duplicates: 1, Conflicts: 1, Refused: 1, DeadLetters: 2, Corrected: 1}); res != want {
+			t.Fatalf("got %+v, want %+v", res, want)
+		}
+		b.expect("1.1.1.1|right", `SELECT ip_address, click_id FROM commerce.attributed_checkouts`)
+		got, err := b.sink.Rejected(t.Context(), batch.Claim, batch.TopicID, 0, 3)
+		if err != nil || len(got) != 1 || !got[0] {
+			t.Fatal(got, err)
+		}
+	}
+}
+
+// k bad rows in n cost few copies: those before a bad one again, the bad one, and what follows.
+func TestBisectionIsQuick(t *testing.T) {
+	refused := &pgconn.PgError{Code: "22003", Where: "COPY attributed_checkouts, line 7, column total_amount"}
+	pieces, hinted := split(nil, span{10, 30}, refused, true)
+	slices.Reverse(pieces)
+	if want := []span{{10, 16}, {16, 17}, {17, 30}}; !slices.Equal(pieces, want) || hinted != want[1] {
+		t.Fatal(pieces, hinted)
+	}
+	pieces, _ = split(nil, span{10, 30}, refused, false)
+	slices.Reverse(pieces)
+	if want := []span{{10, 20}, {20, 30}}; !slices.Equal(pieces, want) {
+		t.Fatal(pieces)
+	}
+	for where, want := range map[string]int{"COPY t2, Zeile 12, Spalte x": 12, "COPY t": 0, "": 0, "COPY t, line 0": 0, "COPY t, line 99999999999999999999": 0} {
+		if got, ok := copyLine(where); ok != (want > 0) || ok && got != want {
+			t.Errorf("%q: %d %v", where, got, ok)
+		}
+	}
+}
+
+func TestPayloadsOfEverySize(t *testing.T) {
+	b := newBench(t)
+	batch := b.claim(b.sink, 0)
+	for i, size := range []int{0, 1, 1 << 20, 1<<20 + 1, 5 << 20} {
+		batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: int64(i), Reason: join.ReasonTooLarge, Payload: bytes.Repeat([]byte{0xff}, size), RecordTime: noon})
+	}
+	batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: 5, Reason: join.ReasonEmpty, RecordTime: noon})
+	for i := range 2500 {
+		batch.Dead = append(batch.Dead, DeadLetter{Topic: "clicks", Offset: int64(i), Reason: join.ReasonJSON, Payload: make([]byte, 20_000), RecordTime: noon})
+	}
+	if res := b.commit(b.sink, batch); res.DeadLetters != 2506 {
+		t.Fatalf("%+v", res)
+	}
+	b.expect("0|0|0|t\n1|1|1|t\n2|1048576|1048576|t\n3|1048577|-|f\n4|5242880|-|f\n5|0|-|f", `SELECT "offset", payload_size, length(payload), payload IS NOT NULL AND payload_sha256 = sha256(payload)
+		FROM firstclick.dead_letters WHERE topic = 'checkouts' ORDER BY 1`)
+	b.expect("0", `SELECT count(*) FROM firstclick.dead_letters WHERE length(payload_sha256) IS DISTINCT FROM 32`)
+}
+
+func TestOldColumnTypes(t *testing.T) {
+	b := newBench(t)
+	b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE numeric(5,2), ALTER checkout_id TYPE char(36), ALTER click_id TYPE char(36),
+		ALTER product_id TYPE text, ALTER checkout_time TYPE timestamptz, ALTER click_time TYPE timestamptz(0), ADD extra int NOT NULL DEFAULT 7`)
+	batch := b.claim(b.sink, 0)
+	k := checkout(uuid(1))
+	k.Amount = text("-12.345")
+	batch.Rows = []Row{clicked(row(0, k), uuid(9), noon-second)}
+	b.commit(b.sink, batch)
+	batch.Rows = []Row{clicked(row(1, k), uuid(8), noon-2*second), row(2, checkout(uuid(2)))}
+	batch.Corrections = []Correction{{Checkout: join.MakeID([]byte(uuid(2))), Click: join.MakeID([]byte(uuid(7))), ClickTime: noon},
+		{Checkout: join.MakeID([]byte(uuid(1))), Click: join.MakeID([]byte(strings.Repeat("a", 37))), ClickTime: noon - 100*second}} // does not fit
+	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1, Corrected: 2}); res != want {
+		t.Fatalf("got %+v, want %+v", res, want)
+	}
+	b.expect(uuid(1)+"|-12.35|"+uuid(8)+"|2026-01-01 12:00:00|2026-01-01 11:59:58|7\n"+uuid(2)+"|12.50|"+uuid(7)+"|2026-01-01 12:00:00|2026-01-01 12:00:00|7",
+		`SELECT checkout_id, total_amount, click_id, checkout_time AT TIME ZONE 'UTC', click_time AT TIME ZONE 'UTC', extra
+		FROM commerce.attributed_checkouts ORDER BY 1`)
+}
+
+func TestPathFollowsDuplicates(t *testing.T) {
+	b := newBench(t)
+	batch := b.claim(b.sink, 0)
+	next := 0
+	commit := func(duplicate bool) {
+		batch.Rows = nil
+		if duplicate {
+			batch.Rows = append(batch.Rows, row(0, checkout(uuid(0))))
+		}
+		next++
+		batch.Rows = append(batch.Rows, row(int64(next), checkout(uuid(next))))
+		b.commit(b.sink, batch)
+	}
+	batch.Rows = []Row{row(0, checkout(uuid(0)))}
+	b.commit(b.sink, batch)
+	for _, duplicate := range []bool{true, true} {
+		commit(duplicate)
+	}
+	if !b.sink.path.stage() {
+		t.Fatal("two commits with duplicates do not choose the temporary table")
+	}
+	for range 3 {
+		commit(false)
+	}
+	if b.sink.path.stage() {
+		t.Fatal("the temporary table is chosen without need")
+	}
+	commit(false)
+	if st := b.sink.Stats(); st.Commits != 7 || st.Rows != 7 || st.Direct+st.Staged != 7 || st.Staged < 3 || st.Staged > 5 {
+		t.Fatalf("%+v", st)
+	}
+}
+
+func TestNamesAreAskedOnceAndTriedAgain(t *testing.T) {
+	b := newBench(t)
+	batch := b.claim(b.sink, 0)
+	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))}
+	b.names.err = &pgconn.PgError{Code: "57P01", Message: "terminated"}
+	b.commit(b.sink, batch)
+	if b.names.calls != 2 {
+		t.Fatalf("%d calls", b.names.calls)
+	}
+	batch.Rows = []Row{row(2, checkout("c"))}
+	b.names.err = errors.New("no such thing")
+	if _, err := b.sink.Commit(t.Context(), []*Batch{batch}); err == nil || !strings.Contains(err.Error(), "no such thing") {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,153 @@
+package sink
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"firstclick/join"
+)
+
+func TestFillUnknown(t *testing.T) {
+	b := newBench(t)
+	batch := b.claim(b.sink, 0)
+	for i := range 10 {
+		k := checkout(uuid(i))
+		k.User = int32(10 + i/2) // 10 .. 14, two rows each
+		batch.Rows = append(batch.Rows, row(int64(i), k))
+	}
+	if res := b.commit(b.sink, batch); res.Unknown != 10 {
+		t.Fatalf("%+v", res)
+	}
+	fill := func(ids []int32, want int64) {
+		t.Helper()
+		if got, err := b.sink.FillUnknown(t.Context(), ids); err != nil || got != want {
+			t.Fatalf("filled %d, want %d: %v", got, want, err)
+		}
+	}
+	fill(nil, 0)
+	fill([]int32{10, 11}, 0)
+	b.expect("10", `SELECT count(*) FROM firstclick.unknown_users`)
+	b.exec(`INSERT INTO commerce.users VALUES (5, 'five', ''), (11, 'eleven', ''), (13, 'thirteen', ''), (99, 'much later', '')`)
+	fill([]int32{10, 13, 99}, 2)
+	b.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = $1`, uuid(2))                      // a note without a row
+	b.exec(`UPDATE commerce.attributed_checkouts SET user_name = 'by hand' WHERE checkout_id = $1`, uuid(3)) // and one with a name
+	fill(nil, 0)
+	b.expect("10|2\n12|2\n14|2", `SELECT user_id, count(*) FROM firstclick.unknown_users GROUP BY 1 ORDER BY 1`)
+	b.exec(`INSERT INTO commerce.users VALUES (10, 'ten', ''), (14, 'fourteen', '')`)
+	fill(nil, 4)
+	b.expect("ten|ten|by hand|-|-|thirteen|thirteen|fourteen|fourteen", `SELECT string_agg(coalesce(user_name, '-'), '|' ORDER BY checkout_id) FROM commerce.attributed_checkouts`)
+	b.expect("12|2", `SELECT user_id, count(*) FROM firstclick.unknown_users GROUP BY 1`)
+}
+
+// A user who appears after the names were read and before the commit: nobody else would see that there is a row to fill.
+func TestUserWhoAppearsDuringCommit(t *testing.T) {
+	b := newBench(t)
+	batch := b.claim(b.sink, 0)
+	b.exec(`INSERT INTO commerce.users VALUES (50, 'just now', '')`) // which the names do not know
+	k := checkout("a")
+	k.User = 50
+	batch.Rows = []Row{row(0, k)}
+	if res := b.commit(b.sink, batch); res.Unknown != 1 {
+		t.Fatalf("%+v", res)
+	}
+	b.expect("just now", `SELECT user_name FROM commerce.attributed_checkouts`)
+	b.expect("0", `SELECT count(*) FROM firstclick.unknown_users`)
+}
+
+// Many notes of users who do not exist cost nothing; many of one who does are filled in chunks.
+func TestFillUnknownIsCheap(t *testing.T) {
+	b := newBench(t)
+	b.exec(`INSERT INTO firstclick.unknown_users SELECT 1000 + n % 3, n::text FROM generate_series(1, 300000) n;
+		INSERT INTO firstclick.unknown_users SELECT -n, 'm' FROM generate_series(1, 50000) n;
+		INSERT INTO commerce.users SELECT n, 'u', '' FROM generate_series(1, 900) n`)
+	begun := time.Now()
+	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 0 {
+		t.Fatal(n, err)
+	}
+	took := time.Since(begun)
+	if took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+	t.Logf("350,000 notes, none to fill: %v", took)
+	b.exec(`INSERT INTO commerce.attributed_checkouts (checkout_id) SELECT n::text FROM generate_series(1, 9000) n;
+		INSERT INTO commerce.users VALUES (1001, 'here', '')`)
+	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 3000 {
+		t.Fatal(n, err)
+	}
+	b.expect("0", `SELECT count(*) FROM firstclick.unknown_users WHERE user_id = 1001`)
+}
+
+func TestProgress(t *testing.T) {
+	b := newBench(t)
+	p := Progress{
+		Group: testGroup, ClicksTopic: "clicks", CheckoutsTopic: checkouts, ClicksTopicID: [16]byte{1}, Window: time.Hour, Lateness: 15 * time.Minute,
+		OutOfOrder: 15*time.Second + time.Microsecond, Zone: "UTC", Start: "earliest", ClicksStart: []int64{3, 4}, CheckoutsStart: []int64{0, 0},
+		Watermark: join.NoTime, FinalBefore: join.NoTime,
+	}
+	got, err := b.sink.EnsureProgress(t.Context(), p)
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(p) {
+		t.Fatalf("%+v %v", got, err)
+	}
+	again := p
+	again.Window, again.ClicksStart = time.Minute, nil
+	if got, err = b.sink.EnsureProgress(t.Context(), again); err != nil || fmt.Sprint(got) != fmt.Sprint(p) {
+		t.Fatalf("%+v %v", got, err)
+	}
+	settle := func(watermark, finalBefore int64) {
+		t.Helper()
+		w, f, err := b.sink.SettleProgress(t.Context(), testGroup)
+		if err != nil || w != watermark || f != finalBefore {
+			t.Fatalf("%d %d %v", w, f, err)
+		}
+	}
+	settle(join.NoTime, join.NoTime)
+	one := b.claim(b.sink, 0)
+	one.Position.Watermark, one.Position.FinalBefore = noon, noon-second
+	b.commit(b.sink, one)
+	settle(join.NoTime, join.NoTime) // partition 1 has no shard yet
+	two := b.claim(b.sink, 1)
+	settle(join.NoTime, join.NoTime) // and then no times
+	two.Position.Watermark, two.Position.FinalBefore = noon+second, noon-2*second
+	b.commit(b.sink, two)
+	settle(noon, noon-2*second)
+	b.claim(b.sink, 2) // a new one holds the times where they are
+	settle(noon, noon-2*second)
+	one.Position.Watermark = noon - 5*second // never back
+	b.commit(b.sink, one)
+	b.exec(`DELETE FROM firstclick.offsets WHERE partition = 2`)
+	settle(noon, noon-2*second)
+	if w, f, err := b.sink.SettleProgress(t.Context(), "another"); err == nil {
+		t.Fatal(w, f)
+	}
+}
+
+func TestInstances(t *testing.T) {
+	b := newBench(t)
+	a := Announcement{Group: testGroup, Host: "h", PID: 7, Version: "v", Shards: []int32{1, 2}}
+	for range 2 {
+		if err := b.sink.Announce(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		a.Shards = nil
+		a.Listen = ":8081"
+	}
+	b.expect("firstclick-a|firstclick|h|7|v|:8081|{}", `SELECT instance, group_id, host, pid, version, listen, shards FROM firstclick.instances`)
+	if err := b.sink.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("0", `SELECT count(*) FROM firstclick.instances`)
+}
+
+func TestConfig(t *testing.T) {
+	for _, c := range []Config{{Database: "postgres://"}, {Database: "postgres://", Application: string(make([]byte, 64))},
+		{Database: "postgres://", Application: "ü"}, {Database: "host=a port=b", Application: "a"}, {Database: "postgres://", Application: "a", Connections: -1}} {
+		if s, err := New(c, &fakeNames{}); err == nil {
+			s.Close()
+			t.Errorf("%+v", c)
+		}
+	}
+	if _, err := New(Config{Application: "a"}, nil); err == nil {
+		t.Error("no names")
+	}
+}
