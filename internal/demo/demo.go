@@ -63,7 +63,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.stopServers(ctx)) }()
 	if err := d.startServers(ctx); err != nil {
-		return beingStopped(ctx, err)
+		if ctx.Err() != nil {
+			return nil // told to stop while starting: a Ctrl-C interrupts initdb too, whatever that then says
+		}
+		return err
 	}
 	d.greet()
 	return d.work(ctx)

@@ -239,3 +239,15 @@ func TestLeftoverPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A Ctrl-C that comes before anything runs is in order too, and leaves the directory free.
+func TestStoppedWhileStarting(t *testing.T) {
+	dir := pgtest.Dir(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		if err := Run(ctx, Config{Dir: dir, Listen: "127.0.0.1:0"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
