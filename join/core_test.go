@@ -305,7 +305,7 @@ func (w *world) timeOf(id string) int64 {
 func (w *world) expire() { w.core.Expire(w.leastUnowned()) }
 
 func (w *world) leastUnowned() int64 {
-	least := int64(join.Forever)
+	least := join.Forever
 	for p, st := range w.stored {
 		if !w.owned[p] {
 			least = min(least, st.ExpireBefore)

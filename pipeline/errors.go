@@ -21,11 +21,11 @@ func (e *GapError) Error() string {
 // ErrFencedAgain ends a run whose shards are taken over by other instances again and again.
 var ErrFencedAgain = errors.New("fenced again and again: other instances keep taking over the shards of this one; is the host paused or starved, or the session timeout too short for it?")
 
-// errAgain ends a session: everything that was not committed is forgotten, and a new session begins where Postgres is.
-type errAgain struct {
+// againError ends a session: everything that was not committed is forgotten, and a new session begins where Postgres is.
+type againError struct {
 	cause  error
 	fenced bool
 }
 
-func (e *errAgain) Error() string { return "begin again: " + e.cause.Error() }
-func (e *errAgain) Unwrap() error { return e.cause }
+func (e *againError) Error() string { return "begin again: " + e.cause.Error() }
+func (e *againError) Unwrap() error { return e.cause }

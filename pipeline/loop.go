@@ -89,9 +89,9 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 		case m := <-history:
 			l.takeHistory(m)
 		case m := <-l.s.control:
-			err = l.takeControl(ctx, m)
+			err = l.takeControl(m)
 		case <-ticker.C:
-			err = l.takeTick(ctx, g)
+			l.takeTick(ctx, g)
 		case <-l.s.gone:
 			if len(l.shards) == 0 {
 				return nil
@@ -136,7 +136,7 @@ func (l *loop) takeCheckouts(m *checkoutsMsg) {
 	l.counts.checkoutsBytes += m.bytes
 }
 
-func (l *loop) takeControl(ctx context.Context, m any) error {
+func (l *loop) takeControl(m any) error {
 	switch m := m.(type) {
 	case *endsMsg:
 		l.takeEnds(m)
@@ -172,11 +172,14 @@ func (l *loop) takeEnds(m *endsMsg) {
 // assign takes shards in hand. A shard that needs clicks from before what this window holds ends the session: the next one reads
 // them again.
 func (l *loop) assign(m *assignedMsg) error {
+	if m.err != nil {
+		return m.err
+	}
 	for i := range m.shards {
 		st := &m.shards[i]
 		at := join.Position(st.Position)
 		if !l.core.Covers(at) {
-			return &errAgain{cause: fmt.Errorf("checkouts partition %d needs clicks from before this instance's window", st.Claim.Partition)}
+			return &againError{cause: fmt.Errorf("checkouts partition %d needs clicks from before this instance's window", st.Claim.Partition)}
 		}
 		l.core.RestoreWatermark(l.targets.watermark())
 		restoring := at.RecentOffset < at.NextOffset

@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/cdc"
@@ -102,13 +105,16 @@ func (p *Pipeline) sessions(ctx, alive context.Context) error {
 		before := p.sink.Stats().Commits
 		s := newSession(p)
 		err := s.run(ctx, alive)
-		var again *errAgain
+		var again *againError
 		switch {
 		case err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)):
 			return nil
+		case passes(err):
+			again = &againError{cause: err}
 		case !errors.As(err, &again):
 			return err
-		case ctx.Err() != nil:
+		}
+		if ctx.Err() != nil {
 			return nil
 		}
 		if p.sink.Stats().Commits > before {
@@ -125,6 +131,11 @@ func (p *Pipeline) sessions(ctx, alive context.Context) error {
 			return nil
 		}
 	}
+}
+
+// passes says whether an error of Kafka is one that passes: brokers that restart, leaders that move, time-outs.
+func passes(err error) bool {
+	return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // filler runs the statement that fills in names of users who appeared after their checkouts.

@@ -76,7 +76,7 @@ func (st *Stats) written() int64 {
 
 // behind is how far the least of our shards is behind the clock in event time.
 func (st *Stats) behind() (time.Duration, bool) {
-	least := int64(join.Forever)
+	least := join.Forever
 	for i := range st.Shards {
 		if t := st.Shards[i].MaxReleased; t != join.NoTime && st.Shards[i].Committed < st.Shards[i].End {
 			least = min(least, t)

@@ -37,6 +37,7 @@ type checkoutRecord struct {
 // assignedMsg, revokedMsg and lostMsg tell the loop what the group decided. done is closed when the loop has dealt with it.
 type assignedMsg struct {
 	shards []sink.State
+	err    error // a takeover that can't succeed: it ends the run
 	done   chan error
 }
 
@@ -137,18 +138,18 @@ func (s *session) takeOver(alive context.Context) func(context.Context, map[stri
 	return func(ctx context.Context, topics map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 		m := &assignedMsg{done: make(chan error, 1)}
 		for p := range topics[s.cfg.CheckoutsTopic] {
-			fresh, err := s.freshShard(ctx, p)
+			st, err := s.claim(ctx, p)
+			if err != nil && ctx.Err() == nil { // what passes was tried again by the sink: this does not
+				m.shards, m.err = nil, fmt.Errorf("take over checkouts partition %d: %w", p, err)
+				break
+			}
 			if err != nil {
 				return nil, err
-			}
-			st, err := s.p.sink.Claim(ctx, s.cfg.Group, s.cfg.CheckoutsTopic, p, fresh)
-			if err != nil {
-				return nil, fmt.Errorf("take over checkouts partition %d: %w", p, err)
 			}
 			topics[s.cfg.CheckoutsTopic][p] = kgo.NewOffset().At(st.Position.NextOffset)
 			m.shards = append(m.shards, st)
 		}
-		if len(m.shards) == 0 {
+		if len(m.shards) == 0 && m.err == nil {
 			return topics, nil
 		}
 		select {
@@ -163,6 +164,14 @@ func (s *session) takeOver(alive context.Context) func(context.Context, map[stri
 			return nil, alive.Err()
 		}
 	}
+}
+
+func (s *session) claim(ctx context.Context, p int32) (sink.State, error) {
+	fresh, err := s.freshShard(ctx, p)
+	if err != nil {
+		return sink.State{}, err
+	}
+	return s.p.sink.Claim(ctx, s.cfg.Group, s.cfg.CheckoutsTopic, p, fresh)
 }
 
 // freshShard is where a shard begins that is not stored yet: where the group began; a partition that was added later begins at 0, and

@@ -205,9 +205,9 @@ func (s *session) write(ctx context.Context, j *job) (sink.Result, error) {
 	var rewound *sink.RewoundError
 	switch {
 	case errors.As(err, &fenced):
-		return r, &errAgain{cause: err, fenced: true}
+		return r, &againError{cause: err, fenced: true}
 	case errors.As(err, &rewound):
-		return r, &errAgain{cause: err}
+		return r, &againError{cause: err}
 	case err != nil:
 		return r, fmt.Errorf("write to Postgres: %w", err)
 	}

@@ -18,7 +18,7 @@ func (t *targets) watermark() int64 {
 	if len(t.shards) == 0 {
 		return join.NoTime
 	}
-	w := int64(join.Forever)
+	w := join.Forever
 	for i := range t.shards {
 		w = min(w, t.shards[i].Position.Watermark)
 	}

@@ -12,13 +12,12 @@ import (
 )
 
 // takeTick lets time pass.
-func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) error {
+func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) {
 	l.core.Tick(l.s.now())
 	l.startRecalls(ctx, g)
 	l.holdCheckouts()
 	l.holdClicks()
 	l.publish()
-	return nil
 }
 
 // holdCheckouts pauses a shard whose queue is long, so that lag grows and not memory.
@@ -76,7 +75,7 @@ type shardsMsg struct{ shards []sink.State }
 
 // takeShards frees clicks that no shard of any instance needs, and sees how far the others are.
 func (l *loop) takeShards(m *shardsMsg) {
-	others := int64(join.Forever)
+	others := join.Forever
 	if len(m.shards) < len(l.s.progress.CheckoutsStart) {
 		others = join.NoTime // a shard that nobody has claimed yet needs everything
 	}
