@@ -148,8 +148,8 @@ func seedLines(t testing.TB, name string) [][]byte {
 }
 
 func FuzzDecodersAgree(f *testing.F) {
-	for _, value := range oddities() {
-		if len(value) < 2000 {
+	for i, value := range oddities() { // a seventeenth is a bit of each: fuzzing begins when all seeds were run
+		if i%17 == 0 && len(value) < 2000 {
 			f.Add([]byte(value))
 		}
 	}

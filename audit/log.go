@@ -16,7 +16,7 @@ import (
 
 const (
 	unreachable = 30 * time.Second // how long Kafka may be away before an audit gives up
-	fetchBytes  = 4 << 20          // asked for at a time; a single larger batch comes whole
+	fetchBytes  = 1 << 20          // asked for at a time; a single larger batch comes whole
 )
 
 // topicLog is a topic as it was when its ends were asked for.

@@ -18,6 +18,7 @@ const (
 	defaultSortMemory = 32 << 20
 	mergeWidth        = 64       // runs merged at a time, and so open files a cursor
 	runBuffer         = 64 << 10 // of each run that is read
+	arenaStep         = 1 << 20  // up to here the arena grows as it likes, then to its limit at once
 )
 
 // sorter sorts byte strings by bytes.Compare. Up to limit bytes are held; beyond that sorted runs go to files in dir.
@@ -64,6 +65,10 @@ func (s *sorter) Add(item []byte) error {
 		if err := s.spill(); err != nil {
 			return err
 		}
+	}
+	if need := len(s.arena) + len(item); need > cap(s.arena) && need > arenaStep {
+		// Growing by doubling would leave as much again to the garbage collector. Pages that are not written to cost nothing.
+		s.arena = slices.Grow(s.arena, max(s.limit, need)-len(s.arena))
 	}
 	s.index = append(s.index, sorted{prefix: prefixOf(item), at: uint32(len(s.arena)), n: uint32(len(item))})
 	s.arena = append(s.arena, item...)
