@@ -135,10 +135,11 @@ func settle(ctx context.Context, conn *pgx.Conn) error {
 	var start string
 	err := conn.QueryRow(ctx, `SELECT backend_start::text,
 		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
+		set_config('enable_material', 'off', false), set_config('enable_bitmapscan', 'off', false),
 		set_config('jit', 'off', false), set_config('work_mem', '64MB', false), set_config('timezone', 'UTC', false),
 		set_config('tcp_keepalives_idle', '20', false), set_config('tcp_keepalives_interval', '5', false),
 		set_config('tcp_keepalives_count', '4', false), set_config('tcp_user_timeout', '40000', false)
-		FROM pg_stat_get_activity(pg_backend_pid())`, pgx.QueryExecModeExec).Scan(&start, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+		FROM pg_stat_get_activity(pg_backend_pid())`, pgx.QueryExecModeExec).Scan(&start, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
 	if err != nil {
 		return fmt.Errorf("prepare a database session: %w", err)
 	}

@@ -147,12 +147,13 @@ func statements(columns map[string]column) *target {
 		FROM pg_temp.firstclick_staged n JOIN commerce.attributed_checkouts a ON a.checkout_id = n.checkout_id
 		WHERE get_bit($1::bytea, n.ord) = 1`
 	// The rows are locked in the order of the arrays (a subquery with FOR UPDATE is not merged into the one around it), and only those that move.
+	// Once locked they stay as they were judged, so the UPDATE itself asks for nothing but the key, which leaves the planner one way.
 	t.correct = `WITH moving AS MATERIALIZED (
 			SELECT n.checkout_id, n.click_id, n.click_time
 			FROM unnest($1::text[], $2::text[], $3::` + timeType + `[]) AS n (checkout_id, click_id, click_time)
 			CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a
 				WHERE a.checkout_id = n.checkout_id::` + idType + ` AND ` + earlier + ` FOR NO KEY UPDATE) AS stored)
 		UPDATE commerce.attributed_checkouts a SET click_id = n.click_id, click_time = n.click_time
-		FROM moving n WHERE a.checkout_id = n.checkout_id::` + idType + ` AND ` + earlier
+		FROM moving n WHERE a.checkout_id = n.checkout_id::` + idType
 	return t
 }

@@ -28,7 +28,7 @@ const presentSQL = `WITH RECURSIVE leap (noted, present) AS (
 	SELECT noted FROM leap WHERE noted = present`
 
 // fillSQL fills a chunk of rows and removes its notes, also those whose row has a name already or is gone. Rows are locked in the order of
-// their checkout_id, before any note is.
+// their checkout_id, before any note is; once locked they stay without a name, so the UPDATE asks for nothing but keys.
 const fillSQL = `WITH notes AS MATERIALIZED (
 		SELECT n.user_id, n.checkout_id FROM unnest($1::int[]) AS i (id) JOIN commerce.users p ON p.id = i.id AND p.username IS NOT NULL
 		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u WHERE u.user_id = i.id LIMIT $2) n LIMIT $2),
@@ -40,7 +40,7 @@ const fillSQL = `WITH notes AS MATERIALIZED (
 	filled AS (
 		UPDATE commerce.attributed_checkouts a SET user_name = u.username
 		FROM open o JOIN commerce.users u ON u.id = o.user_id
-		WHERE a.checkout_id = o.checkout_id AND a.user_name IS NULL AND u.username IS NOT NULL RETURNING 1),
+		WHERE a.checkout_id = o.checkout_id RETURNING 1),
 	done AS (SELECT count(*) AS n FROM filled),
 	removed AS (
 		DELETE FROM firstclick.unknown_users x USING notes n, done
