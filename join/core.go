@@ -33,7 +33,8 @@ type Core struct {
 	parts     []clicksPartition
 	shards    []*Shard // by partition
 	watermark int64
-	clockAt   int64 // when the watermark was last moved by the clock; noClock while it is not
+	endsAt    int64 // when the newest ends were asked for; noClock: never
+	clockAt   int64 // up to when the clock has moved the watermark; noClock while it does not
 	frontier  atomic.Int64
 	late      atomic.Int64 // see LateBefore
 	kept      []keptCandidate
@@ -50,6 +51,10 @@ type Core struct {
 }
 
 const noClock = math.MinInt64
+
+// endsKnown is for how long, in micros, ends say which partitions are at their ends. A process that was stopped, or cut off from Kafka,
+// for longer knows of none: clicks of meanwhile may be waiting in any of them.
+const endsKnown = 5_000_000
 
 // clicksPartition is what is known of one partition of the clicks topic.
 type clicksPartition struct {
@@ -82,7 +87,7 @@ func NewCore(cfg Config, w *Window) *Core {
 	c := &Core{
 		win: w, window: cfg.Window.Microseconds(), lateness: cfg.Lateness.Microseconds(),
 		outOfOrder: cfg.OutOfOrder.Microseconds(), farBehind: cfg.FarBehind, openTxn: cfg.OpenTransaction.Microseconds(),
-		watermark: NoTime, clockAt: noClock, restoreMemo: map[int64]restorePoints{},
+		watermark: NoTime, endsAt: noClock, clockAt: noClock, restoreMemo: map[int64]restorePoints{},
 	}
 	c.frontier.Store(NoTime)
 	c.late.Store(NoTime)
@@ -269,14 +274,22 @@ func (s *Shard) tooLate(partition int32, k *Candidate) bool {
 // Watermark is the event time that all clicks are read up to, out-of-order arrivals aside. NoTime: not known yet.
 func (c *Core) Watermark() int64 { return c.watermark }
 
-// Tick lets time pass: it moves the watermark at the clock's pace while every clicks partition is at its end, and with it
-// the time before which rows are final.
+// Tick lets time pass: without news of the ends for long, the watermark stands.
 func (c *Core) Tick(now int64) { c.advance(now, -1) }
 
 // advance moves the watermark: to the least event time of the partitions that are not at their end, or, while all are, at the
-// pace of the clock. The partition that was read just now was not at its end a moment ago, so it counts as such. Invariant: it
-// never goes back.
+// pace of the clock, up to when the ends were asked for. The partition that was read just now was not at its end a moment ago, so it
+// counts as such. Invariant: it never goes back.
 func (c *Core) advance(now int64, reading int) {
+	if c.endsAt != noClock && now-c.endsAt <= endsKnown {
+		c.moveWatermark(reading)
+	}
+	for _, s := range c.shards {
+		c.settle(s)
+	}
+}
+
+func (c *Core) moveWatermark(reading int) {
 	least, atEnd := int64(forever), true
 	for i := range c.parts {
 		p := &c.parts[i]
@@ -296,12 +309,9 @@ func (c *Core) advance(now int64, reading int) {
 				c.watermark = max(c.watermark, s.maxReleased)
 			}
 		} else if c.clockAt != noClock {
-			c.watermark += max(now-c.clockAt, 0)
+			c.watermark += max(c.endsAt-c.clockAt, 0)
 		}
-		c.clockAt = now
-	}
-	for _, s := range c.shards {
-		c.settle(s)
+		c.clockAt = c.endsAt
 	}
 }
 

@@ -29,21 +29,25 @@ func (e *LostClicksError) Error() string {
 
 // Ends takes in the answer to ask gen, which was begun after every checkout with Need <= gen had been fetched: the ends of the
 // clicks and of the checkouts partitions, uncommitted records counted, and, where asked for, the clicks' last stable offsets
-// (else nil). Every partition's end must be known: an ask that could not learn one is asked again. It returns the clicks partitions that are new.
-func (c *Core) Ends(gen uint64, clicks, stable, checkouts []int64, now int64) (added []int32) {
+// (else nil). Every partition's end must be known: an ask that could not learn one is asked again. asked is when it was begun, not
+// when the answer came. It returns the clicks partitions that are new.
+func (c *Core) Ends(gen uint64, clicks, stable, checkouts []int64, asked int64) (added []int32) {
 	for p := len(c.parts); p < len(clicks); p++ {
 		added = append(added, int32(p))
 	}
-	c.grow(len(clicks), now)
+	c.grow(len(clicks), asked)
 	for p, end := range clicks {
-		if end > c.parts[p].end {
-			c.parts[p].end = end
+		cp := &c.parts[p]
+		if cp.next >= cp.end && cp.next < end {
+			cp.movedAt = asked // there was nothing to read before: it stands from now on
 		}
-		c.parts[p].lso = -1
+		cp.end = max(cp.end, end)
+		cp.lso = -1
 		if p < len(stable) {
-			c.parts[p].lso = stable[p]
+			cp.lso = stable[p]
 		}
 	}
+	c.endsAt = max(c.endsAt, asked)
 	for _, s := range c.shards {
 		if int(s.Partition) < len(checkouts) {
 			s.end = max(s.end, checkouts[s.Partition])
@@ -59,7 +63,7 @@ func (c *Core) Ends(gen uint64, clicks, stable, checkouts []int64, now int64) (a
 			c.asks = append(c.asks, a)
 		}
 	}
-	c.advance(now, -1)
+	c.advance(asked, -1)
 	return added
 }
 

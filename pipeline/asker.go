@@ -21,6 +21,7 @@ const idleAsk = 500 * time.Millisecond
 
 type endsMsg struct {
 	gen                       uint64
+	asked                     int64 // when it was begun, by the session's clock
 	clicks, stable, checkouts []int64
 }
 
@@ -79,7 +80,7 @@ func (a *asker) run(ctx context.Context) error {
 func (a *asker) ask(ctx context.Context) (*endsMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	m := &endsMsg{gen: a.started.Add(1)}
+	m := &endsMsg{gen: a.started.Add(1), asked: a.s.now()}
 	cfg := &a.s.cfg
 	infos, err := describe(ctx, a.s.clicksClient, cfg.ClicksTopic, cfg.CheckoutsTopic)
 	if err != nil {

@@ -157,12 +157,11 @@ func (l *loop) takeControl(m any) error {
 }
 
 func (l *loop) takeEnds(m *endsMsg) {
-	now := l.s.now()
-	added := l.core.Ends(m.gen, m.clicks, m.stable, m.checkouts, now)
+	added := l.core.Ends(m.gen, m.clicks, m.stable, m.checkouts, m.asked)
 	for _, p := range added {
 		l.s.addClicksPartition(p)
 	}
-	l.s.asks.stable.Store(l.core.Standing(now, (2 * time.Second).Microseconds()))
+	l.s.asks.stable.Store(l.core.Standing(l.s.now(), (2 * time.Second).Microseconds()))
 	if l.core.Unasked() {
 		l.s.asks.poke()
 	}

@@ -1,0 +1,127 @@
+package join_test
+
+import (
+	"testing"
+	"time"
+
+	"firstclick/join"
+)
+
+const minute = 60 * second
+
+// begun is a core that has read every clicks partition, with an event of time t in each, up to its end at time 0 of the clock, and
+// owns checkouts partition 0, of which nothing waits.
+func begun(t int64, partitions int) (*join.Core, *join.Window, *join.Shard) {
+	win := join.NewWindow(join.WindowConfig{})
+	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
+	ends := make([]int64, partitions)
+	for p := range ends {
+		ends[p] = 1
+		core.AddClicks(int32(p), 0, false, 0)
+	}
+	s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
+	core.Ends(1, ends, nil, []int64{0}, 0)
+	for p := range ends {
+		core.Clicks(read(int32(p), 1, t), 0, nil)
+	}
+	core.Ends(2, ends, nil, []int64{0}, 0)
+	return core, win, s
+}
+
+// read is what a read of a partition brings that ends before offset next, with a click of time t.
+func read(partition int32, next, t int64) *join.ClicksRead {
+	var r join.ClicksRead
+	r.Reset(partition)
+	r.Next = next
+	if t != noTime {
+		r.Note(t, next-1)
+	}
+	return &r
+}
+
+func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
+	const base = 1_800_000_000 * second
+	t.Run("idle", func(t *testing.T) {
+		core, _, _ := begun(base, 2)
+		for now := int64(0); now <= minute; now += second / 2 {
+			core.Ends(3, []int64{1, 1}, nil, []int64{0}, now)
+			core.Tick(now)
+		}
+		if got := core.Watermark(); got != base+minute {
+			t.Errorf("a minute at the ends moved the watermark by %v", time.Duration(got-base)*time.Microsecond)
+		}
+	})
+	t.Run("Kafka is away for an hour, nothing was produced", func(t *testing.T) {
+		core, _, _ := begun(base, 2)
+		core.Tick(hour)
+		core.Ends(3, []int64{1, 1}, nil, []int64{0}, hour)
+		if got := core.Watermark(); got != base+hour {
+			t.Errorf("the watermark moved by %v", time.Duration(got-base)*time.Microsecond)
+		}
+	})
+	// Cut off from Kafka, or stopped (SIGSTOP), for an hour in which others went on producing: what they produced is not late.
+	t.Run("Kafka is away for an hour, clicks and checkouts were produced", func(t *testing.T) {
+		core, _, s := begun(base, 2)
+		for now := int64(0); now <= hour; now += minute {
+			core.Tick(now)
+		}
+		core.Clicks(read(0, 2, base+second), hour, nil)        // still of before
+		core.Clicks(read(0, 3, base+50*minute), hour, nil)     // a partition is read faster than the ends are asked for
+		core.Ends(3, []int64{9, 9}, nil, []int64{100}, hour+1) // now they are known
+		core.Tick(hour + 2)
+		if got := core.Watermark(); got > base+second {
+			t.Errorf("the watermark moved by %v, past clicks that were not read", time.Duration(got-base)*time.Microsecond)
+		}
+		if s.Final() > base {
+			t.Errorf("rows up to %v after the last event are final", time.Duration(s.Final()-base)*time.Microsecond)
+		}
+	})
+	t.Run("an answer that lay about for an hour", func(t *testing.T) {
+		core, _, _ := begun(base, 2)
+		core.Ends(3, []int64{1, 1}, nil, []int64{0}, second) // asked at 1 s, told after an hour
+		core.Tick(hour)
+		if got := core.Watermark(); got > base+second {
+			t.Errorf("the watermark moved by %v", time.Duration(got-base)*time.Microsecond)
+		}
+	})
+}
+
+// A transaction is answered before its markers are written. A partition that had nothing to read for an hour is not held for long
+// by a transaction of this moment.
+func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
+	const base = 1_800_000_000 * second
+	core, win, s := begun(base, 1)
+	now := hour
+	s.Fetched([]join.Pending{{Offset: 0, Time: base + hour, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k")), Need: 3}})
+	var row *join.Recent
+	release := func() {
+		if _, err := core.Release(s, 10, now, func(_ *join.Pending, r *join.Recent, _ bool) { row = r }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	core.Ends(3, []int64{2}, []int64{1}, []int64{1}, now) // a click is there, its marker is not
+	release()
+	now += 14 * second
+	core.Ends(4, []int64{2}, []int64{1}, []int64{1}, now)
+	release()
+	if row != nil {
+		t.Fatal("released at once, past a transaction that had been answered")
+	}
+	win.Insert(join.Key{Hi: 1}, base+hour-second, join.MakeID([]byte("c")))
+	core.Clicks(read(0, 2, base+hour-second), now, nil)
+	release()
+	if row == nil || !row.HasClick {
+		t.Errorf("released with %+v, want the click", row)
+	}
+
+	core, _, s = begun(base, 1)
+	row, now = nil, hour
+	s.Fetched([]join.Pending{{Offset: 0, Time: base + hour, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k")), Need: 3}})
+	core.Ends(3, []int64{2}, []int64{1}, []int64{1}, now)
+	now += 15 * second
+	core.Ends(4, []int64{2}, []int64{1}, []int64{1}, now)
+	release()
+	if row == nil || core.OpenTxnReleases != 1 {
+		t.Error("held for 15 s, and still not released")
+	}
+}
