@@ -11,8 +11,8 @@
 //	2  COPY commerce.attributed_checkouts FROM STDIN (rows in checkout_id order)     one round trip
 //	3  corrections, unknown users, dead letters, late events; COMMIT                 one round trip
 //
-// Where the COPY meets a checkout_id that has a row, the transaction goes back to the savepoint, copies to a temporary table and
-// inserts what is new from there. Where Postgres refuses a row (a value that the column cannot hold) it is found by bisection and
+// Where the COPY meets a checkout_id that has a row, the transaction goes back to the savepoint, copies to a temporary table, compares
+// what has a row with it and inserts the rest; while most commits meet duplicates it goes that way at once. Where Postgres refuses a row (a value that the column cannot hold) it is found by bisection and
 // becomes a dead letter.
 //
 // # Invariants
@@ -23,5 +23,6 @@
 //     Two transactions can wait for each other only if somebody else writes to the tables; 40P01 is retried.
 //   - No query is made for names while a transaction is open: names are asked for once per Commit, before it begins.
 //   - A row moves only to an earlier click: every UPDATE of click columns is guarded by (click_time, click_id) being less.
+//   - Before anything else is tried, a session whose connection broke is ended in Postgres: it may stand there with its locks.
 //   - What can pass (lost connections, deadlocks, a full disk, a standby) is retried for as long as the context lives.
 package sink

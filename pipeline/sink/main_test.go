@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,12 +28,15 @@ const (
 
 // fakeNames knows users by id, and counts calls.
 type fakeNames struct {
+	mu    sync.Mutex
 	known map[int32]string
 	calls int
 	err   error
 }
 
 func (f *fakeNames) Names(_ context.Context, ids []int32, names map[int32]string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.calls++
 	for _, id := range ids {
 		if name, ok := f.known[id]; ok {

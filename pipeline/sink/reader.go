@@ -68,14 +68,15 @@ func (r *rowReader) render(p []byte) int {
 		row := r.rows[r.next].row
 		i := r.next
 		r.next++
+		name, known := r.names[row.User]
 		const beside = 2 + 4 + 255 + 12 + 4 + 8 // field count, click id, click time, name's length, ordinal
-		if len(p) >= beside+len(row.Own)+len(r.names[row.User]) {
-			piece = r.appendRow(p[:0:len(p)], row, i)
+		if len(p) >= beside+len(row.Own)+len(name) {
+			piece = r.appendRow(p[:0:len(p)], row, i, name, known)
 			if len(piece) <= len(p) {
 				return len(piece)
 			}
 		} else {
-			piece = r.appendRow(r.scratch[:0], row, i)
+			piece = r.appendRow(r.scratch[:0], row, i, name, known)
 		}
 	}
 	r.scratch = piece
@@ -84,7 +85,7 @@ func (r *rowReader) render(p []byte) int {
 	return n
 }
 
-func (r *rowReader) appendRow(dst []byte, row *Row, i int) []byte {
+func (r *rowReader) appendRow(dst []byte, row *Row, i int, name string, known bool) []byte {
 	fields := byte(len(ownColumns) + len(clickColumns))
 	if r.ordinals {
 		fields++
@@ -100,7 +101,7 @@ func (r *rowReader) appendRow(dst []byte, row *Row, i int) []byte {
 	} else {
 		dst = appendNull(appendNull(dst))
 	}
-	if name, ok := r.names[row.User]; ok {
+	if known {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(name)))
 		dst = append(dst, name...)
 	} else {
