@@ -274,26 +274,24 @@ func (s *Shard) tooLate(partition int32, k *Candidate) bool {
 // Watermark is the event time that all clicks are read up to, out-of-order arrivals aside. NoTime: not known yet.
 func (c *Core) Watermark() int64 { return c.watermark }
 
-// Tick lets time pass: without news of the ends for long, the watermark stands.
+// Tick lets time pass: without news of the ends for long, the clock does not move the watermark.
 func (c *Core) Tick(now int64) { c.advance(now, -1) }
 
 // advance moves the watermark: to the least event time of the partitions that are not at their end, or, while all are, at the
 // pace of the clock, up to when the ends were asked for. The partition that was read just now was not at its end a moment ago, so it
-// counts as such. Invariant: it never goes back.
+// counts as such; while the ends are not known, every one does. Invariant: it never goes back.
 func (c *Core) advance(now int64, reading int) {
-	if c.endsAt != noClock && now-c.endsAt <= endsKnown {
-		c.moveWatermark(reading)
-	}
+	c.moveWatermark(reading, c.endsAt != noClock && now-c.endsAt <= endsKnown)
 	for _, s := range c.shards {
 		c.settle(s)
 	}
 }
 
-func (c *Core) moveWatermark(reading int) {
+func (c *Core) moveWatermark(reading int, known bool) {
 	least, atEnd := int64(forever), true
 	for i := range c.parts {
 		p := &c.parts[i]
-		if i != reading && p.end >= 0 && p.next >= p.end {
+		if known && i != reading && p.end >= 0 && p.next >= p.end {
 			continue
 		}
 		atEnd = false
@@ -302,7 +300,9 @@ func (c *Core) moveWatermark(reading int) {
 	switch {
 	case !atEnd:
 		c.watermark = max(c.watermark, least)
-		c.clockAt = noClock
+		if known || reading >= 0 { // else it is still to be heard whether anything came
+			c.clockAt = noClock
+		}
 	case len(c.parts) > 0:
 		if c.watermark == NoTime { // no click was ever read: the checkouts' own time is all there is
 			for _, s := range c.shards {
