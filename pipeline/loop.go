@@ -223,7 +223,10 @@ func (l *loop) drop(p int32) {
 	}
 	l.core.DropShard(p)
 	delete(l.shards, p)
-	delete(l.checkoutsPaused, p)
+	if l.checkoutsPaused[p] { // it may come back
+		l.s.checkoutsClient.ResumeFetchPartitions(map[string][]int32{l.s.cfg.CheckoutsTopic: {p}})
+		delete(l.checkoutsPaused, p)
+	}
 }
 
 // let ends a shard's time here: its row in Postgres is let go.

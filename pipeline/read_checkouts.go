@@ -50,11 +50,7 @@ type revokedMsg struct {
 // readCheckouts is a member of the group until ctx ends, then leaves it in good order: the revocation that comes with it lets the
 // loop finish every shard. alive ends it at once.
 func (s *session) readCheckouts(ctx, alive context.Context) error {
-	cl, err := s.joinGroup(alive)
-	if err != nil {
-		return err
-	}
-	s.checkoutsClient = cl
+	cl := s.checkoutsClient
 	defer close(s.gone)
 	readers := map[int32]*checkoutsReader{}
 	for ctx.Err() == nil {

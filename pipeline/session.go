@@ -74,6 +74,9 @@ func (s *session) run(ctx, alive context.Context) error {
 
 	g, alive := errgroup.WithContext(alive)
 	defer context.AfterFunc(alive, stop)() // whatever fails ends the reading of checkouts too
+	if s.checkoutsClient, err = s.joinGroup(alive); err != nil {
+		return err
+	}
 	s.loop = newLoop(s, targets, stop)
 	g.Go(func() error { return s.readClicks(alive) })
 	g.Go(func() error { return s.asks.run(alive) })

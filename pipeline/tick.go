@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -91,6 +92,9 @@ func (l *loop) takeShards(m *shardsMsg) {
 			_, next[p] = l.s.clicksPlace(m.shards, p)
 		}
 		l.core.KnowStored(greatestFinal(m.shards), next)
+		l.dead = slices.DeleteFunc(l.dead, func(d sink.DeadLetter) bool { // an instance without shards has nowhere to write them
+			return int(d.Partition) < len(next) && d.Offset < next[d.Partition]
+		})
 	}
 	l.targets.stored = m.shards
 	l.checkTargets()
