@@ -34,7 +34,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	return cli.Run(ctx, args, cli.Streams{Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv})
+	return cli.Run(ctx, args, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv})
 }
 
 func exitCode(err error) int {

@@ -31,9 +31,9 @@ type Retry struct {
 
 // Retries says what has been sent.
 type Retries struct {
-	Sent    int64   `json:"sent"`             // acknowledged by Kafka and marked
-	NotKept []int64 `json:"not_kept"`         // ids whose payload was larger than 1 MiB and not kept: nothing was sent
-	Unsure  int64   `json:"unsure,omitempty"` // acknowledged, but not marked as it could not be written: they stay open
+	Sent    int64   `json:"sent"`               // acknowledged by Kafka and marked
+	NotKept []int64 `json:"not_kept,omitempty"` // ids whose payload was larger than 1 MiB and not kept: nothing was sent
+	Unsure  int64   `json:"unsure,omitempty"`   // acknowledged, but not marked as it could not be written: they stay open
 }
 
 // NotKeptError says that a payload is not there to be sent again.

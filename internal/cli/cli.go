@@ -12,6 +12,7 @@ import (
 
 // Streams is what a command has of the outside world. Env reads a variable as os.LookupEnv does.
 type Streams struct {
+	In       io.Reader // nil: none
 	Out, Err io.Writer
 	Env      func(name string) (value string, ok bool)
 }
@@ -71,6 +72,7 @@ Every flag can also be given by the environment variable in brackets behind it; 
 		shared.generate(),
 		shared.verify(),
 		shared.repair(),
+		shared.deadLetters(),
 		shared.version(),
 	)
 	return root

@@ -122,6 +122,42 @@ func parseMoment(text string) (time.Time, error) {
 	return t, nil
 }
 
+// moment is a time, or one that lies so long before now; the zero value is none.
+type moment struct {
+	time time.Time
+	ago  time.Duration
+}
+
+func (m moment) at(now time.Time) time.Time {
+	if m.ago > 0 {
+		return now.Add(-m.ago)
+	}
+	return m.time
+}
+
+// parseAgo takes an RFC 3339 time, or a duration: so long ago. Empty is none.
+func parseAgo(text string) (moment, error) {
+	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return moment{ago: d}, nil
+	}
+	t, err := parseMoment(text)
+	if err != nil {
+		return moment{}, fmt.Errorf("%q is neither a time as RFC 3339 writes it, such as 2026-01-31T15:04:05Z, nor how long ago, such as 2h", text)
+	}
+	return moment{time: t}, nil
+}
+
+// parseWords takes words, separated by commas.
+func parseWords(text string) ([]string, error) {
+	var words []string
+	for _, word := range strings.Split(text, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			words = append(words, word)
+		}
+	}
+	return words, nil
+}
+
 // parseDuration takes Go's durations from least on.
 func parseDuration(least time.Duration) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {

@@ -14,7 +14,7 @@ func TestUsageErrors(t *testing.T) {
 		args string
 		says []string
 	}{
-		"unknown command":        {nil, "start", []string{`unknown command "start"`, "demo, generate, migrate, repair, run, verify, version"}},
+		"unknown command":        {nil, "start", []string{`unknown command "start"`, "dead-letters, demo, generate, migrate, repair, run, verify, version"}},
 		"nearly a command":       {nil, "verfy", []string{"did you mean verify?"}},
 		"unknown flag":           {nil, "version --frobnicate", []string{"unknown flag --frobnicate", "--log-level"}},
 		"nearly a flag":          {nil, "run --kafak x:1", []string{"unknown flag --kafak", "did you mean --kafka?"}},
@@ -52,6 +52,18 @@ func TestUsageErrors(t *testing.T) {
 		"examples":               {nil, "verify --examples -1", []string{"--examples"}},
 		"demo rate":              {nil, "demo --rate 0", []string{"--rate", "above 0"}},
 		"demo port":              {nil, "demo --kafka-port 70000", []string{"--kafka-port", "65535"}},
+		"dead letter's id":       {nil, "dead-letters show x", []string{`"x"`, "ID"}},
+		"no dead letter's id":    {nil, "dead-letters show", []string{"one ID"}},
+		"retry of nothing":       {nil, "dead-letters retry", []string{"IDs", "--reason", "--all"}},
+		"drop of both":           {nil, "dead-letters drop 1 --topic clicks", []string{"not both"}},
+		"retry of all and one":   {nil, "dead-letters retry 1 --all", []string{"not both"}},
+		"edit of two":            {nil, "dead-letters retry 1 2 --edit -", []string{"--edit", "one ID"}},
+		"edit of no file":        {nil, "dead-letters retry 1 --edit no/such/file", []string{"--edit", "no such file"}},
+		"since":                  {nil, "dead-letters list --since lately", []string{"--since", "RFC 3339", "2h"}},
+		"since the future":       {nil, "dead-letters list --since -2h", []string{"--since", "how long ago"}},
+		"status":                 {nil, "dead-letters list --status new", []string{"--status", "open, retried, dropped, any"}},
+		"below dead-letters":     {nil, "dead-letters lst", []string{"did you mean list?"}},
+		"raw JSON":               {nil, "dead-letters show 1 --raw --json", []string{"--raw and --json"}},
 		"variable":               {vars{"WINDOW": "soon"}, "run", []string{"WINDOW: ", `"soon"`, "90m"}},
 		"variable of a switch":   {vars{"KAFKA_TLS": "perhaps"}, "run", []string{"KAFKA_TLS", "true", "false"}},
 		"variable of the level":  {vars{"LOG_LEVEL": "x"}, "version", []string{"LOG_LEVEL", "debug"}},

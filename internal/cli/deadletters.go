@@ -1,0 +1,421 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"firstclick/deadletters"
+	"firstclick/internal/kafkaconn"
+)
+
+// editAtMost is how much of an edited payload is read: more than fits into a record that is not a dead letter again.
+const editAtMost = 2 << 20
+
+// selecting is what the flags of list, retry and drop say about which letters are meant.
+type selecting struct {
+	database     string
+	group        string
+	reasons      []string
+	topic        string
+	since, until moment
+	status       string
+	json         bool
+}
+
+func (s *selecting) flags(fs *pflag.FlagSet, status string) {
+	databaseFlag(fs, &s.database)
+	define(fs, &s.group, "group", "KAFKA_GROUP", "name", "firstclick", parseNonEmpty, "consumer group whose dead letters are meant")
+	define(fs, &s.reasons, "reason", "", "word,...", "", parseWords, "only these reasons, such as json,future (docs/operations.md has them all)")
+	define(fs, &s.topic, "topic", "", "name", "", parseText, "only of this topic")
+	define(fs, &s.since, "since", "", "when", "", parseAgo, "only those since then: a time (RFC 3339), or how long ago (2h)")
+	define(fs, &s.until, "until", "", "when", "", parseAgo, "only those before then, likewise")
+	define(fs, &s.status, "status", "", "status", status, oneOf("open", "retried", "dropped", "any"), "open, retried, dropped or any")
+	defineSwitch(fs, &s.json, "json", "", "print JSON")
+}
+
+func (s *selecting) filter(ids []int64) deadletters.Filter {
+	now := time.Now()
+	return deadletters.Filter{
+		IDs: ids, Group: s.group, Reasons: s.reasons, Topic: s.topic, Since: s.since.at(now), Until: s.until.at(now),
+		Status: deadletters.Status(s.status),
+	}
+}
+
+// narrows says whether anything but the group was asked for.
+func (s *selecting) narrows() bool {
+	return len(s.reasons) > 0 || s.topic != "" || s.since != moment{} || s.until != moment{}
+}
+
+func (c *command) deadLetters() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dead-letters",
+		Short: "Look at records that could become no row; send them again",
+		Long: `Records that could become no row are kept in firstclick.dead_letters with reason and payload.
+list and show look at them, retry sends them to their topic again, drop puts them aside.`,
+		Example: `  firstclick dead-letters list
+  firstclick dead-letters show 17
+  firstclick dead-letters retry 17 --edit mended.json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(c.deadLettersList(), c.deadLettersShow(), c.deadLettersRetry(), c.deadLettersDrop())
+	return cmd
+}
+
+// withLetters opens the table for fn.
+func (c *command) withLetters(cmd *cobra.Command, database string, fn func(ctx context.Context, store *deadletters.Store) error) (err error) {
+	dsn, err := withPassword(cmd, database, c.Env)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	if err := reachDatabase(ctx, c.quietLogger(cmd), dsn); err != nil {
+		return err
+	}
+	store, err := deadletters.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close(ctx)) }()
+	return fn(ctx, store)
+}
+
+func (c *command) deadLettersList() *cobra.Command {
+	var s selecting
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List dead letters, the newest first",
+		Example: `  firstclick dead-letters list
+  firstclick dead-letters list --reason json,time --since 2h
+  firstclick dead-letters list --status any --limit 0 --json | jq '.[].id'`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.withLetters(cmd, s.database, func(ctx context.Context, store *deadletters.Store) error {
+				letters, err := store.List(ctx, s.filter(nil), limit)
+				if err != nil {
+					return err
+				}
+				if s.json {
+					if letters == nil {
+						letters = []deadletters.Letter{}
+					}
+					return c.printJSON(letters)
+				}
+				total, err := store.Count(ctx, s.filter(nil))
+				if err != nil {
+					return err
+				}
+				return c.printLetters(letters, total)
+			})
+		},
+	}
+	s.flags(cmd.Flags(), "open")
+	define(cmd.Flags(), &limit, "limit", "", "n", "100", parseWhole(0, 100_000_000), "list at most so many; 0: all")
+	return cmd
+}
+
+func (c *command) printLetters(letters []deadletters.Letter, total int64) error {
+	if len(letters) == 0 {
+		_, err := fmt.Fprintln(c.Out, "no dead letters")
+		return err
+	}
+	table := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tSINCE\tREASON\tRECORD\tBYTES\tSTATUS\tDETAIL")
+	for i := range letters {
+		l := &letters[i]
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", l.ID, l.CreatedAt.Format("2006-01-02 15:04:05"), harmless(l.Reason),
+			harmless(l.Place()), l.Size, l.Status, cut(harmless(l.Detail), 100))
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("write the list: %w", err)
+	}
+	if rest := total - int64(len(letters)); rest > 0 {
+		fmt.Fprintf(c.Out, "and %d more: --limit, or --reason, --topic, --since, --until\n", rest)
+	}
+	return nil
+}
+
+func (c *command) deadLettersShow() *cobra.Command {
+	var database string
+	var raw, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a dead letter with its payload",
+		Long: `Shows a dead letter with its payload. Characters that a terminal would obey are shown as escapes;
+--raw writes the payload's bytes as they are, and nothing else.`,
+		Example: `  firstclick dead-letters show 17
+  firstclick dead-letters show 17 --raw > payload.json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef(cmd, "show needs one ID, as list shows it")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, err := letterIDs(cmd, args)
+			if err != nil {
+				return err
+			}
+			if raw && asJSON {
+				return usagef(cmd, "--raw and --json: give one")
+			}
+			return c.withLetters(cmd, database, func(ctx context.Context, store *deadletters.Store) error {
+				letter, err := store.Show(ctx, ids[0])
+				switch {
+				case err != nil:
+					return err
+				case raw && !letter.Kept:
+					return &deadletters.NotKeptError{ID: letter.ID, Size: letter.Size}
+				case raw:
+					_, err := c.Out.Write(letter.Payload)
+					return err
+				case asJSON:
+					return c.printJSON(letter)
+				}
+				return c.printLetter(&letter)
+			})
+		},
+	}
+	databaseFlag(cmd.Flags(), &database)
+	defineSwitch(cmd.Flags(), &raw, "raw", "", "write the payload's bytes and nothing else")
+	defineSwitch(cmd.Flags(), &asJSON, "json", "", "print JSON, the payload in base64")
+	return cmd
+}
+
+func (c *command) printLetter(l *deadletters.Letter) error {
+	resolved := ""
+	if l.ResolvedAt != nil {
+		resolved = " " + l.ResolvedAt.Format(time.RFC3339)
+	}
+	recorded := "unknown"
+	if l.RecordTime != nil {
+		recorded = l.RecordTime.Format(time.RFC3339Nano)
+	}
+	payload := harmless(string(l.Payload))
+	switch {
+	case !l.Kept:
+		payload = "(not kept: larger than 1 MiB)"
+	case l.Payload == nil:
+		payload = "(the record had no value)"
+	}
+	_, err := fmt.Fprintf(c.Out, "id           %d\ngroup        %s\nrecord       %s\nrecord time  %s\nsince        %s\nreason       %s\ndetail       %s\n"+
+		"status       %s%s\npayload      %d bytes, sha256 %s\n\n%s\n", l.ID, harmless(l.Group), harmless(l.Place()), recorded, l.CreatedAt.Format(time.RFC3339),
+		harmless(l.Reason), harmless(l.Detail), l.Status, resolved, l.Size, l.SHA256, payload)
+	return err
+}
+
+// resolving is what retry and drop have in common: which letters, and whether that many are meant.
+type resolving struct {
+	selecting
+	yes, all bool
+}
+
+func (r *resolving) flags(fs *pflag.FlagSet) {
+	r.selecting.flags(fs, "open")
+	defineSwitch(fs, &r.yes, "yes", "", "do it also for more than one")
+	defineSwitch(fs, &r.all, "all", "", "without ids and filters: all of the group")
+}
+
+// check refuses what says too little about what is meant.
+func (r *resolving) check(cmd *cobra.Command, args []string) (ids []int64, err error) {
+	if ids, err = letterIDs(cmd, args); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(ids) > 0 && (r.narrows() || r.all):
+		return nil, usagef(cmd, "%s takes IDs or filters, not both", cmd.Name())
+	case len(ids) == 0 && !r.narrows() && !r.all:
+		return nil, usagef(cmd, "%s needs IDs, a filter (--reason, --topic, --since, --until) or --all", cmd.Name())
+	}
+	return ids, nil
+}
+
+// agreed counts what is meant: more than one by a filter needs --yes. IDs speak for themselves.
+func (r *resolving) agreed(ctx context.Context, cmd *cobra.Command, store *deadletters.Store, f deadletters.Filter) error {
+	if r.yes || f.IDs != nil {
+		return nil
+	}
+	n, err := store.Count(ctx, f)
+	if err != nil {
+		return err
+	}
+	if n > 1 {
+		return usagef(cmd, "this would %s %d dead letters: look at them with firstclick dead-letters list, then add --yes", cmd.Name(), n)
+	}
+	return nil
+}
+
+func (c *command) deadLettersRetry() *cobra.Command {
+	var r resolving
+	var kafka kafkaconn.Config
+	var edit string
+	cmd := &cobra.Command{
+		Use:   "retry [ID...]",
+		Short: "Send dead letters to their topic again",
+		Long: `Sends the payloads to their topics again, with the time of now as the record's, and marks the dead
+letters as retried. Events are idempotent: sending one twice changes nothing. What is still wrong
+becomes a new dead letter. Rows that are final already and would move are left to firstclick repair.
+--edit sends a mended payload in place of the one that was kept, from a file or (-) from standard input.`,
+		Example: `  firstclick dead-letters retry 17 18
+  firstclick dead-letters retry --reason refused --since 2h --yes
+  firstclick dead-letters show 17 --raw | jq '.total_amount = 12' | firstclick dead-letters retry 17 --edit -`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, err := r.check(cmd, args)
+			if err != nil {
+				return err
+			}
+			if err := checkKafka(cmd, kafka); err != nil {
+				return err
+			}
+			edited, err := c.edited(cmd, edit, ids)
+			if err != nil {
+				return err
+			}
+			return c.withLetters(cmd, r.database, func(ctx context.Context, store *deadletters.Store) error {
+				filter := r.filter(ids)
+				if err := r.agreed(ctx, cmd, store, filter); err != nil {
+					return err
+				}
+				if err := reachKafka(ctx, c.quietLogger(cmd), kafka); err != nil {
+					return err
+				}
+				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: filter, Edited: edited})
+				return errors.Join(err, c.printRetries(&r, ids, done))
+			})
+		},
+	}
+	r.flags(cmd.Flags())
+	kafkaFlags(cmd.Flags(), &kafka)
+	define(cmd.Flags(), &edit, "edit", "", "file", "", parseText, "for one ID: send this payload instead; - is standard input")
+	return cmd
+}
+
+func (c *command) printRetries(r *resolving, ids []int64, done deadletters.Retries) error {
+	if r.json {
+		return c.printJSON(done)
+	}
+	fmt.Fprintf(c.Out, "%d sent again\n", done.Sent)
+	if rest := int64(len(ids)) - done.Sent; len(ids) > 0 && rest > 0 && done.Unsure == 0 {
+		fmt.Fprintf(c.Out, "%d left alone, as they are not %s (--status)\n", rest, r.status)
+	}
+	if n := len(done.NotKept); n > 0 {
+		fmt.Fprintf(c.Out, "%d left open, as their payload was larger than 1 MiB and not kept, such as %d: give one with --edit\n", n, done.NotKept[0])
+	}
+	return nil
+}
+
+// edited reads the payload that --edit names; nil: the flag was not given.
+func (c *command) edited(cmd *cobra.Command, name string, ids []int64) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	if len(ids) != 1 {
+		return nil, usagef(cmd, "--edit is for one ID")
+	}
+	from := c.In
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, usagef(cmd, "--edit: %v", err)
+		}
+		defer file.Close()
+		from = file
+	}
+	if from == nil {
+		return nil, usagef(cmd, "--edit -: there is no standard input")
+	}
+	payload, err := io.ReadAll(io.LimitReader(from, editAtMost))
+	if err != nil {
+		return nil, fmt.Errorf("read the edited payload: %w", err)
+	}
+	if payload == nil {
+		payload = []byte{}
+	}
+	return payload, nil
+}
+
+func (c *command) deadLettersDrop() *cobra.Command {
+	var r resolving
+	cmd := &cobra.Command{
+		Use:   "drop [ID...]",
+		Short: "Mark dead letters as dropped: nothing will be done about them",
+		Long: `Marks dead letters as dropped, so that they are no longer listed as open. They stay in the table,
+and can still be sent again: retry ID --status dropped.`,
+		Example: `  firstclick dead-letters drop 17 18
+  firstclick dead-letters drop --reason empty --until 24h --yes`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, err := r.check(cmd, args)
+			if err != nil {
+				return err
+			}
+			return c.withLetters(cmd, r.database, func(ctx context.Context, store *deadletters.Store) error {
+				filter := r.filter(ids)
+				if err := r.agreed(ctx, cmd, store, filter); err != nil {
+					return err
+				}
+				n, err := store.Drop(ctx, filter)
+				if err != nil {
+					return err
+				}
+				if r.json {
+					return c.printJSON(map[string]int64{"dropped": n})
+				}
+				_, err = fmt.Fprintf(c.Out, "%d dropped\n", n)
+				return err
+			})
+		},
+	}
+	r.flags(cmd.Flags())
+	return cmd
+}
+
+func letterIDs(cmd *cobra.Command, args []string) ([]int64, error) {
+	var ids []int64
+	for _, arg := range args {
+		id, err := strconv.ParseInt(arg, 10, 64)
+		if err != nil || id < 1 {
+			return nil, usagef(cmd, "%q is not the ID of a dead letter, a whole number as list shows it", arg)
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// printJSON writes indented JSON that a terminal only shows.
+func (c *command) printJSON(v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	if _, err := c.Out.Write(append(deadletters.PrintableJSON(text), '\n')); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	return nil
+}
+
+func harmless(text string) string { return deadletters.Printable([]byte(text)) }
+
+// cut shortens a text to n characters.
+func cut(text string, n int) string {
+	if runes := []rune(text); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return strings.TrimSpace(text)
+}

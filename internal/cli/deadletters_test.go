@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/deadletters"
+	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgtest"
+)
+
+// lettersBed is a database with three letters, a Kafka, and the variables that lead there.
+func lettersBed(t *testing.T) (conn *pgx.Conn, vars map[string]string) {
+	t.Helper()
+	dsn := pgtest.New(t)
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	_, err = conn.Exec(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload, payload_size) VALUES
+		('firstclick', 'clicks', 0, 7, 'json', E'\x1b[2Jbad', '\x7b1b5b324aff', 6),
+		('firstclick', 'checkouts', 1, 8, 'amount', 'no number', '{"total_amount":"x"}', 20),
+		('firstclick', 'checkouts', 1, 9, 'too_large', '', NULL, 2000000)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, map[string]string{"DATABASE_URL": dsn, "KAFKA_BROKERS": strings.Join(kafkatest.Fake(t, 1, "clicks", "checkouts"), ",")}
+}
+
+func TestDeadLettersListAndShow(t *testing.T) {
+	_, vars := lettersBed(t)
+	out, _, err := invoke(t.Context(), vars, "dead-letters", "list")
+	if err != nil || strings.Count(out, "\n") != 4 || !strings.Contains(out, "checkouts[1]@8") || !strings.Contains(out, `\x1b[2Jbad`) {
+		t.Errorf("got %q, %v", out, err)
+	}
+	out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--limit", "1", "--since", "1h")
+	if err != nil || !strings.Contains(out, "and 2 more") {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--until", "1h"); err != nil || out != "no dead letters\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--reason", "json,time", "--json")
+	var letters []deadletters.Letter
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &letters)
+	}
+	if err != nil || len(letters) != 1 || letters[0].Detail != "\x1b[2Jbad" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	out, _, err = invoke(t.Context(), vars, "dead-letters", "show", "1")
+	if err != nil || !strings.Contains(out, `{\x1b[2J\xff`) || strings.Contains(out, "\x1b") {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "show", "1", "--raw"); err != nil || out != "{\x1b[2J\xff" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "show", "3"); err != nil || !strings.Contains(out, "not kept") {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if _, _, err = invoke(t.Context(), vars, "dead-letters", "show", "3", "--raw"); err == nil || !strings.Contains(err.Error(), "not kept") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDeadLettersRetryAndDrop(t *testing.T) {
+	conn, vars := lettersBed(t)
+	status := func(id int) (s string) {
+		t.Helper()
+		if err := conn.QueryRow(t.Context(), "SELECT status FROM firstclick.dead_letters WHERE id = $1", id).Scan(&s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	_, _, err := invoke(t.Context(), vars, "dead-letters", "retry", "--topic", "checkouts")
+	if err == nil || !strings.Contains(err.Error(), "2 dead letters") || !strings.Contains(err.Error(), "--yes") {
+		t.Errorf("got %v", err)
+	}
+	out, _, err := invoke(t.Context(), vars, "dead-letters", "retry", "--topic", "checkouts", "--yes")
+	if err != nil || !strings.Contains(out, "1 sent again") || !strings.Contains(out, "not kept, such as 3") || status(2) != "retried" || status(3) != "open" {
+		t.Errorf("got %q, %v; %s, %s", out, err, status(2), status(3))
+	}
+	if _, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "3"); err == nil || !strings.Contains(err.Error(), "--edit") {
+		t.Errorf("got %v", err)
+	}
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "2"); err != nil || !strings.Contains(out, "1 left alone, as they are not open") {
+		t.Errorf("got %q, %v", out, err)
+	}
+
+	file := filepath.Join(t.TempDir(), "mended.json")
+	if err := os.WriteFile(file, []byte(`{"mended":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "3", "--edit", file); err != nil || status(3) != "retried" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	var piped bytes.Buffer
+	err = Run(t.Context(), []string{"dead-letters", "retry", "1", "--edit", "-"},
+		Streams{In: strings.NewReader(`{"mended":2}`), Out: &piped, Err: &piped, Env: environment(vars)})
+	if err != nil || status(1) != "retried" {
+		t.Errorf("got %q, %v", piped.String(), err)
+	}
+	for topic, want := range map[string]string{"clicks": `{"mended":2}`, "checkouts": `{"total_amount":"x"}{"mended":1}`} {
+		if got := valuesOf(t, vars["KAFKA_BROKERS"], topic, len(want)); got != want {
+			t.Errorf("%s holds %q, want %q", topic, got, want)
+		}
+	}
+
+	out, _, err = invoke(t.Context(), vars, "dead-letters", "drop", "--status", "any", "--all", "--yes", "--json")
+	if err != nil || !strings.Contains(out, `"dropped": 3`) || status(1) != "dropped" {
+		t.Errorf("got %q, %v", out, err)
+	}
+}
+
+// valuesOf reads a topic's only partition until there are so many bytes.
+func valuesOf(t *testing.T, brokers, topic string, size int) string {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.ConsumeTopics(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var values []byte
+	for len(values) < size {
+		fetches := client.PollFetches(t.Context())
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range fetches.Records() {
+			values = append(values, r.Value...)
+		}
+	}
+	return string(values)
+}
