@@ -14,7 +14,7 @@ import (
 
 const (
 	maxRows    = 8_192 // rows of one shard in one transaction
-	maxQueued  = 8_192 // records of one shard that wait for release or for their transaction; past it the partition pauses
+	maxQueued  = 4_096 // records of one shard that wait for release or for their transaction; past it the partition pauses
 	maxRecalls = 4_096 // re-asserted corrections of one shard that wait; past it the historian waits
 	maxDead    = 4_096 // dead letters and late events of clicks that wait; past it the clicks reader waits
 
@@ -132,6 +132,7 @@ func (l *loop) takeCheckouts(m *checkoutsMsg) {
 			sh.Fetched(m.parts[i].records)
 		}
 	}
+	l.holdCheckouts()
 	l.counts.checkouts += m.records
 	l.counts.checkoutsBytes += m.bytes
 }
