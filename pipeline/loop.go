@@ -151,6 +151,8 @@ func (l *loop) takeControl(m any) error {
 		return l.takeDone(m)
 	case *shardsMsg:
 		l.takeShards(m)
+	case *freezeMsg:
+		<-m.ends
 	default:
 		return fmt.Errorf("a message of type %T", m)
 	}

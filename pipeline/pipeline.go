@@ -32,6 +32,9 @@ type Pipeline struct {
 	stats Stats
 	start time.Time
 	fence atomic.Int64
+
+	current            *session // under mu; nil: between two
+	committing, naming stopwatch
 }
 
 // New checks the configuration. It connects to nothing.
@@ -59,7 +62,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.sink, err = sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Logger: p.log}, p.mirror)
+	p.sink, err = sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Logger: p.log}, timedNames{p.mirror, &p.naming})
 	if err != nil {
 		return err
 	}
@@ -104,7 +107,9 @@ func (p *Pipeline) sessions(ctx, alive context.Context) error {
 	for n := 0; ; n++ {
 		before := p.sink.Stats().Commits
 		s := newSession(p)
+		p.setCurrent(s)
 		err := s.run(ctx, alive)
+		p.setCurrent(nil)
 		var again *againError
 		switch {
 		case err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)):
@@ -131,6 +136,12 @@ func (p *Pipeline) sessions(ctx, alive context.Context) error {
 			return nil
 		}
 	}
+}
+
+func (p *Pipeline) setCurrent(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current = s
 }
 
 // passes says whether an error of Kafka is one that passes: brokers that restart, leaders that move, time-outs.

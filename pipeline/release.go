@@ -67,6 +67,7 @@ type jobDone struct {
 	job    *job
 	result sink.Result
 	took   time.Duration
+	delay  DelayStats
 	err    error
 }
 
@@ -186,8 +187,13 @@ func (s *session) commit(ctx context.Context) error {
 		}
 		began := time.Now()
 		done := &jobDone{job: j}
+		s.p.committing.start()
 		done.result, done.err = s.write(ctx, j)
+		s.p.committing.stop()
 		done.took = time.Since(began)
+		if done.err == nil {
+			done.delay.add(j.batches, time.Now())
+		}
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -25,6 +25,8 @@ type Stats struct {
 	Transactions                int64
 	InTransaction               time.Duration
 	OpenTxnReleases             int64
+	Delay                       DelayStats
+	Committing, Naming          time.Duration // wall time with a transaction under way; with names being waited for in one
 	Fenced                      int64
 
 	Sink  sink.Stats
@@ -56,6 +58,7 @@ func (p *Pipeline) Stats() Stats {
 	st := p.stats
 	p.mu.Unlock()
 	st.Started, st.Fenced = p.start, p.fence.Load()
+	st.Committing, st.Naming = p.committing.total(), p.naming.total()
 	if p.sink != nil {
 		st.Sink = p.sink.Stats()
 	}
@@ -72,12 +75,15 @@ type counts struct {
 	result                    sink.Result
 	transactions              int64
 	took                      time.Duration
+	delay                     DelayStats
 	ends                      *endsMsg
 }
 
 func (c *counts) committed(m *jobDone) {
 	c.transactions++
 	c.took += m.took
+	c.delay.Rows += m.delay.Rows
+	c.delay.Total += m.delay.Total
 	r := &m.result
 	c.result.Fresh += r.Fresh
 	c.result.Attributed += r.Attributed
@@ -96,6 +102,7 @@ func (l *loop) publish() {
 		At: time.Now(), Ready: l.counts.ends != nil, Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
 		ClicksRead: l.counts.clicks, CheckoutsRead: l.counts.checkouts, ClicksBytes: l.counts.clicksBytes, CheckoutsBytes: l.counts.checkoutsBytes,
 		Result: l.counts.result, Transactions: l.counts.transactions, InTransaction: l.counts.took, OpenTxnReleases: l.core.OpenTxnReleases,
+		Delay: l.counts.delay,
 	}
 	for p, c := range l.core.ClicksStates() {
 		st.Clicks = append(st.Clicks, PartitionStats{c.Next, c.End, c.MaxTime, l.clicksPaused[int32(p)]})
