@@ -38,6 +38,7 @@ type loop struct {
 
 	clicksPaused    map[int32]bool
 	checkoutsPaused map[int32]bool
+	checkouts       int // partitions of the checkouts topic that the group has been told of
 	counts          counts
 }
 
@@ -61,6 +62,7 @@ func newLoop(s *session, t *targets, stop context.CancelFunc) *loop {
 	l := &loop{
 		s: s, core: s.core, shards: map[int32]*shard{}, idle: committers, decoder: join.NewDecoder(s.cfg.Zone),
 		targets: t, stop: stop, clicksPaused: map[int32]bool{}, checkoutsPaused: map[int32]bool{},
+		checkouts: int(s.infos[s.cfg.CheckoutsTopic].partitions),
 	}
 	return l
 }
@@ -163,6 +165,10 @@ func (l *loop) takeEnds(m *endsMsg) {
 	added := l.core.Ends(m.gen, m.clicks, m.stable, m.checkouts, m.asked)
 	for _, p := range added {
 		l.s.addClicksPartition(p)
+	}
+	if len(m.checkouts) > l.checkouts && len(l.shards) > 0 {
+		l.checkouts = len(m.checkouts)
+		l.s.checkoutsClient.ForceMetadataRefresh() // else the group learns of a new partition when its metadata have grown old
 	}
 	l.s.asks.stable.Store(l.core.Standing(l.s.now(), (2 * time.Second).Microseconds()))
 	if l.core.Unasked() {

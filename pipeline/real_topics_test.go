@@ -72,7 +72,11 @@ func TestTopicsThatComeLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	leader(w.checkouts, 2)
+	added := time.Now()
 	joined("3", "p3", 1, 1)
+	if took := time.Since(added); took > 20*time.Second {
+		t.Errorf("the new checkouts partition was read after %v: the group waited for its metadata to grow old", took)
+	}
 	eventually(t, "all partitions", func() bool { st := p.Stats(); return len(st.Clicks) == 3 && len(st.Shards) == 2 })
 	eventually(t, "the end of both topics", p.caughtUp)
 	if st := p.Stats(); st.Result.Corrected != 0 {
