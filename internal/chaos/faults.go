@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// fault is one way in which things break.
+type fault struct {
+	name        string
+	weight      int
+	least, most time.Duration // between do and heal
+
+	do     func(l *lane) error                      // breaks it
+	during func(ctx context.Context, l *lane) error // goes on until ctx ends; nil: nothing happens meanwhile
+	heal   func(l *lane) error                      // mends it; nil: it mends by itself
+}
+
+// lane breaks and mends one part of the world, one fault at a time.
+type lane struct {
+	world  *world
+	name   string
+	random *rand.Rand
+	faults []fault
+	slot   *slot // what the fault under way is at
+}
+
+func newLanes(w *world) []*lane {
+	tables := []struct {
+		name   string
+		faults []fault
+	}{
+		{"instances", instanceFaults()},
+		{"kafka", append(brokerFaults(), networkFaults("network to Kafka", func(w *world) *link { return w.toKafka })...)},
+		{"postgres", append(serverFaults(), networkFaults("network to Postgres", func(w *world) *link { return w.toServer })...)},
+	}
+	var lanes []*lane
+	for n, t := range tables {
+		l := &lane{world: w, name: t.name, random: rand.New(rand.NewPCG(w.opts.seed, uint64(n)))}
+		for _, f := range t.faults {
+			if strings.Contains(f.name, w.opts.only) {
+				l.faults = append(l.faults, f)
+			}
+		}
+		if len(l.faults) > 0 && !w.opts.quiet {
+			lanes = append(lanes, l)
+		}
+	}
+	return lanes
+}
+
+// run breaks and mends until ctx ends. An error is the suite's own.
+func (l *lane) run(ctx context.Context) error {
+	for pause(ctx, between(l.random, 500*ms, 5*second)) {
+		if err := l.one(ctx, l.choose()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lane) choose() fault {
+	sum := 0
+	for _, f := range l.faults {
+		sum += f.weight
+	}
+	n := l.random.IntN(sum)
+	for _, f := range l.faults {
+		if n -= f.weight; n < 0 {
+			return f
+		}
+	}
+	panic("weights and their sum disagree")
+}
+
+func (l *lane) one(ctx context.Context, f fault) error {
+	lasts := between(l.random, f.least, f.most)
+	began := time.Now()
+	l.world.count("fault: " + f.name)
+	if f.do != nil {
+		if err := f.do(l); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	at := ""
+	if l.name == "instances" && l.slot != nil && f.during == nil {
+		at = fmt.Sprintf(" (slot %d)", l.slot.number)
+	}
+	l.world.out.say("%-9s | %s%s, for %v", l.name, f.name, at, lasts.Round(10*ms))
+	ctx, cancel := context.WithTimeout(ctx, lasts)
+	defer cancel()
+	if f.during != nil {
+		if err := f.during(ctx, l); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	<-ctx.Done()
+	if f.heal == nil {
+		return nil
+	}
+	if err := f.heal(l); err != nil {
+		return fmt.Errorf("mend %s: %w", f.name, err)
+	}
+	l.world.out.say("%-9s | %s: over after %v", l.name, f.name, time.Since(began).Round(10*ms))
+	return nil
+}
+
+// between draws from [least, most].
+func between(r *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(r.Int64N(int64(most-least)+1))
+}
+
+func brokerFaults() []fault {
+	return []fault{
+		{
+			name: "broker SIGKILL", weight: 3, least: 0, most: 3 * second,
+			do:   func(l *lane) error { return l.world.kafka.Kill() },
+			heal: func(l *lane) error { return l.world.kafka.Restart(context.Background()) },
+		},
+		{
+			name: "broker SIGSTOP", weight: 2, least: 1 * second, most: 6 * second,
+			do:   func(l *lane) error { return l.world.kafka.Pause() },
+			heal: func(l *lane) error { return l.world.kafka.Resume() },
+		},
+	}
+}
+
+func serverFaults() []fault {
+	end := func(what, where string) func(*lane) error {
+		return func(l *lane) error {
+			return l.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%' AND `+where, what)
+		}
+	}
+	return []fault{
+		{
+			name: "Postgres immediate restart", weight: 2, least: 0, most: 2 * second,
+			do:   func(l *lane) error { return l.world.postgres.Kill() },
+			heal: func(l *lane) error { return l.world.postgres.Restart(context.Background()) },
+		},
+		{name: "sink sessions terminated", weight: 3, do: end("sink sessions", `application_name NOT LIKE '% %'`)},
+		{name: "name readers terminated", weight: 1, do: end("name readers", `application_name LIKE '% names'`)},
+		{name: "walsenders terminated", weight: 2, do: end("walsenders", `backend_type = 'walsender'`)},
+		{name: "target table locked", weight: 3, do: lock("commerce.attributed_checkouts")},
+		{name: "offsets locked", weight: 1, do: lock("firstclick.offsets")},
+	}
+}
+
+// sql runs one statement.
+func (l *lane) sql(statement, what string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*second)
+	defer cancel()
+	return l.world.withDatabase(ctx, func(conn *pgx.Conn) error {
+		tag, err := conn.Exec(ctx, statement)
+		if err == nil {
+			l.world.out.say("%-9s | %s: %d", l.name, what, tag.RowsAffected())
+		}
+		return err
+	})
+}
+
+// lock holds a table for 10 s.
+func lock(table string) func(*lane) error {
+	return func(l *lane) error {
+		ctx, cancel := context.WithTimeout(context.Background(), 60*second)
+		defer cancel()
+		return l.world.withDatabase(ctx, func(conn *pgx.Conn) error {
+			tx, err := conn.Begin(ctx)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+				return err
+			}
+			l.world.out.say("%-9s | %s is locked", l.name, table)
+			pause(ctx, 10*second)
+			return tx.Rollback(ctx)
+		})
+	}
+}

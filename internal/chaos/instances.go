@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"firstclick/internal/tether"
+)
+
+// patience is how long an instance may take to end in good order, faults at the servers included.
+const patience = 90 * second
+
+// slot is the place of one instance, as a supervisor would have it: what ends in it is started again.
+type slot struct {
+	w      *world
+	number int
+	static bool // a static member of the group
+
+	mu      sync.Mutex
+	process *tether.Process // nil: ended, and meant to be
+	life    int
+	log     string
+	held    bool // a fault is at it: the supervisor looks away
+}
+
+// start begins a new life.
+func (s *slot) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = false
+	if s.process != nil && !s.process.Ended(0) {
+		return nil
+	}
+	process, err := s.run()
+	s.process = process
+	return err
+}
+
+// run runs the binary as the slot's next life. s.mu is held.
+func (s *slot) run(more ...string) (*tether.Process, error) {
+	s.life++
+	name := fmt.Sprintf("chaos-%d-%d", s.number, s.life)
+	s.log = filepath.Join(s.w.dir, "logs", name+".log")
+	log, err := os.Create(s.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the process has its own
+	args := []string{s.w.binary, "run", "--kafka", s.w.toKafka.Listen, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
+		"--group", group, "--window", window, "--lateness", lateness, "--listen", "127.0.0.1:0", "--instance", name, "--users-cache", "50",
+		"--log-format", "json", "--no-migrate"}
+	if s.static {
+		args = append(args, "--group-instance", fmt.Sprintf("static-%d", s.number))
+	}
+	env := append(append([]string{}, s.w.env...), "DATABASE_URL="+s.w.farSide)
+	return tether.Start(tether.Config{Args: append(args, more...), Log: log, EndSignal: "KILL", Env: env})
+}
+
+// hold keeps the supervisor away until start or letGo, and gives the process; nil: none runs.
+func (s *slot) hold() *tether.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = true
+	return s.process
+}
+
+func (s *slot) letGo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = false
+}
+
+// kill ends the instance by SIGKILL.
+func (s *slot) kill() error {
+	p := s.hold()
+	if p == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return errors.Join(p.Signal(syscall.SIGKILL), p.Wait(ctx))
+}
+
+// end ends the instance for good, without a question.
+func (s *slot) end() error {
+	err := s.kill()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.process = nil
+	return err
+}
+
+// stop ends the instance by SIGTERM: it has to end by itself, in good order.
+func (s *slot) stop() error {
+	p := s.hold()
+	if p == nil {
+		return nil
+	}
+	ended := p.Ended(0) // by itself: the supervisor has not seen it yet
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if p.Wait(ctx) != nil {
+		s.w.blame("instance %s has not ended %v after SIGTERM\n%s", s.log, patience, s.said(5))
+		return s.kill()
+	}
+	if err := p.Result(); err != nil && ended {
+		s.judge(err)
+	} else if err != nil && !signalled(err) {
+		s.w.blame("instance %s ended with %v after SIGTERM\n%s", s.log, err, s.said(5))
+	}
+	return nil
+}
+
+// signalled says whether SIGTERM itself ended a process: one that was too young to have a handler.
+func signalled(err error) bool {
+	exit := &exec.ExitError{}
+	return errors.As(err, &exit) && exit.ExitCode() == 128+int(syscall.SIGTERM)
+}
+
+// judge tells whether an instance may end by itself: before it has begun to work that is the way to say that a server does not answer.
+func (s *slot) judge(result error) {
+	text, _ := os.ReadFile(s.log)
+	exit := &exec.ExitError{}
+	young := !bytes.Contains(text, []byte(`"msg":"connected"`))
+	if errors.As(result, &exit) && exit.ExitCode() == 1 && young && !bytes.Contains(text, []byte("panic:")) {
+		s.w.count("starts that found no server")
+		return
+	}
+	s.w.blame("instance %s ended by itself: %v\n%s", s.log, result, s.said(6))
+}
+
+// said is the last lines of the instance's log.
+func (s *slot) said(lines int) []byte {
+	text, err := os.ReadFile(s.log)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	text = bytes.TrimSpace(text)
+	parts := bytes.Split(text, []byte("\n"))
+	return bytes.Join(parts[max(0, len(parts)-lines):], []byte("\n"))
+}
+
+// supervise starts what ended by itself again, a second later, until ctx ends.
+func (s *slot) supervise(ctx context.Context) error {
+	for pause(ctx, 200*ms) {
+		s.mu.Lock()
+		p, held := s.process, s.held
+		s.mu.Unlock()
+		if held || p == nil || !p.Ended(0) {
+			continue
+		}
+		s.judge(p.Result())
+		if !pause(ctx, time.Second) {
+			return nil
+		}
+		s.mu.Lock()
+		again := !s.held && s.process == p
+		s.mu.Unlock()
+		if again {
+			if err := s.start(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// storms are the slots of instances that come and go.
+const storms = 2
+
+func (w *world) makeSlots() {
+	for n := range w.opts.instances + storms {
+		w.slots = append(w.slots, &slot{w: w, number: n, static: n == 0 && w.opts.seed%2 == 0})
+	}
+}
+
+func (w *world) lasting() []*slot { return w.slots[:w.opts.instances] }
+
+// instanceFaults are the faults at instances.
+func instanceFaults() []fault {
+	pick := func(l *lane) *slot {
+		l.slot = l.world.lasting()[l.random.IntN(l.world.opts.instances)]
+		return l.slot
+	}
+	freeze := func(l *lane) error {
+		if p := pick(l).hold(); p != nil {
+			return p.Signal(syscall.SIGSTOP)
+		}
+		return nil
+	}
+	thaw := func(l *lane) error {
+		defer l.slot.letGo()
+		if p := l.slot.hold(); p != nil {
+			return p.Signal(syscall.SIGCONT)
+		}
+		return nil
+	}
+	start := func(l *lane) error { return l.slot.start() }
+	return []fault{
+		{name: "instance SIGKILL", weight: 6, least: 0, most: 3 * second, do: func(l *lane) error { return pick(l).kill() }, heal: start},
+		{name: "instance SIGTERM", weight: 3, least: 0, most: 8 * second, do: func(l *lane) error { return pick(l).stop() }, heal: start},
+		{name: "instance SIGSTOP", weight: 6, least: 11 * second, most: 15 * second, do: freeze, heal: thaw},
+		{name: "instance SIGSTOP, short", weight: 2, least: 500 * ms, most: 5 * second, do: freeze, heal: thaw},
+		{name: "all instances SIGKILL", weight: 2, least: 0, most: 2 * second, do: killAll, heal: startAll},
+		{name: "rebalance storm", weight: 3, least: 6 * second, most: 12 * second, during: storm, heal: calm},
+	}
+}
+
+func killAll(l *lane) error {
+	for _, s := range l.world.lasting() {
+		if err := s.kill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func startAll(l *lane) error {
+	for _, s := range l.world.lasting() {
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storm lets an instance join or leave every second.
+func storm(ctx context.Context, l *lane) error {
+	extra := l.world.slots[l.world.opts.instances:]
+	for n := 0; pause(ctx, time.Second); n++ {
+		s := extra[n%len(extra)]
+		var err error
+		switch {
+		case n/len(extra)%2 == 0:
+			err = s.start()
+		case l.random.IntN(2) == 0:
+			err = s.kill()
+		default:
+			err = s.stop()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func calm(l *lane) error {
+	for _, s := range l.world.slots[l.world.opts.instances:] {
+		if err := errors.Join(s.stop(), s.end()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

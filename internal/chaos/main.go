@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	wrong, err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(2)
+	case wrong:
+		os.Exit(1)
+	}
+}
+
+func parse(args []string, out io.Writer) (options, error) {
+	opts := options{seed: rand.Uint64N(1_000_000)}
+	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.Uint64Var(&opts.seed, "seed", opts.seed, "same seed, same faults in the same order in each lane (default: random)")
+	flags.DurationVar(&opts.duration, "duration", 3*time.Minute, "how long things break; start, draining and the audit come on top")
+	flags.Float64Var(&opts.rate, "rate", 300, "events per second of the generator, at most 400: see doc.go")
+	flags.IntVar(&opts.instances, "instances", 0, "1 to 3 (default: by the seed)")
+	flags.StringVar(&opts.without, "without", "", "leave a rule out, then the run must be red: "+strings.Join(switches(), ", "))
+	flags.StringVar(&opts.only, "only", "", "only faults whose name contains this")
+	flags.BoolVar(&opts.quiet, "quiet", false, "no faults at all")
+	flags.StringVar(&opts.dir, "dir", "", "directory for data and logs (default: a temporary one, kept when the run is red)")
+	flags.BoolVar(&opts.keep, "keep", false, "keep the temporary directory")
+	if err := flags.Parse(args); err != nil {
+		return opts, err
+	}
+	if opts.instances == 0 {
+		opts.instances = 1 + int(rand.New(rand.NewPCG(opts.seed, 10)).Int64N(3))
+	}
+	switch {
+	case flags.NArg() > 0:
+		return opts, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	case opts.duration <= 0 || opts.instances < 1 || opts.instances > 3 || !(opts.rate > 0 && opts.rate <= 400):
+		return opts, errors.New("duration has to be positive, instances 1 to 3, rate above 0 and at most 400")
+	}
+	return opts, checkSwitch(opts.without)
+}
+
+// run runs the suite and says whether anything is wrong; with a rule left out, whether nothing is.
+func run(ctx context.Context, args []string, out io.Writer) (wrong bool, err error) {
+	opts, err := parse(args, out)
+	if err != nil {
+		return false, err
+	}
+	temporary := opts.dir == ""
+	if temporary {
+		if opts.dir, err = os.MkdirTemp("", "firstclick-chaos-"); err != nil {
+			return false, fmt.Errorf("make a directory: %w", err)
+		}
+		if err := os.Chmod(opts.dir, 0o755); err != nil { // Postgres runs as another user when we are root
+			return false, fmt.Errorf("open the directory: %w", err)
+		}
+	}
+	fmt.Fprintf(out, "chaos: seed %d, %v, %d instances, %s; logs in %s/logs\n", opts.seed, opts.duration, opts.instances, what(opts), opts.dir)
+	w, err := newWorld(ctx, opts, out)
+	if err == nil {
+		err = w.suffer(ctx)
+	}
+	err = errors.Join(err, w.close())
+	if err != nil {
+		return false, fmt.Errorf("seed %d: %w (logs in %s/logs)", opts.seed, err, opts.dir)
+	}
+	red := w.conclude()
+	if temporary && !opts.keep && !red {
+		return opts.without != "", os.RemoveAll(opts.dir)
+	}
+	return red == (opts.without == ""), nil
+}
+
+func what(opts options) string {
+	if opts.without != "" {
+		return opts.without + " (must go red)"
+	}
+	return "every rule in force"
+}
+
+// suffer is the run: feed and break for the duration, then mend, wait and judge.
+func (w *world) suffer(ctx context.Context) error {
+	w.makeSlots()
+	for _, s := range w.lasting() {
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	watching, lookAway := context.WithCancel(context.WithoutCancel(ctx))
+	defer lookAway()
+	supervisors, watching := errgroup.WithContext(watching)
+	for _, s := range w.lasting() {
+		supervisors.Go(func() error { return s.supervise(watching) })
+	}
+
+	feeding, stopFeeding := context.WithCancel(ctx)
+	defer stopFeeding()
+	breaking, stopBreaking := context.WithTimeout(ctx, w.opts.duration)
+	defer stopBreaking()
+	lanes, breaking := errgroup.WithContext(breaking)
+	var f *fed
+	fedUp := make(chan error, 1)
+	go func() {
+		var err error
+		f, err = w.feed(feeding)
+		stopBreaking()
+		fedUp <- err
+	}()
+	for _, l := range newLanes(w) {
+		lanes.Go(func() error { return l.run(breaking) })
+	}
+	<-breaking.Done()
+	err := lanes.Wait() // each has mended what it broke
+	pause(ctx, 2*second)
+	stopFeeding()
+	w.out.say("nothing breaks any more")
+	if err := errors.Join(err, <-fedUp, ctx.Err()); err != nil {
+		return err
+	}
+	drained := w.judge(ctx, f)
+	lookAway()
+	return errors.Join(drained, supervisors.Wait())
+}
+
+// conclude prints the verdict.
+func (w *world) conclude() (red bool) {
+	for _, name := range slices.Sorted(maps.Keys(w.tally)) {
+		w.out.say("%4d x %s", w.tally[name], name)
+	}
+	if len(w.wrong) == 0 {
+		w.out.say("GREEN: nothing lost, nothing twice (seed %d)", w.opts.seed)
+		return false
+	}
+	w.out.say("RED: %d findings; the seed is %d, logs are in %s/logs", len(w.wrong), w.opts.seed, w.dir)
+	for _, text := range w.wrong {
+		line, _, _ := strings.Cut(text, "\n")
+		w.out.say("  %s", line)
+	}
+	return true
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+)
+
+// link is the network between the instances and one server.
+type link struct {
+	*toxiproxy.Proxy
+}
+
+func newLink(name, listen, upstream string) (*link, error) {
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	l := &link{toxiproxy.NewProxy(server, name, listen, upstream)}
+	if err := l.Start(); err != nil {
+		return nil, fmt.Errorf("start the proxy before %s: %w", name, err)
+	}
+	return l, nil
+}
+
+// poison lets the network do something to what goes through it, in both directions.
+func (l *link) poison(kind string, attributes map[string]int) error {
+	for _, stream := range []string{"upstream", "downstream"} {
+		text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "attributes": attributes})
+		if err != nil {
+			return err
+		}
+		if _, err := l.Toxics.AddToxicJson(strings.NewReader(string(text))); err != nil {
+			return fmt.Errorf("make the network to %s %s: %w", l.Name, kind, err)
+		}
+	}
+	return nil
+}
+
+// mend makes the network what it should be.
+func (l *link) mend() error {
+	l.Toxics.ResetToxics(context.Background())
+	if l.Enabled {
+		return nil
+	}
+	return l.Start()
+}
+
+// networkFaults are the faults of one link.
+func networkFaults(name string, of func(*world) *link) []fault {
+	heal := func(l *lane) error { return of(l.world).mend() }
+	toxic := func(kind string, attributes func(*rand.Rand) map[string]int) func(*lane) error {
+		return func(l *lane) error { return of(l.world).poison(kind, attributes(l.random)) }
+	}
+	one := func(name string, least, spread int) func(*rand.Rand) map[string]int {
+		return func(r *rand.Rand) map[string]int { return map[string]int{name: least + r.IntN(spread)} }
+	}
+	return []fault{
+		{name: name + " cut", weight: 3, least: 500 * ms, most: 12 * second, do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
+		{name: name + " blip", weight: 3, do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
+		{name: name + " black hole", weight: 2, least: 2 * second, most: 8 * second, do: toxic("timeout", func(*rand.Rand) map[string]int { return map[string]int{"timeout": 0} }), heal: heal},
+		{name: name + " latency", weight: 2, least: 4 * second, most: 10 * second, heal: heal, do: toxic("latency", func(r *rand.Rand) map[string]int {
+			return map[string]int{"latency": 50 + r.IntN(400), "jitter": r.IntN(50)}
+		})},
+		{name: name + " resets", weight: 3, least: 500 * ms, most: 3 * second, do: toxic("reset_peer", one("timeout", 0, 200)), heal: heal},
+		{name: name + " slow close", weight: 1, least: 2 * second, most: 6 * second, do: toxic("slow_close", one("delay", 500, 3000)), heal: heal},
+		{name: name + " narrow", weight: 1, least: 3 * second, most: 8 * second, do: toxic("bandwidth", one("rate", 20, 100)), heal: heal}, // KB/s
+	}
+}
+
+// freePorts finds ports that nobody listens at, all different.
+func freePorts(n int) ([]int, error) {
+	ports := make([]int, n)
+	for i := range ports {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer listener.Close() // only when all are found, or one would be found twice
+		ports[i] = listener.Addr().(*net.TCPAddr).Port
+	}
+	return ports, nil
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgtest"
+	"firstclick/migrations"
+)
+
+const (
+	ms     = time.Millisecond
+	second = time.Second
+
+	clicksTopic    = "clicks"
+	checkoutsTopic = "checkouts"
+	group          = "chaos"
+
+	// Six clicks partitions: at the default rate, what a restart reads again of one stays far below a backlog's 10,000 records.
+	clicksPartitions    = 6
+	checkoutsPartitions = 4
+	// heldPartitions are the first clicks partitions: only there may a transaction stay open for long.
+	heldPartitions = 2
+
+	// Short enough for rows to become final and clicks to expire within minutes, long enough for the events that are ahead (4.5 min).
+	window    = "10m"
+	lateness  = "10m"
+	timeLapse = 10 // event seconds per second
+)
+
+// options are the command's flags.
+type options struct {
+	seed      uint64
+	duration  time.Duration
+	rate      float64
+	instances int
+	without   string // a switch
+	only      string // names of faults contain it
+	dir       string
+	keep      bool
+	quiet     bool // no faults at all
+}
+
+// world is everything there is.
+type world struct {
+	opts  options
+	out   *console
+	dir   string
+	log   *slog.Logger
+	began time.Time
+
+	kafka    *kafkatest.Broker // the lane of Kafka's faults is the only user of its methods
+	postgres *pgtest.Server    // likewise
+	toKafka  *link
+	toServer *link
+	admin    *kadm.Client // straight
+	database string       // straight
+	farSide  string       // the same database as the instances see it
+
+	binary string
+	env    []string
+	slots  []*slot
+
+	mu    sync.Mutex
+	wrong []string // what the run has shown to be wrong so far
+	tally map[string]int
+}
+
+// console writes lines with the time since the start.
+type console struct {
+	mu    sync.Mutex
+	w     io.Writer
+	began time.Time
+}
+
+func (c *console) say(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fmt.Fprintf(c.w, "%6.1fs  %s\n", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// blame notes that something is wrong.
+func (w *world) blame(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.out.say("WRONG: %s", text)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrong = append(w.wrong, text)
+}
+
+func (w *world) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tally[what]++
+}
+
+// newWorld starts both servers and builds the binary. What it started ends with close, also after an error.
+func newWorld(ctx context.Context, opts options, out io.Writer) (*world, error) {
+	w := &world{opts: opts, out: &console{w: out, began: time.Now()}, dir: opts.dir, tally: map[string]int{}}
+	if err := os.MkdirAll(filepath.Join(w.dir, "logs"), 0o755); err != nil {
+		return w, err
+	}
+	log, err := os.Create(filepath.Join(w.dir, "logs", "suite.log"))
+	if err != nil {
+		return w, err
+	}
+	w.log = slog.New(slog.NewTextHandler(log, nil))
+	if err := w.build(ctx); err != nil {
+		return w, err
+	}
+	if err := w.startKafka(ctx); err != nil {
+		return w, err
+	}
+	if err := w.startPostgres(ctx); err != nil {
+		return w, err
+	}
+	w.out.say("Kafka at %s, Postgres at %s, binary %s", w.kafka.Addr, w.database, w.binary)
+	w.began = time.Now()
+	return w, nil
+}
+
+func (w *world) build(ctx context.Context) error {
+	w.binary = filepath.Join(w.dir, "firstclick")
+	args := []string{"build", "-buildvcs=false", "-o", w.binary}
+	w.env = append(os.Environ(), "TMPDIR="+w.dir)
+	if w.opts.without != "" {
+		args = append(args, "-tags", hooksTag)
+		w.env = append(w.env, hooksVariable+"="+w.opts.without)
+	}
+	if out, err := exec.CommandContext(ctx, "go", append(args, "firstclick")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build firstclick: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// startKafka runs a broker with two doors: the suite's own, and one whose address leads through the proxy.
+func (w *world) startKafka(ctx context.Context) error {
+	ports, err := freePorts(4)
+	if err != nil {
+		return err
+	}
+	straight, behind, controller, before := ports[0], ports[1], ports[2], ports[3]
+	at := func(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+	if w.toKafka, err = newLink("kafka", at(before), at(behind)); err != nil {
+		return err
+	}
+	w.kafka, err = kafkatest.StartReal(filepath.Join(w.dir, "kafka"), kafkatest.WithPort(straight), kafkatest.WithConfig(map[string]string{
+		"listeners":                      "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(behind) + ",CONTROLLER://" + at(controller),
+		"advertised.listeners":           "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(before),
+		"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"controller.quorum.voters":       "1@" + at(controller),
+		"transaction.max.timeout.ms":     "60000",
+	}))
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.Addr), kgo.MetadataMinAge(100*ms))
+	if err != nil {
+		return err
+	}
+	w.admin = kadm.NewClient(client)
+	for topic, partitions := range map[string]int32{clicksTopic: clicksPartitions, checkoutsTopic: checkoutsPartitions} {
+		configs := map[string]*string{"retention.ms": kadm.StringPtr("-1"), "max.message.bytes": kadm.StringPtr("8388608")}
+		if _, err := w.admin.CreateTopic(ctx, partitions, 1, configs, topic); err != nil {
+			return fmt.Errorf("create topic %s: %w", topic, err)
+		}
+	}
+	return nil
+}
+
+func (w *world) startPostgres(ctx context.Context) (err error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	w.postgres, err = pgtest.Start(filepath.Join(w.dir, "postgres"), pgtest.WithPort(ports[0]), pgtest.WithSync(true), pgtest.WithSharedBuffers("128MB"),
+		pgtest.WithConfig(map[string]string{"log_connections": "off", "log_min_messages": "warning"}))
+	if err != nil {
+		return err
+	}
+	before := "127.0.0.1:" + strconv.Itoa(ports[1])
+	if w.toServer, err = newLink("postgres", before, "127.0.0.1:"+strconv.Itoa(ports[0])); err != nil {
+		return err
+	}
+	w.database = w.postgres.DSN("postgres")
+	w.farSide = "postgres://postgres:postgres@" + before + "/postgres?sslmode=disable"
+	if err := migrations.Up(ctx, w.database, nil); err != nil {
+		return err
+	}
+	return w.withDatabase(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, witnesses)
+		return err
+	})
+}
+
+// withDatabase runs fn with a session that does not go through the proxy.
+func (w *world) withDatabase(ctx context.Context, fn func(conn *pgx.Conn) error) error {
+	conn, err := pgx.Connect(ctx, w.database)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return fn(conn)
+}
+
+// eventNow is the event time now.
+func (w *world) eventNow() time.Time {
+	return w.epoch().Add(time.Since(w.began) * timeLapse)
+}
+
+// epoch is the event time at which everything begins. Retention goes by it, so it is off for these topics.
+func (w *world) epoch() time.Time { return w.began.Add(-24 * time.Hour) }
+
+// close ends what newWorld has started.
+func (w *world) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var errs []error
+	for _, s := range w.slots {
+		errs = append(errs, s.end())
+	}
+	for _, l := range []*link{w.toKafka, w.toServer} {
+		if l != nil {
+			l.Stop()
+		}
+	}
+	if w.admin != nil {
+		w.admin.Close()
+	}
+	if w.kafka != nil {
+		errs = append(errs, w.kafka.Kill())
+	}
+	if w.postgres != nil {
+		errs = append(errs, w.postgres.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// pause waits, or until ctx ends; then it says so.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
