@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"firstclick/internal/kafkaconn"
 )
 
@@ -29,13 +31,15 @@ type Config struct {
 	MemoryLimit int64          // bytes that the process may take; 0: no bound on window and queues. Half of it is the window's budget
 	Zone        *time.Location // for times without a zone; UTC
 
-	UntilCaughtUp bool      // run until all that was there at the start is in Postgres
-	Instance      string    // application_name of our sessions; random
-	Static        string    // Kafka's group.instance.id, for static membership; none
-	Version       string    // told in firstclick.instances
-	Listen        string    // likewise
-	Progress      io.Writer // progress lines while catching up; nil: none
-	Logger        *slog.Logger
+	UntilCaughtUp bool   // run until all that was there at the start is in Postgres
+	Instance      string // application_name of our sessions; random
+	Static        string // Kafka's group.instance.id, for static membership; none
+	Version       string // told in firstclick.instances
+	Listen        string // likewise
+	// KafkaHooks are called by a Kafka client of ours, clicks or checkouts, as kgo.WithHooks says; nil: none. Each session makes new clients.
+	KafkaHooks func(client string) []kgo.Hook
+	Progress   io.Writer // progress lines while catching up; nil: none
+	Logger     *slog.Logger
 }
 
 // ConfigError says that the configuration can't be used. Its text says what to do.

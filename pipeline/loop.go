@@ -40,6 +40,10 @@ type loop struct {
 	checkoutsPaused map[int32]bool
 	checkouts       int // partitions of the checkouts topic that the group has been told of
 	counts          counts
+
+	endsAt, committedAt time.Time
+	clicksAtEnd         map[int32]time.Time // when a partition was last read up to its end
+	others              OthersStats
 }
 
 // shard is an owned checkouts partition and the batch that grows for it.
@@ -54,6 +58,9 @@ type shard struct {
 	spare     *sink.Batch
 	committed time.Time
 
+	time, recordTime int64     // of the last row committed
+	atEnd            time.Time // when all up to the end asked for last was committed
+
 	letting *revokedMsg // being let go
 	recall  *recall     // nil: nothing to recall, or done
 }
@@ -61,7 +68,7 @@ type shard struct {
 func newLoop(s *session, t *targets, stop context.CancelFunc) *loop {
 	l := &loop{
 		s: s, core: s.core, shards: map[int32]*shard{}, idle: committers, decoder: join.NewDecoder(s.cfg.Zone),
-		targets: t, stop: stop, clicksPaused: map[int32]bool{}, checkoutsPaused: map[int32]bool{},
+		targets: t, stop: stop, clicksPaused: map[int32]bool{}, checkoutsPaused: map[int32]bool{}, clicksAtEnd: map[int32]time.Time{},
 		checkouts: int(s.infos[s.cfg.CheckoutsTopic].partitions),
 	}
 	return l
@@ -112,8 +119,12 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 
 func (l *loop) takeClicks(m *clicksMsg) {
 	now := l.s.now()
+	before := l.pendingCorrections()
 	for _, r := range m.reads {
 		l.core.Clicks(r, now, l.noteLate)
+	}
+	if n := l.pendingCorrections() - before; n > 0 {
+		l.s.p.tally.count(func(m *Measures) { m.LateCorrected += n })
 	}
 	l.dead = append(l.dead, m.dead...)
 	l.counts.clicks += m.records
@@ -174,7 +185,7 @@ func (l *loop) takeEnds(m *endsMsg) {
 	if l.core.Unasked() {
 		l.s.asks.poke()
 	}
-	l.counts.ends = m
+	l.counts.ends, l.endsAt = m, time.Now()
 }
 
 // assign takes shards in hand. A shard that needs clicks from before what this window holds ends the session: the next one reads
@@ -193,7 +204,7 @@ func (l *loop) assign(m *assignedMsg) error {
 		restoring := at.RecentOffset < at.NextOffset
 		sh := &shard{
 			Shard: l.core.AddShard(st.Claim.Partition, at, restoring, l.noteLate), claim: st.Claim, topicID: st.TopicID, at: st.Position,
-			batch: &sink.Batch{}, committed: time.Now(),
+			batch: &sink.Batch{}, committed: time.Now(), time: join.NoTime, recordTime: join.NoTime,
 		}
 		if restoring {
 			sh.recall = &recall{sh: sh, from: at.RecentOffset, to: at.NextOffset}
@@ -207,6 +218,7 @@ func (l *loop) assign(m *assignedMsg) error {
 
 // revoke lets shards go: at once when they were lost, else when what was released of them is written.
 func (l *loop) revoke(m *revokedMsg) {
+	l.s.p.tally.revoked(m.lost)
 	left := m.partitions[:0]
 	for _, p := range m.partitions {
 		sh := l.shards[p]

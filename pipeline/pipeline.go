@@ -33,6 +33,9 @@ type Pipeline struct {
 	start time.Time
 	fence atomic.Int64
 
+	tally       *tally
+	wasCaughtUp atomic.Bool
+
 	current            *session // under mu; nil: between two
 	committing, naming stopwatch
 }
@@ -42,7 +45,7 @@ func New(cfg Config) (*Pipeline, error) {
 	if err := cfg.settle(); err != nil {
 		return nil, err
 	}
-	return &Pipeline{cfg: cfg, log: cfg.Logger, start: time.Now()}, nil
+	return &Pipeline{cfg: cfg, log: cfg.Logger, start: time.Now(), tally: newTally()}, nil
 }
 
 // Run works until ctx ends (then it finishes the transactions under way, leaves the group and returns nil), until all that was
@@ -55,18 +58,21 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	defer pool.Close()
 	p.filler = newFiller()
-	p.mirror, err = cdc.New(cdc.Config{
-		Database: p.cfg.Database, CacheSize: p.cfg.UsersCache, Application: p.cfg.Instance + " users", Logger: p.log,
+	mirror, err := cdc.New(cdc.Config{
+		Database: p.cfg.Database, CacheSize: p.cfg.UsersCache, Application: usersApplication(p.cfg.Instance), Logger: p.log,
 		OnChange: p.filler.changed, OnSnapshot: p.filler.all,
 	}, pool)
 	if err != nil {
 		return err
 	}
-	p.sink, err = sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Logger: p.log}, timedNames{p.mirror, &p.naming})
+	rows, err := sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Logger: p.log}, timedNames{mirror, &p.naming})
 	if err != nil {
 		return err
 	}
-	defer p.sink.Close()
+	defer rows.Close()
+	p.mu.Lock()
+	p.mirror, p.sink = mirror, rows // Stats looks at them
+	p.mu.Unlock()
 
 	// The helpers of the sessions outlive ctx: a shutdown in good order still needs names and transactions.
 	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -74,6 +80,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g, alive := errgroup.WithContext(alive)
 	g.Go(func() error { return untilStopped(p.mirror.Run(alive)) })
 	g.Go(func() error { return untilStopped(p.filler.run(alive, p.sink, p.log)) })
+	g.Go(func() error { return p.probeServer(alive, pool) })
 	g.Go(func() error {
 		defer stop()
 		return p.sessions(ctx, alive)

@@ -109,12 +109,12 @@ func (s *session) joinGroup(alive context.Context) (*kgo.Client, error) {
 		case <-alive.Done():
 		}
 	}
-	opts = append(opts, s.readOptions()...)
+	opts = append(opts, s.readOptions("checkouts")...)
 	opts = append(opts,
 		kgo.ConsumerGroup(s.cfg.Group), kgo.ConsumeTopics(s.cfg.CheckoutsTopic),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(30*time.Second),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
-		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {}), // so that polls wait for it
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { s.p.tally.assigned() }), // also so that polls wait for it
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, false) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, true) }),
 		kgo.AdjustFetchOffsetsFn(s.takeOver(alive)),
@@ -206,7 +206,7 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 		}
 		r := readers[f.Partition]
 		if r == nil {
-			r = &checkoutsReader{hasher: s.hasher, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+			r = &checkoutsReader{tally: s.p.tally, hasher: s.hasher, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
 			readers[f.Partition] = r
 		}
 		used = append(used, r)
@@ -214,6 +214,7 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 	})
 	_ = g.Wait() // read returns no error
 	for _, r := range used {
+		s.p.tally.read(s.cfg.CheckoutsTopic, r.out.partition, int64(len(r.out.records)), r.out.bytes, r.last)
 		m.parts = append(m.parts, r.out)
 		m.records += int64(len(r.out.records))
 		m.bytes += r.out.bytes
@@ -223,12 +224,14 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 
 // checkoutsReader decodes one partition.
 type checkoutsReader struct {
+	tally    *tally // nil: read again, counted before
 	hasher   join.Hasher
 	topicID  [16]byte
 	decoder  *join.Decoder
 	checkout join.Checkout
 	slab     []byte // what the records of one read carry
 	out      checkoutsPart
+	last     int64 // timestamp of the last record
 }
 
 // read decodes the records into one slab each of queue entries, carried records and rendered columns.
@@ -237,6 +240,7 @@ func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint
 	for _, rec := range records {
 		size += len(rec.Value)
 	}
+	r.last = recordTime(records[len(records)-1])
 	r.out = checkoutsPart{partition: partition, records: make([]join.Pending, len(records)), bytes: int64(size)}
 	carried := make([]checkoutRecord, len(records))
 	r.slab = make([]byte, 0, 2*size)
@@ -263,6 +267,7 @@ func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *chec
 	if err != nil {
 		d := deadLetter(rec, r.topicID, err)
 		p.Skip, carried.dead = true, &d
+		r.tally.undecodable(d.Topic, d.Reason)
 		return
 	}
 	p.Time, p.User, p.ID = k.Time, k.User, join.MakeID(k.ID)

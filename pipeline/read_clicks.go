@@ -75,6 +75,7 @@ func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksRea
 	}
 	m := &clicksMsg{}
 	for _, r := range used {
+		s.p.tally.read(s.cfg.ClicksTopic, r.partition, r.records, r.bytes, r.last)
 		m.reads = append(m.reads, r.out)
 		m.dead = append(m.dead, r.dead...)
 		m.records += r.records
@@ -92,11 +93,13 @@ type clicksReader struct {
 	dead      []sink.DeadLetter
 	records   int64
 	bytes     int64
+	last      int64 // timestamp of the last record
 }
 
 func (r *clicksReader) read(records []*kgo.Record) {
 	r.out, r.dead, r.records, r.bytes = &join.ClicksRead{}, nil, 0, 0
 	r.out.Reset(r.partition)
+	r.last = recordTime(records[len(records)-1])
 	var c join.Click
 	for _, rec := range records {
 		r.out.Next, r.out.Epoch = rec.Offset+1, rec.LeaderEpoch
@@ -138,7 +141,9 @@ func (r *clicksReader) bury(rec *kgo.Record, err error) {
 	if !r.fresh(rec.Offset) {
 		return // stored before the restart
 	}
-	r.dead = append(r.dead, deadLetter(rec, r.s.infos[rec.Topic].id, err))
+	d := deadLetter(rec, r.s.infos[rec.Topic].id, err)
+	r.dead = append(r.dead, d)
+	r.s.p.tally.undecodable(d.Topic, d.Reason)
 }
 
 // deadLetter keeps its own copy of the payload: the record's shares memory with the whole fetch.

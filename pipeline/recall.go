@@ -91,7 +91,7 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 	if err != nil {
 		return err
 	}
-	opts = append(opts, s.readOptions()...)
+	opts = append(opts, s.readOptions("recall")...)
 	opts = append(opts, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(from)}}))
 	cl, err := kgo.NewClient(opts...)

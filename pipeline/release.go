@@ -150,12 +150,16 @@ func (l *loop) takeDone(m *jobDone) error {
 	if m.err != nil {
 		return m.err
 	}
+	l.committedAt = time.Now()
 	for i, sh := range m.job.shards {
 		b := m.job.batches[i]
 		if l.shards[sh.Partition] != sh {
 			continue // lost meanwhile
 		}
 		sh.at, sh.committed, sh.inflight = b.Position, time.Now(), nil
+		if n := len(b.Rows); n > 0 {
+			sh.time, sh.recordTime = b.Rows[n-1].Time, b.Rows[n-1].RecordTime
+		}
 		for _, n := range b.Rejected {
 			l.core.Reject(sh.Shard, b.Rows[n].Offset)
 		}
@@ -193,6 +197,7 @@ func (s *session) commit(ctx context.Context) error {
 		done.took = time.Since(began)
 		if done.err == nil {
 			done.delay.add(j.batches, time.Now())
+			s.p.tally.landed(s.cfg.CheckoutsTopic, j, &done.result, done.took)
 		}
 		if ctx.Err() != nil {
 			return nil

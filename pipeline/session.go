@@ -47,6 +47,7 @@ type session struct {
 }
 
 func newSession(p *Pipeline) *session {
+	p.tally.count(func(m *Measures) { m.Sessions++ })
 	return &session{
 		p: p, cfg: p.cfg, log: p.log, epoch: time.Now(),
 		clicks: make(chan *clicksMsg), checkouts: make(chan *checkoutsMsg), history: make(chan *historyMsg),
@@ -82,6 +83,7 @@ func (s *session) run(ctx, alive context.Context) error {
 	g.Go(func() error { return s.asks.run(alive) })
 	g.Go(func() error { return s.readCheckouts(ctx, alive) })
 	g.Go(func() error { return s.advise(alive) })
+	g.Go(func() error { return s.probeLogs(alive) })
 	g.Go(func() error { return s.showProgress(alive) })
 	for range committers {
 		g.Go(func() error { return s.commit(alive) })
@@ -127,7 +129,7 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return &ConfigError{err.Error()}
 	}
-	s.clicksClient, err = kgo.NewClient(append(opts, s.readOptions()...)...)
+	s.clicksClient, err = kgo.NewClient(append(opts, s.readOptions("clicks")...)...)
 	if err != nil {
 		return fmt.Errorf("make the Kafka client for clicks: %w", err)
 	}
@@ -135,9 +137,10 @@ func (s *session) connect(ctx context.Context) error {
 	return err
 }
 
-// readOptions are what both readers have in common.
-func (s *session) readOptions() []kgo.Opt {
-	return []kgo.Opt{
+// readOptions are what both readers have in common. The name tells them apart.
+func (s *session) readOptions(name string) []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.ClientID("firstclick-" + name),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // positions count them: ends are asked for with them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
@@ -146,6 +149,10 @@ func (s *session) readOptions() []kgo.Opt {
 		kgo.WithPools(&s.buffers),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
 	}
+	if s.cfg.KafkaHooks != nil {
+		opts = append(opts, kgo.WithHooks(s.cfg.KafkaHooks(name)...))
+	}
+	return opts
 }
 
 // begin reads what is stored of the group, or stores where it begins, and sets the core up to read from there.

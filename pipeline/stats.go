@@ -13,7 +13,8 @@ import (
 type Stats struct {
 	At        time.Time
 	Started   time.Time
-	Ready     bool // a shard is owned, or the group has given this instance none, and Kafka answers
+	EndsAt    time.Time // when Kafka last said where the topics end; zero: not yet
+	Ready     bool      // a shard is owned, or the group has given this instance none, and Kafka answers
 	Clicks    []PartitionStats
 	Shards    []ShardStats
 	Watermark int64 // microseconds; join.NoTime: not known yet
@@ -23,11 +24,13 @@ type Stats struct {
 	ClicksBytes, CheckoutsBytes int64
 	Result                      sink.Result // summed up
 	Transactions                int64
+	CommittedAt                 time.Time // the end of the last one; zero: none yet
 	InTransaction               time.Duration
 	OpenTxnReleases             int64
 	Delay                       DelayStats
 	Committing, Naming          time.Duration // wall time with a transaction under way; with names being waited for in one
 	Fenced                      int64
+	Others                      OthersStats
 
 	Sink  sink.Stats
 	Users cdc.Stats
@@ -37,6 +40,8 @@ type Stats struct {
 type PartitionStats struct {
 	Next, End, MaxTime int64
 	Paused             bool
+	RecordTime         int64     // timestamp of the newest record read, microseconds; join.NoTime: none
+	AtEnd              time.Time // when it was last known to be read up to its end; zero: never
 }
 
 // ShardStats is how far an owned checkouts partition is.
@@ -50,20 +55,29 @@ type ShardStats struct {
 	FinalBefore     int64
 	Restoring       bool
 	Paused          bool
+	Time            int64     // event time of the last row committed; join.NoTime: none yet
+	RecordTime      int64     // timestamp of its record
+	AtEnd           time.Time // when it was last known to be committed up to its end; zero: never
+}
+
+// OthersStats counts the group's shards that this instance does not own.
+type OthersStats struct {
+	Owned   int // by other instances
+	Unowned int // by nobody
 }
 
 // Stats returns how the pipeline stands. Safe for concurrent use.
 func (p *Pipeline) Stats() Stats {
 	p.mu.Lock()
-	st := p.stats
+	st, sink, mirror := p.stats, p.sink, p.mirror
 	p.mu.Unlock()
 	st.Started, st.Fenced = p.start, p.fence.Load()
 	st.Committing, st.Naming = p.committing.total(), p.naming.total()
-	if p.sink != nil {
-		st.Sink = p.sink.Stats()
+	if sink != nil {
+		st.Sink = sink.Stats()
 	}
-	if p.mirror != nil {
-		st.Users = p.mirror.Stats()
+	if mirror != nil {
+		st.Users = mirror.Stats()
 	}
 	return st
 }
@@ -98,14 +112,18 @@ func (c *counts) committed(m *jobDone) {
 
 // publish makes a picture of the loop for others to look at.
 func (l *loop) publish() {
+	l.atEnds()
 	st := Stats{
-		At: time.Now(), Ready: l.counts.ends != nil, Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
+		At: time.Now(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: l.counts.ends != nil, Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
 		ClicksRead: l.counts.clicks, CheckoutsRead: l.counts.checkouts, ClicksBytes: l.counts.clicksBytes, CheckoutsBytes: l.counts.checkoutsBytes,
 		Result: l.counts.result, Transactions: l.counts.transactions, InTransaction: l.counts.took, OpenTxnReleases: l.core.OpenTxnReleases,
 		Delay: l.counts.delay,
 	}
 	for p, c := range l.core.ClicksStates() {
-		st.Clicks = append(st.Clicks, PartitionStats{c.Next, c.End, c.MaxTime, l.clicksPaused[int32(p)]})
+		st.Clicks = append(st.Clicks, PartitionStats{
+			Next: c.Next, End: c.End, MaxTime: c.MaxTime, Paused: l.clicksPaused[int32(p)],
+			RecordTime: l.s.p.tally.lastRecord(l.s.cfg.ClicksTopic, int32(p)), AtEnd: l.clicksAtEnd[int32(p)],
+		})
 	}
 	for _, s := range l.core.Shards() {
 		sh := l.shards[s.Partition]
@@ -113,7 +131,7 @@ func (l *loop) publish() {
 		st.Shards = append(st.Shards, ShardStats{
 			Partition: s.Partition, Next: s.Next(), End: s.End(), Committed: sh.at.NextOffset, ClicksCommitted: slices.Clone(sh.at.ClicksNext),
 			Queued: s.Queued(), Recents: n, MaxReleased: s.MaxReleased(), FinalBefore: s.Final(), Restoring: s.Restoring(),
-			Paused: l.checkoutsPaused[s.Partition],
+			Paused: l.checkoutsPaused[s.Partition], Time: sh.time, RecordTime: sh.recordTime, AtEnd: sh.atEnd,
 		})
 	}
 	p := l.s.p

@@ -77,6 +77,7 @@ type shardsMsg struct{ shards []sink.State }
 // takeShards frees clicks that no shard of any instance needs, and sees how far the others are.
 func (l *loop) takeShards(m *shardsMsg) {
 	others := join.Forever
+	l.countOthers(m.shards)
 	if len(m.shards) < len(l.s.progress.CheckoutsStart) {
 		others = join.NoTime // a shard that nobody has claimed yet needs everything
 	}
