@@ -46,7 +46,8 @@ commerce.attributed_checkouts in Postgres, exactly once.
 Every flag can also be given by the environment variable in brackets behind it; the flag wins.`,
 		Example: `  firstclick demo                     # Kafka, Postgres, events and the pipeline, nothing to install
   firstclick run                      # against localhost:9093 and localhost:5432
-  firstclick verify                   # recompute everything from Kafka and compare`,
+  firstclick verify                   # recompute everything from Kafka and compare
+  firstclick explain CHECKOUT_ID      # why has this checkout this click?`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -72,6 +73,7 @@ Every flag can also be given by the environment variable in brackets behind it; 
 		shared.generate(),
 		shared.verify(),
 		shared.repair(),
+		shared.explain(),
 		shared.deadLetters(),
 		shared.version(),
 	)

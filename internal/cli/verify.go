@@ -31,6 +31,14 @@ type auditing struct {
 }
 
 func (a *auditing) flags(fs *pflag.FlagSet) {
+	a.whereFlags(fs)
+	define(fs, &a.tempDir, "temp-dir", "", "dir", "", parseText, "where large sorts spill; default: the system's")
+	define(fs, &a.examples, "examples", "", "n", "5", parseWhole(0, 1_000_000), "how many of each finding to show")
+	defineSwitch(fs, &a.json, "json", "", "print the report as JSON")
+}
+
+// whereFlags say what is looked at.
+func (a *auditing) whereFlags(fs *pflag.FlagSet) {
 	kafkaFlags(fs, &a.kafka)
 	databaseFlag(fs, &a.database)
 	a.topics.flags(fs)
@@ -39,9 +47,6 @@ func (a *auditing) flags(fs *pflag.FlagSet) {
 	for _, name := range []string{"window", "lateness", "out-of-order", "time-zone"} {
 		fs.Lookup(name).Usage += " (where not given: as the group was begun with)"
 	}
-	define(fs, &a.tempDir, "temp-dir", "", "dir", "", parseText, "where large sorts spill; default: the system's")
-	define(fs, &a.examples, "examples", "", "n", "5", parseWhole(0, 1_000_000), "how many of each finding to show")
-	defineSwitch(fs, &a.json, "json", "", "print the report as JSON")
 }
 
 // config leaves what was not given as it is stored with the group.
