@@ -28,7 +28,12 @@ type endsMsg struct {
 func newAsker(s *session) *asker { return &asker{s: s, wake: make(chan struct{}, 1)} }
 
 // need is the first ask that begins after this call, and asks for it.
-func (a *asker) need() uint64 { return a.started.Load() + 1 }
+func (a *asker) need() uint64 {
+	if !releaseRule() {
+		return 0
+	}
+	return a.started.Load() + 1
+}
 
 func (a *asker) poke() {
 	select {

@@ -63,7 +63,11 @@ func (l *loop) takeHistory(m *historyMsg) {
 	if l.shards[m.sh.Partition] != m.sh {
 		return
 	}
+	before := len(m.sh.Corrections)
 	l.core.Recall(m.sh.Shard, m.records)
+	if !reasserts() {
+		m.sh.Corrections = m.sh.Corrections[:before]
+	}
 	if m.done {
 		l.core.Restored(m.sh.Shard)
 		m.sh.recall = nil

@@ -157,7 +157,7 @@ func (t *try) begin(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	for _, batch := range t.work.batches {
-		b.Queue(moveSQL, append(shardKey(batch.Claim), batch.positionArgs()...)...)
+		b.Queue(moveStatement(), append(shardKey(batch.Claim), batch.positionArgs()...)...)
 	}
 	if len(t.work.rows) > 0 {
 		if t.out.staged {
