@@ -14,7 +14,7 @@ import (
 
 const (
 	maxRows    = 8_192 // rows of one shard in one transaction
-	maxQueued  = 4_096 // records of one shard that wait for release or for their transaction; past it the partition pauses
+	maxQueued  = MaxQueued
 	maxRecalls = 4_096 // re-asserted corrections of one shard that wait; past it the historian waits
 	maxDead    = 4_096 // dead letters and late events of clicks that wait; past it the clicks reader waits
 

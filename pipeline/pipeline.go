@@ -38,6 +38,7 @@ type Pipeline struct {
 
 	current            *session // under mu; nil: between two
 	committing, naming stopwatch
+	latest             latest
 }
 
 // New checks the configuration. It connects to nothing.

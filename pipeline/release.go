@@ -197,6 +197,7 @@ func (s *session) commit(ctx context.Context) error {
 		done.took = time.Since(began)
 		if done.err == nil {
 			done.delay.add(j.batches, time.Now())
+			s.p.latest.note(j)
 			s.p.tally.landed(s.cfg.CheckoutsTopic, j, &done.result, done.took)
 		}
 		if ctx.Err() != nil {

@@ -36,6 +36,9 @@ type Stats struct {
 	Users cdc.Stats
 }
 
+// MaxQueued is how many records of one shard may wait for release or for their transaction; past it the partition pauses.
+const MaxQueued = 4_096
+
 // PartitionStats is how far a clicks partition is. Next and End are offsets.
 type PartitionStats struct {
 	Next, End, MaxTime int64

@@ -23,6 +23,8 @@ var ErrPortTaken = errors.New("address already in use")
 type Server struct {
 	listener net.Listener
 	server   *http.Server
+	mux      *http.ServeMux
+	page     *Page // nil: none
 }
 
 // New takes the address listen ("host:port"; port 0 picks a free one) and serves nothing yet. The metrics are what gatherer
@@ -48,7 +50,7 @@ func New(listen string, gatherer prometheus.Gatherer, ready func() error) (*Serv
 		fmt.Fprintln(w, "ok")
 	})
 	return &Server{
-		listener: listener,
+		listener: listener, mux: mux,
 		// A client that sends its header a byte a minute must not hold a connection for ever.
 		server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second},
 	}, nil
@@ -58,10 +60,35 @@ func New(listen string, gatherer prometheus.Gatherer, ready func() error) (*Serv
 func (s *Server) Addr() *net.TCPAddr { return s.listener.Addr().(*net.TCPAddr) }
 
 // Close gives the address back without having served. Run does so by itself.
-func (s *Server) Close() error { return s.listener.Close() }
+func (s *Server) Close() error {
+	if s.page != nil {
+		s.page.pool.Close()
+	}
+	return s.listener.Close()
+}
+
+// Mount adds the page, at every address that nothing else has. Run then runs it too. Before Run only.
+func (s *Server) Mount(page *Page) {
+	page.loopback = s.Addr().IP.IsLoopback()
+	s.mux.Handle("/", page)
+	s.server.RegisterOnShutdown(page.hub.close) // streams never end by themselves
+	s.page = page
+}
+
+// Guard lets only those look whom auth admits, but for the addresses that say whether we live. Before Run only.
+func (s *Server) Guard(auth *Auth) { s.server.Handler = guard(auth, s.server.Handler) }
 
 // Run serves until ctx ends, lets requests in flight finish and returns nil.
 func (s *Server) Run(ctx context.Context) error {
+	if s.page != nil {
+		showing, hide := context.WithCancel(context.WithoutCancel(ctx))
+		shown := make(chan error, 1)
+		go func() { shown <- s.page.Run(showing) }()
+		defer func() {
+			hide()
+			<-shown // it returns no error
+		}()
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(s.listener) }()
 	select {

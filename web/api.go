@@ -1,0 +1,182 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// answer writes a value as JSON.
+func answer(w http.ResponseWriter, status int, value any) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, "the answer is no JSON: "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // whoever asked has gone
+}
+
+type refusal struct {
+	Error string `json:"error"`
+}
+
+func refuse(w http.ResponseWriter, status int, why string) {
+	answer(w, status, refusal{why})
+}
+
+// maxID is the length of a checkout_id in bytes, at most: see docs/semantics.md.
+const maxID = 255
+
+func (p *Page) serveExplain(w http.ResponseWriter, r *http.Request) {
+	id := r.URL.Query().Get("id")
+	switch {
+	case p.cfg.Explain == nil:
+		refuse(w, http.StatusNotFound, "there is nothing here that explains")
+		return
+	case id == "" || len(id) > maxID || !utf8.ValidString(id) || strings.ContainsRune(id, 0):
+		refuse(w, http.StatusBadRequest, "a checkout_id is a text of 1 to 255 bytes")
+		return
+	}
+	select {
+	case p.explaining <- struct{}{}:
+		defer func() { <-p.explaining }()
+	default:
+		refuse(w, http.StatusServiceUnavailable, "other explanations are under way: try again in a moment")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), explainWithin)
+	defer cancel()
+	explanation, err := p.cfg.Explain(ctx, id)
+	if err != nil {
+		refuse(w, http.StatusBadGateway, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, explanation)
+}
+
+// letter is a dead letter. Its payload is somebody's attack until proven otherwise: it goes out as JSON text with everything unprintable
+// spelled out, and the page shows it as text.
+type letter struct {
+	ID         int64      `json:"id"`
+	Topic      string     `json:"topic"`
+	Partition  int32      `json:"partition"`
+	Offset     int64      `json:"offset"`
+	Reason     string     `json:"reason"`
+	Detail     string     `json:"detail"`
+	Size       int64      `json:"size"`
+	RecordTime *time.Time `json:"record_time"`
+	CreatedAt  time.Time  `json:"created_at"`
+	Status     string     `json:"status"`
+}
+
+type openLetter struct {
+	letter
+	SHA256  string `json:"sha256"`
+	Kept    bool   `json:"kept"`
+	Payload string `json:"payload"`
+	Cut     bool   `json:"cut"` // the payload is longer than what is shown
+}
+
+const (
+	letterColumns = `id, topic, partition, "offset", reason, detail, payload_size, record_time, created_at, status`
+	lettersAtOnce = 50
+	payloadShown  = 64 << 10
+)
+
+func (l *letter) fields() []any {
+	return []any{&l.ID, &l.Topic, &l.Partition, &l.Offset, &l.Reason, &l.Detail, &l.Size, &l.RecordTime, &l.CreatedAt, &l.Status}
+}
+
+func (p *Page) serveLetters(w http.ResponseWriter, r *http.Request) {
+	before := int64(1<<63 - 1)
+	if text := r.URL.Query().Get("before"); text != "" {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			refuse(w, http.StatusBadRequest, "before is no id")
+			return
+		}
+		before = n
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), queryWithin)
+	defer cancel()
+	rows, err := p.pool.Query(ctx, `SELECT `+letterColumns+` FROM firstclick.dead_letters WHERE group_id = $1 AND id < $2
+		ORDER BY id DESC LIMIT $3`, p.cfg.Group, before, lettersAtOnce)
+	var list []letter
+	if err == nil {
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l letter, err error) {
+			err = row.Scan(l.fields()...)
+			l.Detail = printable([]byte(l.Detail))
+			return l, err
+		})
+	}
+	if err != nil {
+		refuse(w, http.StatusBadGateway, "read the dead letters: "+err.Error())
+		return
+	}
+	if list == nil {
+		list = []letter{}
+	}
+	answer(w, http.StatusOK, list)
+}
+
+func (p *Page) serveLetter(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "that is no id of a dead letter")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), queryWithin)
+	defer cancel()
+	var l openLetter
+	var payload []byte
+	err = p.pool.QueryRow(ctx, `SELECT `+letterColumns+`, coalesce(encode(payload_sha256, 'hex'), ''), payload IS NOT NULL OR payload_size = 0,
+		substring(payload FROM 1 FOR $3) FROM firstclick.dead_letters WHERE group_id = $1 AND id = $2`, p.cfg.Group, id, payloadShown+1).
+		Scan(append(l.fields(), &l.SHA256, &l.Kept, &payload)...)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		refuse(w, http.StatusNotFound, "there is no dead letter "+strconv.FormatInt(id, 10))
+		return
+	case err != nil:
+		refuse(w, http.StatusBadGateway, "read the dead letter: "+err.Error())
+		return
+	}
+	if len(payload) > payloadShown {
+		payload, l.Cut = payload[:payloadShown], true
+	}
+	l.Payload, l.Detail = printable(payload), printable([]byte(l.Detail))
+	answer(w, http.StatusOK, l)
+}
+
+// printable spells out what cannot be seen or would lie about the order of the text: control and format characters, and bytes that are
+// no UTF-8. Line breaks and tabs stay.
+func printable(text []byte) string {
+	const hex = "0123456789abcdef"
+	var b strings.Builder
+	b.Grow(len(text))
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			b.WriteString(`\x`)
+			b.WriteByte(hex[text[0]>>4])
+			b.WriteByte(hex[text[0]&15])
+		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+			b.Write(text[:n])
+		default:
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		text = text[n:]
+	}
+	return b.String()
+}

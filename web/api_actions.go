@@ -1,0 +1,131 @@
+package web
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// tokenHeader carries the token that the page was given at its start. A form or a simple request of another origin can't set it.
+const tokenHeader = "X-Firstclick-Token"
+
+// acted is how an action stands, as it is told to all who look.
+type acted struct {
+	Name  string `json:"name"`
+	Title string `json:"title"`
+	ID    int64  `json:"id,omitempty"`
+	State string `json:"state"` // running, done, failed
+	Text  string `json:"text"`
+	At    int64  `json:"at"` // milliseconds since the epoch
+}
+
+var (
+	errForeign = errors.New("this did not come from this page")
+	errToken   = errors.New("the token is not that of this start: load the page again")
+)
+
+// checkOrigin lets nothing pass that another site's page may have sent. Browsers set both headers and scripts cannot:
+// https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site.
+func (p *Page) checkOrigin(r *http.Request) error {
+	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
+	if site == "" && origin == "" || site != "" && site != "same-origin" {
+		return errForeign
+	}
+	if origin != "" {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || u.Host != r.Host {
+			return errForeign
+		}
+	}
+	if subtle.ConstantTimeCompare([]byte(r.Header.Get(tokenHeader)), []byte(p.token)) != 1 {
+		return errToken
+	}
+	return nil
+}
+
+func (p *Page) serveAction(w http.ResponseWriter, r *http.Request) {
+	if len(p.cfg.Actions) == 0 {
+		refuse(w, http.StatusForbidden, "this page only looks: it was started without --ui-actions")
+		return
+	}
+	if err := p.checkOrigin(r); err != nil {
+		refuse(w, http.StatusForbidden, err.Error())
+		return
+	}
+	action := p.action(r.PathValue("name"))
+	if action == nil {
+		refuse(w, http.StatusNotFound, "there is no such action")
+		return
+	}
+	var body struct {
+		ID int64 `json:"id"`
+	}
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1024)).Decode(&body)
+	if err != nil && !errors.Is(err, io.EOF) {
+		refuse(w, http.StatusBadRequest, "the request is no JSON object with an id")
+		return
+	}
+	if !action.Letter {
+		body.ID = 0
+	}
+	switch err := p.act(action, body.ID); {
+	case errors.Is(err, errBusy):
+		refuse(w, http.StatusConflict, err.Error())
+	case err != nil:
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+	default:
+		answer(w, http.StatusAccepted, struct {
+			Started string `json:"started"`
+		}{action.Name})
+	}
+}
+
+func (p *Page) action(name string) *Action {
+	for i := range p.cfg.Actions {
+		if p.cfg.Actions[i].Name == name {
+			return &p.cfg.Actions[i]
+		}
+	}
+	return nil
+}
+
+var (
+	errBusy    = errors.New("that is under way already")
+	errStopped = errors.New("the page is not running")
+)
+
+// act begins an action. Run waits for its end.
+func (p *Page) act(a *Action, id int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ctx := p.working
+	if ctx == nil || ctx.Err() != nil {
+		return errStopped
+	}
+	if p.busy[a.Name] {
+		return errBusy
+	}
+	p.busy[a.Name] = true
+	say := func(state, text string) {
+		p.hub.tell("action", false, acted{a.Name, a.Title, id, state, text, time.Now().UnixMilli()})
+	}
+	say("running", "")
+	p.actions.Go(func() {
+		text, err := a.Do(ctx, id)
+		p.mu.Lock()
+		delete(p.busy, a.Name)
+		p.mu.Unlock()
+		if err != nil {
+			p.log.WarnContext(ctx, "an action of the page", "action", a.Name, "cause", err)
+			say("failed", err.Error())
+			return
+		}
+		p.log.InfoContext(ctx, "an action of the page", "action", a.Name, "result", text)
+		say("done", text)
+	})
+	return nil
+}

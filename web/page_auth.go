@@ -1,0 +1,71 @@
+package web
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+)
+
+// Auth is who may look: names with passwords, and tokens. Only their hashes are held.
+type Auth struct{ users, tokens [][sha256.Size]byte }
+
+// ReadAuth reads a file with a line for each who may look: name:password (HTTP basic authentication), or a token (Authorization:
+// Bearer; a browser takes it as the password of any name). Empty lines and those that begin with # do not count.
+func ReadAuth(path string) (*Auth, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read who may look: %w", err)
+	}
+	var a Auth
+	for _, line := range strings.Split(string(text), "\n") {
+		line = strings.TrimRight(line, "\r")
+		switch {
+		case strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#"):
+		case strings.Contains(line, ":"):
+			a.users = append(a.users, sha256.Sum256([]byte(line)))
+		default:
+			a.tokens = append(a.tokens, sha256.Sum256([]byte(strings.TrimSpace(line))))
+		}
+	}
+	if len(a.users)+len(a.tokens) == 0 {
+		return nil, fmt.Errorf("%s: has neither name:password nor a token", path)
+	}
+	return &a, nil
+}
+
+// admits takes the same time whoever asks and whatever is wrong.
+func (a *Auth) admits(r *http.Request) bool {
+	ok := 0
+	compare := func(list [][sha256.Size]byte, text string) {
+		sum := sha256.Sum256([]byte(text))
+		for i := range list {
+			ok |= subtle.ConstantTimeCompare(list[i][:], sum[:])
+		}
+	}
+	if name, password, basic := r.BasicAuth(); basic {
+		compare(a.users, name+":"+password)
+		compare(a.tokens, password)
+	} else if scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " "); found && strings.EqualFold(scheme, "Bearer") {
+		compare(a.tokens, strings.TrimSpace(token))
+	}
+	return ok == 1
+}
+
+// open are the addresses that a watchdog asks, which has no password.
+func open(path string) bool { return path == "/livez" || path == "/readyz" || path == "/healthz" }
+
+// guard lets in whom auth admits.
+func guard(auth *Auth, inner http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !open(r.URL.Path) && !auth.admits(r) {
+			secure(w.Header())
+			w.Header().Set("WWW-Authenticate", `Basic realm="firstclick", charset="UTF-8"`)
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,201 @@
+package web
+
+import (
+	"time"
+
+	"firstclick/join"
+	"firstclick/pipeline"
+)
+
+// picture is everything that moves each second.
+type picture struct {
+	At         int64            `json:"at"` // milliseconds since the epoch
+	Uptime     float64          `json:"uptime_s"`
+	Standing   standing         `json:"standing"`
+	Sample     history          `json:"sample"` // of one second
+	Edges      map[string]edge  `json:"edges"`
+	Clicks     []clicksPart     `json:"clicks"`
+	Checkouts  []checkoutsShard `json:"checkouts"`
+	Window     windowNow        `json:"window"`
+	Users      usersNow         `json:"users"`
+	Totals     totals           `json:"totals"`
+	Watermark  *int64           `json:"watermark"` // microseconds
+	Postgres   postgresNow      `json:"postgres"`
+	Fenced     int64            `json:"fenced"`
+	OpenTxnRel int64            `json:"open_txn_releases"`
+}
+
+// edge is what flows between two parts of the job. Pressure is 0 (free) to 1 (held back).
+type edge struct {
+	Rate     float64 `json:"rate"` // per second
+	Lag      int64   `json:"lag"`  // records that wait before it
+	Pressure float64 `json:"pressure"`
+}
+
+type clicksPart struct {
+	Partition int    `json:"partition"`
+	Next      int64  `json:"next"`
+	End       int64  `json:"end"`
+	Lag       int64  `json:"lag"`
+	MaxTime   *int64 `json:"max_time"`
+	Paused    bool   `json:"paused"`
+}
+
+type checkoutsShard struct {
+	Partition   int32   `json:"partition"`
+	Next        int64   `json:"next"`
+	End         int64   `json:"end"`
+	Committed   int64   `json:"committed"`
+	Lag         int64   `json:"lag"`
+	Behind      float64 `json:"behind_s"`
+	Queued      int     `json:"queued"`
+	Recents     int     `json:"recents"`
+	MaxReleased *int64  `json:"max_released"`
+	FinalBefore *int64  `json:"final_before"`
+	Restoring   bool    `json:"restoring"`
+	Paused      bool    `json:"paused"`
+}
+
+type windowNow struct {
+	Clicks  int64  `json:"clicks"`
+	Bytes   int64  `json:"bytes"`
+	Buckets int64  `json:"buckets"`
+	Oldest  *int64 `json:"oldest"`
+}
+
+type usersNow struct {
+	Connected   bool    `json:"connected"`
+	Entries     int     `json:"entries"`
+	Capacity    int     `json:"capacity"`
+	Hits        uint64  `json:"hits"`
+	Misses      uint64  `json:"misses"`
+	Queries     uint64  `json:"queries"`
+	Evictions   uint64  `json:"evictions"`
+	Refused     uint64  `json:"refused_fills"`
+	Snapshots   uint64  `json:"snapshots"`
+	Reconnects  uint64  `json:"reconnects"`
+	Changes     uint64  `json:"changes"`
+	LagBytes    uint64  `json:"lag_bytes"`
+	LastMessage *int64  `json:"last_message"` // microseconds
+	LastError   string  `json:"last_error,omitempty"`
+	HitRate     float64 `json:"hit_rate"` // per second
+}
+
+type totals struct {
+	Clicks       int64 `json:"clicks"`
+	Checkouts    int64 `json:"checkouts"`
+	Rows         int64 `json:"rows"`
+	Attributed   int64 `json:"attributed"`
+	Corrected    int64 `json:"corrected"`
+	Duplicates   int64 `json:"duplicates"`
+	Conflicts    int64 `json:"conflicts"`
+	Refused      int64 `json:"refused"`
+	DeadLetters  int64 `json:"dead_letters"`
+	Late         int64 `json:"late"`
+	Unknown      int64 `json:"unknown"`
+	Transactions int64 `json:"transactions"`
+}
+
+type postgresNow struct {
+	Retries   map[string]int64 `json:"retries"`
+	LastError string           `json:"last_error,omitempty"`
+}
+
+// micros leaves out a time that is not known.
+func micros(t int64) *int64 {
+	if t == join.NoTime {
+		return nil
+	}
+	return &t
+}
+
+func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
+	pic := &picture{
+		At: now.UnixMilli(), Uptime: now.Sub(st.Started).Seconds(), Standing: judge(now, st, p.feed.recent(causesOver)),
+		Edges: edges(st, s), Clicks: []clicksPart{}, Checkouts: []checkoutsShard{},
+		Window:   windowNow{st.Window.Clicks, st.Window.Bytes, st.Window.Buckets, micros(st.Window.Oldest)},
+		Users:    users(st, s),
+		Postgres: postgresNow{st.Sink.Retries, st.Sink.LastError},
+		Fenced:   st.Fenced, OpenTxnRel: st.OpenTxnReleases,
+	}
+	if !st.At.IsZero() {
+		pic.Watermark = micros(st.Watermark)
+	}
+	if st.Window.Clicks == 0 {
+		pic.Window.Oldest = nil
+	}
+	pic.Sample.add(s)
+	r := &st.Result
+	pic.Totals = totals{
+		st.ClicksRead, st.CheckoutsRead, r.Fresh, r.Attributed, r.Corrected, r.Duplicates, r.Conflicts, r.Refused, r.DeadLetters, r.Late, r.Unknown, st.Transactions,
+	}
+	for i, c := range st.Clicks {
+		pic.Clicks = append(pic.Clicks, clicksPart{i, c.Next, c.End, max(c.End-c.Next, 0), micros(c.MaxTime), c.Paused})
+	}
+	for i := range st.Shards {
+		sh := &st.Shards[i]
+		pic.Checkouts = append(pic.Checkouts, checkoutsShard{
+			Partition: sh.Partition, Next: sh.Next, End: sh.End, Committed: sh.Committed, Lag: max(sh.End-sh.Committed, 0),
+			Behind: p.feed.behind(now, sh.Partition).Seconds(), Queued: sh.Queued, Recents: sh.Recents,
+			MaxReleased: micros(sh.MaxReleased), FinalBefore: micros(sh.FinalBefore), Restoring: sh.Restoring, Paused: sh.Paused,
+		})
+	}
+	return pic
+}
+
+// behind is how long the oldest unwritten record of a shard has waited, where we saw it come.
+func (f *feed) behind(now time.Time, partition int32) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.shards[partition]
+	if w == nil || len(w.marks) == 0 || w.marks[0].at.IsZero() {
+		return 0
+	}
+	return now.Sub(w.marks[0].at)
+}
+
+func edges(st *pipeline.Stats, s *sample) map[string]edge {
+	var clicks, checkouts, write edge
+	clicks.Rate, checkouts.Rate, write.Rate = s.Clicks, s.Checkouts, s.Rows+s.Corrected
+	for i := range st.Clicks {
+		c := &st.Clicks[i]
+		clicks.Lag += max(c.End-c.Next, 0)
+		if c.Paused {
+			clicks.Pressure += 1 / float64(len(st.Clicks))
+		}
+	}
+	for i := range st.Shards {
+		sh := &st.Shards[i]
+		checkouts.Lag += max(sh.End-sh.Next, 0)
+		write.Lag += max(sh.Next-sh.Committed, 0)
+		full := min(float64(sh.Queued)/pipeline.MaxQueued, 1)
+		if sh.Paused {
+			full = 1
+		}
+		checkouts.Pressure = max(checkouts.Pressure, full)
+	}
+	if write.Lag > 0 { // busy with what there is is not held back
+		write.Pressure = s.Committing
+	}
+	return map[string]edge{
+		"clicks": clicks, "window": {Rate: s.Rows}, "checkouts": checkouts,
+		"users": {Rate: s.Hits + s.Misses, Pressure: s.Naming}, "postgres": write,
+	}
+}
+
+func users(st *pipeline.Stats, s *sample) usersNow {
+	u := &st.Users
+	now := usersNow{
+		Connected: u.Connected, Entries: u.Entries, Capacity: u.Capacity, Hits: u.Hits, Misses: u.Misses, Queries: u.ReadThroughQueries,
+		Evictions: u.Evictions, Refused: u.RefusedFills, Snapshots: u.Snapshots, Reconnects: u.Reconnects, Changes: u.AppliedChanges,
+		LastError: u.LastError, HitRate: s.Hits,
+	}
+	if u.ServerLSN > u.LastLSN {
+		now.LagBytes = u.ServerLSN - u.LastLSN
+	}
+	if !u.LastMessageTime.IsZero() {
+		t := u.LastMessageTime.UnixMicro()
+		now.LastMessage = &t
+	}
+	return now
+}
