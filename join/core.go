@@ -157,8 +157,12 @@ func (c *Core) raiseLate(t int64) {
 	}
 }
 
-// keptCandidate is a click that came too late for a shard that nobody here owned when it was read. Its owner notes it; should the
-// owner die before, the next one does.
+// LateFunc is told of a click that comes after rows of the shard that it could change were final. The note belongs into the shard's next
+// transaction: with it goes the position from which on the click is not looked at again.
+type LateFunc func(s *Shard, partition int32, k *Candidate)
+
+// keptCandidate is a click that comes too late for some shard. That one's owner notes it; should the owner die before, the next one
+// does.
 type keptCandidate struct {
 	partition int32
 	Candidate
@@ -192,9 +196,9 @@ func (c *Core) grow(n int, now int64) {
 	}
 }
 
-// Clicks takes in what a read of a clicks partition brought. late is called for each candidate that came after rows it
-// could change were final.
-func (c *Core) Clicks(r *ClicksRead, now int64, late func(partition int32, k *Candidate)) {
+// Clicks takes in what a read of a clicks partition brought. late is called for each candidate and each shard for which it comes too
+// late.
+func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) {
 	c.grow(int(r.Partition)+1, now)
 	p := &c.parts[r.Partition]
 	if r.Next > p.next {
@@ -214,10 +218,12 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late func(partition int32, k *Ca
 	for i := range r.Candidates {
 		k := &r.Candidates[i]
 		c.correct(k)
-		switch {
-		case c.tooLate(r.Partition, k):
-			late(r.Partition, k)
-		case k.Time < c.LateBefore():
+		for _, s := range c.shards {
+			if s.tooLate(r.Partition, k) {
+				late(s, r.Partition, k)
+			}
+		}
+		if k.Time < c.LateBefore() {
 			c.kept = append(c.kept, keptCandidate{r.Partition, *k})
 		}
 	}
@@ -255,17 +261,8 @@ func (c *Core) correct(k *Candidate) {
 	}
 }
 
-// tooLate says whether rows that the click could change may be final in some shard. A shard that has stored the click's effect
-// already, and only reads it again after a restart, is not asked.
-func (c *Core) tooLate(partition int32, k *Candidate) bool {
-	for _, s := range c.shards {
-		if s.tooLate(partition, k) {
-			return true
-		}
-	}
-	return false
-}
-
+// tooLate says whether rows that the click could change may be final. A shard that has stored the click's effect already, and only
+// reads it again after a restart, says no.
 func (s *Shard) tooLate(partition int32, k *Candidate) bool {
 	again := int(partition) < len(s.stored.ClicksNext) && k.Offset < s.stored.ClicksNext[partition]
 	return k.Time < s.final && !again
@@ -282,6 +279,9 @@ func (c *Core) Tick(now int64) { c.advance(now, -1) }
 // counts as such; while the ends are not known, every one does. Invariant: it never goes back.
 func (c *Core) advance(now int64, reading int) {
 	c.moveWatermark(reading, c.endsAt != noClock && now-c.endsAt <= endsKnown)
+	if c.watermark != NoTime { // shards of other instances are as far, though they have not stored it yet
+		c.raiseLate(c.watermark - c.outOfOrder - c.lateness)
+	}
 	for _, s := range c.shards {
 		c.settle(s)
 	}

@@ -110,7 +110,7 @@ func (w *world) takeOver(p int32) {
 		return
 	}
 	w.core.RestoreWatermark(st.Watermark)
-	w.core.AddShard(p, st, st.RecentOffset < st.NextOffset, func(int32, *join.Candidate) { w.lates++ })
+	w.core.AddShard(p, st, st.RecentOffset < st.NextOffset, func(*join.Shard, int32, *join.Candidate) { w.lates++ })
 	w.owned[p] = true
 	delete(w.batch, p)
 }
@@ -183,7 +183,7 @@ func (w *world) readSome(p, n int) {
 		}
 	}
 	w.read[p] = int64(to)
-	w.core.Clicks(&r, w.clock, func(int32, *join.Candidate) { w.lates++ })
+	w.core.Clicks(&r, w.clock, func(*join.Shard, int32, *join.Candidate) { w.lates++ })
 	w.recall()
 }
 

@@ -65,7 +65,7 @@ type Pending struct {
 // AddShard takes over a checkouts partition at a stored position. restoring: checkouts in [RecentOffset, NextOffset) are still
 // to be read again (see [Core.Recall]); until [Core.Restored] the restore points stay where they are. late is called for each click
 // read before the takeover that came too late for the shard and whose note may have died with its last owner.
-func (c *Core) AddShard(partition int32, at Position, restoring bool, late func(partition int32, k *Candidate)) *Shard {
+func (c *Core) AddShard(partition int32, at Position, restoring bool, late LateFunc) *Shard {
 	s := &Shard{
 		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch, recents: NewRecents(),
 		rejected: map[int64]struct{}{}, maxReleased: NoTime, final: at.FinalBefore, expired: NoTime, restoring: restoring, stored: at,
@@ -74,13 +74,11 @@ func (c *Core) AddShard(partition int32, at Position, restoring bool, late func(
 		s.maxReleased = at.FinalBefore
 		c.raiseLate(at.FinalBefore)
 	}
-	c.kept = slices.DeleteFunc(c.kept, func(k keptCandidate) bool {
-		if !s.tooLate(k.partition, &k.Candidate) {
-			return false
+	for i := range c.kept {
+		if k := &c.kept[i]; s.tooLate(k.partition, &k.Candidate) {
+			late(s, k.partition, &k.Candidate)
 		}
-		late(k.partition, &k.Candidate)
-		return true
-	})
+	}
 	c.shards = append(c.shards, s)
 	slices.SortFunc(c.shards, func(a, b *Shard) int { return int(a.Partition) - int(b.Partition) })
 	c.version++

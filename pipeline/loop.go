@@ -28,9 +28,9 @@ type loop struct {
 	core *join.Core
 
 	shards  map[int32]*shard
-	idle    int // committers without a job
-	dead    []sink.DeadLetter
-	late    []sink.Late
+	idle    int               // committers without a job
+	dead    []sink.DeadLetter // of clicks, for the next transaction
+	under   []sink.DeadLetter // of clicks, in transactions under way: each holds all, for its positions pass them, and another may be lost
 	decoder *join.Decoder
 
 	targets *targets
@@ -81,7 +81,7 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 	defer l.publish()
 	for {
 		clicks, history := l.s.clicks, l.s.history
-		if len(l.dead)+len(l.late) > maxDead && len(l.shards) > 0 {
+		if l.notes() > maxDead && len(l.shards) > 0 {
 			clicks = nil
 		}
 		if l.recallsWait() {
@@ -131,12 +131,25 @@ func (l *loop) takeClicks(m *clicksMsg) {
 	l.counts.clicksBytes += m.bytes
 }
 
-// noteLate notes a click that came after rows it could change were final.
-func (l *loop) noteLate(partition int32, k *join.Candidate) {
-	l.late = append(l.late, sink.Late{
-		Topic: l.s.cfg.ClicksTopic, TopicID: l.s.infos[l.s.cfg.ClicksTopic].id, Partition: partition, Offset: k.Offset,
+// noteLate notes a click that came after rows of the shard that it could change were final.
+func (l *loop) noteLate(s *join.Shard, partition int32, k *join.Candidate) {
+	l.shards[s.Partition].noteLate(&l.s.cfg, l.s.infos[l.s.cfg.ClicksTopic].id, partition, k)
+}
+
+func (sh *shard) noteLate(cfg *Config, topicID [16]byte, partition int32, k *join.Candidate) {
+	sh.batch.Late = append(sh.batch.Late, sink.Late{
+		Topic: cfg.ClicksTopic, TopicID: topicID, Partition: partition, Offset: k.Offset,
 		Kind: sink.LateClick, EventID: k.ID.String(), User: k.User, Product: k.Product, Time: k.Time,
 	})
+}
+
+// notes is how many dead letters and late events wait.
+func (l *loop) notes() int {
+	n := len(l.dead) + len(l.under)
+	for _, sh := range l.shards {
+		n += len(sh.batch.Late)
+	}
+	return n
 }
 
 func (l *loop) takeCheckouts(m *checkoutsMsg) {
@@ -202,14 +215,13 @@ func (l *loop) assign(m *assignedMsg) error {
 		}
 		l.core.RestoreWatermark(l.targets.watermark())
 		restoring := at.RecentOffset < at.NextOffset
-		sh := &shard{
-			Shard: l.core.AddShard(st.Claim.Partition, at, restoring, l.noteLate), claim: st.Claim, topicID: st.TopicID, at: st.Position,
-			batch: &sink.Batch{}, committed: time.Now(), time: join.NoTime, recordTime: join.NoTime,
-		}
+		l.drop(st.Claim.Partition) // the group may tell again what it told already
+		sh := &shard{claim: st.Claim, topicID: st.TopicID, at: st.Position, batch: &sink.Batch{}, committed: time.Now(), time: join.NoTime, recordTime: join.NoTime}
+		l.shards[st.Claim.Partition] = sh
+		sh.Shard = l.core.AddShard(st.Claim.Partition, at, restoring, l.noteLate)
 		if restoring {
 			sh.recall = &recall{sh: sh, from: at.RecentOffset, to: at.NextOffset}
 		}
-		l.shards[st.Claim.Partition] = sh
 		l.s.log.Info("shard taken over", "partition", st.Claim.Partition, "offset", at.NextOffset, "recent_offset", at.RecentOffset)
 	}
 	l.s.asks.poke()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"firstclick/join"
@@ -61,6 +62,7 @@ type job struct {
 	shards  []*shard
 	batches []*sink.Batch
 	letting []bool
+	dead    int // the last so many dead letters of the first batch are those of clicks
 }
 
 type jobDone struct {
@@ -110,16 +112,28 @@ func (l *loop) nextJob() *job {
 		j.batches = append(j.batches, l.takeBatch(sh))
 		j.letting = append(j.letting, sh.letting != nil)
 	}
-	j.batches[0].Dead = append(j.batches[0].Dead, l.dead...)
-	j.batches[0].Late = append(j.batches[0].Late, l.late...)
-	l.dead, l.late = nil, nil
+	l.under, l.dead = append(l.under, l.dead...), nil
+	j.batches[0].Dead = append(j.batches[0].Dead, l.under...)
+	j.dead = len(l.under)
 	return j
+}
+
+// landed forgets dead letters of clicks that a transaction held. Those of a partition land from its lowest offset on.
+func (l *loop) landed(dead []sink.DeadLetter) {
+	to := map[int32]int64{}
+	for i := range dead {
+		to[dead[i].Partition] = dead[i].Offset
+	}
+	l.under = slices.DeleteFunc(l.under, func(d sink.DeadLetter) bool {
+		last, ok := to[d.Partition]
+		return ok && d.Offset <= last
+	})
 }
 
 func (l *loop) hasWork(sh *shard) bool {
 	b := sh.batch
 	switch {
-	case len(b.Rows)+len(b.Dead)+len(b.Late)+len(sh.Corrections)+len(l.dead)+len(l.late) > 0, sh.letting != nil:
+	case len(b.Rows)+len(b.Dead)+len(b.Late)+len(sh.Corrections)+len(l.dead) > 0, sh.letting != nil:
 		return true
 	case l.targets.unwritten(l, sh):
 		return true
@@ -151,6 +165,8 @@ func (l *loop) takeDone(m *jobDone) error {
 		return m.err
 	}
 	l.committedAt = time.Now()
+	first := m.job.batches[0].Dead
+	l.landed(first[len(first)-m.job.dead:])
 	for i, sh := range m.job.shards {
 		b := m.job.batches[i]
 		if l.shards[sh.Partition] != sh {

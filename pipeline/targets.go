@@ -56,7 +56,7 @@ func (t *targets) reached(p int, at sink.Position) bool {
 // checkTargets ends a run until caught up when everything that was there at the start is in Postgres: rows, corrections of
 // what an earlier owner left, dead letters.
 func (l *loop) checkTargets() {
-	if !l.s.cfg.UntilCaughtUp || len(l.dead)+len(l.late) > 0 {
+	if !l.s.cfg.UntilCaughtUp || l.notes() > 0 {
 		return
 	}
 	for p := range l.targets.checkouts {
