@@ -209,7 +209,7 @@ func (x *explainer) tellWhen() {
 		switch {
 		case w.CommittedAt != nil:
 			say("last written, corrected or filled in %s", shortTime(*w.CommittedAt))
-		case w.NotBefore != nil && w.NotAfter != nil:
+		case w.NotBefore != nil && w.NotAfter != nil && w.NotAfter.After(*w.NotBefore):
 			say("written between %s, when the checkout came to Kafka, and %s, when its shard last said how far it is (track_commit_timestamp is off)",
 				shortTime(*w.NotBefore), shortTime(*w.NotAfter))
 		default:

@@ -39,7 +39,11 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	dsn := pgtest.New(t)
+	return worldOn(t, pgtest.New(t))
+}
+
+func worldOn(t testing.TB, dsn string) *world {
+	t.Helper()
 	db, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
