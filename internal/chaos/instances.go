@@ -84,18 +84,17 @@ func (s *slot) kill() error {
 	if p == nil {
 		return nil
 	}
+	defer s.clear()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return errors.Join(p.Signal(syscall.SIGKILL), p.Wait(ctx))
 }
 
-// end ends the instance for good, without a question.
-func (s *slot) end() error {
-	err := s.kill()
+// clear forgets a process that was ended by us.
+func (s *slot) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.process = nil
-	return err
 }
 
 // stop ends the instance by SIGTERM: it has to end by itself, in good order.
@@ -104,6 +103,7 @@ func (s *slot) stop() error {
 	if p == nil {
 		return nil
 	}
+	defer s.clear()
 	ended := p.Ended(0) // by itself: the supervisor has not seen it yet
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -258,7 +258,7 @@ func storm(ctx context.Context, l *lane) error {
 
 func calm(l *lane) error {
 	for _, s := range l.world.slots[l.world.opts.instances:] {
-		if err := errors.Join(s.stop(), s.end()); err != nil {
+		if err := s.stop(); err != nil {
 			return err
 		}
 	}

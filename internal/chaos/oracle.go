@@ -62,7 +62,7 @@ func (w *world) judge(ctx context.Context, f *fed) error {
 		return err
 	}
 	for _, s := range w.lasting() {
-		if err := errors.Join(s.stop(), s.end()); err != nil {
+		if err := s.stop(); err != nil {
 			return err
 		}
 	}

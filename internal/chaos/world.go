@@ -158,7 +158,7 @@ func (w *world) startKafka(ctx context.Context) error {
 	if w.toKafka, err = newLink("kafka", at(before), at(behind)); err != nil {
 		return err
 	}
-	w.kafka, err = kafkatest.StartReal(filepath.Join(w.dir, "kafka"), kafkatest.WithPort(straight), kafkatest.WithConfig(map[string]string{
+	w.kafka, err = kafkatest.StartReal(filepath.Join(w.dir, "kafka"), kafkatest.WithPort(straight), kafkatest.WithQuickStart(), kafkatest.WithConfig(map[string]string{
 		"listeners":                      "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(behind) + ",CONTROLLER://" + at(controller),
 		"advertised.listeners":           "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(before),
 		"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -231,7 +231,7 @@ func (w *world) close() error {
 	defer cancel()
 	var errs []error
 	for _, s := range w.slots {
-		errs = append(errs, s.end())
+		errs = append(errs, s.kill())
 	}
 	for _, l := range []*link{w.toKafka, w.toServer} {
 		if l != nil {

@@ -45,6 +45,9 @@ func WithPort(port int) Option { return func(o *options) { o.port = port } }
 // WithHeap sets the size of the Java heap, like "1g"; 512m by default.
 func WithHeap(size string) Option { return func(o *options) { o.heap = size } }
 
+// WithQuickStart makes a broker quick to start rather than quick for long.
+func WithQuickStart() Option { return func(o *options) { o.light = true } }
+
 // WithConfig sets broker properties, above ours. https://kafka.apache.org/41/documentation.html#brokerconfigs
 func WithConfig(settings map[string]string) Option {
 	return func(o *options) { maps.Copy(o.settings, settings) }
