@@ -75,6 +75,7 @@ Every flag can also be given by the environment variable in brackets behind it; 
 		shared.repair(),
 		shared.explain(),
 		shared.deadLetters(),
+		shared.doctor(),
 		shared.version(),
 	)
 	return root

@@ -1,0 +1,224 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"firstclick/cdc"
+	"firstclick/migrations"
+	"firstclick/pipeline/sink"
+)
+
+// sessions are how many a doctor opens besides those that knock, identify and read the migrations.
+const sessions = 3
+
+// postgres asks the server.
+type postgres struct {
+	cfg    Config
+	config *pgx.ConnConfig
+	pool   *pgxpool.Pool
+}
+
+func newPostgres(cfg Config) (*postgres, error) {
+	p := &postgres{cfg: cfg}
+	pc, err := pgxpool.ParseConfig(cfg.Database)
+	if err != nil {
+		return p, fmt.Errorf("read the database URL: %w", err)
+	}
+	pc.MaxConns, pc.MinConns = sessions, 0
+	pc.ConnConfig.RuntimeParams["application_name"] = "firstclick doctor"
+	pc.ConnConfig.ConnectTimeout = cfg.reachWithin
+	p.config = pc.ConnConfig.Copy()
+	if p.pool, err = pgxpool.NewWithConfig(context.Background(), pc); err != nil {
+		return p, fmt.Errorf("prepare database sessions: %w", err)
+	}
+	return p, nil
+}
+
+func (p *postgres) close() {
+	if p.pool != nil {
+		p.pool.Close()
+	}
+}
+
+// ask gathers all that needs Postgres alone.
+func (p *postgres) ask(ctx context.Context, f *facts) {
+	facts := &f.postgres
+	f.all(ctx, p.cfg.askWithin, map[question]func(context.Context) error{
+		askServer: func(ctx context.Context) error { return p.server(ctx, &facts.server) },
+		askSetup: func(ctx context.Context) error {
+			return p.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+				err := cdc.Check(ctx, conn.Conn())
+				if facts.setup = err; len(problems(err)) > 0 {
+					return nil
+				}
+				return err
+			})
+		},
+		askIdentify: p.identify(facts),
+		askClock: func(ctx context.Context) error {
+			return p.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
+				facts.skew, facts.rtt, err = clock(ctx, conn.Conn(), p.cfg.Now)
+				return err
+			})
+		},
+		askMigrations: func(ctx context.Context) (err error) {
+			facts.migrations, err = migrations.Status(ctx, p.cfg.Database)
+			return err
+		},
+		askTarget: func(ctx context.Context) error { return p.target(ctx, facts) },
+		askGrants: func(ctx context.Context) (err error) {
+			facts.missing, err = p.missingGrants(ctx)
+			return err
+		},
+		askSessions: func(ctx context.Context) (err error) {
+			facts.foreign, err = p.foreignSessions(ctx)
+			return err
+		},
+		askStored: func(ctx context.Context) error { return p.stored(ctx, &facts.stored) },
+	})
+}
+
+func (p *postgres) server(ctx context.Context, s *server) error {
+	rows, err := p.pool.Query(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_database()::text, current_user::text,
+		coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false), current_setting('wal_level'),
+		(SELECT count(*) FROM pg_replication_slots)::int, current_setting('max_replication_slots')::int,
+		(SELECT count(*) FROM pg_stat_replication)::int, current_setting('max_wal_senders')::int,
+		(SELECT count(*) FROM pg_stat_activity WHERE backend_type IS NULL OR backend_type = 'client backend')::int,
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+		current_setting('transaction_read_only')::bool OR pg_is_in_recovery(),
+		EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
+		coalesce((SELECT c.relreplident::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'commerce' AND c.relname = 'users'), ''),
+		CASE WHEN has_database_privilege(current_database(), 'CONNECT') THEN pg_database_size(current_database()) ELSE -1 END,
+		coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), ''), pg_postmaster_start_time()`, cdc.Publication)
+	if err == nil {
+		*s, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (s server, err error) {
+			err = row.Scan(&s.Number, &s.Version, &s.Database, &s.Role, &s.Superuser, &s.WALLevel, &s.Slots, &s.MaxSlots, &s.Senders, &s.MaxSenders,
+				&s.Sessions, &s.MaxSessions, &s.ReadOnly, &s.Published, &s.Identity, &s.Size, &s.Directory, &s.Started)
+			return s, err
+		})
+	}
+	s.Local = local(p.config.Host)
+	return err
+}
+
+func local(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.HasPrefix(host, "/") || host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// identify opens a replication connection as the users mirror does: a pooler in between, or pg_hba.conf, may not let it through.
+func (p *postgres) identify(facts *postgresFacts) func(context.Context) error {
+	return func(ctx context.Context) error {
+		config := p.config.Copy()
+		config.RuntimeParams["replication"] = "database"
+		conn, err := pgconn.ConnectConfig(ctx, &config.Config)
+		if err == nil {
+			_, err = conn.Exec(ctx, "IDENTIFY_SYSTEM").ReadAll()
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_ = conn.Close(closing) // nothing was written
+		}
+		facts.identify = err
+		return nil
+	}
+}
+
+// clock measures how far Postgres' clock is ahead of ours, as NTP does: by the exchange with the shortest round trip, of which it lies in the
+// middle. The error is at most half of that round trip.
+func clock(ctx context.Context, conn *pgx.Conn, now func() time.Time) (skew, rtt time.Duration, err error) {
+	for i := range 5 {
+		began := now()
+		var there time.Time
+		if err := conn.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&there); err != nil {
+			return 0, 0, fmt.Errorf("ask Postgres for the time: %w", err)
+		}
+		took := now().Sub(began)
+		if i == 0 || took < rtt {
+			skew, rtt = there.Sub(began.Add(took/2)), took
+		}
+	}
+	return skew, rtt, nil
+}
+
+func (p *postgres) target(ctx context.Context, facts *postgresFacts) error {
+	return p.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, `SELECT a.attname::text, coalesce(b.typname, t.typname)::text, format_type(a.atttypid, a.atttypmod),
+				CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END
+			FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
+			WHERE a.attrelid = to_regclass('commerce.attributed_checkouts') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`)
+		if err == nil {
+			facts.columns, err = pgx.CollectRows(rows, pgx.RowToStructByPos[column])
+		}
+		if err != nil || len(facts.columns) == 0 {
+			return err
+		}
+		facts.target = sink.Check(ctx, conn.Conn())
+		return nil
+	})
+}
+
+// missingGrants returns the statements that would give the role what a run needs and it does not have.
+func (p *postgres) missingGrants(ctx context.Context) ([]string, error) {
+	rows, err := p.pool.Query(ctx, `
+		WITH wanted (schema, name, privilege) AS (VALUES
+			('commerce', 'attributed_checkouts', 'SELECT'), ('commerce', 'attributed_checkouts', 'INSERT'), ('commerce', 'attributed_checkouts', 'UPDATE'),
+			('commerce', 'users', 'SELECT'))
+		, ours AS (SELECT 'firstclick', t.name, p.privilege
+			FROM unnest(ARRAY['offsets', 'progress', 'dead_letters', 'late', 'unknown_users', 'instances']) t (name),
+			     unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p (privilege))
+		, tables AS (SELECT w.*, c.oid FROM (SELECT * FROM wanted UNION ALL SELECT * FROM ours) w
+			JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p', 'v'))
+		SELECT format('GRANT %s ON %I.%I TO %I', string_agg(privilege, ', ' ORDER BY privilege), schema, name, current_user) FROM tables
+			WHERE NOT has_table_privilege(oid, privilege)
+			AND NOT (name = 'users' AND has_column_privilege(oid, 'id', 'SELECT') AND has_column_privilege(oid, 'username', 'SELECT'))
+			GROUP BY schema, name
+		UNION ALL SELECT format('GRANT USAGE ON SCHEMA %I TO %I', nspname, current_user) FROM pg_namespace
+			WHERE nspname IN ('commerce', 'firstclick') AND NOT has_schema_privilege(oid, 'USAGE')
+		UNION ALL SELECT format('GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user)
+			WHERE to_regnamespace('firstclick') IS NULL AND NOT has_database_privilege(current_database(), 'CREATE')
+		UNION ALL SELECT format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), current_user)
+			WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+		ORDER BY 1`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// foreignSessions returns the roles of firstclick's sessions in this database that ours may not end, as a takeover must.
+// https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+func (p *postgres) foreignSessions(ctx context.Context) ([]string, error) {
+	rows, err := p.pool.Query(ctx, `SELECT DISTINCT a.usename::text FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+		WHERE a.datname = current_database() AND a.application_name LIKE 'firstclick %' AND a.application_name NOT IN ('firstclick doctor', 'firstclick dead-letters')
+		AND NOT pg_has_role(a.usesysid, 'USAGE')
+		AND (r.rolsuper OR NOT pg_has_role((SELECT oid FROM pg_roles WHERE rolname = 'pg_signal_backend'), 'USAGE')) ORDER BY 1`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// problems returns what cdc.Check found.
+func problems(err error) []*cdc.SetupError {
+	var found []*cdc.SetupError
+	if joined, is := err.(interface{ Unwrap() []error }); is {
+		for _, e := range joined.Unwrap() {
+			found = append(found, problems(e)...)
+		}
+		return found
+	}
+	var one *cdc.SetupError
+	if errors.As(err, &one) {
+		found = append(found, one)
+	}
+	return found
+}
