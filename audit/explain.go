@@ -157,12 +157,14 @@ func (x *explainer) explainClicks(ctx context.Context) error {
 	return nil
 }
 
-// sources are the records that may have written the row, or would write it, the likeliest first.
+// sources are the records that may have written the row, or would write it, the likeliest first. A dead letter that was retried
+// is another record by then; only where none is found may it be that somebody wrote the row by hand.
 func (x *explainer) sources() []*foundCheckout {
 	var same, other []*foundCheckout
+	letters := !slices.ContainsFunc(x.records, func(k foundCheckout) bool { return k.reason == "" && k.dead == "" })
 	for i := range x.records {
 		k := &x.records[i]
-		if k.reason != "" || k.dead != "" && k.status != "retried" {
+		if k.reason != "" || k.dead != "" && (!letters || !x.there || k.status != "retried") {
 			continue
 		}
 		if name, _, _ := x.row.differing(x.snap.columns, k.event); x.there && name != "" {

@@ -224,7 +224,7 @@ func (x *explainer) found() bool {
 		if !x.there {
 			return true
 		}
-		if k.reason == "" {
+		if _, dead := x.dead[spot{topicCheckouts, k.partition, k.offset}]; k.reason == "" && !dead {
 			if name, _, _ := x.row.differing(x.snap.columns, k.event); name == "" {
 				return true
 			}

@@ -284,6 +284,14 @@ func TestExplainDeadLetters(t *testing.T) {
 	} {
 		w.judged(w.explain(id), VerdictDeadLetter, "", append(says, "No row: what came under this checkout_id became a dead letter", "no row")...)
 	}
+	// Retried, a dead letter is a new record.
+	w.exec(`UPDATE firstclick.dead_letters SET status = 'retried', resolved_at = now(), payload = convert_to($1, 'UTF8') WHERE reason = 'refused'`, checkoutOf("refused", 1, "p", 0))
+	w.live("checkouts", 1, 90, checkoutOf("refused", 1, "p", 0))
+	w.read([2]int64{9, 9}, [2]int64{9, 5})
+	w.judged(w.explain("refused"), VerdictPending, shopRoles, "source    checkouts-1 offset 5", "refused   checkouts-1 offset 4", ", retried, written")
+	w.row("refused", "ann", "p", 0, "a", -50)
+	w.read([2]int64{9, 9}, [2]int64{9, 6})
+	w.judged(w.explain("refused"), VerdictRight, shopRoles, "source    checkouts-1 offset 5, recorded 2026-11-23 13:30:00")
 	// A click that is a dead letter does not count.
 	w.live("clicks", 0, -80, clickOf("ahead", 1, "p", -55))
 	w.dead("clicks", 0, 4, reasonFuture, "open")

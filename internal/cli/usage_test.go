@@ -14,7 +14,7 @@ func TestUsageErrors(t *testing.T) {
 		args string
 		says []string
 	}{
-		"unknown command":        {nil, "start", []string{`unknown command "start"`, "dead-letters, demo, doctor, generate, migrate, repair, run, verify, version"}},
+		"unknown command":        {nil, "start", []string{`unknown command "start"`, "dead-letters, demo, doctor, explain, generate, migrate, repair, run, verify, version"}},
 		"nearly a command":       {nil, "verfy", []string{"did you mean verify?"}},
 		"unknown flag":           {nil, "version --frobnicate", []string{"unknown flag --frobnicate", "--log-level"}},
 		"nearly a flag":          {nil, "run --kafak x:1", []string{"unknown flag --kafak", "did you mean --kafka?"}},
@@ -50,6 +50,8 @@ func TestUsageErrors(t *testing.T) {
 		"aborted transactions":   {nil, "generate --aborted 0.1", []string{"--transactional"}},
 		"renames, no database":   {nil, "generate --renames 1 --no-database", []string{"--renames"}},
 		"examples":               {nil, "verify --examples -1", []string{"--examples"}},
+		"explain without id":     {nil, "explain", []string{"one checkout_id"}},
+		"explain two":            {nil, "explain a b", []string{"one checkout_id", "given 2"}},
 		"demo rate":              {nil, "demo --rate 0", []string{"--rate", "above 0"}},
 		"demo port":              {nil, "demo --kafka-port 70000", []string{"--kafka-port", "65535"}},
 		"dead letter's id":       {nil, "dead-letters show x", []string{`"x"`, "ID"}},
