@@ -14,8 +14,13 @@
 //     checkout is the first one at or after K.time - window, if it is not after K.time;
 //  3. rows without a name by user, users by id: names that should have been filled in.
 //
+// Explain does the same for one checkout, without the sorts: records that can matter are found by their timestamps. None is stamped
+// more than five minutes before its event (it would be a dead letter), so that is where reading begins, soundly. How much later a record
+// is stamped nothing bounds: it is read up to the time at which events count as late, and to the end where the verdict
+// does not stand by then.
+//
 // # Invariants
 //
-// Nothing is written to the customer's database by Verify (a refused checkout is tried on a temporary table that is rolled
+// Nothing is written to the customer's database by Verify and Explain (a refused checkout is tried on a temporary table that is rolled
 // back). Repair only ever moves a row to an earlier click.
 package audit
