@@ -17,7 +17,7 @@ help: ## List the targets
 	@printf '\n  \033[1mfirstclick\033[0m: for every checkout, which click led to it?\n\n'
 	@awk -F ':.*## ' '/^##@/ { printf "  \033[2m%s\033[0m\n", substr($$0, 5) } \
 		/^[a-z][a-z-]*:.*## / { printf "    \033[36mmake %-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\n  ARGS="..." goes to the program behind demo, verify and bench;\n'
+	@printf '\n  ARGS="..." goes to the program behind demo, verify, bench and chaos;\n'
 	@printf '  TESTS=./join/... RUN=TestName make test runs one suite.\n\n'
 
 ##@ Try it
@@ -66,6 +66,10 @@ fmt: ## Format the code and put the imports in order
 .PHONY: bench
 bench: ## The backlog against bare COPY on real Kafka and Postgres; writes bench/results
 	go run $(STAMP) ./internal/bench $(ARGS)
+
+.PHONY: chaos
+chaos: ## Break Kafka, Postgres, the network and instances for 3 minutes, then verify; ARGS="-seed 7"
+	go run $(STAMP) ./internal/chaos $(ARGS)
 
 .PHONY: ci
 ci: ## All that has to pass before a change goes in

@@ -210,7 +210,7 @@ func instanceFaults() []fault {
 	return []fault{
 		{name: "instance SIGKILL", weight: 6, least: 0, most: 3 * second, do: func(l *lane) error { return pick(l).kill() }, heal: start},
 		{name: "instance SIGTERM", weight: 3, least: 0, most: 8 * second, do: func(l *lane) error { return pick(l).stop() }, heal: start},
-		{name: "instance SIGSTOP", weight: 6, least: 11 * second, most: 15 * second, do: freeze, heal: thaw},
+		{name: "instance SIGSTOP", weight: 6, least: 12 * second, most: 18 * second, do: freeze, heal: thaw},
 		{name: "instance SIGSTOP, short", weight: 2, least: 500 * ms, most: 5 * second, do: freeze, heal: thaw},
 		{name: "all instances SIGKILL", weight: 2, least: 0, most: 2 * second, do: killAll, heal: startAll},
 		{name: "rebalance storm", weight: 3, least: 6 * second, most: 12 * second, during: storm, heal: calm},

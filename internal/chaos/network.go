@@ -18,6 +18,7 @@ type link struct {
 }
 
 func newLink(name, listen, upstream string) (*link, error) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // the toxics log where nobody can tell them not to
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	l := &link{toxiproxy.NewProxy(server, name, listen, upstream)}
 	if err := l.Start(); err != nil {
