@@ -40,6 +40,7 @@ func (l *loop) holdCheckouts() {
 // waiting checkout needs.
 func (l *loop) holdClicks() {
 	waits := l.core.Waits()
+	l.addWaits(waits)
 	used, budget := l.s.window.Stats().Bytes, l.s.cfg.MemoryLimit/2
 	over := budget > 0 && used > budget
 	for p := range l.clicksPaused {
@@ -60,6 +61,24 @@ func (l *loop) holdClicks() {
 	if furthest >= 0 {
 		l.s.clicksClient.PauseFetchPartitions(map[string][]int32{l.s.cfg.ClicksTopic: {furthest}})
 		l.clicksPaused[furthest] = true
+	}
+}
+
+// addWaits adds the clicks partitions that something other than a checkout waits for: a recall, which is what lets the window move on
+// after a takeover, and a run until caught up.
+func (l *loop) addWaits(waits []bool) {
+	add := func(upTo []int64) {
+		for p, st := range l.core.ClicksStates() {
+			waits[p] = waits[p] || p < len(upTo) && st.Next < upTo[p]
+		}
+	}
+	if l.s.cfg.UntilCaughtUp {
+		add(l.targets.clicks)
+	}
+	for _, sh := range l.shards {
+		if sh.recall != nil {
+			add(sh.at.ClicksNext)
+		}
 	}
 }
 
