@@ -27,10 +27,11 @@ func newLink(name, listen, upstream string) (*link, error) {
 	return l, nil
 }
 
-// poison lets the network do something to what goes through it, in both directions.
-func (l *link) poison(kind string, attributes map[string]int) error {
+// poison lets the network do something to what goes through it, in both directions. share is how much of the connections it concerns: clicks and
+// checkouts come by connections of their own, and so does what is asked of Kafka.
+func (l *link) poison(kind string, share float64, attributes map[string]int) error {
 	for _, stream := range []string{"upstream", "downstream"} {
-		text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "attributes": attributes})
+		text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "toxicity": share, "attributes": attributes})
 		if err != nil {
 			return err
 		}
@@ -54,8 +55,12 @@ func (l *link) mend() error {
 func networkFaults(name string, of func(*world) *link) []fault {
 	heal := func(l *lane) error { return of(l.world).mend() }
 	toxic := func(kind string, attributes func(*rand.Rand) map[string]int) func(*lane) error {
-		return func(l *lane) error { return of(l.world).poison(kind, attributes(l.random)) }
+		return func(l *lane) error { return of(l.world).poison(kind, 1, attributes(l.random)) }
 	}
+	some := func(kind string, attributes func(*rand.Rand) map[string]int) func(*lane) error {
+		return func(l *lane) error { return of(l.world).poison(kind, 0.5, attributes(l.random)) }
+	}
+	slow := func(r *rand.Rand) map[string]int { return map[string]int{"latency": 50 + r.IntN(400), "jitter": r.IntN(50)} }
 	one := func(name string, least, spread int) func(*rand.Rand) map[string]int {
 		return func(r *rand.Rand) map[string]int { return map[string]int{name: least + r.IntN(spread)} }
 	}
@@ -63,9 +68,8 @@ func networkFaults(name string, of func(*world) *link) []fault {
 		{name: name + " cut", weight: 3, least: 500 * ms, most: 12 * second, do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
 		{name: name + " blip", weight: 3, do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
 		{name: name + " black hole", weight: 2, least: 2 * second, most: 8 * second, do: toxic("timeout", func(*rand.Rand) map[string]int { return map[string]int{"timeout": 0} }), heal: heal},
-		{name: name + " latency", weight: 2, least: 4 * second, most: 10 * second, heal: heal, do: toxic("latency", func(r *rand.Rand) map[string]int {
-			return map[string]int{"latency": 50 + r.IntN(400), "jitter": r.IntN(50)}
-		})},
+		{name: name + " latency", weight: 2, least: 4 * second, most: 10 * second, do: toxic("latency", slow), heal: heal},
+		{name: name + " latency of some connections", weight: 3, least: 4 * second, most: 10 * second, do: some("latency", slow), heal: heal},
 		{name: name + " resets", weight: 3, least: 500 * ms, most: 3 * second, do: toxic("reset_peer", one("timeout", 0, 200)), heal: heal},
 		{name: name + " slow close", weight: 1, least: 2 * second, most: 6 * second, do: toxic("slow_close", one("delay", 500, 3000)), heal: heal},
 		{name: name + " narrow", weight: 1, least: 3 * second, most: 8 * second, do: toxic("bandwidth", one("rate", 20, 100)), heal: heal}, // KB/s
