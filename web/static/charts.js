@@ -1,0 +1,97 @@
+// Six small charts over the last 15 minutes, by uPlot (vendor/). Their cursors move together.
+import { h, setText } from "./dom.js";
+import { bytes, compact, rate, seconds } from "./format.js";
+
+const kept = 15 * 60;
+const plans = [
+  { title: "Events", series: [["clicks", "Clicks", 1], ["checkouts", "Checkouts", 2], ["rows", "Rows", 3]], show: rate },
+  { title: "From checkout to row", series: [["delay", "Mean", 3]], show: (v) => (v < 10 ? `${v.toFixed(1)} ms` : seconds(v / 1000)) },
+  { title: "Behind", series: [["behind", "Behind", 4]], show: seconds },
+  { title: "Records that wait", series: [["backlog", "Backlog", 4]], show: compact },
+  { title: "Time spent waiting", series: [["committing", "Postgres", 3], ["naming", "Users", 2]], show: (v) => `${Math.round(v)} %`, top: 100 },
+  { title: "Window", series: [["window_mb", "Memory", 1]], show: (v) => bytes(v * 1048576) },
+  { title: "Corrections", series: [["corrected", "Rows moved to an earlier click", 2]], show: rate },
+  { title: "Dead letters", series: [["dead", "Dead letters", 5]], show: rate },
+];
+
+export function charts(container) {
+  let data = null;
+  let plots = [];
+  let visible = false;
+  const sync = uPlot.sync("time");
+
+  const colour = (n) => getComputedStyle(document.documentElement).getPropertyValue(`--series-${n}`).trim();
+  const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  for (const plan of plans) {
+    const keys = plan.series.map(([, label, n]) => {
+      const value = h("output", null, "–");
+      return { value, node: h("span", { class: `key series-${n}` }, h("i", { "aria-hidden": "true" }), `${label} `, value) };
+    });
+    const canvas = h("div", { class: "canvas", role: "img", "aria-label": `${plan.title}, the last 15 minutes` });
+    container.append(h("figure", { class: "panel chart" }, h("figcaption", null, h("h3", null, plan.title), h("span", { class: "keys" }, keys.map((k) => k.node))), canvas));
+    plots.push({ plan, keys, canvas, plot: null });
+  }
+
+  const columns = (plan) => [data.t, ...plan.series.map(([name]) => (name === "delay" ? data.delay.map((v) => (v < 0 ? null : v)) : data[name]))];
+
+  function draw(one) {
+    one.plot?.destroy();
+    const axis = { stroke: variable("--muted"), grid: { stroke: variable("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    one.plot = new uPlot({
+      width: Math.max(one.canvas.clientWidth, 120), height: 132, padding: [8, 6, 0, 0], legend: { show: false },
+      tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
+      cursor: { sync: { key: sync.key }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
+      scales: {
+        x: { range: (u, min, max) => [max - kept, max] },
+        y: { range: (u, min, max) => [0, one.plan.top ?? Math.max(max * 1.1, 1)] },
+      },
+      axes: [{ ...axis, size: 24, space: 70, values: "{HH}:{mm}" }, { ...axis, size: 58, space: 34, values: (u, list) => list.map((v) => one.plan.show(v)) }],
+      series: [{}, ...one.plan.series.map(([, label, n]) => ({ label, stroke: colour(n), fill: `${colour(n)}1f`, width: 1.5, points: { show: false }, spanGaps: true }))],
+      hooks: { setCursor: [(u) => tell(one, u.cursor.idx)] },
+    }, columns(one.plan), one.canvas);
+  }
+
+  // tell shows the values under the cursor, else the newest.
+  function tell(one, index) {
+    one.plan.series.forEach(([name], i) => {
+      const list = data[name];
+      const value = list[index ?? list.length - 1];
+      setText(one.keys[i].value, value === undefined || (name === "delay" && value < 0) ? "–" : one.plan.show(value));
+    });
+  }
+
+  function refresh() {
+    if (!visible || !data || document.hidden) return;
+    for (const one of plots) {
+      if (!one.plot) draw(one);
+      else one.plot.setData(columns(one.plan));
+      tell(one, one.plot.cursor.idx);
+    }
+  }
+
+  const redraw = () => {
+    if (visible && data) plots.forEach(draw);
+  };
+  let width = 0;
+  new ResizeObserver(() => {
+    if (!visible || container.clientWidth === width) return;
+    width = container.clientWidth;
+    for (const one of plots) one.plot?.setSize({ width: Math.max(one.canvas.clientWidth, 120), height: 132 });
+  }).observe(container);
+  document.addEventListener("visibilitychange", refresh);
+
+  return {
+    begin(history) { data = history; refresh(); },
+    add(sample) {
+      if (!data || sample.t[0] <= (data.t.at(-1) ?? 0)) return;
+      for (const [name, list] of Object.entries(data)) {
+        list.push(sample[name][0]);
+        if (list.length > kept) list.shift();
+      }
+      refresh();
+    },
+    show(is) { visible = is; refresh(); },
+    redraw,
+  };
+}

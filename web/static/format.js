@@ -1,0 +1,31 @@
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
+
+export const count = (n) => whole.format(n);
+export const compact = (n) => (Math.abs(n) < 10_000 ? whole.format(n) : short.format(n));
+export const rate = (n) => (n === 0 ? "0/s" : n < 10 ? `${n.toFixed(1)}/s` : `${compact(n)}/s`);
+
+export function bytes(n) {
+  for (const unit of ["B", "KiB", "MiB", "GiB"]) {
+    if (n < 1024 || unit === "GiB") return `${n < 10 && unit !== "B" ? n.toFixed(1) : whole.format(n)} ${unit}`;
+    n /= 1024;
+  }
+}
+
+export function seconds(n) {
+  if (n < 0.95) return `${Math.round(n * 1000)} ms`;
+  if (n < 120) return `${Math.round(n)} s`;
+  if (n < 7200) return `${Math.round(n / 60)} min`;
+  if (n < 172_800) return `${Math.floor(n / 3600)} h ${Math.round((n % 3600) / 60)} min`;
+  return `${Math.floor(n / 86_400)} days`;
+}
+
+// Times are UTC; a date only where it is not today's.
+export function clock(millis, today = Date.now()) {
+  const text = new Date(millis).toISOString();
+  return text.slice(0, 10) === new Date(today).toISOString().slice(0, 10) ? text.slice(11, 23) : `${text.slice(0, 10)} ${text.slice(11, 19)}`;
+}
+export const micros = (t) => (t === null || t === undefined ? null : clock(t / 1000));
+export const instant = (text) => (text ? clock(Date.parse(text)) : null);
+// exact keeps the microseconds that Date would drop.
+export const exact = (text) => (text ? text.replace("T", " ").replace(/Z$/, "") : "–");

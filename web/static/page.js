@@ -1,0 +1,331 @@
+// The page: one stream of server-sent events, six views, no state that a reload would lose.
+import { h, id, setText, table, facts } from "./dom.js";
+import { bytes, clock, count, instant, micros, seconds } from "./format.js";
+import { graph } from "./graph.js";
+import { charts } from "./charts.js";
+import { explanation } from "./explain.js";
+
+const views = ["overview", "rows", "partitions", "dead-letters", "users", "configuration"];
+const picture = graph(id("graph"));
+const plots = charts(id("charts"));
+let greeting = { actions: [] };
+let now = null;
+let verdict = null;
+let view = "overview";
+
+// The stream. A browser connects again by itself, but not after an answer that is no stream, and not when a connection just goes silent.
+let source = null;
+let heard = 0;
+let tries = 0;
+let retry = 0;
+function connect() {
+  clearTimeout(retry);
+  source?.close();
+  source = new EventSource("api/events");
+  heard = Date.now();
+  const on = (kind, take) => source.addEventListener(kind, (event) => {
+    heard = Date.now();
+    tries = 0;
+    take(JSON.parse(event.data));
+  });
+  on("hello", takeHello);
+  on("now", takeNow);
+  on("rows", takeRows);
+  on("aside", takeAside);
+  on("verify", (v) => { verdict = v; showVerdict(); });
+  on("action", takeAction);
+  source.onerror = () => {
+    linked(false);
+    if (source.readyState === EventSource.CLOSED) later();
+  };
+}
+function later() {
+  clearTimeout(retry);
+  retry = setTimeout(connect, Math.min(500 * 2 ** tries++, 5000));
+}
+setInterval(() => {
+  if (Date.now() - heard > 6000) {
+    linked(false);
+    heard = Date.now();
+    connect();
+  }
+}, 1000);
+addEventListener("pagehide", () => source?.close());
+addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
+
+function linked(is) {
+  const link = id("link");
+  link.dataset.on = is ? "yes" : "no";
+  setText(link, is ? "live" : "connecting again");
+  if (!is) {
+    id("standing").dataset.state = "gone";
+    setText(id("sentence"), "firstclick does not answer this page.");
+    id("detail").hidden = true;
+  }
+}
+
+function takeHello(hello) {
+  greeting = hello;
+  linked(true);
+  setText(id("group"), hello.demo ? `${hello.group}, demo` : hello.group);
+  setText(id("version"), `firstclick ${hello.version}`);
+  id("search").closest("section").hidden = !hello.explain;
+  id("verify").hidden = !hello.verify;
+  table(id("settings"), [["Setting", "name"], ["Value", "wrap"], ["", "name"]],
+    hello.settings.map((one) => [h("code", null, one.name), one.value === "" ? "–" : one.value, one.given ? h("span", { class: "badge info" }, "given") : "default"]), "nothing is known");
+  showActions();
+  plots.begin(hello.history);
+  if (hello.now) takeNow(hello.now);
+}
+
+function takeNow(next) {
+  now = next;
+  linked(true);
+  id("standing").dataset.state = now.standing.state;
+  setText(id("sentence"), now.standing.text);
+  id("detail").hidden = !now.standing.detail;
+  setText(id("detail"), now.standing.detail ?? "");
+  showVerdict();
+  plots.add(now.sample);
+  if (document.hidden) return;
+  if (view === "overview") showOverview();
+  if (view === "partitions") showPartitions();
+  if (view === "users") showUsers();
+}
+
+function showOverview() {
+  picture.update(now);
+  const t = now.totals;
+  const share = t.rows ? `${((100 * t.attributed) / t.rows).toFixed(1)} %` : "–";
+  const tiles = [["Running for", seconds(now.uptime_s)], ["Rows", count(t.rows)], ["with a click", share], ["Corrected", count(t.corrected)], ["Duplicates", count(t.duplicates)],
+    ["Dead letters", count(t.dead_letters)], ["Too late", count(t.late)], ["Unknown users", count(t.unknown)], ["Transactions", count(t.transactions)], ["Watermark", micros(now.watermark) ?? "–"]];
+  const list = id("totals");
+  if (list.children.length !== tiles.length) list.replaceChildren(...facts(tiles));
+  else tiles.forEach(([, value], i) => setText(list.children[i].lastChild, value));
+}
+
+function showPartitions() {
+  table(id("checkouts"), [["Partition", "n"], ["Lag", "n"], ["Behind", "n"], ["Committed", "n"], ["End", "n"], ["Queued", "n"], ["Not final", "n"], ["Final before", "time"], ["", "name"]],
+    now.checkouts.toSorted((a, b) => a.partition - b.partition).map((p) => [String(p.partition), count(p.lag), p.behind_s > 2.5 ? seconds(p.behind_s) : "0 s", count(p.committed), count(p.end), count(p.queued), count(p.recents), micros(p.final_before),
+      p.paused ? h("span", { class: "badge warn" }, "paused") : p.restoring ? h("span", { class: "badge info" }, "recalling") : h("span", { class: "badge good" }, "reading")]),
+    "This instance has no shard: others do.");
+  table(id("clicks"), [["Partition", "n"], ["Lag", "n"], ["Next", "n"], ["End", "n"], ["Newest click", "time"], ["", "name"]],
+    now.clicks.map((p) => [String(p.partition), count(p.lag), count(p.next), count(p.end), micros(p.max_time), p.paused ? h("span", { class: "badge warn" }, "paused") : h("span", { class: "badge good" }, "reading")]), "No partition is known yet.");
+}
+
+function showUsers() {
+  const u = now.users;
+  const asked = u.hits + u.misses;
+  id("users").replaceChildren(...facts([
+    ["Stream", u.connected ? h("span", { class: "badge good" }, "stands") : h("span", { class: "badge bad" }, "down: names are read through")],
+    ["Names held", `${count(u.entries)} of ${count(u.capacity)}`], ["Answered from the cache", asked ? `${((100 * u.hits) / asked).toFixed(2)} % of ${count(asked)}` : "nothing asked yet"],
+    ["Read-through queries", count(u.queries)], ["Evictions", count(u.evictions)], ["Changes streamed", count(u.changes)], ["Behind the server", bytes(u.lag_bytes)],
+    ["Last message", micros(u.last_message) ?? "none yet"], ["Snapshots", count(u.snapshots)], ["Streams lost", count(u.reconnects)], ["Names not cached to be safe", count(u.refused_fills)],
+    ...(u.last_error ? [["Why the last stream ended", u.last_error]] : []),
+  ]));
+}
+
+const rowColumns = [["checkout_id", "id full"], ["user_name", "name"], ["total_amount", "n"], ["bought", "time"], ["clicked", "time"], ["click_id", "id full"]];
+let shown = new Set();
+function takeRows(rows) {
+  const fresh = new Set(rows.map((r) => r.checkout_id));
+  const lines = rows.map((r) => {
+    const cells = [h("a", { href: `#rows/${encodeURIComponent(r.checkout_id)}` }, r.checkout_id), r.user_name, r.total_amount, instant(r.checkout_time), instant(r.click_time), r.click_id];
+    if (shown.size && !shown.has(r.checkout_id)) cells.mark = "fresh";
+    return cells;
+  });
+  shown = fresh;
+  if (view === "overview") table(id("latest"), rowColumns, lines.slice(0, 6), "No row yet.");
+  if (view === "rows") table(id("rows"), rowColumns, lines, "No row yet.");
+  latest = rows;
+}
+let latest = [];
+
+function takeAside(a) {
+  if (a.error) {
+    setText(id("reasons"), `not known: ${a.error}`);
+    return;
+  }
+  const mine = greeting.instance;
+  table(id("instances"), [["Instance", "name"], ["Host", "name"], ["Process", "n"], ["Version", "name"], ["Shards", "wrap"], ["Address", "name"], ["Started", "time"], ["Last heard of", "n"]],
+    a.instances.map((i) => [i.instance === mine ? `${i.instance} (this one)` : i.instance, i.host, String(i.pid), i.version, i.shards.length ? i.shards.join(", ") : "none, standing by", i.listen, instant(i.started_at),
+      i.silent_s > 20 ? h("span", { class: "badge bad" }, `${seconds(i.silent_s)} ago`) : `${seconds(Math.max(i.silent_s, 0))} ago`]), "No instance has announced itself yet.");
+  const reasons = Object.entries(a.dead_letters ?? {}).sort((x, y) => y[1] - x[1]);
+  const sum = reasons.reduce((n, [, c]) => n + c, 0);
+  const badge = id("letters-count");
+  badge.hidden = sum === 0;
+  setText(badge, sum >= 10_000 ? "10,000+" : count(sum));
+  setText(id("reasons"), reasons.length ? reasons.map(([reason, n]) => `${reason} ${count(n)}`).join(", ") : "none");
+  if (sum !== letters.sum && view === "dead-letters" && !letters.older) loadLetters();
+  letters.sum = sum;
+}
+
+function showVerdict() {
+  if (!verdict) return;
+  const line = id("verify");
+  const age = now && verdict.known ? Math.max(0, (now.at - Date.parse(verdict.at)) / 1000) : 0;
+  if (verdict.known && !(verdict.error && verdict.ok)) {
+    line.dataset.is = verdict.ok ? "ok" : "bad";
+    setText(id("verify-text"), `${verdict.text}, ${age < 2 ? "just now" : `${seconds(age)} ago`} in ${seconds(verdict.took_s)}${verdict.running ? "; checking again" : ""}`);
+  } else if (verdict.known) {
+    line.dataset.is = "ok";
+    setText(id("verify-text"), `${verdict.text}, ${seconds(age)} ago; cannot look right now, trying again`);
+  } else {
+    line.dataset.is = "waiting";
+    setText(id("verify-text"), verdict.error ? `Cannot verify yet: ${verdict.error}` : "Verifying every row against Kafka");
+  }
+}
+
+// Actions.
+async function act(name, letter) {
+  let why;
+  try {
+    const answer = await fetch(`api/actions/${name}`, {
+      method: "POST", headers: { "Content-Type": "application/json", "X-Firstclick-Token": greeting.token }, body: JSON.stringify(letter ? { id: letter } : {}),
+    });
+    if (!answer.ok) why = (await answer.json()).error;
+  } catch (error) {
+    why = error.message;
+  }
+  if (why) takeAction({ name, title: name, state: "failed", text: why, at: Date.now() });
+}
+
+const running = new Set();
+function showActions() {
+  running.clear();
+  const mine = greeting.actions.filter((a) => !a.letter);
+  id("break").hidden = mine.length === 0;
+  id("actions").replaceChildren(...mine.map((a) => h("button", { type: "button", class: "harm", "data-action": a.name, onclick: () => act(a.name) }, a.title, h("span", { class: "about" }, a.about))));
+}
+function takeAction(a) {
+  const button = document.querySelector(`[data-action="${CSS.escape(a.name)}"]`);
+  if (a.state === "running") running.add(a.name);
+  else running.delete(a.name);
+  button?.toggleAttribute("aria-busy", a.state === "running");
+  if (button) button.disabled = a.state === "running";
+  const list = id("acted");
+  const text = a.state === "running" ? `${a.title} …` : a.state === "failed" ? `${a.title}: ${a.text}` : a.text;
+  const line = h("li", { "data-name": a.name }, h("time", null, clock(a.at).slice(0, 8)), h("span", { class: a.state }, text));
+  const open = [...list.children].find((c) => c.dataset.name === a.name && c.dataset.open);
+  if (a.state === "running") line.dataset.open = "yes";
+  if (open) open.replaceWith(line);
+  else list.prepend(line);
+  while (list.children.length > 6) list.lastChild.remove();
+  const result = id("letter-result");
+  if (result && a.id) setText(result, text);
+  if (a.id && a.state !== "running") loadLetters();
+}
+
+// Explain.
+let asked = 0;
+async function explain(checkout) {
+  const panel = id("explanation");
+  const body = id("explanation-body");
+  panel.hidden = false;
+  id("checkout").value = checkout;
+  body.replaceChildren(h("p", { class: "hint" }, "Reading Kafka …"));
+  const mine = ++asked;
+  let content;
+  try {
+    const answer = await fetch(`api/explain?id=${encodeURIComponent(checkout)}`);
+    const found = await answer.json();
+    content = answer.ok ? explanation(found) : [h("p", { class: "error" }, found.error)];
+  } catch (error) {
+    content = [h("p", { class: "error" }, `No answer: ${error.message}`)];
+  }
+  if (mine !== asked) return;
+  body.replaceChildren(...content);
+  id("explanation-title").focus({ preventScroll: true });
+}
+id("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const checkout = id("checkout").value.trim();
+  if (!checkout) return;
+  const to = `#rows/${encodeURIComponent(checkout)}`;
+  if (location.hash === to) explain(checkout);
+  else location.hash = to;
+});
+
+// Dead letters. A payload is whatever somebody sent: it becomes a text node.
+const letters = { list: [], older: false, sum: -1 };
+async function loadLetters(before) {
+  try {
+    const answer = await fetch(`api/dead-letters${before ? `?before=${before}` : ""}`);
+    const list = await answer.json();
+    if (!answer.ok) throw new Error(list.error);
+    letters.older = Boolean(before);
+    letters.list = before ? letters.list.concat(list) : list;
+    id("more").hidden = list.length < 50;
+    table(id("letters"), [["Id", "n"], ["Reason", "name"], ["Place", "id"], ["Size", "n"], ["Since", "time"], ["Status", "name"], ["Detail", "wrap"]],
+      letters.list.map((l) => [h("a", { href: `#dead-letters/${l.id}` }, String(l.id)), l.reason, `${l.topic}[${l.partition}] @ ${l.offset}`, bytes(l.size), instant(l.created_at),
+        h("span", { class: `badge ${l.status === "open" ? "warn" : "good"}` }, l.status), l.detail]), "None: every record became a row.");
+  } catch (error) {
+    id("letters").replaceChildren(h("tbody", null, h("tr", null, h("td", { class: "error" }, error.message))));
+  }
+}
+id("more").addEventListener("click", () => loadLetters(letters.list.at(-1)?.id));
+
+async function openLetter(number) {
+  const body = id("letter-body");
+  id("letter").hidden = false;
+  try {
+    const answer = await fetch(`api/dead-letters/${encodeURIComponent(number)}`);
+    const l = await answer.json();
+    if (!answer.ok) throw new Error(l.error);
+    setText(id("letter-title"), `Dead letter ${l.id}`);
+    const buttons = l.status === "open" ? greeting.actions.filter((a) => a.letter) : [];
+    body.replaceChildren(
+      h("dl", { class: "facts" }, facts([["Reason", l.reason], ["Place", `${l.topic}[${l.partition}] @ ${l.offset}`], ["Size", bytes(l.size)], ["Record time", instant(l.record_time) ?? "none"], ["Status", l.status], ["Detail", l.detail || "–"], ["SHA-256", l.sha256 || "–"]])),
+      h("h3", null, "Payload"),
+      l.payload === "" ? h("p", { class: "hint" }, l.kept ? "The record has no value." : "Larger than 1 MiB: only its hash, size and place are kept.") : h("pre", { id: "payload", tabindex: 0, "aria-label": "Payload" }, l.payload),
+      l.cut ? h("p", { class: "hint" }, "Only the first 64 KiB are shown.") : "",
+      h("div", { class: "buttons" }, buttons.map((a) => h("button", { type: "button", class: "harm", title: a.about, onclick: () => act(a.name, l.id) }, a.title))),
+      h("p", { id: "letter-result", role: "status" }));
+  } catch (error) {
+    body.replaceChildren(h("p", { class: "error" }, error.message));
+  }
+  id("letter-title").focus({ preventScroll: true });
+}
+
+// Views, by the address.
+function route() {
+  const [name, rest] = location.hash.slice(1).split("/", 2);
+  if (name === "content") return;
+  view = views.includes(name) ? name : "overview";
+  for (const one of views) id(`view-${one}`).hidden = one !== view;
+  for (const link of id("views").children) {
+    if (link.hash === `#${view}`) {
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else link.removeAttribute("aria-current");
+  }
+  document.title = view === "overview" ? "firstclick" : `${view.replace("-", " ")} · firstclick`;
+  plots.show(view === "overview");
+  if (now) takeNow(now);
+  if (view === "overview" || view === "rows") takeRows(latest);
+  id("explanation").hidden = !(view === "rows" && rest);
+  id("letter").hidden = !(view === "dead-letters" && rest);
+  if (view === "rows" && rest) explain(decodeURIComponent(rest));
+  if (view === "dead-letters") {
+    loadLetters();
+    if (rest) openLetter(rest);
+  }
+  scrollTo(0, 0);
+}
+addEventListener("hashchange", route);
+
+id("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* for this time only */ }
+  plots.redraw();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.redraw());
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  id("content").focus();
+});
+
+route();
+connect();

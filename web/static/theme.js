@@ -1,0 +1,7 @@
+// Before anything is drawn: the theme that was chosen here, else what the system says.
+(() => {
+  try {
+    const chosen = localStorage.getItem("theme");
+    if (chosen === "dark" || chosen === "light") document.documentElement.dataset.theme = chosen;
+  } catch { /* no storage: the system's */ }
+})();
