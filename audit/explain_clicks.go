@@ -15,6 +15,7 @@ const (
 	clicksShown  = 100              // in the window
 	outsideShown = 3                // on each side of it
 	outside      = 15 * time.Minute // how far before the window is looked
+	unreadLooked = 500_000          // of the clicks that firstclick has not read
 )
 
 // foundClick is a click of the checkout's user on its product.
@@ -134,7 +135,8 @@ func (x *explainer) findClicks(ctx context.Context, join JoinSpan) error {
 			x.note("%s-%d: Kafka holds what is at offset %d and later: clicks of this window may be gone", t.name, l.partition, l.logStart)
 		}
 	}
-	for i, part := range [][]span{x.spans(t, starts, from, to), x.spans(t, starts, to, nil), x.spans(t, starts, nil, from)} {
+	near := append(x.spans(t, starts, from, to), x.unread(x.spans(t, starts, to, nil))...)
+	for i, part := range [][]span{near, x.spans(t, starts, to, nil), x.spans(t, starts, nil, from)} {
 		if i > 0 && !x.unsettled(i) {
 			break
 		}
@@ -144,6 +146,33 @@ func (x *explainer) findClicks(ctx context.Context, join JoinSpan) error {
 		x.out.Verdict = x.judge()
 	}
 	return nil
+}
+
+// unread are those parts of spans that firstclick has not read so far: what is in there has still to have its effect, whenever
+// it was stamped. None, if that is too much to look through for one checkout.
+func (x *explainer) unread(spans []span) []span {
+	var total int64
+	shards := x.shards
+	if x.source != nil {
+		shards = map[int32]shard{x.source.partition: x.shards[x.source.partition]}
+	}
+	for i, s := range spans {
+		next := s.to
+		for _, of := range shards {
+			if int(s.partition) >= len(of.clicks) {
+				next = 0
+				break
+			}
+			next = min(next, of.clicks[s.partition])
+		}
+		spans[i].from = max(s.from, next)
+		total += max(0, s.to-spans[i].from)
+	}
+	if total > unreadLooked {
+		x.note("firstclick is %s clicks behind; that one of them is earlier than those listed is not excluded", grouped(total))
+		return nil
+	}
+	return slices.DeleteFunc(spans, func(s span) bool { return s.from >= s.to })
 }
 
 // unsettled says whether the given part of the topic has to be read too: what is stamped later than the checkout's time and lateness
