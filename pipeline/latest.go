@@ -28,6 +28,9 @@ func (l *latest) note(j *job) {
 	}
 }
 
+// Instance is the application_name of our sessions, the given one or the one that was made up.
+func (p *Pipeline) Instance() string { return p.cfg.Instance }
+
 // Latest returns the checkout_ids of the last rows that this instance has written, the newest last, at most 16.
 func (p *Pipeline) Latest() []string {
 	l := &p.latest

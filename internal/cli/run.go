@@ -38,6 +38,8 @@ type running struct {
 	noMigrate     bool
 	instance      string
 	groupInstance string
+	looking       looking
+	settings      []web.Setting // as they may be shown
 }
 
 func (r *running) flags(fs *pflag.FlagSet) {
@@ -52,7 +54,8 @@ func (r *running) flags(fs *pflag.FlagSet) {
 	define(fs, &r.usersCache, "users-cache", "USERS_CACHE", "n", "100000", parseWhole(1, math.MaxInt32), "users held in memory at most")
 	define(fs, &r.memoryLimit, "memory-limit", "MEMORY_LIMIT", "bytes", "half", parseMemory,
 		"memory to use at most: 512MiB, 2GB, bytes, or half of the machine or cgroup")
-	define(fs, &r.listen, "listen", "LISTEN", "host:port", ":8081", parseListen, "where /livez and /metrics are served; port 0 picks one")
+	define(fs, &r.listen, "listen", "LISTEN", "host:port", ":8081", parseListen, "where the page, /livez and /metrics are served; port 0 picks one")
+	r.looking.flags(fs)
 	defineSwitch(fs, &r.untilCaughtUp, "until-caught-up", "", "end with exit code 0 once all that was there at the start is in Postgres")
 	defineSwitch(fs, &r.noMigrate, "no-migrate", "NO_MIGRATE", "leave the tables as they are: migrate runs elsewhere")
 	define(fs, &r.instance, "instance", "", "name", "", parseText, "application_name of our Postgres sessions; default: a random one")
@@ -77,14 +80,14 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
   KAFKA_SASL=scram-sha-512 KAFKA_USER=app KAFKA_PASSWORD_FILE=/run/secrets/kafka firstclick run --kafka-tls`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka)); err != nil {
+			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka), r.looking.checkActions(cmd, r.listen)); err != nil {
 				return err
 			}
 			dsn, err := withPassword(cmd, r.database, c.Env)
 			if err != nil {
 				return err
 			}
-			r.database = dsn
+			r.database, r.settings = dsn, shownSettings(cmd.Flags())
 			return c.runPipeline(cmd.Context(), r)
 		},
 	}
@@ -109,26 +112,47 @@ func (c *command) runPipeline(ctx context.Context, r running) error {
 	if err != nil {
 		return fmt.Errorf("%w: choose another with --listen, or port 0", err)
 	}
-	logger.InfoContext(ctx, "serving /livez and /metrics", "address", server.Addr().String())
+	job, err := c.mount(r, server, logger, limit)
+	if err != nil {
+		return errors.Join(err, server.Close())
+	}
+	logger.InfoContext(ctx, "serving the page, /livez and /metrics", "address", server.Addr().String())
 	serving := begin(ctx, server.Run)
-	err = c.runJob(ctx, r, logger, limit, server.Addr().String())
+	err = c.runJob(ctx, r, job, logger, limit)
 	return errors.Join(err, serving.end())
 }
 
-// runJob is run without the port: what has to stand first, and then the pipeline.
-func (c *command) runJob(ctx context.Context, r running, logger *slog.Logger, limit int64, listen string) error {
+// mount makes the job, and puts its page on the server.
+func (c *command) mount(r running, server *web.Server, logger *slog.Logger, limit int64) (*pipeline.Pipeline, error) {
+	auth, err := r.looking.auth()
+	if err != nil {
+		return nil, err
+	}
 	job, err := pipeline.New(pipeline.Config{
 		Kafka: r.kafka, Database: r.database,
 		ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts,
 		Group: r.meaning.group, Start: r.start,
 		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, Zone: r.meaning.zone,
 		UsersCache: r.usersCache, MemoryLimit: limit,
-		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: listen,
+		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: server.Addr().String(),
 		Progress: c.Err, Logger: logger,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	page, err := c.page(r, job, logger)
+	if err != nil {
+		return nil, err
+	}
+	server.Mount(page)
+	if auth != nil {
+		server.Guard(auth)
+	}
+	return job, nil
+}
+
+// runJob is run without the port: what has to stand first, and then the pipeline.
+func (c *command) runJob(ctx context.Context, r running, job *pipeline.Pipeline, logger *slog.Logger, limit int64) error {
 	if err := c.prepare(ctx, r, logger); err != nil {
 		// Told to stop while waiting for the others: nothing was begun, so all is in order.
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
