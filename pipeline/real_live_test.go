@@ -40,8 +40,8 @@ func live(t *testing.T, clicks, checkouts int32, produce func(w *world) int64) {
 	rows := produce(w)
 	eventually(t, fmt.Sprintf("%d rows", rows), func() bool { return seen.rows(t) >= rows })
 	eventually(t, "the end of both topics", p.caughtUp)
-	st := p.Stats()
 	p.end()
+	st := p.Stats()
 	if len(seen.falses) > 0 || seen.nulls > 0 || len(seen.moved) > 0 {
 		t.Errorf("%d rows were seen without their click (%d got it later), %d with another: %q %q",
 			seen.nulls, len(seen.falses), len(seen.moved), seen.falses[:min(5, len(seen.falses))], seen.moved[:min(5, len(seen.moved))])
@@ -142,9 +142,9 @@ func TestOpenTransactionOnAClicksPartition(t *testing.T) {
 	}
 	eventually(t, "the correction", func() bool { click, _ := w.clickOf("k"); return click == "held" })
 	eventually(t, "the end of both topics", p.caughtUp)
-	if st := p.Stats(); st.Result.Corrected != 1 {
-		t.Errorf("%d corrections counted", st.Result.Corrected)
-	}
 	p.end()
+	if st := p.Stats(); st.Result.Corrected != 1 || st.OpenTxnReleases != 1 {
+		t.Errorf("%d corrections and %d releases past an open transaction counted", st.Result.Corrected, st.OpenTxnReleases)
+	}
 	w.verify()
 }

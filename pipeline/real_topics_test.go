@@ -79,10 +79,10 @@ func TestTopicsThatComeLater(t *testing.T) {
 	}
 	eventually(t, "all partitions", func() bool { st := p.Stats(); return len(st.Clicks) == 3 && len(st.Shards) == 2 })
 	eventually(t, "the end of both topics", p.caughtUp)
+	p.end()
 	if st := p.Stats(); st.Result.Corrected != 0 {
 		t.Errorf("%d corrections; there was nothing to correct", st.Result.Corrected)
 	}
-	p.end()
 
 	// What was added is where it was left after a restart.
 	p = begin(t, cfg)
