@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,19 +32,23 @@ type lane struct {
 }
 
 func newLanes(w *world) []*lane {
+	server := serverFaults()
+	if w.opts.disk {
+		server = append(server, diskFaults()...)
+	}
 	tables := []struct {
 		name   string
 		faults []fault
 	}{
 		{"instances", instanceFaults()},
 		{"kafka", append(brokerFaults(), networkFaults("network to Kafka", func(w *world) *link { return w.toKafka })...)},
-		{"postgres", append(serverFaults(), networkFaults("network to Postgres", func(w *world) *link { return w.toServer })...)},
+		{"postgres", append(server, networkFaults("network to Postgres", func(w *world) *link { return w.toServer })...)},
 	}
 	var lanes []*lane
 	for n, t := range tables {
 		l := &lane{world: w, name: t.name, random: rand.New(rand.NewPCG(w.opts.seed, uint64(n)))}
 		for _, f := range t.faults {
-			if strings.Contains(f.name, w.opts.only) {
+			if slices.ContainsFunc(strings.Split(w.opts.only, ","), func(part string) bool { return strings.Contains(f.name, part) }) {
 				l.faults = append(l.faults, f)
 			}
 		}

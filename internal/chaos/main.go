@@ -40,9 +40,10 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.DurationVar(&opts.duration, "duration", 3*time.Minute, "how long things break; start, draining and the audit come on top")
 	flags.Float64Var(&opts.rate, "rate", 300, "events per second of the generator, at most 400: see doc.go")
 	flags.IntVar(&opts.instances, "instances", 0, "1 to 3 (default: by the seed)")
-	flags.StringVar(&opts.without, "without", "", "leave a rule out, then the run must be red: "+strings.Join(switches(), ", "))
-	flags.StringVar(&opts.only, "only", "", "only faults whose name contains this")
+	flags.StringVar(&opts.without, "without", "", "leave a rule out, then the run must be red: "+switchNames())
+	flags.StringVar(&opts.only, "only", "", "only faults whose name contains one of these, comma separated (default with -without: those that show it)")
 	flags.BoolVar(&opts.quiet, "quiet", false, "no faults at all")
+	flags.BoolVar(&opts.disk, "disk-full", false, "put the target table on a disk of "+smallDiskSize+" and let it fill up (needs root)")
 	flags.StringVar(&opts.dir, "dir", "", "directory for data and logs (default: a temporary one, kept when the run is red)")
 	flags.BoolVar(&opts.keep, "keep", false, "keep the temporary directory")
 	if err := flags.Parse(args); err != nil {
@@ -57,7 +58,17 @@ func parse(args []string, out io.Writer) (options, error) {
 	case opts.duration <= 0 || opts.instances < 1 || opts.instances > 3 || !(opts.rate > 0 && opts.rate <= 400):
 		return opts, errors.New("duration has to be positive, instances 1 to 3, rate above 0 and at most 400")
 	}
-	return opts, checkSwitch(opts.without)
+	if opts.without == "" {
+		return opts, nil
+	}
+	faults, ok := switches()[opts.without]
+	if !ok {
+		return opts, fmt.Errorf("no switch %q: there are %s", opts.without, switchNames())
+	}
+	if opts.only == "" {
+		opts.only = faults
+	}
+	return opts, nil
 }
 
 // run runs the suite and says whether anything is wrong; with a rule left out, whether nothing is.

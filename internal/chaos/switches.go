@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -12,12 +12,13 @@ const (
 	hooksVariable = "FIRSTCLICK_CHAOS"
 )
 
-// switches are the rules that can be left out, to show that the suite notices.
-func switches() []string { return []string{"no-owner-check", "no-reassert", "no-release-rule"} }
-
-func checkSwitch(name string) error {
-	if name == "" || slices.Contains(switches(), name) {
-		return nil
+// switches are the rules that can be left out, to show that the suite notices, each with the faults that show it soonest.
+func switches() map[string]string {
+	return map[string]string{
+		"no-owner-check":  "instance SIGSTOP",
+		"no-reassert":     "SIGKILL,table locked",
+		"no-release-rule": "latency of some,all instances SIGKILL",
 	}
-	return fmt.Errorf("no switch %q: there are %s", name, strings.Join(switches(), ", "))
 }
+
+func switchNames() string { return strings.Join(slices.Sorted(maps.Keys(switches())), ", ") }

@@ -53,6 +53,7 @@ type options struct {
 	dir       string
 	keep      bool
 	quiet     bool // no faults at all
+	disk      bool // the target table stands on a small disk, which fills up
 }
 
 // world is everything there is.
@@ -67,6 +68,7 @@ type world struct {
 	postgres *pgtest.Server    // likewise
 	toKafka  *link
 	toServer *link
+	disk     *smallDisk   // nil: none
 	admin    *kadm.Client // straight
 	database string       // straight
 	farSide  string       // the same database as the instances see it
@@ -201,6 +203,11 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 	if err := migrations.Up(ctx, w.database, nil); err != nil {
 		return err
 	}
+	if w.opts.disk {
+		if err := w.putOnSmallDisk(ctx); err != nil {
+			return err
+		}
+	}
 	return w.withDatabase(ctx, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, witnesses)
 		return err
@@ -246,6 +253,9 @@ func (w *world) close() error {
 	}
 	if w.postgres != nil {
 		errs = append(errs, w.postgres.Stop(ctx))
+	}
+	if w.disk != nil {
+		errs = append(errs, w.disk.remove())
 	}
 	return errors.Join(errs...)
 }
