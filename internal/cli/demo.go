@@ -36,7 +36,7 @@ last 2 hours, Postgres the rows of the last 4.`,
 	fs := cmd.Flags()
 	define(fs, &config.Dir, "dir", "", "dir", "", parseText, "where the data is kept; default: firstclick/demo in the user's data directory")
 	define(fs, &config.Rate, "rate", "", "n", "200", parsePositive, "events a second")
-	define(fs, &config.Listen, "listen", "LISTEN", "host:port", demo.DefaultListen, parseListen, "where /livez and /metrics are served; port 0 picks one")
+	define(fs, &config.Listen, "listen", "LISTEN", "host:port", demo.DefaultListen, parseListen, "where the page, /livez and /metrics are served; port 0 picks one")
 	define(fs, &config.KafkaPort, "kafka-port", "", "port", strconv.Itoa(demo.DefaultKafkaPort), parseWhole(0, 65535), "port of the broker; 0 picks one")
 	define(fs, &config.DatabasePort, "database-port", "", "port", strconv.Itoa(demo.DefaultDatabasePort), parseWhole(0, 65535), "port of Postgres; 0 picks one")
 	return cmd

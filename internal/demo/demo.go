@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -40,6 +41,7 @@ type demo struct {
 	postgres *pgtest.Server
 	web      *web.Server
 	pool     *pgxpool.Pool
+	crashing sync.Mutex // of Postgres, whose methods are for one goroutine at a time
 }
 
 // Run runs the demo until ctx ends, which is no error, or until something cannot go on. It returns when everything it started has
@@ -158,6 +160,9 @@ func (d *demo) work(ctx context.Context) error {
 		MemoryLimit: memoryLimit, Version: d.cfg.Version, Listen: d.web.Addr().String(), Logger: d.logger,
 	})
 	if err != nil {
+		return errors.Join(err, d.web.Close())
+	}
+	if err := d.mount(job); err != nil {
 		return errors.Join(err, d.web.Close())
 	}
 	running, ended := context.WithCancel(ctx)
