@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"firstclick/deadletters"
 	"firstclick/internal/kafkaconn"
 )
 
@@ -98,7 +99,10 @@ func (r *Report) add(check string, findings []Finding) {
 	}
 }
 
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// oneLine also takes away what a terminal would obey: names and messages come from the other side.
+func oneLine(text string) string {
+	return deadletters.Printable([]byte(strings.Join(strings.Fields(text), " ")))
+}
 
 func ok(format string, args ...any) []Finding {
 	return []Finding{{Status: OK, Text: fmt.Sprintf(format, args...)}}

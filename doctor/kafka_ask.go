@@ -29,7 +29,7 @@ func newKafka(cfg Config) (*kafka, error) {
 	if err != nil {
 		return k, err
 	}
-	k.opts = append(opts, kgo.RetryTimeout(cfg.askWithin), kgo.DialTimeout(2*time.Second))
+	k.opts = append(opts, kgo.RetryTimeout(cfg.askWithin), kgo.DialTimeout(2*time.Second), kgo.RequestTimeoutOverhead(2*time.Second))
 	k.client, err = kgo.NewClient(k.opts...)
 	if err != nil {
 		return k, fmt.Errorf("make a Kafka client: %w", err)
@@ -70,6 +70,9 @@ func (k *kafka) ask(ctx context.Context, f *facts) {
 			if err == nil {
 				facts.group = groups[k.cfg.Group]
 				err = facts.group.Err
+			}
+			if errors.Is(err, kerr.GroupIDNotFound) {
+				err = nil
 			}
 			return err
 		},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,7 +120,7 @@ func diagnoseServer(config *pgx.ConnConfig, address string, err error) []Finding
 		return fail("sslrootcert=FILE in --database", "%s: its certificate is signed by an authority that is not known here", address)
 	case errors.As(err, &host):
 		return fail("give --database a host that stands in the certificate", "%s: %s", address, oneLine(host.Error()))
-	case strings.Contains(err.Error(), "refused TLS"):
+	case strings.Contains(err.Error(), "refused TLS") && !slices.ContainsFunc(config.Fallbacks, func(way *pgconn.FallbackConfig) bool { return way.TLSConfig == nil }):
 		return fail("ssl = on at the server, or sslmode=disable in --database", "%s speaks no TLS", address)
 	}
 	return fail("start Postgres, or give its address: --database postgres://USER@HOST:PORT/DATABASE", "%s cannot be reached: %s", address, plainly(err))

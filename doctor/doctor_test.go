@@ -1,0 +1,171 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkaconn"
+	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgtest"
+)
+
+func configFor(brokers []string, dsn string) Config {
+	return Config{
+		Kafka: kafkaconn.Config{Brokers: brokers}, Database: dsn, ClicksTopic: "clicks", CheckoutsTopic: "checkouts", Group: "firstclick",
+		Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, Zone: time.UTC,
+	}
+}
+
+// of returns the findings of a check.
+func (r *Report) of(check string) (found []Finding) {
+	for _, f := range r.Findings {
+		if f.Check == check {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+// want fails unless the check's findings hold one of this status that says all of these words in text or fix.
+func want(t *testing.T, r *Report, check string, status Status, says ...string) {
+	t.Helper()
+	for _, f := range r.of(check) {
+		all := f.Status == status
+		for _, s := range says {
+			all = all && strings.Contains(f.Text+"\n"+f.Fix, s)
+		}
+		if all {
+			return
+		}
+	}
+	t.Errorf("%s: want %s with %q, got %v", check, status, says, r.of(check))
+}
+
+func execute(t *testing.T, dsn, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func TestAllIsWell(t *testing.T) {
+	brokers := kafkatest.Fake(t, 3, "clicks", "checkouts")
+	dsn := pgtest.New(t)
+	kafkatest.ProduceRecords(t, brokers, "checkouts", 0, &kgo.Record{Value: []byte("{}"), Timestamp: time.Now().Add(-time.Minute)})
+	r := Run(t.Context(), configFor(brokers, dsn))
+	if !r.OK() {
+		t.Errorf("fails: %+v", r.Findings)
+	}
+	if len(r.Findings) != r.Fine+r.Warned+r.Failed {
+		t.Errorf("miscounted: %+v", r)
+	}
+	for _, c := range checks() {
+		if len(r.of(c.name)) == 0 {
+			t.Errorf("nothing about %s", c.name)
+		}
+		for _, f := range r.of(c.name) {
+			if f.Status != OK && c.name != "postgres disk" && c.name != "kafka disk" && c.name != "connections" {
+				t.Errorf("%+v", f)
+			}
+		}
+	}
+	want(t, r, "kafka", OK, brokers[0], "without TLS")
+	want(t, r, "postgres", OK, "the primary")
+	want(t, r, "topics", OK, "checkouts: 3 partitions")
+	want(t, r, "record times", OK, "checkouts", "1m")
+	want(t, r, "record times", OK, "clicks is empty")
+	want(t, r, "publication", OK, "the first run makes it")
+	want(t, r, "amounts", OK, "numeric(12,2)")
+	want(t, r, "settings", OK, "has not begun")
+}
+
+func TestBeforeAnythingExists(t *testing.T) {
+	r := Run(t.Context(), configFor(kafkatest.Fake(t, 1), pgtest.Empty(t)))
+	if !r.OK() {
+		t.Errorf("fails: %+v", r.Findings)
+	}
+	want(t, r, "topics", Warn, "clicks does not exist", "kafka-topics.sh")
+	want(t, r, "topics", Warn, "checkouts does not exist")
+	want(t, r, "migrations", Warn, "firstclick migrate")
+	want(t, r, "columns", Warn, "firstclick migrate")
+	want(t, r, "users", Warn, "firstclick migrate")
+	want(t, r, "offsets", OK, "none stored")
+}
+
+// Somebody accepts connections and never answers, on both sides: the report is there in time and says what was not seen.
+func TestNobodyAnswers(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() // connections wait in its backlog
+	address := listener.Addr().String()
+	config := configFor([]string{address, "127.0.0.1:1"}, "postgres://app:hush-hush@"+address+"/shop?sslmode=disable")
+	began := time.Now()
+	r := Run(t.Context(), config)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if r.OK() {
+		t.Error("nothing fails")
+	}
+	want(t, r, "kafka", Fail, address, "does not answer")
+	want(t, r, "kafka", Fail, "127.0.0.1:1", "connection refused")
+	want(t, r, "postgres", Fail, address, "no answer in time")
+	want(t, r, "unseen", Warn, fmt.Sprint(len(checks())))
+	silentAbout(t, r, "hush-hush")
+}
+
+// One address of several that does not answer is a warning; the side was reached.
+func TestOneAddressIsGone(t *testing.T) {
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	r := Run(t.Context(), configFor(append([]string{"127.0.0.1:1"}, brokers...), pgtest.New(t)))
+	if !r.OK() {
+		t.Errorf("fails: %+v", r.Findings)
+	}
+	want(t, r, "kafka", Warn, "127.0.0.1:1")
+	want(t, r, "kafka", OK, brokers[0])
+}
+
+func silentAbout(t *testing.T, r *Report, secret string) {
+	t.Helper()
+	var text strings.Builder
+	if _, err := r.WriteTo(&text); err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(text.String(), secret) || strings.Contains(string(encoded), secret) {
+		t.Errorf("a password is shown: %s", text.String())
+	}
+}
+
+func TestWrittenForPeople(t *testing.T) {
+	r := &Report{}
+	r.add("topics", ok("fine"))
+	r.add("retention", fail("paste\nthis", "too\x1b short"))
+	var text strings.Builder
+	n, err := r.WriteTo(&text)
+	if err != nil || int(n) != text.Len() {
+		t.Errorf("%d, %v", n, err)
+	}
+	wanted := "ok    topics     fine\nfail  retention  too\\x1b short\n                 fix: paste this\n\n1 ok, 0 warn, 1 fail\n"
+	if text.String() != wanted {
+		t.Errorf("got %q", text.String())
+	}
+}
