@@ -228,8 +228,11 @@ func (c *Core) Position(s *Shard) Position {
 	}
 	for i := range c.parts {
 		at.ClicksNext[i], at.ClicksEpoch[i] = c.parts[i].next, c.parts[i].epoch
-		if i < len(s.stored.ClicksNext) { // while a restart re-reads: what is below had its effect already
-			at.ClicksNext[i] = max(at.ClicksNext[i], s.stored.ClicksNext[i])
+		if i < len(s.stored.ClicksNext) && s.stored.ClicksNext[i] >= at.ClicksNext[i] { // a restart re-reads: what is below had its effect already
+			at.ClicksNext[i] = s.stored.ClicksNext[i]
+			if i < len(s.stored.ClicksEpoch) {
+				at.ClicksEpoch[i] = s.stored.ClicksEpoch[i]
+			}
 		}
 	}
 	if s.restoring {

@@ -142,7 +142,7 @@ func (s *session) takeOver(alive context.Context) func(context.Context, map[stri
 			if err != nil {
 				return nil, err
 			}
-			topics[s.cfg.CheckoutsTopic][p] = kgo.NewOffset().At(st.Position.NextOffset)
+			topics[s.cfg.CheckoutsTopic][p] = place(st.Position.NextOffset, st.Position.LeaderEpoch)
 			m.shards = append(m.shards, st)
 		}
 		if len(m.shards) == 0 && m.err == nil {

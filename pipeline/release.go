@@ -43,7 +43,7 @@ func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
 	}
 	sh.batch.Rows = append(sh.batch.Rows, sink.Row{
 		Offset: k.Offset, Time: k.Time, User: k.User, ID: k.ID, Own: rec.own, Click: r.Click, ClickTime: r.ClickTime, HasClick: r.HasClick,
-		Payload: rec.payload, RecordTime: rec.recordTime,
+		Payload: rec.payload, RecordTime: rec.recordTime, Final: late,
 	})
 	if late {
 		var own join.Checkout

@@ -96,6 +96,12 @@ func TestALateClickBeyondTheHorizonIsNotedAndMovesNothing(t *testing.T) {
 			t.Errorf("the late %s is not noted", kind)
 		}
 	}
+	// A duplicate of a final row finds the late click, and must not give it to the row.
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 60)))...)
+	drain(t, cfg)
+	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k' AND click_id = 'c9'`); n != 1 {
+		t.Errorf("a duplicate moved a final row")
+	}
 	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'too late'`); n != 1 {
 		t.Errorf("the late checkout has no row")
 	}
@@ -145,6 +151,17 @@ func TestAGapStopsTheRun(t *testing.T) {
 		deleteBefore(t, adm, "clicks", 0, 2)
 		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)))...)
 		drain(t, cfg)
+	})
+	// What Postgres holds is moved beyond the logs' ends: to us it is the same as logs that lost their tails.
+	t.Run("the log of clicks lost its tail", func(t *testing.T) {
+		cfg, _, _ := start(t)
+		exec(t, connect(t, cfg.Database), `UPDATE firstclick.offsets SET clicks_next = ARRAY[7]`)
+		wantGap(t, runFails(t, cfg), "clicks")
+	})
+	t.Run("the log of checkouts lost its tail", func(t *testing.T) {
+		cfg, _, _ := start(t)
+		exec(t, connect(t, cfg.Database), `UPDATE firstclick.offsets SET next_offset = 7`)
+		wantGap(t, runFails(t, cfg), "checkouts")
 	})
 	t.Run("the topic was made again", func(t *testing.T) {
 		cfg, adm, brokers := start(t)

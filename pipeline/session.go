@@ -180,6 +180,9 @@ func (s *session) begin(ctx context.Context) (*targets, error) {
 	if err := s.placeClicks(shards, starts[s.cfg.ClicksTopic]); err != nil {
 		return nil, err
 	}
+	if err := s.checkTruncated(ctx, s.cfg.ClicksTopic, clicksRead(shards, len(s.began))); err != nil {
+		return nil, err
+	}
 	return &targets{clicks: ends[s.cfg.ClicksTopic], checkouts: ends[s.cfg.CheckoutsTopic], beganClicks: s.began, shards: shards}, nil
 }
 
@@ -221,7 +224,7 @@ func greatestFinal(shards []sink.State) int64 {
 // have had its effect yet. A shard of the first hour that nobody claimed yet begins where the group began.
 func (s *session) clicksPlace(shards []sink.State, p int) (restore, next int64) {
 	first := at(s.progress.ClicksStart, p)
-	if len(shards) < len(s.progress.CheckoutsStart) {
+	if !s.allClaimed(shards) {
 		return first, first
 	}
 	restore, next = join.Forever, join.Forever

@@ -97,7 +97,7 @@ type shardsMsg struct{ shards []sink.State }
 func (l *loop) takeShards(m *shardsMsg) {
 	others := join.Forever
 	l.countOthers(m.shards)
-	if len(m.shards) < len(l.s.progress.CheckoutsStart) {
+	if !l.s.allClaimed(m.shards) {
 		others = join.NoTime // a shard that nobody has claimed yet needs everything
 	}
 	for i := range m.shards {
@@ -106,7 +106,7 @@ func (l *loop) takeShards(m *shardsMsg) {
 		}
 	}
 	l.core.Expire(others)
-	if len(m.shards) >= len(l.s.progress.CheckoutsStart) {
+	if l.s.allClaimed(m.shards) {
 		next := make([]int64, len(l.core.ClicksStates()))
 		for p := range next {
 			_, next[p] = l.s.clicksPlace(m.shards, p)

@@ -63,8 +63,8 @@ func scanProgress(row pgx.CollectableRow) (Progress, error) {
 // partition that the group began with has no shard yet.
 const settleSQL = `WITH least AS MATERIALIZED (
 		SELECT p.group_id,
-			CASE WHEN count(*) = count(o.watermark) AND count(*) >= cardinality(p.checkouts_start) THEN min(o.watermark) END AS watermark,
-			CASE WHEN count(*) = count(o.final_before) AND count(*) >= cardinality(p.checkouts_start) THEN min(o.final_before) END AS final_before
+			CASE WHEN count(*) = count(o.watermark) AND count(*) FILTER (WHERE o.partition < cardinality(p.checkouts_start)) >= cardinality(p.checkouts_start) THEN min(o.watermark) END AS watermark,
+			CASE WHEN count(*) = count(o.final_before) AND count(*) FILTER (WHERE o.partition < cardinality(p.checkouts_start)) >= cardinality(p.checkouts_start) THEN min(o.final_before) END AS final_before
 		FROM firstclick.progress p JOIN firstclick.offsets o ON o.group_id = p.group_id AND o.topic = p.checkouts_topic
 		WHERE p.group_id = $1 GROUP BY p.group_id)
 	UPDATE firstclick.progress p SET watermark = greatest(p.watermark, l.watermark), final_before = greatest(p.final_before, l.final_before), updated_at = now()

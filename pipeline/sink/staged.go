@@ -234,7 +234,7 @@ func (st *staging) compare(ctx context.Context) error {
 			continue
 		}
 		st.out.result.Duplicates++
-		if v.better {
+		if v.better && !e.row.Final {
 			st.out.corrected = append(st.out.corrected, Correction{Checkout: e.row.ID, Click: e.row.Click, ClickTime: e.row.ClickTime})
 		}
 	}

@@ -75,6 +75,8 @@ type Row struct {
 	Click     join.ID
 	ClickTime int64
 	HasClick  bool
+	// Final says that the checkout came after its time was final: should it be a duplicate, the row that stands does not move.
+	Final bool
 	// Payload is the record's value as Kafka gave it, for a dead letter where Postgres refuses the row or it conflicts with one that stands.
 	Payload    []byte
 	RecordTime int64 // the record's timestamp, or join.NoTime
