@@ -175,14 +175,18 @@ func (x *explainer) unread(spans []span) []span {
 	return slices.DeleteFunc(spans, func(s span) bool { return s.from >= s.to })
 }
 
-// unsettled says whether the given part of the topic has to be read too: what is stamped later than the checkout's time and lateness
-// (1), or what is stamped earlier than its window, or not at all (2).
+// unsettled says whether the given part of the topic has to be read too: what follows the first record that is stamped later than
+// what counts as late (1), or what comes before all that is stamped in the window, for the sake of records without a timestamp (2).
+//
+// Where the first part ends is a guess: timestamps need not be in order. A row that is right by what was read stays right; whatever else
+// was found is worth looking on.
 func (x *explainer) unsettled(part int) bool {
-	doubtful := x.out.Verdict == VerdictWrong || x.out.Verdict == VerdictUnverifiable
-	if part == 1 && x.source != nil && (x.source.stamp < 0 || x.source.stamp > x.source.time+x.stampedBy()) {
-		return true // the events are older than their records: a backlog
+	verdict := x.out.Verdict
+	if part == 1 {
+		backlog := x.source != nil && (x.source.stamp < 0 || x.source.stamp > x.source.time+x.stampedBy()) // older than their records
+		return backlog || x.there && verdict != VerdictRight
 	}
-	return doubtful || part == 2 && x.picked.untimed
+	return verdict == VerdictWrong || verdict == VerdictUnverifiable || x.picked.untimed
 }
 
 func (x *explainer) scanClicks(ctx context.Context, spans []span) error {
