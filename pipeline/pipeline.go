@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -152,9 +152,14 @@ func (p *Pipeline) setCurrent(s *session) {
 	p.current = s
 }
 
-// passes says whether an error of Kafka is one that passes: brokers that restart, leaders that move, time-outs.
+// passes says whether an error of Kafka is one that passes: brokers that restart, leaders that move, connections that end before the first
+// answer, time-outs. What the client takes for a hint that TLS is missing is no more than such a connection: whether the settings fit was found
+// out when Kafka was first reached.
 func passes(err error) bool {
-	return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ECONNREFUSED)
+	var first *kgo.ErrFirstReadEOF
+	var network net.Error
+	return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &first) || errors.As(err, &network)
 }
 
 // filler runs the statement that fills in names of users who appeared after their checkouts.

@@ -111,7 +111,7 @@ func (s *session) awaitTopics(ctx context.Context) (map[string]topicInfo, error)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil && !kgo.IsRetryableBrokerErr(err) && !kerr.IsRetriable(err):
+		case err != nil && !passes(err):
 			return nil, err
 		case err != nil:
 			text = err.Error()
