@@ -14,7 +14,7 @@ import (
 
 // What the questions may take: in the worst case one after the other.
 const (
-	reachWithin  = 3500 * time.Millisecond // every address of a side, side by side
+	reachWithin  = 4500 * time.Millisecond // every address of a side, side by side
 	askWithin    = 3 * time.Second         // every question to a side, side by side
 	recordWithin = 2 * time.Second         // the records that offsets in Postgres name
 )

@@ -18,8 +18,8 @@ import (
 	"firstclick/internal/kafkaconn"
 )
 
-// guessWithin is for each way in which an address is tried; there are four.
-const guessWithin = 800 * time.Millisecond
+// guessWithin is for the way that is configured, and then for all others, which are tried at the same time.
+const guessWithin = 2 * time.Second
 
 // reach tries every address by itself. configured is what is wrong with the configuration itself.
 func (k *kafka) reach(ctx context.Context, configured error) []Finding {
@@ -101,20 +101,32 @@ func diagnoseBroker(ctx context.Context, config kafkaconn.Config, address string
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return wrongPassword(config, address)
 	}
-	dialing, cancel := context.WithTimeout(ctx, guessWithin)
-	defer cancel()
-	conn, dialed := (&net.Dialer{}).DialContext(dialing, "tcp", address)
-	if dialed != nil {
+	var dialed error
+	var encryption, authentication []Finding
+	var guesses sync.WaitGroup
+	guesses.Go(func() { dialed = dial(ctx, address) })
+	guesses.Go(func() { encryption = guessEncryption(ctx, config, address) })
+	guesses.Go(func() { authentication = guessSASL(ctx, config, address) })
+	guesses.Wait()
+	switch {
+	case dialed != nil:
 		return fail("start Kafka, or give its address: --kafka HOST:PORT", "%s cannot be reached: %s", address, plainly(dialed))
-	}
-	conn.Close()
-	if findings := guessEncryption(ctx, config, address); findings != nil {
-		return findings
-	}
-	if findings := guessSASL(ctx, config, address); findings != nil {
-		return findings
+	case encryption != nil:
+		return encryption
+	case authentication != nil:
+		return authentication
 	}
 	return fail("is it a Kafka broker, and are --kafka-tls and --kafka-sasl as its listener wants them?", "%s accepts the connection but does not answer: %s", address, plainly(err))
+}
+
+func dial(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, guessWithin)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // guessEncryption tries the other way.
