@@ -19,7 +19,7 @@ const shutdownGrace = 3 * time.Second
 // ErrPortTaken says that another process listens where this one was asked to.
 var ErrPortTaken = errors.New("address already in use")
 
-// Server serves /livez and /metrics on one address.
+// Server serves /livez, /metrics and, where it is given what they show, /readyz and the page on one address.
 type Server struct {
 	listener net.Listener
 	server   *http.Server

@@ -19,6 +19,7 @@ import (
 
 	"firstclick/cdc"
 	"firstclick/internal/kafkaconn"
+	"firstclick/internal/metrics"
 	"firstclick/migrations"
 	"firstclick/pipeline"
 	"firstclick/web"
@@ -38,6 +39,7 @@ type running struct {
 	noMigrate     bool
 	instance      string
 	groupInstance string
+	profiles      bool
 	looking       looking
 	settings      []web.Setting // as they may be shown
 }
@@ -58,6 +60,7 @@ func (r *running) flags(fs *pflag.FlagSet) {
 	r.looking.flags(fs)
 	defineSwitch(fs, &r.untilCaughtUp, "until-caught-up", "", "end with exit code 0 once all that was there at the start is in Postgres")
 	defineSwitch(fs, &r.noMigrate, "no-migrate", "NO_MIGRATE", "leave the tables as they are: migrate runs elsewhere")
+	defineSwitch(fs, &r.profiles, "pprof", "PPROF", "serve /debug/pprof too, to whoever may see the page")
 	define(fs, &r.instance, "instance", "", "name", "", parseText, "application_name of our Postgres sessions; default: a random one")
 	if err := fs.MarkHidden("instance"); err != nil {
 		panic(err) // the flag stands one line above
@@ -112,18 +115,18 @@ func (c *command) runPipeline(ctx context.Context, r running) error {
 	if err != nil {
 		return fmt.Errorf("%w: choose another with --listen, or port 0", err)
 	}
-	job, err := c.mount(r, server, logger, limit)
+	job, err := c.mount(r, server, registry, logger, limit)
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
-	logger.InfoContext(ctx, "serving the page, /livez and /metrics", "address", server.Addr().String())
+	logger.InfoContext(ctx, "serving the page, /livez, /readyz and /metrics", "address", server.Addr().String())
 	serving := begin(ctx, server.Run)
 	err = c.runJob(ctx, r, job, logger, limit)
 	return errors.Join(err, serving.end())
 }
 
 // mount makes the job, and puts its page on the server.
-func (c *command) mount(r running, server *web.Server, logger *slog.Logger, limit int64) (*pipeline.Pipeline, error) {
+func (c *command) mount(r running, server *web.Server, registry *prometheus.Registry, logger *slog.Logger, limit int64) (*pipeline.Pipeline, error) {
 	auth, err := r.looking.auth()
 	if err != nil {
 		return nil, err
@@ -135,10 +138,15 @@ func (c *command) mount(r running, server *web.Server, logger *slog.Logger, limi
 		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, Zone: r.meaning.zone,
 		UsersCache: r.usersCache, MemoryLimit: limit,
 		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: server.Addr().String(),
-		Progress: c.Err, Logger: logger,
+		Progress: c.Err, Logger: logger, KafkaHooks: metrics.Kafka(registry),
 	})
 	if err != nil {
 		return nil, err
+	}
+	registry.MustRegister(metrics.New(job))
+	server.Checks(job.Health)
+	if r.profiles {
+		server.Profiles()
 	}
 	page, err := c.page(r, job, logger)
 	if err != nil {

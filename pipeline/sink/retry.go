@@ -97,6 +97,11 @@ const (
 	causeOffsets    = "offsets" // an offsets row changed between two looks
 )
 
+// Causes are all that Stats.Retries may hold.
+func Causes() []string {
+	return []string{causeConnection, causeConflict, causeTimeout, causeResources, causeReadOnly, causeIO, causePlan, causeOffsets}
+}
+
 // passes tells whether another try can mend err, and the cause to count it under. SQLSTATE: appendix A of the Postgres manual.
 func passes(err error) (cause string, ok bool) {
 	var pe *pgconn.PgError
