@@ -43,7 +43,7 @@ export function charts(container) {
       tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
       cursor: { sync: { key: sync.key }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: {
-        x: { range: (u, min, max) => [max - kept, max] },
+        x: { range: (u, min, max) => [Math.max(max - kept, Math.min(min, max - 60)), max] },
         y: { range: (u, min, max) => [0, one.plan.top ?? Math.max(max * 1.1, 1)] },
       },
       axes: [{ ...axis, size: 24, space: 70, values: "{HH}:{mm}" }, { ...axis, size: 58, space: 34, values: (u, list) => list.map((v) => one.plan.show(v)) }],

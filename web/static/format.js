@@ -13,6 +13,7 @@ export function bytes(n) {
 }
 
 export function seconds(n) {
+  if (n === 0) return "0 s";
   if (n < 0.95) return `${Math.round(n * 1000)} ms`;
   if (n < 120) return `${Math.round(n)} s`;
   if (n < 7200) return `${Math.round(n / 60)} min`;

@@ -1,0 +1,157 @@
+package web
+
+import (
+	"testing"
+	"time"
+
+	"firstclick/pipeline"
+	"firstclick/pipeline/sink"
+)
+
+// past makes n samples, one a second, the newest at now: each is what of says of the seconds before now.
+func past(now time.Time, n int, of func(ago int) sample) []sample {
+	var out []sample
+	for ago := n - 1; ago >= 0; ago-- {
+		s := of(ago)
+		s.At = now.Add(-time.Duration(ago) * time.Second)
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestJudge(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	one := []pipeline.ShardStats{{Partition: 0}}
+	running := pipeline.Stats{At: now, Ready: true, Shards: one}
+	with := func(change func(*pipeline.Stats)) pipeline.Stats {
+		st := running
+		change(&st)
+		return st
+	}
+	for name, c := range map[string]struct {
+		st      pipeline.Stats
+		samples []sample
+		state   string
+		text    string
+		detail  string
+	}{
+		"nothing yet": {pipeline.Stats{}, nil, stateStarting, "Starting: waiting for Kafka and Postgres, then reading the stored offsets.", ""},
+		"not ready":   {with(func(st *pipeline.Stats) { st.Ready = false }), nil, stateStarting, "Starting: the group has not settled yet.", ""},
+		"stand-by": {with(func(st *pipeline.Stats) { st.Shards = nil }), nil, stateOK,
+			"Standing by: other instances have all checkouts partitions; the clicks are held ready here.", ""},
+		"up to date": {running, past(now, 20, func(int) sample { return sample{Delay: 6.2, Rows: 100} }), stateOK,
+			"Up to date: rows appear 6 ms after the checkout.", ""},
+		"the mean is by rows": {running, past(now, 2, func(ago int) sample {
+			return []sample{{Delay: 100, Rows: 1}, {Delay: 10, Rows: 89}}[ago]
+		}), stateOK, "Up to date: rows appear 11 ms after the checkout.", ""},
+		"idle": {running, past(now, 20, func(int) sample { return sample{Delay: -1} }), stateOK,
+			"Up to date: nothing waits, and no checkout came in the last seconds.", ""},
+		"recalling": {with(func(st *pipeline.Stats) { st.Shards = []pipeline.ShardStats{{Restoring: true}} }), past(now, 3, func(int) sample { return sample{Delay: -1} }), stateOK,
+			"Up to date: recent checkouts are being recalled, so that late clicks can still correct them.", ""},
+		"frozen": {with(func(st *pipeline.Stats) {
+			st.At = now.Add(-12 * time.Second)
+			st.Clicks = []pipeline.PartitionStats{{Next: 10, End: 11}}
+		}), nil, stateStuck, "Standing still for 12 s: 1 record waited when it was last heard of.", ""},
+		"Postgres is slow": {running, past(now, 120, func(ago int) sample { // 60 s of causes: 55.2 Postgres, 3.4 Kafka, 1.4 users
+			s := sample{Behind: float64(87 - ago), Backlog: 18_000 + 100*int64(ago), Committing: 0.943, Naming: 0.023}
+			s.Behind = max(s.Behind, 0)
+			return s
+		}), stateBehind, "87 s behind: 80 s waiting for Postgres, 5 s Kafka, 2 s users; caught up in about 3 min.", ""},
+		"Postgres is down": {with(func(st *pipeline.Stats) { st.Sink = sink.Stats{LastError: "connection refused"} }),
+			past(now, 30, func(ago int) sample {
+				return sample{Behind: max(float64(12-ago), 0), Backlog: int64(max(12-ago, 0)) * 50, Committing: 1}
+			}), stateBehind, "12 s behind: 12 s waiting for Postgres; 600 records to go, not catching up so far.", "connection refused"},
+		"Kafka is slow": {running, past(now, 20, func(int) sample { return sample{Behind: 30, Backlog: 5000} }), stateBehind,
+			"30 s behind: 30 s waiting for Kafka; 5,000 records to go, not catching up so far.", ""},
+		"a backlog of unknown age": {running, past(now, 20, func(ago int) sample { return sample{Backlog: 1_000_000 + 100_000*int64(ago)} }), stateBehind,
+			"Catching up: 1,000,000 records to go; caught up in about 10 s.", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := judge(now, &c.st, c.samples)
+			if want := (standing{c.state, c.text, c.detail}); got != want {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestSpans(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 s", 1400 * time.Millisecond: "1 s", 119 * time.Second: "119 s", 125 * time.Second: "2 min 5 s", 4 * time.Minute: "4 min", 20*time.Minute + 40*time.Second: "21 min",
+		3*time.Hour + 5*time.Minute: "3 h 5 min", 100 * time.Hour: "4 days",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+// A shard that is idle for long and then gets one record is not as far behind as its last checkout is old.
+func TestBehindIsTheAgeOfWhatWaits(t *testing.T) {
+	start := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	old := start.Add(-time.Hour).UnixMicro()
+	f := newFeed()
+	look := func(second int, committed, end int64) float64 {
+		st := pipeline.Stats{Shards: []pipeline.ShardStats{{Committed: committed, End: end, MaxReleased: old}}}
+		return f.take(at(second), st).Behind
+	}
+	for _, step := range []struct {
+		second         int
+		committed, end int64
+		want           float64
+	}{
+		{0, 5, 5, 0}, {300, 5, 6, 0}, {301, 5, 8, 1}, {304, 6, 8, 3}, {305, 8, 8, 0}, {306, 8, 9, 0},
+	} {
+		if got := look(step.second, step.committed, step.end); got != step.want {
+			t.Errorf("at %d s: %v s behind, want %v", step.second, got, step.want)
+		}
+	}
+	// What was there before anybody looked is as old as the last event says.
+	f = newFeed()
+	if got := look(0, 0, 100); got != 3600 {
+		t.Errorf("a backlog from before: %v s behind, want 3600", got)
+	}
+}
+
+func TestMarksStayBounded(t *testing.T) {
+	w, now := &waiting{}, time.Now()
+	sh := pipeline.ShardStats{}
+	for i := range 10_000 {
+		sh.End++
+		w.see(now.Add(time.Duration(i)*time.Second), &sh, false)
+	}
+	if len(w.marks) > maxMarks {
+		t.Errorf("%d marks", len(w.marks))
+	}
+	if got := w.see(now.Add(10_000*time.Second), &sh, false); got != 10_000*time.Second {
+		t.Errorf("behind %v, want what the first one waited", got)
+	}
+}
+
+func TestHistoryIsARing(t *testing.T) {
+	f := newFeed()
+	start := time.Now()
+	for i := range kept + 50 {
+		f.take(start.Add(time.Duration(i)*time.Second), pipeline.Stats{ClicksRead: int64(i) * 7})
+	}
+	h := f.history()
+	if len(h.T) != kept || len(h.Clicks) != kept {
+		t.Fatalf("%d times, %d values, want %d", len(h.T), len(h.Clicks), kept)
+	}
+	for i := range kept {
+		if h.Clicks[i] != 7 || i > 0 && h.T[i] <= h.T[i-1] {
+			t.Fatalf("sample %d: %v at %v", i, h.Clicks[i], h.T[i])
+		}
+	}
+}
+
+// A new session counts from 0 again: no rate is negative.
+func TestRatesAfterANewSession(t *testing.T) {
+	f, now := newFeed(), time.Now()
+	f.take(now, pipeline.Stats{ClicksRead: 1000, Delay: pipeline.DelayStats{Rows: 10, Total: time.Second}})
+	s := f.take(now.Add(time.Second), pipeline.Stats{ClicksRead: 3, Delay: pipeline.DelayStats{Rows: 11, Total: time.Millisecond}})
+	if s.Clicks != 0 || s.Delay != -1 {
+		t.Errorf("clicks %v/s, delay %v", s.Clicks, s.Delay)
+	}
+}

@@ -1,0 +1,483 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"firstclick/internal/pgtest"
+	"firstclick/pipeline"
+)
+
+// stage is a page on a server, over a real Postgres and a pipeline that is made up.
+type stage struct {
+	base   string
+	server *Server
+	page   *Page
+	stop   func()
+}
+
+// pretended is a job at work: every look a second later, at a steady pace.
+type pretended struct{ looks atomic.Int64 }
+
+func (p *pretended) stats() pipeline.Stats {
+	n := p.looks.Add(1)
+	now := time.Now()
+	st := pipeline.Stats{
+		At: now, Started: now.Add(-time.Hour), Ready: true, EndsAt: now, Watermark: now.UnixMicro(), ClicksRead: 120 * n, CheckoutsRead: 60 * n, Transactions: 40 * n,
+		Clicks: []pipeline.PartitionStats{{Next: 120 * n, End: 120 * n, MaxTime: now.UnixMicro()}},
+		Shards: []pipeline.ShardStats{{Next: 60 * n, End: 60 * n, Committed: 60 * n, Queued: 2, Recents: 900, MaxReleased: now.UnixMicro(), FinalBefore: now.UnixMicro()}},
+		Delay:  pipeline.DelayStats{Rows: 60 * n, Total: time.Duration(60*n) * 6 * time.Millisecond},
+	}
+	st.Result.Fresh, st.Result.Attributed = 60*n, 50*n
+	st.Window.Clicks, st.Window.Bytes = 7200, 400_000
+	st.Users.Connected, st.Users.Entries, st.Users.Capacity, st.Users.Hits = true, 100, 1000, uint64(60*n)
+	return st
+}
+
+const hostileName = `<img src=x onerror="document.title='owned'">`
+
+// begin sets a stage, with what change says; address is where it listens.
+func begin(t *testing.T, address, dsn string, change func(*PageConfig)) *stage {
+	t.Helper()
+	job := &pretended{}
+	cfg := PageConfig{
+		Stats: job.stats, Latest: func() []string { return []string{"k1", hostileName} }, Database: dsn, Version: "test", Instance: "firstclick one",
+		Settings: []Setting{{"--kafka", "localhost:9093", true}, {"--kafka-password", "set, not shown", true}},
+		Explain: func(_ context.Context, id string) (any, error) {
+			if id == "broken" {
+				return nil, errors.New("read clicks: broker is gone")
+			}
+			return map[string]any{
+				"checkout_id": id, "verdict": "right", "summary": "The first click of " + id + " is c1, 3 minutes before it.", "why": []string{"c1 is the earliest"},
+				"records": []any{}, "clicks": []any{}, "searched": []any{}, "elapsed_ns": 5_000_000,
+			}, nil
+		},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	page, err := NewPage(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := New(address, prometheus.NewRegistry(), func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Mount(page)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	s := &stage{base: "http://" + server.Addr().String(), server: server, page: page}
+	stopped := false
+	s.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}
+	t.Cleanup(s.stop)
+	go func() { done <- server.Run(ctx) }()
+	return s
+}
+
+// furnish puts rows, instances and a hostile dead letter into a database.
+func furnish(t *testing.T, dsn string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for _, step := range []struct {
+		sql  string
+		args []any
+	}{
+		{`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, click_id, product_id, total_amount, checkout_time, click_time)
+			VALUES ('k1', 'Ada', 'c1', 'p', 12.35, '2026-11-23 09:00:00', '2026-11-23 08:57:00'), ($1, $1, NULL, 'p', NULL, '2026-11-23 09:00:01', NULL)`, []any{hostileName}},
+		{`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards) VALUES ('firstclick one', 'firstclick', $1, 7, 'v1', ':8081', '{0,1}')`, []any{hostileName}},
+		{`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload, payload_size, payload_sha256)
+			VALUES ('firstclick', 'clicks', 1, 42, 'json', $1, $2::bytea, length($2::bytea), '\x00'), ('firstclick', 'clicks', 1, 43, 'too_large', '', NULL, 9000000, '\x01'),
+			('another', 'clicks', 1, 44, 'json', '', 'secret of another group', 23, '\x02')`, []any{hostileName, []byte(hostilePayload)}},
+	} {
+		if _, err := conn.Exec(t.Context(), step.sql, step.args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const hostilePayload = "<script>document.title='owned'</script>\n\u202eevil\x00\xff\x1b[2J"
+
+func ask(t *testing.T, method, url string, headers map[string]string) (*http.Response, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range headers {
+		if name == "Host" {
+			request.Host = value
+		}
+		request.Header.Set(name, value)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, string(body)
+}
+
+func TestAnswers(t *testing.T) {
+	dsn := pgtest.New(t)
+	furnish(t, dsn)
+	s := begin(t, "127.0.0.1:0", dsn, nil)
+	for _, c := range []struct {
+		path   string
+		status int
+		kind   string
+		has    string
+	}{
+		{"/", 200, "text/html; charset=utf-8", "<title>firstclick</title>"},
+		{"/page.js", 200, "text/javascript; charset=utf-8", "EventSource"},
+		{"/page.css", 200, "text/css; charset=utf-8", "prefers-color-scheme"},
+		{"/vendor/uplot.min.js", 200, "text/javascript; charset=utf-8", "v1.6.32"},
+		{"/vendor/", 404, "text/plain; charset=utf-8", "not found"},
+		{"/../page.go", 404, "", ""},
+		{"/api/nothing", 404, "", ""},
+		{"/api/explain?id=k1", 200, "application/json", `"summary":"The first click of k1`},
+		{"/api/explain", 400, "application/json", "1 to 255 bytes"},
+		{"/api/explain?id=" + strings.Repeat("a", 256), 400, "application/json", "1 to 255 bytes"},
+		{"/api/explain?id=a%00b", 400, "application/json", "1 to 255 bytes"},
+		{"/api/explain?id=%ff", 400, "application/json", "1 to 255 bytes"},
+		{"/api/explain?id=broken", 502, "application/json", "broker is gone"},
+		{"/api/dead-letters", 200, "application/json", `"reason":"too_large"`},
+		{"/api/dead-letters?before=2", 200, "application/json", `[{"id":1,`},
+		{"/api/dead-letters?before=x", 400, "application/json", "no id"},
+		{"/api/dead-letters/2", 200, "application/json", `"kept":false,"payload":""`},
+		{"/api/dead-letters/3", 404, "application/json", "no dead letter 3"}, // another group's
+		{"/api/dead-letters/1;drop", 400, "application/json", "no id"},
+		{"/api/dead-letters/99999999999999999999", 400, "application/json", "no id"},
+	} {
+		answer, body := ask(t, "GET", s.base+c.path, nil)
+		if answer.StatusCode != c.status || c.kind != "" && answer.Header.Get("Content-Type") != c.kind || !strings.Contains(body, c.has) {
+			t.Errorf("%s: %d %q %.300q, want %d %q with %q", c.path, answer.StatusCode, answer.Header.Get("Content-Type"), body, c.status, c.kind, c.has)
+		}
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "",
+		} {
+			if got := answer.Header.Get(name); got != want && !strings.HasPrefix(c.path, "/..") {
+				t.Errorf("%s: %s is %q, want %q", c.path, name, got, want)
+			}
+		}
+		policy := answer.Header.Get("Content-Security-Policy")
+		if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: policy %q", c.path, policy)
+		}
+	}
+}
+
+func TestPayloadIsSpelledOut(t *testing.T) {
+	dsn := pgtest.New(t)
+	furnish(t, dsn)
+	s := begin(t, "127.0.0.1:0", dsn, nil)
+	_, body := ask(t, "GET", s.base+"/api/dead-letters/1", nil)
+	var l openLetter
+	if err := json.Unmarshal([]byte(body), &l); err != nil {
+		t.Fatal(err)
+	}
+	if want := "<script>document.title='owned'</script>\n\\u202eevil\\x00\\xff\\x1b[2J"; l.Payload != want {
+		t.Errorf("payload %q, want %q", l.Payload, want)
+	}
+	if strings.Contains(body, "<script") { // encoding/json escapes it, so that an answer taken for HTML is none
+		t.Errorf("markup in %q", body)
+	}
+}
+
+func TestOnlyThisMachinesNames(t *testing.T) {
+	s := begin(t, "127.0.0.1:0", pgtest.New(t), nil)
+	for host, want := range map[string]int{
+		"localhost:8081": 200, "127.0.0.1": 200, "[::1]:8081": 200, "evil.example:8081": 421, "localhost.evil.example": 421, "10.0.0.7": 421,
+	} {
+		if answer, _ := ask(t, "GET", s.base+"/", map[string]string{"Host": host}); answer.StatusCode != want {
+			t.Errorf("%s: %d, want %d", host, answer.StatusCode, want)
+		}
+	}
+}
+
+func TestActions(t *testing.T) {
+	dsn := pgtest.New(t)
+	release := make(chan struct{})
+	var did atomic.Int64
+	s := begin(t, "127.0.0.1:0", dsn, func(cfg *PageConfig) {
+		cfg.Actions = []Action{{Name: "slow", Title: "Slow", Do: func(ctx context.Context, _ int64) (string, error) {
+			did.Add(1)
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return "done", nil
+		}}}
+	})
+	good := func(change map[string]string) map[string]string {
+		h := map[string]string{"Origin": s.base, "Sec-Fetch-Site": "same-origin", tokenHeader: s.page.token}
+		for name, value := range change {
+			h[name] = value
+		}
+		return h
+	}
+	for _, c := range []struct {
+		name, method, path string
+		headers            map[string]string
+		want               int
+	}{
+		{"nothing", "POST", "slow", nil, 403},
+		{"only a token", "POST", "slow", map[string]string{tokenHeader: s.page.token}, 403},
+		{"another token", "POST", "slow", good(map[string]string{tokenHeader: "guess"}), 403},
+		{"no token", "POST", "slow", map[string]string{"Origin": s.base}, 403},
+		{"another origin", "POST", "slow", good(map[string]string{"Origin": "https://evil.example"}), 403},
+		{"origin null", "POST", "slow", good(map[string]string{"Origin": "null"}), 403},
+		{"another port", "POST", "slow", good(map[string]string{"Origin": "http://127.0.0.1:1"}), 403},
+		{"another site", "POST", "slow", good(map[string]string{"Sec-Fetch-Site": "cross-site"}), 403},
+		{"the same site", "POST", "slow", good(map[string]string{"Sec-Fetch-Site": "same-site"}), 403},
+		{"GET", "GET", "slow", good(nil), 404},
+		{"unknown", "POST", "other", good(nil), 404},
+		{"good", "POST", "slow", good(nil), 202},
+		{"twice", "POST", "slow", good(nil), 409},
+	} {
+		if answer, body := ask(t, c.method, s.base+"/api/actions/"+c.path, c.headers); answer.StatusCode != c.want {
+			t.Errorf("%s: %d %s, want %d", c.name, answer.StatusCode, body, c.want)
+		}
+	}
+	close(release)
+	s.stop() // waits for the action
+	if did.Load() != 1 {
+		t.Errorf("done %d times", did.Load())
+	}
+}
+
+func TestNoActionsUnlessAsked(t *testing.T) {
+	s := begin(t, "127.0.0.1:0", pgtest.New(t), nil)
+	answer, body := ask(t, "POST", s.base+"/api/actions/drop-letter", map[string]string{"Origin": s.base, tokenHeader: s.page.token})
+	if answer.StatusCode != 403 || !strings.Contains(body, "--ui-actions") {
+		t.Errorf("%d %s", answer.StatusCode, body)
+	}
+	if h := s.page.hello(); h.Token != "" {
+		t.Error("a token that opens nothing was given out")
+	}
+}
+
+func TestAuth(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "auth")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("# nobody\n\n")
+	if _, err := ReadAuth(file); err == nil {
+		t.Error("a file without anybody was taken")
+	}
+	write("# who may look\nada:pass:word\r\nb0aa-token\n")
+	auth, err := ReadAuth(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	basic := func(name, password string) func(*http.Request) { return func(r *http.Request) { r.SetBasicAuth(name, password) } }
+	bearer := func(text string) func(*http.Request) { return func(r *http.Request) { r.Header.Set("Authorization", text) } }
+	for _, c := range []struct {
+		name, path string
+		with       func(*http.Request)
+		want       int
+	}{
+		{"nobody", "/", func(*http.Request) {}, 401}, {"nobody's metrics", "/metrics", func(*http.Request) {}, 401},
+		{"watchdog", "/livez", func(*http.Request) {}, 204}, {"watchdog with more", "/livez/../", func(*http.Request) {}, 401},
+		{"ada", "/", basic("ada", "pass:word"), 204}, {"ada's wrong password", "/", basic("ada", "pass"), 401}, {"split elsewhere", "/", basic("ada:pass", "word"), 204},
+		{"empty", "/", basic("", ""), 401}, {"token", "/metrics", bearer("Bearer b0aa-token"), 204}, {"token in lower case", "/metrics", bearer("bearer b0aa-token"), 204},
+		{"wrong token", "/metrics", bearer("Bearer b0aa"), 401}, {"empty token", "/metrics", bearer("Bearer "), 401}, {"token as a password", "/", basic("x", "b0aa-token"), 204},
+		{"a user as a token", "/", bearer("Bearer ada:pass:word"), 401}, {"comment", "/", bearer("Bearer # who may look"), 401},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.with(r)
+		w := &recorder{header: http.Header{}}
+		guard(auth, inner).ServeHTTP(w, r)
+		if w.status != c.want {
+			t.Errorf("%s: %d, want %d", c.name, w.status, c.want)
+		}
+		if c.want == 401 && !strings.HasPrefix(w.header.Get("WWW-Authenticate"), "Basic ") {
+			t.Errorf("%s: a browser is not asked", c.name)
+		}
+	}
+}
+
+type recorder struct {
+	header http.Header
+	status int
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+
+// stream reads events until it has seen one of every kind wanted, and returns the last of each.
+func stream(t *testing.T, url string, wanted ...string) map[string]string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if kind := answer.Header.Get("Content-Type"); kind != "text/event-stream" {
+		t.Fatalf("content type %q", kind)
+	}
+	got := map[string]string{}
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 4<<20)
+	kind := ""
+	for lines.Scan() {
+		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			kind = name
+		}
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			got[kind] = data
+		}
+		all := true
+		for _, k := range wanted {
+			all = all && got[k] != ""
+		}
+		if all {
+			return got
+		}
+	}
+	t.Fatalf("the stream ended with %v only: %v", got, lines.Err())
+	return nil
+}
+
+func TestStream(t *testing.T) {
+	dsn := pgtest.New(t)
+	furnish(t, dsn)
+	s := begin(t, "127.0.0.1:0", dsn, func(cfg *PageConfig) {
+		cfg.Verify = func(context.Context) (Verdict, error) { return Verdict{OK: true, Text: "all is well"}, nil }
+	})
+	got := stream(t, s.base, "hello", "now", "rows", "aside", "verify")
+	var h hello
+	var now picture
+	var rows []shownRow
+	var a aside
+	for kind, into := range map[string]any{"hello": &h, "now": &now, "rows": &rows, "aside": &a} {
+		if err := json.Unmarshal([]byte(got[kind]), into); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+	}
+	if h.Instance != "firstclick one" || h.Group != "firstclick" || !h.Explain || !h.Verify || len(h.Settings) != 2 {
+		t.Errorf("hello: %+v", h)
+	}
+	if now.Standing.State == "" || now.Totals.Rows == 0 || len(now.Checkouts) != 1 || now.Users.Entries != 100 {
+		t.Errorf("now: %+v", now)
+	}
+	if len(rows) != 2 || rows[0].CheckoutID != hostileName || rows[1].Amount == nil || *rows[1].Amount != "12.35" {
+		t.Errorf("rows: %s", got["rows"])
+	}
+	if len(a.Instances) != 1 || a.Instances[0].Host != hostileName || a.DeadLetters["json"] != 1 || a.DeadLetters["too_large"] != 1 {
+		t.Errorf("aside: %s", got["aside"])
+	}
+}
+
+// With no one looking there is no session in Postgres, and no verification.
+func TestIdleCostsNothing(t *testing.T) {
+	dsn := pgtest.New(t)
+	furnish(t, dsn)
+	var verified atomic.Int64
+	job := &pretended{}
+	s := begin(t, "127.0.0.1:0", dsn, func(cfg *PageConfig) {
+		cfg.Stats = job.stats
+		cfg.Verify = func(context.Context) (Verdict, error) { verified.Add(1); return Verdict{OK: true}, nil }
+	})
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.After(time.Minute); job.looks.Load() < 3; {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatal("no samples are taken")
+		}
+	}
+	if n := s.page.pool.Stat().TotalConns(); n != 0 || verified.Load() != 0 {
+		t.Errorf("%d sessions, %d verifications with no one looking", n, verified.Load())
+	}
+	stream(t, s.base, "aside", "verify")
+	if verified.Load() == 0 {
+		t.Error("no verification while somebody looks")
+	}
+}
+
+// A reader that does not read is cut off; it holds up nobody.
+func TestSlowReader(t *testing.T) {
+	h := newHub()
+	slow, err := h.join([]byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * streamQueue {
+		h.tell("now", false, i)
+	}
+	n := 0
+	for range slow { // ends: it was closed
+		n++
+	}
+	if n != streamQueue || h.watched() {
+		t.Errorf("%d events, watched %v", n, h.watched())
+	}
+	for range maxStreams {
+		if _, err := h.join(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.join(nil); !errors.Is(err, errFull) {
+		t.Errorf("one stream too many: %v", err)
+	}
+}
+
+// Postgres that does not answer is told of, and nothing else stops.
+func TestPostgresIsDown(t *testing.T) {
+	s := begin(t, "127.0.0.1:0", "postgres://nobody:hidden-password@127.0.0.1:1/none?sslmode=disable", nil)
+	got := stream(t, s.base, "now", "aside")
+	if !strings.Contains(got["aside"], `"error":"`) || strings.Contains(fmt.Sprint(got), "hidden-password") {
+		t.Errorf("aside: %s", got["aside"])
+	}
+	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != 502 || strings.Contains(body, "hidden-password") {
+		t.Errorf("%d %s", answer.StatusCode, body)
+	}
+}
