@@ -125,14 +125,17 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Ended waits up to the given time for the end of the server and says whether it has ended.
+// shortest is the least time that Ended waits: a read whose deadline has passed does not look whether there is something to read.
+const shortest = time.Millisecond
+
+// Ended waits up to the given time, 1 ms at least, for the end of the server and says whether it has ended.
 func (p *Process) Ended(within time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
 		return true
 	}
-	if err := p.status.SetReadDeadline(time.Now().Add(within)); err != nil {
+	if err := p.status.SetReadDeadline(time.Now().Add(max(within, shortest))); err != nil {
 		return false
 	}
 	if _, err := p.status.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {

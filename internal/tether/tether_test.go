@@ -154,3 +154,22 @@ func eventually(t *testing.T, what string, done func() bool) {
 		}
 	}
 }
+
+// Who only looks, and does not wait, must see the end too.
+func TestEndedWithoutWaiting(t *testing.T) {
+	p, err := Start(Config{Args: []string{"/bin/sleep", "600"}, EndSignal: "KILL"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Ended(0) {
+		t.Error("ended says a server that runs")
+	}
+	if err := p.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); !p.Ended(0); {
+		if time.Now().After(deadline) {
+			t.Fatal("the server was killed 20 s ago and still counts as running")
+		}
+	}
+}
