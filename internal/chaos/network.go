@@ -61,7 +61,7 @@ func networkFaults(name string, of func(*world) *link) []fault {
 		return func(l *lane) error { return of(l.world).poison(kind, 0.5, attributes(l.random)) }
 	}
 	slow := func(r *rand.Rand) map[string]int {
-		return map[string]int{"latency": 50 + r.IntN(400), "jitter": r.IntN(50)}
+		return map[string]int{"latency": 50 + r.IntN(600), "jitter": r.IntN(50)}
 	}
 	one := func(name string, least, spread int) func(*rand.Rand) map[string]int {
 		return func(r *rand.Rand) map[string]int { return map[string]int{name: least + r.IntN(spread)} }

@@ -17,7 +17,7 @@ func switches() map[string]string {
 	return map[string]string{
 		"no-owner-check":  "instance SIGSTOP",
 		"no-reassert":     "SIGKILL,table locked",
-		"no-release-rule": "latency of some,all instances SIGKILL",
+		"no-release-rule": "latency of some",
 	}
 }
 
