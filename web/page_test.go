@@ -306,8 +306,12 @@ func TestAuth(t *testing.T) {
 		t.Fatal(err)
 	}
 	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	basic := func(name, password string) func(*http.Request) { return func(r *http.Request) { r.SetBasicAuth(name, password) } }
-	bearer := func(text string) func(*http.Request) { return func(r *http.Request) { r.Header.Set("Authorization", text) } }
+	basic := func(name, password string) func(*http.Request) {
+		return func(r *http.Request) { r.SetBasicAuth(name, password) }
+	}
+	bearer := func(text string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Authorization", text) }
+	}
 	for _, c := range []struct {
 		name, path string
 		with       func(*http.Request)
