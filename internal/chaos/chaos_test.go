@@ -8,14 +8,15 @@ import (
 	"testing"
 )
 
-// seeds that once made a run red, and a new one each time.
+// A new seed each time, and those that once made a run red.
 func TestChaos(t *testing.T) {
-	runs := []struct{ name, seed, duration string }{
-		{"new", strconv.FormatUint(rand.Uint64N(1_000_000), 10), "60s"},
+	runs := []struct{ name, seed, duration, instances string }{
+		{"new", strconv.FormatUint(rand.Uint64N(1_000_000), 10), "50s", "0"},
+		{"an instance that started while connections to Kafka ended at once ended too", "100", "40s", "3"},
 	}
 	for _, r := range runs {
 		t.Run(r.name, func(t *testing.T) {
-			wrong, err := run(t.Context(), []string{"-seed", r.seed, "-duration", r.duration}, t.Output())
+			wrong, err := run(t.Context(), []string{"-seed", r.seed, "-duration", r.duration, "-instances", r.instances}, t.Output())
 			if err != nil {
 				t.Fatal(err)
 			}
