@@ -1,0 +1,347 @@
+package join_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"firstclick/join"
+)
+
+func (in *instance) release(limit int) {
+	for _, s := range in.core.Shards() {
+		b := in.batches[s.Partition]
+		_, err := in.core.Release(s, limit, in.g.clock, func(k *join.Pending, r *join.Recent, late bool) {
+			if k.Skip {
+				return
+			}
+			rec := in.g.checkouts[s.Partition][k.Offset]
+			have := row{rec.id, r.Click.String(), r.ClickTime, r.HasClick}
+			b.rows = append(b.rows, releasedRow{have, rec.checkout, k.Offset})
+			if late {
+				b.late = append(b.late, place{false, s.Partition, k.Offset})
+			} else if in.g.far > 5 {
+				if before := in.g.best(rec.checkout, rec.seq); before.has && less(before.time, before.click, have) {
+					in.g.t.Fatalf("released %+v, though %+v was in the log before it", have, before)
+				}
+			}
+		})
+		if err != nil {
+			in.g.t.Fatal(err)
+		}
+	}
+}
+
+// take closes the batches of some shards into a transaction under way. Two are, at most.
+func (in *instance) take(shards ...int32) *job {
+	j := &job{batches: map[int32]*batch{}}
+	for _, p := range shards {
+		s := in.core.Shard(p)
+		if s == nil || slices.ContainsFunc(in.jobs, func(j *job) bool { return j.batches[p] != nil }) {
+			continue
+		}
+		b := in.batches[p]
+		b.claim, b.corrections, b.at = in.owns[p], slices.Clone(s.Corrections), in.core.Position(s)
+		s.Corrections = s.Corrections[:0]
+		j.batches[p], in.batches[p] = b, &batch{}
+	}
+	if len(j.batches) == 0 {
+		return nil
+	}
+	// All that are not known to have landed: a position may not pass one that a transaction of another shard holds, and may yet lose.
+	in.under, in.dead = append(in.under, in.dead...), nil
+	j.dead = slices.Clone(in.under)
+	in.jobs = append(in.jobs, j)
+	return j
+}
+
+// land is what Postgres makes of a transaction. Where a shard was taken over by another it lands nowhere, and the session begins anew.
+func (in *instance) land(j *job) {
+	in.jobs = slices.DeleteFunc(in.jobs, func(x *job) bool { return x == j })
+	rejected, ok := in.g.write(j)
+	if !ok {
+		in.begin()
+		return
+	}
+	in.under = slices.DeleteFunc(in.under, func(d place) bool { return slices.Contains(j.dead, d) })
+	for p, b := range j.batches {
+		s := in.core.Shard(p)
+		if s == nil || in.owns[p] != b.claim {
+			continue
+		}
+		for _, o := range rejected[p] {
+			in.core.Reject(s, o)
+		}
+	}
+}
+
+func (g *group) write(j *job) (rejected map[int32][]int64, ok bool) {
+	for p, b := range j.batches {
+		if g.stored[p].owner != b.claim {
+			return nil, false
+		}
+	}
+	rejected = map[int32][]int64{}
+	for _, p := range slices.Sorted(maps.Keys(j.batches)) {
+		b := j.batches[p]
+		old := g.stored[p].at
+		if b.at.NextOffset < old.NextOffset || b.at.RecentOffset < old.RecentOffset || b.at.FinalBefore < old.FinalBefore {
+			g.t.Fatalf("position went back from %+v to %+v", old, b.at)
+		}
+		for c := range b.at.ClicksNext {
+			if b.at.ClicksNext[c] < old.ClicksNext[c] || b.at.ClicksRestore[c] < old.ClicksRestore[c] {
+				g.t.Fatalf("position went back from %+v to %+v", old, b.at)
+			}
+		}
+		for _, r := range b.rows {
+			stands, exists := g.table[r.checkout]
+			switch {
+			case !exists:
+				g.table[r.checkout] = tableRow{r.row, r.of}
+			case stands.of != r.of:
+				g.dead[place{false, p, r.offset}] = true
+				rejected[p] = append(rejected[p], r.offset)
+			case r.has && less(r.time, r.click, stands.row):
+				g.table[r.checkout] = tableRow{r.row, r.of}
+			}
+		}
+		for _, k := range b.corrections {
+			g.correct(p, k, old.FinalBefore, slices.Contains(rejected[p], k.Offset))
+		}
+		for _, l := range b.late {
+			g.late[l] = true
+		}
+		g.stored[p] = storedShard{b.at, b.claim}
+	}
+	for _, d := range j.dead {
+		g.dead[d] = true
+	}
+	return rejected, true
+}
+
+func (g *group) correct(p int32, k join.Correction, final int64, rejected bool) {
+	id := k.Checkout.String()
+	stands, ok := g.table[id]
+	switch {
+	case rejected:
+		return
+	case !ok:
+		g.t.Fatalf("correction of %s, which has no row", id)
+	case !less(k.ClickTime, k.Click.String(), stands.row):
+		return
+	case stands.of != g.checkouts[p][k.Offset].checkout:
+		g.t.Fatalf("correction of %s with a click of a rejected checkout", id)
+	case final != noTime && stands.of.t < final:
+		g.t.Fatalf("row %s of time %d moved after %d was final", id, stands.of.t, final)
+	}
+	g.table[id] = tableRow{row{id, k.Click.String(), k.ClickTime, true}, stands.of}
+}
+
+// claim takes a shard over: the one that had it may go on for a while, but what it writes lands nowhere.
+func (in *instance) claim(p int32) {
+	if in.owns[p] != 0 {
+		in.drop(p)
+	}
+	st := in.g.stored[p]
+	in.g.claims++
+	st.owner = in.g.claims
+	in.g.stored[p] = st
+	if !in.core.Covers(st.at) {
+		in.begin()
+		if !in.core.Covers(st.at) {
+			in.g.t.Fatal("a session that has just begun does not cover a shard")
+		}
+	}
+	in.batches[p], in.owns[p] = &batch{}, st.owner
+	in.core.RestoreWatermark(st.at.Watermark)
+	in.core.AddShard(p, st.at, st.at.RecentOffset < st.at.NextOffset, in.noteLate)
+	in.recall()
+}
+
+func (in *instance) drop(p int32) {
+	in.core.DropShard(p)
+	delete(in.owns, p)
+	delete(in.batches, p)
+}
+
+// letGo writes what was released, and lets a shard go.
+func (in *instance) letGo(p int32) {
+	if in.owns[p] == 0 {
+		return
+	}
+	for _, j := range slices.Clone(in.jobs) {
+		if j.batches[p] != nil {
+			in.land(j)
+		}
+	}
+	if in.owns[p] == 0 {
+		return // fenced
+	}
+	in.land(in.take(p))
+	in.drop(p)
+	if st := in.g.stored[p]; rapid.Bool().Draw(in.g.t, "in good order") {
+		st.owner = 0
+		in.g.stored[p] = st
+	}
+}
+
+func (in *instance) crash() {
+	for _, j := range in.jobs {
+		if rapid.Bool().Draw(in.g.t, "landed") {
+			in.g.write(j)
+		}
+	}
+	in.begin()
+}
+
+func (g *group) leap() {
+	for range 30 {
+		g.clock += 30 * second
+		for _, in := range g.instances {
+			in.ask()
+			in.core.Tick(g.clock)
+		}
+	}
+}
+
+func (g *group) step() {
+	in := g.instances[rapid.IntRange(0, 1).Draw(g.t, "instance")]
+	p := int32(rapid.IntRange(0, len(g.checkouts)-1).Draw(g.t, "shard"))
+	switch step := rapid.IntRange(0, 29).Draw(g.t, "step"); {
+	case step < 4:
+		g.produce()
+	case step < 10:
+		in.readClicks(rapid.IntRange(0, len(g.clicks)-1).Draw(g.t, "partition"), rapid.IntRange(1, 30).Draw(g.t, "records"))
+	case step < 14:
+		in.fetch(p, rapid.IntRange(1, 20).Draw(g.t, "records"))
+	case step < 17:
+		in.ask()
+	case step < 19:
+		in.release(rapid.IntRange(1, 50).Draw(g.t, "limit"))
+	case step < 21:
+		in.catchUp()
+	case step < 23:
+		if rapid.Bool().Draw(g.t, "all") {
+			in.take(slices.Sorted(maps.Keys(in.owns))...)
+		} else {
+			in.take(p)
+		}
+	case step < 24:
+		if len(in.jobs) > 0 {
+			in.land(in.jobs[rapid.IntRange(0, len(in.jobs)-1).Draw(g.t, "job")])
+		}
+	case step == 24:
+		in.know()
+	case step == 25:
+		in.claim(p)
+	case step == 26:
+		in.letGo(p)
+	case step == 27:
+		in.crash()
+	case step == 28:
+		g.leap()
+	default:
+		in.core.Tick(g.clock)
+	}
+}
+
+// catchUp releases all that is there.
+func (in *instance) catchUp() {
+	for p := range in.g.checkouts {
+		in.fetch(int32(p), len(in.g.checkouts[p]))
+	}
+	in.ask()
+	for p := range in.g.clicks {
+		in.readClicks(p, len(in.g.clicks[p]))
+	}
+	in.release(1 << 30)
+}
+
+// drain lets everything end where it is: what is under way lands, shards that nobody has go to instance 0, which may have to begin anew.
+func (g *group) drain() {
+	for range 6 {
+		for p := range g.checkouts {
+			if owner := g.stored[int32(p)].owner; owner == 0 || owner != g.instances[0].owns[int32(p)] && owner != g.instances[1].owns[int32(p)] {
+				g.instances[0].claim(int32(p))
+			}
+		}
+		for _, in := range g.instances {
+			in.catchUp()
+			for len(in.jobs) > 0 {
+				in.land(in.jobs[0])
+			}
+			if j := in.take(slices.Sorted(maps.Keys(in.owns))...); j != nil {
+				in.land(j)
+			}
+		}
+	}
+}
+
+// best is the meaning of a row, over the clicks appended before a moment.
+func (g *group) best(k checkout, before int) row {
+	r := row{checkout: k.id}
+	for _, log := range g.clicks {
+		for i := range log {
+			c := &log[i]
+			if !c.bad && c.id != "" && c.seq < before && c.user == k.user && c.product == k.product && k.t-hour <= c.t && c.t <= k.t && less(c.t, c.id, r) {
+				r = row{k.id, c.id, c.t, true}
+			}
+		}
+	}
+	return r
+}
+
+func (g *group) compare() {
+	for p, log := range g.checkouts {
+		for o, k := range log {
+			if k.id == "" {
+				continue
+			}
+			stands, ok := g.table[k.id]
+			if !ok {
+				g.t.Errorf("checkout %s has no row", k.id)
+			}
+			if (stands.of != k.checkout) != g.dead[place{false, int32(p), int64(o)}] {
+				g.t.Errorf("checkout %s at %d[%d]: its row is %+v, and dead letters have it: %v", k.id, p, o, stands, g.dead[place{false, int32(p), int64(o)}])
+			}
+		}
+	}
+	for id, stands := range g.table {
+		if want := g.best(stands.of, g.seq+1); stands.row != want && !g.explained(stands.of, want) {
+			g.t.Errorf("checkout %s: have %+v, want %+v, and neither was noted as late", id, stands.row, want)
+		}
+	}
+	for p, log := range g.clicks {
+		for o := range log {
+			if at := (place{true, int32(p), int64(o)}); log[o].bad != g.dead[at] {
+				g.t.Errorf("click at %d[%d] is a dead letter: %v, want %v", p, o, g.dead[at], log[o].bad)
+			}
+		}
+	}
+}
+
+// explained says whether the click that a row misses, or the checkout, was noted as late.
+func (g *group) explained(k checkout, want row) bool {
+	for at := range g.late {
+		if at.clicks && g.clicks[at.partition][at.offset].id == want.click || !at.clicks && g.checkouts[at.partition][at.offset].id == k.id {
+			return true
+		}
+	}
+	return false
+}
+
+func TestTwoInstancesGiveTheBruteForceTableOrSayWhyNot(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := newGroup(t)
+		for p := range g.checkouts {
+			g.instances[p%2].claim(int32(p))
+		}
+		for range rapid.IntRange(20, 300).Draw(t, "steps") {
+			g.step()
+		}
+		g.drain()
+		g.compare()
+	})
+}
