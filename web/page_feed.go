@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -82,7 +83,10 @@ func newFeed() *feed { return &feed{shards: map[int32]*waiting{}} }
 
 // waiting remembers when a shard's end moved past what is written: its first mark is when the oldest record that waits came, to a
 // second. It holds marks only while something waits.
-type waiting struct{ marks []mark }
+type waiting struct {
+	marks []mark
+	seen  time.Time // when it was last looked at
+}
 
 type mark struct {
 	at  time.Time // zero: before we looked
@@ -91,8 +95,15 @@ type mark struct {
 
 const maxMarks = 240 // then every second one is forgotten: the first is exact, the others only have to be near
 
+// A shard that comes back within keepAway is known again; awayFrom tells that it was gone.
+const (
+	awayFrom = 3 * time.Second
+	keepAway = time.Minute
+)
+
 // see takes in a look at the shard, and says how long its oldest unwritten record has waited.
-func (w *waiting) see(now time.Time, sh *pipeline.ShardStats, first bool) time.Duration {
+func (w *waiting) see(now time.Time, sh *pipeline.ShardStats) time.Duration {
+	defer func() { w.seen = now }()
 	for len(w.marks) > 0 && w.marks[0].end <= sh.Committed {
 		w.marks = w.marks[1:]
 	}
@@ -102,8 +113,11 @@ func (w *waiting) see(now time.Time, sh *pipeline.ShardStats, first bool) time.D
 	}
 	if sh.End > last {
 		m := mark{now, sh.End}
-		if first {
+		switch {
+		case w.seen.IsZero():
 			m.at = time.Time{}
+		case now.Sub(w.seen) > awayFrom: // it was not ours meanwhile: what waits came since
+			m.at = w.seen
 		}
 		w.marks = append(w.marks, m)
 	}
@@ -119,8 +133,8 @@ func (w *waiting) see(now time.Time, sh *pipeline.ShardStats, first bool) time.D
 		return 0
 	case !w.marks[0].at.IsZero():
 		return now.Sub(w.marks[0].at)
-	case sh.MaxReleased != join.NoTime: // a backlog from before: event time has to do
-		return max(now.Sub(time.UnixMicro(sh.MaxReleased)), 0)
+	case sh.RecordTime != join.NoTime && sh.RecordTime != 0: // a backlog from before: as old as the newest record that is written
+		return max(now.Sub(time.UnixMicro(sh.RecordTime)), 0)
 	}
 	return 0
 }
@@ -131,18 +145,17 @@ func (f *feed) take(now time.Time, st pipeline.Stats) sample {
 	defer f.mu.Unlock()
 	s := sample{At: now, Delay: -1, Window: st.Window.Clicks, WindowBytes: st.Window.Bytes, Backlog: backlog(&st)}
 	var behind time.Duration
-	owned := map[int32]*waiting{}
 	for i := range st.Shards {
 		sh := &st.Shards[i]
 		s.Waiting = s.Waiting || sh.Queued > 0
 		w, known := f.shards[sh.Partition]
 		if !known {
 			w = &waiting{}
+			f.shards[sh.Partition] = w
 		}
-		owned[sh.Partition] = w
-		behind = max(behind, w.see(now, sh, !known))
+		behind = max(behind, w.see(now, sh))
 	}
-	f.shards = owned
+	maps.DeleteFunc(f.shards, func(_ int32, w *waiting) bool { return now.Sub(w.seen) > keepAway })
 	s.Behind = behind.Seconds()
 	was := &f.last
 	if dt := now.Sub(f.lastAt()).Seconds(); f.seen && dt > 0 {

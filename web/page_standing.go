@@ -29,7 +29,9 @@ type standing struct {
 const (
 	behindFrom = 2500 * time.Millisecond // samples are a second apart: less than this is no lag
 	silentFrom = 3 * time.Second         // the loop tells how it stands every 50 ms
-	overLast   = 10                      // samples that delay and progress are taken over
+	deafFrom   = 5 * time.Second         // the ends are asked for at least every second
+	delayOver  = 3                       // samples that had rows, of the last ones, whose delay is told
+	overLast   = 10                      // samples that progress is taken over
 	causesOver = 60                      // samples that causes are taken over, at most
 )
 
@@ -46,6 +48,12 @@ func judge(now time.Time, st *pipeline.Stats, samples []sample) standing {
 		return s
 	case !st.Ready:
 		return standing{State: stateStarting, Text: "Starting: the group has not settled yet.", Detail: s.Detail}
+	case !st.EndsAt.IsZero() && now.Sub(st.EndsAt) >= deafFrom:
+		s.State = stateStuck
+		s.Text = fmt.Sprintf("Kafka does not answer: for %s nobody knows where the topics end.", span(now.Sub(st.EndsAt)))
+		return s
+	case len(st.Shards) == 0 && (st.Others.Owned == 0 || st.Others.Unowned > 0):
+		return standing{State: stateStarting, Text: "Joining the group: no checkouts partition is in hand yet.", Detail: s.Detail}
 	case len(st.Shards) == 0:
 		return standing{State: stateOK, Text: "Standing by: other instances have all checkouts partitions; the clicks are held ready here."}
 	}
@@ -72,10 +80,11 @@ func upToDate(st *pipeline.Stats, samples []sample) string {
 	}
 	var sum float64
 	n := 0
-	for _, s := range samples[max(len(samples)-overLast, 0):] {
-		if s.Delay >= 0 {
+	for i, had := len(samples)-1, 0; i >= max(len(samples)-overLast, 0) && had < delayOver; i-- {
+		if s := &samples[i]; s.Delay >= 0 {
 			sum += s.Delay * max(s.Rows, 1)
 			n += int(max(s.Rows, 1))
+			had++
 		}
 	}
 	if n == 0 {

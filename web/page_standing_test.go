@@ -35,9 +35,11 @@ func TestJudge(t *testing.T) {
 		text    string
 		detail  string
 	}{
-		"nothing yet": {pipeline.Stats{}, nil, stateStarting, "Starting: waiting for Kafka and Postgres, then reading the stored offsets.", ""},
-		"not ready":   {with(func(st *pipeline.Stats) { st.Ready = false }), nil, stateStarting, "Starting: the group has not settled yet.", ""},
-		"stand-by": {with(func(st *pipeline.Stats) { st.Shards = nil }), nil, stateOK,
+		"nothing yet":   {pipeline.Stats{}, nil, stateStarting, "Starting: waiting for Kafka and Postgres, then reading the stored offsets.", ""},
+		"not ready":     {with(func(st *pipeline.Stats) { st.Ready = false }), nil, stateStarting, "Starting: the group has not settled yet.", ""},
+		"joining":       {with(func(st *pipeline.Stats) { st.Shards = nil }), nil, stateStarting, "Joining the group: no checkouts partition is in hand yet.", ""},
+		"Kafka is deaf": {with(func(st *pipeline.Stats) { st.EndsAt = now.Add(-7 * time.Second) }), nil, stateStuck, "Kafka does not answer: for 7 s nobody knows where the topics end.", ""},
+		"stand-by": {with(func(st *pipeline.Stats) { st.Shards, st.Others.Owned = nil, 4 }), nil, stateOK,
 			"Standing by: other instances have all checkouts partitions; the clicks are held ready here.", ""},
 		"up to date": {running, past(now, 20, func(int) sample { return sample{Delay: 6.2, Rows: 100} }), stateOK,
 			"Up to date: rows appear 6 ms after the checkout.", ""},
@@ -93,7 +95,7 @@ func TestBehindIsTheAgeOfWhatWaits(t *testing.T) {
 	old := start.Add(-time.Hour).UnixMicro()
 	f := newFeed()
 	look := func(second int, committed, end int64) float64 {
-		st := pipeline.Stats{Shards: []pipeline.ShardStats{{Committed: committed, End: end, MaxReleased: old}}}
+		st := pipeline.Stats{Shards: []pipeline.ShardStats{{Committed: committed, End: end, RecordTime: old}}}
 		return f.take(at(second), st).Behind
 	}
 	for _, step := range []struct {
@@ -101,7 +103,8 @@ func TestBehindIsTheAgeOfWhatWaits(t *testing.T) {
 		committed, end int64
 		want           float64
 	}{
-		{0, 5, 5, 0}, {300, 5, 6, 0}, {301, 5, 8, 1}, {304, 6, 8, 3}, {305, 8, 8, 0}, {306, 8, 9, 0},
+		{0, 5, 5, 0}, {1, 5, 6, 0}, {2, 5, 8, 1}, {5, 6, 8, 3}, {6, 8, 8, 0}, {7, 8, 9, 0}, {8, 9, 9, 0},
+		{30, 9, 50, 22}, // it was not ours for a while
 	} {
 		if got := look(step.second, step.committed, step.end); got != step.want {
 			t.Errorf("at %d s: %v s behind, want %v", step.second, got, step.want)
@@ -116,15 +119,16 @@ func TestBehindIsTheAgeOfWhatWaits(t *testing.T) {
 
 func TestMarksStayBounded(t *testing.T) {
 	w, now := &waiting{}, time.Now()
+	w.see(now.Add(-time.Second), &pipeline.ShardStats{})
 	sh := pipeline.ShardStats{}
 	for i := range 10_000 {
 		sh.End++
-		w.see(now.Add(time.Duration(i)*time.Second), &sh, false)
+		w.see(now.Add(time.Duration(i)*time.Second), &sh)
 	}
 	if len(w.marks) > maxMarks {
 		t.Errorf("%d marks", len(w.marks))
 	}
-	if got := w.see(now.Add(10_000*time.Second), &sh, false); got != 10_000*time.Second {
+	if got := w.see(now.Add(10_000*time.Second), &sh); got != 10_000*time.Second {
 		t.Errorf("behind %v, want what the first one waited", got)
 	}
 }

@@ -7,7 +7,7 @@ const plans = [
   { title: "Events", series: [["clicks", "Clicks", 1], ["checkouts", "Checkouts", 2], ["rows", "Rows", 3]], show: rate },
   { title: "From checkout to row", series: [["delay", "Mean", 3]], show: (v) => (v < 10 ? `${v.toFixed(1)} ms` : seconds(v / 1000)) },
   { title: "Behind", series: [["behind", "Behind", 4]], show: seconds },
-  { title: "Records that wait", series: [["backlog", "Backlog", 4]], show: compact },
+  { title: "Records that wait", series: [["backlog", "Backlog", 4]], show: compact, least: 10 },
   { title: "Time spent waiting", series: [["committing", "Postgres", 3], ["naming", "Users", 2]], show: (v) => `${Math.round(v)} %`, top: 100 },
   { title: "Window", series: [["window_mb", "Memory", 1]], show: (v) => bytes(v * 1048576) },
   { title: "Corrections", series: [["corrected", "Rows moved to an earlier click", 2]], show: rate },
@@ -44,7 +44,7 @@ export function charts(container) {
       cursor: { sync: { key: sync.key }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: {
         x: { range: (u, min, max) => [Math.max(max - kept, Math.min(min, max - 60)), max] },
-        y: { range: (u, min, max) => [0, one.plan.top ?? Math.max(max * 1.1, 1)] },
+        y: { range: (u, min, max) => [0, one.plan.top ?? Math.max(max * 1.1, one.plan.least ?? 1)] },
       },
       axes: [{ ...axis, size: 24, space: 70, values: "{HH}:{mm}" }, { ...axis, size: 58, space: 34, values: (u, list) => list.map((v) => one.plan.show(v)) }],
       series: [{}, ...one.plan.series.map(([, label, n]) => ({ label, stroke: colour(n), fill: `${colour(n)}1f`, width: 1.5, points: { show: false }, spanGaps: true }))],
