@@ -43,6 +43,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&opts.without, "without", "", "leave a rule out, then the run must be red: "+switchNames())
 	flags.StringVar(&opts.only, "only", "", "only faults whose name contains one of these, comma separated (default with -without: those that show it)")
 	flags.BoolVar(&opts.quiet, "quiet", false, "no faults at all")
+	flags.BoolVar(&opts.race, "race", false, "build the instances with the race detector: a race ends them, and the run is red")
 	flags.BoolVar(&opts.disk, "disk-full", false, "put the target table on a disk of "+smallDiskSize+" and let it fill up (needs root)")
 	flags.StringVar(&opts.dir, "dir", "", "directory for data and logs (default: a temporary one, kept when the run is red)")
 	flags.BoolVar(&opts.keep, "keep", false, "keep the temporary directory")

@@ -53,6 +53,7 @@ type options struct {
 	dir       string
 	keep      bool
 	quiet     bool // no faults at all
+	race      bool // the binary has the race detector
 	disk      bool // the target table stands on a small disk, which fills up
 }
 
@@ -142,6 +143,10 @@ func (w *world) build(ctx context.Context) error {
 	if w.opts.without != "" {
 		args = append(args, "-tags", hooksTag)
 		w.env = append(w.env, hooksVariable+"="+w.opts.without)
+	}
+	if w.opts.race {
+		args = append(args, "-race")
+		w.env = append(w.env, "GORACE=halt_on_error=1")
 	}
 	if out, err := exec.CommandContext(ctx, "go", append(args, "firstclick")...).CombinedOutput(); err != nil {
 		return fmt.Errorf("build firstclick: %w\n%s", err, out)
