@@ -48,6 +48,14 @@ race: ## The same under the race detector (needs a C compiler)
 realkafka: ## The suites against a real Kafka broker (needs Java and Maven) and a real Postgres
 	@$(if $(filter-out .,$(RUN)),RUN='$(RUN)') .ci/realkafka
 
+.PHONY: properties
+properties: ## The core and the window against brute force, 3,000 random runs each
+	go test -timeout 10m -run 'BruteForce|LikePlain' ./join -rapid.checks=3000
+
+.PHONY: browser
+browser: ## The page in a headless Chromium, with axe-core (installs both where missing; needs npm)
+	@.ci/browser
+
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME each (10s)
 	@.ci/fuzz
@@ -56,8 +64,8 @@ fuzz: ## Every fuzz target for FUZZTIME each (10s)
 lint: ## Rules of the house, go vet, golangci-lint
 	@.ci/house
 	go vet ./...
-	go vet -tags realkafka ./...
-	go run $(GOLANGCI) run --build-tags realkafka ./...
+	go vet -tags realkafka,prometheus ./...
+	go run $(GOLANGCI) run --build-tags realkafka,prometheus ./...
 
 .PHONY: fmt
 fmt: ## Format the code and put the imports in order
@@ -66,6 +74,10 @@ fmt: ## Format the code and put the imports in order
 .PHONY: bench
 bench: ## The backlog against bare COPY on real Kafka and Postgres; writes bench/results
 	go run $(STAMP) ./internal/bench $(ARGS)
+
+.PHONY: prometheus
+prometheus: ## Metrics, alerts and dashboards against a real Prometheus that scrapes a demo
+	@$(if $(filter-out .,$(RUN)),RUN='$(RUN)') .ci/prometheus
 
 .PHONY: chaos
 chaos: ## Break Kafka, Postgres, the network and instances for 3 minutes, then verify; ARGS="-seed 7"

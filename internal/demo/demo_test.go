@@ -27,11 +27,12 @@ import (
 const patience = 2 * time.Minute
 
 // places are where a demo says it is.
-type places struct{ kafka, database string }
+type places struct{ kafka, database, page string }
 
 var (
 	kafkaLine    = regexp.MustCompile(`Kafka +(localhost:\d+)`)
 	databaseLine = regexp.MustCompile(`psql (postgres://\S+)`)
+	pageLine     = regexp.MustCompile(`Page +http://(localhost:\d+)`)
 )
 
 // listen reads what a demo says until its first row is there.
@@ -49,6 +50,9 @@ func listen(t *testing.T, said io.Reader) places {
 		if m := databaseLine.FindStringSubmatch(line); m != nil {
 			p.database = m[1]
 		}
+		if m := pageLine.FindStringSubmatch(line); m != nil {
+			p.page = m[1]
+		}
 		if strings.HasPrefix(line, "first row ") {
 			t.Log(line)
 			go func() { _, _ = io.Copy(io.Discard, said) }() // it must not block; ends with the demo
@@ -62,7 +66,7 @@ func listen(t *testing.T, said io.Reader) places {
 // runDemo runs a demo in this process until stop is called, which returns what Run returned.
 func runDemo(t *testing.T, dir string) (p places, stop func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	reader, writer := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
