@@ -22,7 +22,7 @@ func process() Row {
 func golang() Row {
 	return Row{"Go", []Panel{
 		graph("Goroutines", "Some dozens are in order. A number that keeps growing is a leak.", "short", 8, low(500, 5_000), q(`go_goroutines{I,job=~".*firstclick.*"}`, "{{instance}}")),
-		graph("Garbage collection", "Longest pause of late. Yellow from 10 ms.", "s", 8, low(0.01, 0.1), q(`go_gc_duration_seconds{I,quantile="1",job=~".*firstclick.*"}`, "{{instance}}")),
+		graph("Garbage collection", "Longest pause of late. Yellow from 10 ms.", "s", 8, low(0.01, 0.1), q(`go_gc_duration_seconds{I,quantile=~"1|1.0",job=~".*firstclick.*"}`, "{{instance}}")),
 		graph("Allocation", "Bytes allocated a second. Beyond 1 GB/s the collector is what to look at.", "Bps", 8, low(500e6, 1e9), q(`rate(go_memstats_alloc_bytes_total{I,job=~".*firstclick.*"}[$__rate_interval])`, "{{instance}}")),
 	}}
 }
@@ -30,7 +30,8 @@ func golang() Row {
 func client() Row {
 	return Row{"Kafka client", []Panel{
 		graph("Requests", "Mean time of a request, there and back. Fetches wait up to half a second for records: beyond a second the broker is slow.", "s", 8, low(0.75, 1),
-			q(`sum by (client) (rate(firstclick_kafka_request_duration_e2e_seconds_sum{I}[$__rate_interval])) / sum by (client) (rate(firstclick_kafka_request_duration_e2e_seconds_count{I}[$__rate_interval]))`, "{{client}}")),
+			q(`sum by (client) (rate(firstclick_kafka_request_duration_e2e_seconds_sum{I}[$__rate_interval])) / sum by (client) (rate(firstclick_kafka_request_duration_e2e_seconds_count{I}[$__rate_interval])) `+
+				`or histogram_sum(sum by (client) (rate(firstclick_kafka_request_duration_e2e_seconds{I}[$__rate_interval]))) / histogram_count(sum by (client) (rate(firstclick_kafka_request_duration_e2e_seconds{I}[$__rate_interval])))`, "{{client}}")),
 		graph("Connections", "Connections made, a second. One a minute is in order.", "cps", 8, low(0.1, 1), q(`sum by (client) (rate(firstclick_kafka_connects_total{I}[$__rate_interval]))`, "{{client}}")),
 		graph("Bytes fetched", "Record batches a second, uncompressed. Beyond 100 MB/s the network is what to look at.", "Bps", 8, low(100e6, 1e9), q(`sum by (client, topic) (rate(firstclick_kafka_fetch_bytes_total{I}[$__rate_interval]))`, "{{client}} {{topic}}")),
 	}}
