@@ -48,6 +48,24 @@ func (f *fakeNames) Names(_ context.Context, ids []int32, names map[int32]string
 	return err
 }
 
+// logged is what several sinks, each with a handler of its own, have written to one log.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // bench is a database with a sink on it and a connection beside it.
 type bench struct {
 	t     testing.TB
@@ -55,13 +73,13 @@ type bench struct {
 	sink  *Sink
 	names *fakeNames
 	db    *pgx.Conn
-	log   *bytes.Buffer
+	log   *logged
 }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	dsn := pgtest.New(t)
-	b := &bench{t: t, dsn: dsn, names: &fakeNames{known: map[int32]string{1: "ann", 2: "bob"}}, log: &bytes.Buffer{}}
+	b := &bench{t: t, dsn: dsn, names: &fakeNames{known: map[int32]string{1: "ann", 2: "bob"}}, log: &logged{}}
 	b.db = b.connect("watcher")
 	b.sink = b.open(dsn, "firstclick-a", b.names)
 	return b
