@@ -182,7 +182,10 @@ type board struct {
 		Targets     []struct{ Expr string }
 	}
 	Templating struct {
-		List []struct{ Name, Definition string }
+		List []struct {
+			Name  string
+			Query struct{ Query string }
+		}
 	}
 }
 
@@ -215,9 +218,9 @@ func questions(t *testing.T) []question {
 			}
 		}
 		for _, v := range b.Templating.List {
-			metric := regexp.MustCompile(`^label_values\((.*), \w+\)$`).FindStringSubmatch(v.Definition)
+			metric := regexp.MustCompile(`^label_values\((.*), \w+\)$`).FindStringSubmatch(v.Query.Query)
 			if metric == nil {
-				t.Fatalf("%s: variable %s: %s", file, v.Name, v.Definition)
+				t.Fatalf("%s: variable %s: %s", file, v.Name, v.Query.Query)
 			}
 			all = append(all, question{file + ": variable " + v.Name, "/api/v1/series", settle.Replace(metric[1]), false})
 		}

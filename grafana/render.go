@@ -112,7 +112,7 @@ func variables() []any {
 		{"topic", "Topic", `label_values(firstclick_records_read_total{group=~"$group"}, topic)`},
 	} {
 		list = append(list, object{
-			"name": v[0], "label": v[1], "type": "query", "datasource": source(), "definition": v[2],
+			"name": v[0], "label": v[1], "type": "query", "datasource": source(),
 			"query":      object{"qryType": 1, "query": v[2], "refId": "PrometheusVariableQueryEditor-VariableQuery"},
 			"includeAll": true, "allValue": ".*", "multi": true, "refresh": 2, "sort": 1, "hide": 0, "regex": "", "skipUrlSync": false,
 			"current": object{"text": []any{"All"}, "value": []any{"$__all"}}, "options": []any{},
