@@ -102,7 +102,7 @@ func (s *session) run(ctx, alive context.Context) error {
 	return nil
 }
 
-// sayGoodbye leaves what others look at as it should be: the group's progress, and no row of ours among the instances.
+// sayGoodbye leaves what others look at as it should be: the group's progress, no row of ours among the instances, no shard in our name.
 func (s *session) sayGoodbye(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

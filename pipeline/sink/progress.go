@@ -103,7 +103,12 @@ func (s *Sink) Announce(ctx context.Context, a Announcement) error {
 		s.application, a.Group, a.Host, int32(a.PID), a.Version, a.Listen, int32s(a.Shards))
 }
 
-// Leave removes this instance's row.
+// Leave is for the end, when nothing of this instance runs any more: it removes the instance's row, and lets go of shards that still carry its
+// name, as one does whose takeover was cut short after Postgres had made it.
 func (s *Sink) Leave(ctx context.Context) error {
+	err := s.exec(ctx, "let go of what is left", `UPDATE firstclick.offsets SET owner = NULL, instance = NULL WHERE instance = $1`, s.application)
+	if err != nil {
+		return err
+	}
 	return s.exec(ctx, "leave", `DELETE FROM firstclick.instances WHERE instance = $1`, s.application)
 }

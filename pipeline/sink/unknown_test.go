@@ -139,6 +139,19 @@ func TestInstances(t *testing.T) {
 	b.expect("0", `SELECT count(*) FROM firstclick.instances`)
 }
 
+// A takeover that Postgres has made and whose caller went away leaves a shard in the name of an instance that ends: chaos, seed 401.
+func TestLeaveLetsGoOfShards(t *testing.T) {
+	b := newBench(t)
+	other := b.open(b.dsn, "firstclick-b", b.names)
+	b.claim(b.sink, 0)
+	b.claim(other, 1)
+	if err := b.sink.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("0|t|-\n1|f|firstclick-b", `SELECT partition, owner IS NULL, instance FROM firstclick.offsets ORDER BY partition`)
+	b.commit(other, b.claim(other, 1))
+}
+
 func TestConfig(t *testing.T) {
 	for _, c := range []Config{{Database: "postgres://"}, {Database: "postgres://", Application: string(make([]byte, 64))},
 		{Database: "postgres://", Application: "ü"}, {Database: "host=a port=b", Application: "a"}, {Database: "postgres://", Application: "a", Connections: -1}} {
