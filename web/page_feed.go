@@ -32,6 +32,7 @@ type sample struct {
 	Hits        float64
 	Misses      float64
 	Commits     float64
+	Shards      int
 }
 
 // history is the samples as columns, the oldest first; times are seconds since the epoch.
@@ -143,7 +144,7 @@ func (w *waiting) see(now time.Time, sh *pipeline.ShardStats) time.Duration {
 func (f *feed) take(now time.Time, st pipeline.Stats) sample {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := sample{At: now, Delay: -1, Window: st.Window.Clicks, WindowBytes: st.Window.Bytes, Backlog: backlog(&st)}
+	s := sample{At: now, Delay: -1, Window: st.Window.Clicks, WindowBytes: st.Window.Bytes, Backlog: backlog(&st), Shards: len(st.Shards)}
 	var behind time.Duration
 	for i := range st.Shards {
 		sh := &st.Shards[i]

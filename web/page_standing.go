@@ -29,7 +29,7 @@ type standing struct {
 const (
 	behindFrom = 2500 * time.Millisecond // samples are a second apart: less than this is no lag
 	silentFrom = 3 * time.Second         // the loop tells how it stands every 50 ms
-	deafFrom   = 5 * time.Second         // the ends are asked for at least every second
+	deafFrom   = 3 * time.Second         // the ends are asked for at least every second
 	delayOver  = 3                       // samples that had rows, of the last ones, whose delay is told
 	overLast   = 10                      // samples that progress is taken over
 	causesOver = 60                      // samples that causes are taken over, at most
@@ -52,6 +52,8 @@ func judge(now time.Time, st *pipeline.Stats, samples []sample) standing {
 		s.State = stateStuck
 		s.Text = fmt.Sprintf("Kafka does not answer: for %s nobody knows where the topics end.", span(now.Sub(st.EndsAt)))
 		return s
+	case len(st.Shards) == 0 && slices.ContainsFunc(samples, func(s sample) bool { return s.Shards > 0 }):
+		return standing{State: stateBehind, Text: "Joining the group again: the partitions of this instance were let go or lost a moment ago.", Detail: s.Detail}
 	case len(st.Shards) == 0 && (st.Others.Owned == 0 || st.Others.Unowned > 0):
 		return standing{State: stateStarting, Text: "Joining the group: no checkouts partition is in hand yet.", Detail: s.Detail}
 	case len(st.Shards) == 0:

@@ -35,9 +35,11 @@ func TestJudge(t *testing.T) {
 		text    string
 		detail  string
 	}{
-		"nothing yet":   {pipeline.Stats{}, nil, stateStarting, "Starting: waiting for Kafka and Postgres, then reading the stored offsets.", ""},
-		"not ready":     {with(func(st *pipeline.Stats) { st.Ready = false }), nil, stateStarting, "Starting: the group has not settled yet.", ""},
-		"joining":       {with(func(st *pipeline.Stats) { st.Shards = nil }), nil, stateStarting, "Joining the group: no checkouts partition is in hand yet.", ""},
+		"nothing yet": {pipeline.Stats{}, nil, stateStarting, "Starting: waiting for Kafka and Postgres, then reading the stored offsets.", ""},
+		"not ready":   {with(func(st *pipeline.Stats) { st.Ready = false }), nil, stateStarting, "Starting: the group has not settled yet.", ""},
+		"joining":     {with(func(st *pipeline.Stats) { st.Shards = nil }), nil, stateStarting, "Joining the group: no checkouts partition is in hand yet.", ""},
+		"lost": {with(func(st *pipeline.Stats) { st.Shards, st.Others.Owned = nil, 4 }), past(now, 20, func(ago int) sample { return sample{Shards: ago / 10 * 4} }), stateBehind,
+			"Joining the group again: the partitions of this instance were let go or lost a moment ago.", ""},
 		"Kafka is deaf": {with(func(st *pipeline.Stats) { st.EndsAt = now.Add(-7 * time.Second) }), nil, stateStuck, "Kafka does not answer: for 7 s nobody knows where the topics end.", ""},
 		"stand-by": {with(func(st *pipeline.Stats) { st.Shards, st.Others.Owned = nil, 4 }), nil, stateOK,
 			"Standing by: other instances have all checkouts partitions; the clicks are held ready here.", ""},

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -42,7 +43,8 @@ type demo struct {
 	postgres *pgtest.Server
 	web      *web.Server
 	pool     *pgxpool.Pool
-	crashing sync.Mutex // of Postgres, whose methods are for one goroutine at a time
+	broken   atomic.Int64 // when something was last broken on purpose: Unix seconds
+	crashing sync.Mutex   // of Postgres, whose methods are for one goroutine at a time
 }
 
 // Run runs the demo until ctx ends, which is no error, or until something cannot go on. It returns when everything it started has
@@ -214,11 +216,24 @@ func (d *demo) generate(ctx context.Context) error {
 		})
 		cancel()
 		<-awake
-		if err != nil || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return beingStopped(ctx, err)
+		case err != nil && !d.brokenLately():
+			return err
+		case err != nil: // shoppers come again when the shop is open again
+			d.logger.WarnContext(ctx, "the generator begins anew", "cause", err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return nil
+			}
 		}
 	}
 }
+
+// brokenLately says whether something was broken on purpose so lately that errors may come of it.
+func (d *demo) brokenLately() bool { return time.Since(time.Unix(d.broken.Load(), 0)) < time.Minute }
 
 func cancelWhenSlept(ctx context.Context, cancel func()) {
 	ticker := time.NewTicker(10 * time.Second)

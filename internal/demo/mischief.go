@@ -24,7 +24,10 @@ const (
 // actions break things, each in a way that real ones break.
 func (d *demo) actions(job *pipeline.Pipeline) []web.Action {
 	plain := func(do func(context.Context) (string, error)) func(context.Context, int64) (string, error) {
-		return func(ctx context.Context, _ int64) (string, error) { return do(ctx) }
+		return func(ctx context.Context, _ int64) (string, error) {
+			d.broken.Store(time.Now().Unix())
+			return do(ctx)
+		}
 	}
 	return []web.Action{
 		{Name: "cut-kafka", Title: "Cut off Kafka", About: fmt.Sprintf("The broker drops every connection for %.0f s.", brokerDownFor.Seconds()), Do: plain(d.cutKafka)},
@@ -40,13 +43,16 @@ func (d *demo) actions(job *pipeline.Pipeline) []web.Action {
 	}
 }
 
-// cutKafka lets every request fail with its connection, as a broker that restarts does.
-// An error of a control function closes the connection that the request came by.
+// cutKafka lets every request fail with its connection, as a network does that cuts off what it does not like. An error of a control
+// function closes the connection that the request came by. The first request of a connection passes: without it clients suspect TLS.
 func (d *demo) cutKafka(ctx context.Context) (string, error) {
 	ends := time.Now().Add(brokerDownFor)
-	d.broker.Control(func(kmsg.Request) (kmsg.Response, error, bool) {
+	d.broker.Control(func(request kmsg.Request) (kmsg.Response, error, bool) {
 		if time.Now().After(ends) {
 			d.broker.DropControl()
+			return nil, nil, false
+		}
+		if _, first := request.(*kmsg.ApiVersionsRequest); first {
 			return nil, nil, false
 		}
 		d.broker.KeepControl()

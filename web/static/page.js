@@ -59,6 +59,7 @@ function linked(is) {
   setText(link, is ? "live" : "connecting again");
   if (!is) {
     id("standing").dataset.state = "gone";
+    id("verify").dataset.is = "waiting";
     setText(id("sentence"), "firstclick does not answer this page.");
     id("detail").hidden = true;
   }
