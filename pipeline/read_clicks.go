@@ -188,7 +188,9 @@ func (s *session) fetchErrors(fetches kgo.Fetches) error {
 		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 			found = fmt.Errorf("read %s[%d]: %w: grant Read and Describe on both topics and Read on group %q", topic, partition, err, s.cfg.Group)
 		default:
-			s.log.Warn("reading is disturbed", "topic", topic, "partition", partition, "cause", err)
+			if s.disturbed.news(Place{topic, partition}, err.Error(), time.Now()) {
+				s.log.Warn("reading is disturbed", "topic", topic, "partition", partition, "cause", err)
+			}
 		}
 	})
 	return found

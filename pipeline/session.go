@@ -36,6 +36,8 @@ type session struct {
 	asks    *asker
 	buffers buffers
 
+	disturbed disturbances
+
 	clicks    chan *clicksMsg
 	checkouts chan *checkoutsMsg
 	history   chan *historyMsg
