@@ -264,7 +264,7 @@ func TestEveryQueryAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ready.Body.Close()
-	if text, err := io.ReadAll(ready.Body); ready.StatusCode != 200 || err != nil {
+	if text, err := io.ReadAll(ready.Body); ready.StatusCode != http.StatusOK || err != nil {
 		t.Errorf("readyz: %d %s %v", ready.StatusCode, text, err)
 	}
 }
