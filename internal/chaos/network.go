@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -79,14 +80,14 @@ func networkFaults(name string, of func(*world) *link) []fault {
 }
 
 // freePorts finds ports that nobody listens at, all different.
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
+func freePorts(n int) (ports []int, err error) {
+	ports = make([]int, n)
 	for i := range ports {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		defer listener.Close() // only when all are found, or one would be found twice
+		defer func() { err = errors.Join(err, listener.Close()) }() // only when all are found, or one would be found twice
 		ports[i] = listener.Addr().(*net.TCPAddr).Port
 	}
 	return ports, nil
