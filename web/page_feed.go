@@ -76,6 +76,7 @@ type feed struct {
 	samples []sample // a ring once it is full
 	next    int
 	last    pipeline.Stats
+	before  totals // of sessions that have ended: the pipeline counts each from 0
 	seen    bool
 	shards  map[int32]*waiting
 }
@@ -171,6 +172,9 @@ func (f *feed) take(now time.Time, st pipeline.Stats) sample {
 		if n := st.Delay.Rows - was.Delay.Rows; n > 0 && st.Delay.Total >= was.Delay.Total {
 			s.Delay = float64((st.Delay.Total - was.Delay.Total).Microseconds()) / float64(n) / 1000
 		}
+	}
+	if st.Transactions < was.Transactions || st.ClicksRead < was.ClicksRead {
+		f.before = f.before.plus(totalsOf(was))
 	}
 	f.last, f.seen = st, true
 	if len(f.samples) < kept {

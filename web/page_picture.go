@@ -96,6 +96,27 @@ type totals struct {
 	Transactions int64 `json:"transactions"`
 }
 
+func totalsOf(st *pipeline.Stats) totals {
+	r := &st.Result
+	return totals{
+		st.ClicksRead, st.CheckoutsRead, r.Fresh, r.Attributed, r.Corrected, r.Duplicates, r.Conflicts, r.Refused, r.DeadLetters, r.Late, r.Unknown, st.Transactions,
+	}
+}
+
+func (t totals) plus(o totals) totals {
+	return totals{
+		t.Clicks + o.Clicks, t.Checkouts + o.Checkouts, t.Rows + o.Rows, t.Attributed + o.Attributed, t.Corrected + o.Corrected, t.Duplicates + o.Duplicates,
+		t.Conflicts + o.Conflicts, t.Refused + o.Refused, t.DeadLetters + o.DeadLetters, t.Late + o.Late, t.Unknown + o.Unknown, t.Transactions + o.Transactions,
+	}
+}
+
+// totals are over all sessions that were seen.
+func (f *feed) totals(st *pipeline.Stats) totals {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.before.plus(totalsOf(st))
+}
+
 type postgresNow struct {
 	Retries   map[string]int64 `json:"retries"`
 	LastError string           `json:"last_error,omitempty"`
@@ -125,10 +146,7 @@ func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
 		pic.Window.Oldest = nil
 	}
 	pic.Sample.add(s)
-	r := &st.Result
-	pic.Totals = totals{
-		st.ClicksRead, st.CheckoutsRead, r.Fresh, r.Attributed, r.Corrected, r.Duplicates, r.Conflicts, r.Refused, r.DeadLetters, r.Late, r.Unknown, st.Transactions,
-	}
+	pic.Totals = p.feed.totals(st)
 	for i, c := range st.Clicks {
 		pic.Clicks = append(pic.Clicks, clicksPart{i, c.Next, c.End, max(c.End-c.Next, 0), micros(c.MaxTime), c.Paused})
 	}

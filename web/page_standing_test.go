@@ -157,6 +157,9 @@ func TestRatesAfterANewSession(t *testing.T) {
 	f, now := newFeed(), time.Now()
 	f.take(now, pipeline.Stats{ClicksRead: 1000, Delay: pipeline.DelayStats{Rows: 10, Total: time.Second}})
 	s := f.take(now.Add(time.Second), pipeline.Stats{ClicksRead: 3, Delay: pipeline.DelayStats{Rows: 11, Total: time.Millisecond}})
+	if total := f.totals(&pipeline.Stats{ClicksRead: 3}); total.Clicks != 1003 {
+		t.Errorf("%d clicks in all, want those of both sessions", total.Clicks)
+	}
 	if s.Clicks != 0 || s.Delay != -1 {
 		t.Errorf("clicks %v/s, delay %v", s.Clicks, s.Delay)
 	}
