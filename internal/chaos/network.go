@@ -82,12 +82,18 @@ func networkFaults(name string, of func(*world) *link) []fault {
 // freePorts finds ports that nobody listens at, all different.
 func freePorts(n int) (ports []int, err error) {
 	ports = make([]int, n)
+	var open []net.Listener
+	defer func() { // only when all are found, or one would be found twice
+		for _, l := range open {
+			err = errors.Join(err, l.Close())
+		}
+	}()
 	for i := range ports {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		defer func() { err = errors.Join(err, listener.Close()) }() // only when all are found, or one would be found twice
+		open = append(open, listener)
 		ports[i] = listener.Addr().(*net.TCPAddr).Port
 	}
 	return ports, nil

@@ -16,7 +16,7 @@ const (
 func switches() map[string]string {
 	return map[string]string{
 		"no-owner-check":  "instance SIGSTOP",
-		"no-reassert":     "SIGKILL,table locked",
+		"no-reassert":     "instance S,sink sessions,network to Postgres",
 		"no-release-rule": "latency of some",
 	}
 }
