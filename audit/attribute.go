@@ -122,11 +122,17 @@ func (a *audit) attribute(ctx context.Context) error {
 	}
 	defer asks.Close()
 	bests := [...]*best{{}, {without: flagPending}, {without: flagPending | flagLate}}
+	defer func() {
+		for _, b := range bests {
+			if b.stream != nil {
+				b.Close()
+			}
+		}
+	}()
 	for _, b := range bests {
 		if b.stream, err = newStream(a.clickSort, parseClick); err != nil {
 			return err
 		}
-		defer b.Close()
 	}
 	window := a.snap.window.Microseconds()
 	for asks.ok {

@@ -39,7 +39,7 @@ func oddities() []string {
 			all = append(all, strings.TrimSuffix(okClick, "}")+member, strings.TrimSuffix(okCheckout, "}")+member)
 		}
 	}
-	for _, whole := range []string{
+	return append(all, []string{
 		"", " ", "null", "[]", `"x"`, "1", "{}", "{", "{}{}", "{} x", "\ufeff{}", `{"a":01}`, `{"a":"` + "\t" + `"}`, `{"a":'b'}`, `{"a":1,}`, `{a:1}`, `["` + "\xff" + `"]`, `{"a":"` + "\xff" + `"`, `{"` + "\xff" + `":1}`,
 		okClick + "\n", "\n\t " + okClick, okClick + okClick, strings.ToUpper(okClick), strings.Replace(okClick, "click_id", `click\u005fid`, 1), strings.Replace(okClick, "click_id", `Click_ID`, 1),
 		strings.Replace(okClick, "click_id", `click_id\ud800`, 1), strings.Replace(okClick, `"c"`, `"c","x":"`+"\xc0\x80"+`"`, 1),
@@ -48,10 +48,7 @@ func oddities() []string {
 		strings.Replace(okClick, "{", `{"x":`+strings.Repeat("[", 10000)+strings.Repeat("]", 10000)+",", 1),
 		strings.Repeat("[", 10001) + strings.Repeat("]", 10001), strings.Repeat("[", 10000) + strings.Repeat("]", 10000),
 		okClick + strings.Repeat(" ", maxValue-len(okClick)), okClick + strings.Repeat(" ", maxValue-len(okClick)+1), strings.Repeat("x", maxValue+1),
-	} {
-		all = append(all, whole)
-	}
-	return all
+	}...)
 }
 
 // agree fails when the pipeline's decoder and this one see a value differently: verify would then report what is not wrong, or

@@ -70,7 +70,7 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 		line(r.PendingClicks, "pending", "clicks not yet read by firstclick")
 		line(r.PendingRows, "pending", "rows that wait for these clicks, or for a user's name")
 	}
-	r.writeDeadLetters(&b, line)
+	r.writeDeadLetters(line)
 	fmt.Fprintf(&b, "\nexpected  %s\nactual    %s\n", r.ExpectedDigest, r.ActualDigest)
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
@@ -89,7 +89,7 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 	return b.WriteTo(w)
 }
 
-func (r Report) writeDeadLetters(b *bytes.Buffer, line func(int64, string, string)) {
+func (r Report) writeDeadLetters(line func(int64, string, string)) {
 	var sum int64
 	reasons := ""
 	for _, reason := range slices.Sorted(maps.Keys(r.DeadLetters)) {

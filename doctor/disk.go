@@ -29,7 +29,7 @@ func readSmall(path string) ([]byte, error) {
 // https://www.postgresql.org/docs/current/storage-file-layout.html
 func ours(s server, readFile func(string) ([]byte, error)) error {
 	if s.Directory == "" || !s.Local {
-		return errors.New("Postgres does not tell, and runs elsewhere or under another user")
+		return errors.New("the server does not tell, and runs elsewhere or under another user")
 	}
 	content, err := readFile(filepath.Join(s.Directory, "postmaster.pid"))
 	if err != nil {

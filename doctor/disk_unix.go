@@ -9,6 +9,6 @@ func diskOf(path string) (disk, error) {
 	if err := unix.Statfs(path, &s); err != nil {
 		return disk{}, err
 	}
-	block := int64(s.Bsize)
+	block := int64(s.Bsize) //nolint:unconvert // an int32 on other systems
 	return disk{free: int64(s.Bavail) * block, total: int64(s.Blocks) * block}, nil
 }

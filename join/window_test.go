@@ -356,7 +356,7 @@ func TestWindowForgetsKeys(t *testing.T) {
 	w := NewWindow(WindowConfig{Stripes: 2})
 	const start, step = 1_795_000_000_000_000, 20_000
 	var peak int64
-	for i := range int64(3 * 24 * 60 * minute / step / 16) {
+	for i := range 3 * 24 * 60 * minute / step / 16 {
 		at := start + i*step*16
 		w.Insert(Key{Lo: uint64(i)}, at, ID{hi: uint64(i) + 1, lo: 1})
 		if i%500 == 0 {

@@ -47,7 +47,6 @@ type town struct {
 	p       *working
 	names   map[int]string // by user: the name; absent: there is no such user
 	round   int
-	sent    int
 	owed    map[string]int // checkouts of users who did not exist
 }
 

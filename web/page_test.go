@@ -281,7 +281,7 @@ func TestActions(t *testing.T) {
 func TestNoActionsUnlessAsked(t *testing.T) {
 	s := begin(t, "127.0.0.1:0", pgtest.New(t), nil)
 	answer, body := ask(t, "POST", s.base+"/api/actions/drop-letter", map[string]string{"Origin": s.base, tokenHeader: s.page.token})
-	if answer.StatusCode != 403 || !strings.Contains(body, "--ui-actions") {
+	if answer.StatusCode != http.StatusForbidden || !strings.Contains(body, "--ui-actions") {
 		t.Errorf("%d %s", answer.StatusCode, body)
 	}
 	if h := s.page.hello(); h.Token != "" {
@@ -481,7 +481,7 @@ func TestPostgresIsDown(t *testing.T) {
 	if !strings.Contains(got["aside"], `"error":"`) || strings.Contains(fmt.Sprint(got), "hidden-password") {
 		t.Errorf("aside: %s", got["aside"])
 	}
-	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != 502 || strings.Contains(body, "hidden-password") {
+	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != http.StatusBadGateway || strings.Contains(body, "hidden-password") {
 		t.Errorf("%d %s", answer.StatusCode, body)
 	}
 }

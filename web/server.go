@@ -86,7 +86,7 @@ func (s *Server) Run(ctx context.Context) error {
 		go func() { shown <- s.page.Run(showing) }()
 		defer func() {
 			hide()
-			<-shown // it returns no error
+			_ = <-shown // it ends with its context, without an error
 		}()
 	}
 	served := make(chan error, 1)

@@ -326,7 +326,7 @@ func verdict(d *join.Decoder, r *record, value []byte) string {
 	var c join.Click
 	var k join.Checkout
 	var err error
-	at := int64(0)
+	var at int64
 	if r.topic == clicks {
 		err = d.Click(value, &c)
 		at = c.Time

@@ -204,7 +204,7 @@ func TestWireIsTheOriginals(t *testing.T) {
 func checkMember(t testing.TB, f field) {
 	t.Helper()
 	text, _ := f.value.(string)
-	ok := true
+	var ok bool
 	switch f.name {
 	case "click_id", "checkout_id", "product_id":
 		ok = len(text) == 36 && text[14] == '4' && strings.ContainsRune("89ab", rune(text[19])) && strings.Trim(text, "0123456789abcdef-") == ""

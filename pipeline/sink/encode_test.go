@@ -3,6 +3,7 @@ package sink
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -125,7 +126,7 @@ func TestReaderInAnyPieces(t *testing.T) {
 			for {
 				n, err := r.Read(buf)
 				out = append(out, buf[:n]...)
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					return out
 				}
 				if n == 0 {
