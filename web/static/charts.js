@@ -47,7 +47,7 @@ export function charts(container) {
         y: { range: (u, min, max) => [0, one.plan.top ?? Math.max(max * 1.1, one.plan.least ?? 1)] },
       },
       axes: [{ ...axis, size: 24, space: 70, values: "{HH}:{mm}" }, { ...axis, size: 58, space: 34, values: (u, list) => list.map((v) => one.plan.show(v)) }],
-      series: [{}, ...one.plan.series.map(([, label, n]) => ({ label, stroke: colour(n), fill: `${colour(n)}1f`, width: 1.5, points: { show: false }, spanGaps: true }))],
+      series: [{}, ...one.plan.series.map(([name, label, n]) => ({ label, stroke: colour(n), fill: `${colour(n)}1f`, width: 1.5, points: { show: name === "delay", size: 3 }, spanGaps: name !== "delay" }))],
       hooks: { setCursor: [(u) => tell(one, u.cursor.idx)] },
     }, columns(one.plan), one.canvas);
   }
