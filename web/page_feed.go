@@ -158,6 +158,12 @@ func (f *feed) take(now time.Time, st pipeline.Stats) sample {
 		behind = max(behind, w.see(now, sh))
 	}
 	maps.DeleteFunc(f.shards, func(_ int32, w *waiting) bool { return now.Sub(w.seen) > keepAway })
+	for _, heard := range []time.Time{st.At, st.EndsAt} {
+		// What came since is not known of, and waits all the same.
+		if unheard := now.Sub(heard); !heard.IsZero() && unheard >= deafFrom {
+			behind = max(behind, unheard)
+		}
+	}
 	s.Behind = behind.Seconds()
 	was := &f.last
 	if dt := now.Sub(f.lastAt()).Seconds(); f.seen && dt > 0 {

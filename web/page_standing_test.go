@@ -119,6 +119,18 @@ func TestBehindIsTheAgeOfWhatWaits(t *testing.T) {
 	}
 }
 
+// While the loop stands still or Kafka is silent nobody knows what came: that time counts as behind.
+func TestSilenceIsBehind(t *testing.T) {
+	now := time.Now()
+	for _, st := range []pipeline.Stats{
+		{At: now.Add(-9 * time.Second), EndsAt: now}, {At: now, EndsAt: now.Add(-9 * time.Second)},
+	} {
+		if s := newFeed().take(now, st); s.Behind != 9 {
+			t.Errorf("%v s behind, want 9", s.Behind)
+		}
+	}
+}
+
 func TestMarksStayBounded(t *testing.T) {
 	w, now := &waiting{}, time.Now()
 	w.see(now.Add(-time.Second), &pipeline.ShardStats{})

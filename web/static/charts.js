@@ -39,14 +39,14 @@ export function charts(container) {
     one.plot?.destroy();
     const axis = { stroke: variable("--muted"), grid: { stroke: variable("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     one.plot = new uPlot({
-      width: Math.max(one.canvas.clientWidth, 120), height: 132, padding: [8, 6, 0, 0], legend: { show: false },
+      width: Math.max(one.canvas.clientWidth, 120), height: 132, padding: [8, 26, 0, 0], legend: { show: false },
       tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
       cursor: { sync: { key: sync.key }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: {
         x: { range: (u, min, max) => [Math.max(max - kept, Math.min(min, max - 60)), max] },
         y: { range: (u, min, max) => [0, one.plan.top ?? Math.max(max * 1.1, one.plan.least ?? 1)] },
       },
-      axes: [{ ...axis, size: 24, space: 70, values: "{HH}:{mm}" }, { ...axis, size: 58, space: 34, values: (u, list) => list.map((v) => one.plan.show(v)) }],
+      axes: [{ ...axis, size: 24, space: 70, values: (u, list) => list.map((t) => new Date(t * 1000).toISOString().slice(11, u.scales.x.max - u.scales.x.min < 300 ? 19 : 16)) }, { ...axis, size: 58, space: 34, values: (u, list) => list.map((v) => one.plan.show(v)) }],
       series: [{}, ...one.plan.series.map(([name, label, n]) => ({ label, stroke: colour(n), fill: `${colour(n)}1f`, width: 1.5, points: { show: name === "delay", size: 3 }, spanGaps: name !== "delay" }))],
       hooks: { setCursor: [(u) => tell(one, u.cursor.idx)] },
     }, columns(one.plan), one.canvas);
