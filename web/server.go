@@ -82,11 +82,14 @@ func (s *Server) Guard(auth *Auth) { s.server.Handler = guard(auth, s.server.Han
 func (s *Server) Run(ctx context.Context) error {
 	if s.page != nil {
 		showing, hide := context.WithCancel(context.WithoutCancel(ctx))
-		shown := make(chan error, 1)
-		go func() { shown <- s.page.Run(showing) }()
+		shown := make(chan struct{})
+		go func() {
+			defer close(shown)
+			_ = s.page.Run(showing) // it ends with its context, without an error
+		}()
 		defer func() {
 			hide()
-			_ = <-shown // it ends with its context, without an error
+			<-shown
 		}()
 	}
 	served := make(chan error, 1)
