@@ -30,7 +30,7 @@ const (
 	behindFrom = 2500 * time.Millisecond // samples are a second apart: less than this is no lag
 	silentFrom = 3 * time.Second         // the loop tells how it stands every 50 ms
 	deafFrom   = 3 * time.Second         // the ends are asked for at least every second
-	delayOver  = 3                       // samples that had rows, of the last ones, whose delay is told
+	delayOver  = 5                       // samples that had rows, of the last ones, whose median delay is told
 	overLast   = 10                      // samples that progress is taken over
 	causesOver = 60                      // samples that causes are taken over, at most
 )
@@ -80,19 +80,17 @@ func upToDate(st *pipeline.Stats, samples []sample) string {
 	if restoring(st) {
 		return "Up to date: recent checkouts are being recalled, so that late clicks can still correct them."
 	}
-	var sum float64
-	n := 0
-	for i, had := len(samples)-1, 0; i >= max(len(samples)-overLast, 0) && had < delayOver; i-- {
-		if s := &samples[i]; s.Delay >= 0 {
-			sum += s.Delay * max(s.Rows, 1)
-			n += int(max(s.Rows, 1))
-			had++
+	var delays []float64 // of a mean, a moment of catching up would be told of for long
+	for i := len(samples) - 1; i >= max(len(samples)-overLast, 0) && len(delays) < delayOver; i-- {
+		if samples[i].Delay >= 0 {
+			delays = append(delays, samples[i].Delay)
 		}
 	}
-	if n == 0 {
+	if len(delays) == 0 {
 		return "Up to date: nothing waits, and no checkout came in the last seconds."
 	}
-	return fmt.Sprintf("Up to date: rows appear %s after the checkout.", milliseconds(sum/float64(n)))
+	slices.Sort(delays)
+	return fmt.Sprintf("Up to date: rows appear %s after the checkout.", milliseconds(delays[(len(delays)-1)/2]))
 }
 
 func restoring(st *pipeline.Stats) bool {

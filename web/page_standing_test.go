@@ -45,8 +45,8 @@ func TestJudge(t *testing.T) {
 			"Standing by: other instances have all checkouts partitions; the clicks are held ready here.", ""},
 		"up to date": {running, past(now, 20, func(int) sample { return sample{Delay: 6.2, Rows: 100} }), stateOK,
 			"Up to date: rows appear 6 ms after the checkout.", ""},
-		"the mean is by rows": {running, past(now, 2, func(ago int) sample {
-			return []sample{{Delay: 100, Rows: 1}, {Delay: 10, Rows: 89}}[ago]
+		"a moment of catching up is not told of for long": {running, past(now, 4, func(ago int) sample {
+			return []sample{{Delay: 12}, {Delay: 11}, {Delay: 8000, Rows: 900}, {Delay: 10}}[ago]
 		}), stateOK, "Up to date: rows appear 11 ms after the checkout.", ""},
 		"idle": {running, past(now, 20, func(int) sample { return sample{Delay: -1} }), stateOK,
 			"Up to date: nothing waits, and no checkout came in the last seconds.", ""},
