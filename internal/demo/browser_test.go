@@ -29,6 +29,7 @@ func TestBrowserDemo(t *testing.T) {
 	}
 
 	t.Run("a checkout is explained", func(t *testing.T) {
+		tab.Wait("a row", `document.querySelector("#latest tbody a")`)
 		id := browse.Eval[string](tab, `document.querySelector("#latest tbody a").textContent`)
 		tab.Eval(`location.hash = "#rows"`)
 		tab.Eval(`document.querySelector("#checkout").value = "` + id + `"; document.querySelector("#search button").click()`)
