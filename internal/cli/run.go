@@ -184,8 +184,13 @@ func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) e
 		}
 	}
 	conn, err := pgx.Connect(ctx, r.database)
-	if err != nil {
-		return fmt.Errorf("connect to Postgres: %w", err)
+	if err != nil { // it was there a moment ago: wait for it once more
+		if err := reach(ctx, logger, r.kafka, r.database); err != nil {
+			return err
+		}
+		if conn, err = pgx.Connect(ctx, r.database); err != nil {
+			return fmt.Errorf("connect to Postgres: %w", err)
+		}
 	}
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
