@@ -47,10 +47,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command is the binary, with nothing of our environment that it would take for its own.
+// command is the binary, with nothing of our environment that it would take for its own. It is ended when it takes far too long, so
+// that a line that never comes fails the test instead of holding it.
 func command(t *testing.T, role string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = []string{actAs + "=" + role, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.Getenv("TMPDIR")}
 	return cmd
 }
@@ -312,7 +315,7 @@ func TestStoppedAtWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(log)
-	expect(t, lines, "/livez and /metrics")
+	expect(t, lines, "/readyz and /metrics")
 	var line struct{ Address string }
 	if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 		t.Fatal(err)
