@@ -76,6 +76,7 @@ Every flag can also be given by the environment variable in brackets behind it; 
 		shared.explain(),
 		shared.deadLetters(),
 		shared.doctor(),
+		shared.healthcheck(),
 		shared.version(),
 	)
 	return root

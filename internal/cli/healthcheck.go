@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// mostOfAnAnswer is how much of an answer is read: ours have a line per check.
+const mostOfAnAnswer = 64 << 10
+
+func (c *command) healthcheck() *cobra.Command {
+	var listen string
+	var live bool
+	var within time.Duration
+	cmd := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Ask the instance on this machine how it is, for containers",
+		Long: `Asks the instance that listens on --listen of this machine for /readyz, and exits 0 when it is
+ready, else 1 with what is wrong. It needs no shell and no curl, so that a container image may hold
+nothing but firstclick.`,
+		Example: `  firstclick healthcheck
+  firstclick healthcheck --live         # only whether the process answers
+  LISTEN=:9000 firstclick healthcheck   # the variable that run is given`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			address, err := ownAddress(listen)
+			if err != nil {
+				return usagef(cmd, "--listen: %v", err)
+			}
+			path := "/readyz"
+			if live {
+				path = "/livez"
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), within)
+			defer cancel()
+			said, err := askHealth(ctx, (&url.URL{Scheme: "http", Host: address, Path: path}).String())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(c.Out, said)
+			return nil
+		},
+	}
+	fs := cmd.Flags()
+	define(fs, &listen, "listen", "LISTEN", "host:port", ":8081", parseListen, "where the instance listens, as run was told")
+	defineSwitch(fs, &live, "live", "", "ask /livez: the process answers, whatever Kafka and Postgres do")
+	define(fs, &within, "timeout", "", "duration", "5s", parseDuration(time.Millisecond), "how long the answer may take")
+	return cmd
+}
+
+// ownAddress is where an instance on this machine that was told to listen so is reached.
+func ownAddress(listen string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", err
+	}
+	if port == "0" {
+		return "", errors.New("port 0 is picked by the instance: give the one that its log names")
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// askHealth returns what the instance says, in one line; an error where it says that it is not well, or nothing.
+func askHealth(ctx context.Context, address string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return "", fmt.Errorf("ask %s: %w", address, err)
+	}
+	// A proxy of the environment has no say between us and this machine, and the connection goes with us.
+	transport := &http.Transport{DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		var unreachable *url.Error
+		if errors.As(err, &unreachable) {
+			err = unreachable.Err
+		}
+		return "", fmt.Errorf("no answer from %s: %w", address, err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, mostOfAnAnswer))
+	if err != nil {
+		return "", fmt.Errorf("read the answer of %s: %w", address, err)
+	}
+	said := strings.Join(strings.FieldsFunc(string(body), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s: %s", address, answer.Status, said)
+	}
+	return said, nil
+}
