@@ -81,7 +81,7 @@ func checkServer(ctx context.Context, conn *pgx.Conn) ([]error, error) {
 	}
 	if !replicates {
 		add(ProblemReplication, fmt.Sprintf("the role %s may not replicate", role),
-			fmt.Sprintf("ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %[1]s)", pgx.Identifier{role}.Sanitize()))
+			fmt.Sprintf("ALTER ROLE %s REPLICATION; -- on Amazon RDS: GRANT rds_replication TO %[1]s", pgx.Identifier{role}.Sanitize()))
 	}
 	if slots >= maxSlots {
 		mend := fmt.Sprintf("ALTER SYSTEM SET max_replication_slots = %d; then restart Postgres", maxSlots+4)

@@ -17,6 +17,7 @@ const columnLists = 150000
 // usersTable is what the catalogs say about commerce.users.
 type usersTable struct {
 	version     int
+	role        string // ours
 	oid         uint32
 	kind        string // r: an ordinary table
 	identity    string // d primary key, i index, f full, n nothing
@@ -114,7 +115,7 @@ func (t usersTable) problem() error {
 			Mend: "ALTER TABLE commerce.users ALTER COLUMN id TYPE int USING id::int"}
 	case !t.readable:
 		return &SetupError{Problem: ProblemSelect, What: "this role may not read commerce.users",
-			Mend: "GRANT USAGE ON SCHEMA commerce TO CURRENT_USER; GRANT SELECT (id, username) ON commerce.users TO CURRENT_USER (with the role's name)"}
+			Mend: fmt.Sprintf("GRANT USAGE ON SCHEMA commerce TO %s; GRANT SELECT (id, username) ON commerce.users TO %[1]s", pgx.Identifier{t.role}.Sanitize())}
 	case t.identity == "f":
 		return nil
 	case len(t.identityKey) == 0:
@@ -173,9 +174,9 @@ func (t usersTable) mend(have publication) []string {
 
 func describeUsers(ctx context.Context, conn *pgx.Conn) (usersTable, error) {
 	var t usersTable
-	err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&t.version)
+	err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, current_user::text").Scan(&t.version, &t.role)
 	if err != nil {
-		return t, fmt.Errorf("read server version: %w", err)
+		return t, fmt.Errorf("read server version and role: %w", err)
 	}
 	// The identity's index: the chosen one, else the primary key unless the identity is another.
 	err = conn.QueryRow(ctx, `

@@ -166,21 +166,23 @@ func (p *postgres) target(ctx context.Context, facts *postgresFacts) error {
 	})
 }
 
-// missingGrants returns the statements that would give the role what a run needs and it does not have.
+// missingGrants returns the statements that would give the role what a run needs and it does not have: the rights that SECURITY.md lists. A right
+// on columns is enough where columns are named.
 func (p *postgres) missingGrants(ctx context.Context) ([]string, error) {
 	rows, err := p.pool.Query(ctx, `
-		WITH wanted (schema, name, privilege) AS (VALUES
-			('commerce', 'attributed_checkouts', 'SELECT'), ('commerce', 'attributed_checkouts', 'INSERT'), ('commerce', 'attributed_checkouts', 'UPDATE'),
-			('commerce', 'users', 'SELECT'))
-		, ours AS (SELECT 'firstclick', t.name, p.privilege
-			FROM unnest(ARRAY['offsets', 'progress', 'dead_letters', 'late', 'unknown_users', 'instances']) t (name),
-			     unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p (privilege))
-		, tables AS (SELECT w.*, c.oid FROM (SELECT * FROM wanted UNION ALL SELECT * FROM ours) w
-			JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p', 'v'))
-		SELECT format('GRANT %s ON %I.%I TO %I', string_agg(privilege, ', ' ORDER BY privilege), schema, name, current_user) FROM tables
-			WHERE NOT has_table_privilege(oid, privilege)
-			AND NOT (name = 'users' AND has_column_privilege(oid, 'id', 'SELECT') AND has_column_privilege(oid, 'username', 'SELECT'))
-			GROUP BY schema, name
+		WITH wanted (schema, name, privileges, columns) AS (VALUES
+			('commerce', 'users', 'SELECT', '{id,username}'::name[]),
+			('commerce', 'attributed_checkouts', 'SELECT,INSERT', NULL), ('commerce', 'attributed_checkouts', 'UPDATE', '{user_name,click_id,click_time}'),
+			('firstclick', 'offsets', 'SELECT,INSERT,UPDATE', NULL), ('firstclick', 'progress', 'SELECT,INSERT,UPDATE', NULL),
+			('firstclick', 'dead_letters', 'SELECT,INSERT,UPDATE', NULL), ('firstclick', 'late', 'SELECT,INSERT,UPDATE', NULL),
+			('firstclick', 'unknown_users', 'SELECT,INSERT,DELETE', NULL), ('firstclick', 'instances', 'SELECT,INSERT,UPDATE,DELETE', NULL),
+			('firstclick', 'schema_version', 'SELECT', NULL))
+		, missing AS (SELECT w.schema, w.name, privilege || coalesce(' (' || array_to_string(w.columns, ', ') || ')', '') AS what
+			FROM wanted w JOIN pg_namespace n ON n.nspname = w.schema
+			JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p', 'v'), unnest(string_to_array(w.privileges, ',')) privilege
+			WHERE CASE WHEN w.columns IS NULL THEN NOT has_table_privilege(c.oid, privilege) ELSE EXISTS (SELECT FROM pg_attribute a
+				WHERE a.attrelid = c.oid AND a.attname = ANY (w.columns) AND NOT a.attisdropped AND NOT has_column_privilege(c.oid, a.attnum, privilege)) END)
+		SELECT format('GRANT %s ON %I.%I TO %I', string_agg(what, ', ' ORDER BY what), schema, name, current_user) FROM missing GROUP BY schema, name
 		UNION ALL SELECT format('GRANT USAGE ON SCHEMA %I TO %I', nspname, current_user) FROM pg_namespace
 			WHERE nspname IN ('commerce', 'firstclick') AND NOT has_schema_privilege(oid, 'USAGE')
 		UNION ALL SELECT format('GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user)

@@ -46,7 +46,7 @@ func TestRoleOfLittleRights(t *testing.T) {
 	}
 	u.User = url.UserPassword(role, "weak-hush")
 	r := Run(t.Context(), configFor(brokers, u.String()))
-	want(t, r, "permissions", Fail, "GRANT INSERT, SELECT, UPDATE ON commerce.attributed_checkouts TO "+role, "GRANT USAGE ON SCHEMA firstclick")
+	want(t, r, "permissions", Fail, "GRANT INSERT, SELECT, UPDATE (user_name, click_id, click_time) ON commerce.attributed_checkouts TO "+role, "GRANT USAGE ON SCHEMA firstclick")
 	want(t, r, "replication right", Fail, "REPLICATION")
 	want(t, r, "settings", Warn, "not visible: permission denied")
 	silentAbout(t, r, "weak-hush")

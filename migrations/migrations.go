@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
@@ -52,6 +53,10 @@ func Up(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 	results, err := provider.Up(ctx)
 	for _, r := range results {
 		logger.InfoContext(ctx, "migration applied", "version", r.Source.Version, "file", r.Source.Path, "duration", r.Duration)
+	}
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
+		return fmt.Errorf("migrate the database: %w; this role may not change the tables: run firstclick migrate as their owner", err)
 	}
 	if err != nil {
 		return fmt.Errorf("migrate the database: %w", err)

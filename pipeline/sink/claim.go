@@ -129,7 +129,7 @@ func (s *Sink) endInstance(ctx context.Context, conn *pgx.Conn, instance string)
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && pe.Code == "42501" {
 		return fmt.Errorf("instance %q owned the shard under another role, and its sessions cannot be ended: %s; "+
-			"run all instances under one role, or run: GRANT pg_signal_backend TO CURRENT_USER", instance, pe.Message)
+			"run all instances under one role, or, as a superuser, run: GRANT pg_signal_backend TO %s", instance, pe.Message, pgx.Identifier{conn.Config().User}.Sanitize())
 	}
 	if err != nil {
 		return fmt.Errorf("end the sessions of instance %q: %w", instance, err)

@@ -393,7 +393,7 @@ func TestFatalErrorsSayWhatToRun(t *testing.T) {
 		cfg := b.db.Config()
 		s := b.open("postgres://"+name+":x@"+cfg.Host+":"+strconv.Itoa(int(cfg.Port))+"/"+cfg.Database, "firstclick-r", b.names)
 		_, err := s.Commit(t.Context(), []*Batch{batch})
-		if err == nil || !strings.Contains(err.Error(), "GRANT SELECT, INSERT, UPDATE") {
+		if err == nil || !strings.Contains(err.Error(), "firstclick doctor") {
 			t.Fatal(err)
 		}
 	})

@@ -183,9 +183,7 @@ func explain(what string, err error) error {
 	case "42P01", "3F000", "42703":
 		return fmt.Errorf("%s: %w; run: firstclick migrate", what, err)
 	case "42501":
-		return fmt.Errorf("%s: %w; as the tables' owner run: GRANT USAGE ON SCHEMA commerce, firstclick TO role; "+
-			"GRANT SELECT, INSERT, UPDATE ON commerce.attributed_checkouts TO role; GRANT SELECT ON commerce.users TO role; "+
-			"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA firstclick TO role; GRANT TEMPORARY ON DATABASE name TO role", what, err)
+		return fmt.Errorf("%s: %w; a right is missing: firstclick doctor, with the same --database, says which GRANT to run", what, err)
 	case "22P03", "22P04":
 		return fmt.Errorf("%s: %w; a column of commerce.attributed_checkouts has changed its type: start again", what, err)
 	}
