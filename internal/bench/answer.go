@@ -113,9 +113,9 @@ func (p *place) export(ctx context.Context, path, order string) error {
 		return fmt.Errorf("make the file of rows: %w", err)
 	}
 	defer file.Close()
-	conn, err := pgx.Connect(ctx, p.database)
+	conn, err := connect(ctx, p.database)
 	if err != nil {
-		return fmt.Errorf("connect to Postgres: %w", err)
+		return err
 	}
 	defer conn.Close(ctx)
 	query := fmt.Sprintf(`COPY (SELECT %s FROM bench.expected ORDER BY %s) TO STDOUT (FORMAT binary)`, columns, order)
@@ -127,9 +127,9 @@ func (p *place) export(ctx context.Context, path, order string) error {
 
 // digest of a table's answers, whatever the order of its rows.
 func (p *place) digest(ctx context.Context, table string) (rows, attributed int64, digest string, err error) {
-	conn, err := pgx.Connect(ctx, p.database)
+	conn, err := connect(ctx, p.database)
 	if err != nil {
-		return 0, 0, "", fmt.Errorf("connect to Postgres: %w", err)
+		return 0, 0, "", err
 	}
 	defer conn.Close(ctx)
 	err = conn.QueryRow(ctx, `SELECT count(*), count(click_id), coalesce(sum(hashtextextended(
@@ -147,9 +147,9 @@ func (p *place) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, p.database)
+	conn, err := connect(ctx, p.database)
 	if err != nil {
-		return fmt.Errorf("connect to Postgres: %w", err)
+		return err
 	}
 	defer conn.Close(ctx)
 	var missing, extra, clicks, others int64

@@ -34,6 +34,7 @@ type options struct {
 	results    string // directory of the result files
 	name       string // of the result files
 	program    string // the firstclick binary; empty: build it
+	live       liveOptions
 }
 
 func parse(args []string, out io.Writer) (options, error) {
@@ -50,6 +51,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&opts.results, "results", "bench/results/local", "directory for the result files; bench/results is for the record")
 	flags.StringVar(&opts.name, "name", "", "name of the result files (default: date and time)")
 	flags.StringVar(&opts.program, "program", "", "firstclick binary (default: built from here)")
+	opts.live.flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
@@ -78,6 +80,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return fmt.Errorf("open the directory: %w", err)
 		}
 		opts.dir = dir
+	}
+	if opts.live.on {
+		return measureLive(ctx, opts, out)
 	}
 	report, err := measure(ctx, opts, out)
 	if err != nil {

@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/join"
@@ -21,24 +19,6 @@ import (
 type end struct {
 	partition int32
 	offset    int64
-}
-
-func (p *place) readEnds(ctx context.Context) (map[string][]end, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.Addr))
-	if err != nil {
-		return nil, fmt.Errorf("make a Kafka client: %w", err)
-	}
-	defer client.Close()
-	listed, err := kadm.NewClient(client).ListEndOffsets(ctx, clicksTopic, checkoutsTopic)
-	if err == nil {
-		err = listed.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list end offsets: %w", err)
-	}
-	ends := map[string][]end{}
-	listed.Each(func(o kadm.ListedOffset) { ends[o.Topic] = append(ends[o.Topic], end{o.Partition, o.Offset}) })
-	return ends, nil
 }
 
 // consume reads both topics from the start to the ends and hands over what each poll brought, a partition at a time.
@@ -149,9 +129,9 @@ func (p *place) copyRows(ctx context.Context, path string) (Figures, error) {
 	if err := p.empty(ctx); err != nil {
 		return Figures{}, err
 	}
-	conn, err := pgx.Connect(ctx, p.database)
+	conn, err := connect(ctx, p.database)
 	if err != nil {
-		return Figures{}, fmt.Errorf("connect to Postgres: %w", err)
+		return Figures{}, err
 	}
 	defer conn.Close(ctx)
 	file, err := os.Open(path)

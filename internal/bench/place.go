@@ -43,7 +43,7 @@ type place struct {
 
 func start(ctx context.Context, opts options) (p *place, err error) {
 	p = &place{dir: opts.dir, program: opts.program}
-	if p.program == "" && opts.phases[phaseDrain] {
+	if p.program == "" {
 		p.program = filepath.Join(opts.dir, "firstclick")
 		// Without the stamp of the version control: a working copy that git does not trust builds too.
 		build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", p.program, "firstclick")
@@ -105,7 +105,7 @@ func (p *place) produce(ctx context.Context, opts options) (Workload, error) {
 		return load, fmt.Errorf("produce events: %w", err)
 	}
 	load.Clicks, load.Checkouts = summary.Clicks, summary.Checkouts
-	if p.ends, err = p.readEnds(ctx); err != nil {
+	if p.ends, err = p.endsOf(ctx, clicksTopic, checkoutsTopic); err != nil {
 		return load, err
 	}
 	return load, nil
@@ -113,9 +113,9 @@ func (p *place) produce(ctx context.Context, opts options) (Workload, error) {
 
 // settings are those of Postgres that decide how fast it can be.
 func (p *place) settings(ctx context.Context) (map[string]string, error) {
-	conn, err := pgx.Connect(ctx, p.database)
+	conn, err := connect(ctx, p.database)
 	if err != nil {
-		return nil, fmt.Errorf("connect to Postgres: %w", err)
+		return nil, err
 	}
 	defer conn.Close(ctx)
 	rows, err := conn.Query(ctx, `SELECT name, current_setting(name) FROM pg_settings WHERE name IN ('server_version', 'fsync',
@@ -135,11 +135,19 @@ func (p *place) settings(ctx context.Context) (map[string]string, error) {
 	return settings, nil
 }
 
-// execute runs statements, one after the other, each in a transaction of its own.
-func execute(ctx context.Context, dsn string, statements ...string) error {
+func connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
-		return fmt.Errorf("connect to Postgres: %w", err)
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	return conn, nil
+}
+
+// execute runs statements, one after the other, each in a transaction of its own.
+func execute(ctx context.Context, dsn string, statements ...string) error {
+	conn, err := connect(ctx, dsn)
+	if err != nil {
+		return err
 	}
 	defer conn.Close(ctx)
 	for _, statement := range statements {

@@ -1,16 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Workload is what every phase works on, and the answer.
@@ -53,15 +47,9 @@ type Round map[string]Figures
 
 // Report is what a run of the bench found.
 type Report struct {
-	Began    time.Time         `json:"began"`
-	Commit   string            `json:"commit,omitempty"`
-	Go       string            `json:"go"`
-	System   string            `json:"system"`
-	CPU      string            `json:"cpu,omitempty"`
-	Cores    int               `json:"cores"`
-	Postgres map[string]string `json:"postgres"`
-	Workload Workload          `json:"workload"`
-	Rounds   []Round           `json:"rounds"`
+	Machine
+	Workload Workload `json:"workload"`
+	Rounds   []Round  `json:"rounds"`
 
 	Medians       Round   `json:"medians"`
 	DrainToCopy   float64 `json:"drain_to_copy,omitempty"`
@@ -73,16 +61,7 @@ type Report struct {
 }
 
 func newReport(opts options, load Workload) *Report {
-	return &Report{
-		Began:    time.Now().UTC().Truncate(time.Second),
-		Commit:   commit(),
-		Go:       runtime.Version(),
-		System:   runtime.GOOS + "/" + runtime.GOARCH,
-		CPU:      cpuModel(),
-		Cores:    runtime.NumCPU(),
-		Workload: load,
-		Rounds:   make([]Round, 0, opts.rounds),
-	}
+	return &Report{Machine: newMachine(), Workload: load, Rounds: make([]Round, 0, opts.rounds)}
 }
 
 // finish computes medians and ratios.
@@ -174,50 +153,5 @@ func number(value float64, format string) string {
 
 // Save writes NAME.json and NAME.md to dir and says so on out. An empty name is the time at which the report was begun.
 func (r *Report) Save(dir, name string, out io.Writer) error {
-	if name == "" {
-		name = r.Began.Format("2006-01-02T150405Z")
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the results directory: %w", err)
-	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the report: %w", err)
-	}
-	base := filepath.Join(dir, name)
-	if err := os.WriteFile(base+".json", append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	if err := os.WriteFile(base+".md", []byte("# "+name+"\n\n"+r.Markdown()), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	fmt.Fprintf(out, "written to %s.json and .md\n", base)
-	return nil
-}
-
-// commit is the short hash of what is measured, with a plus where the working copy differs; empty without git.
-func commit() string {
-	hash, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
-		return ""
-	}
-	text := strings.TrimSpace(string(hash))
-	if changes, err := exec.Command("git", "status", "--porcelain", "-uno").Output(); err == nil && len(changes) > 0 {
-		text += "+"
-	}
-	return text
-}
-
-// cpuModel is the processor's name where the system tells it.
-func cpuModel() string {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(info)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
+	return save(r, dir, orDated(name, "backlog", r.Began), r.Markdown(), out)
 }

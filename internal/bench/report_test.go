@@ -26,7 +26,7 @@ func TestMedian(t *testing.T) {
 
 func sample() *Report {
 	r := &Report{
-		Postgres: map[string]string{"server_version": "15.1", "fsync": "on"},
+		Machine:  Machine{Postgres: map[string]string{"server_version": "15.1", "fsync": "on"}},
 		Workload: Workload{Clicks: 1_000_000, Checkouts: 500_000, Rows: 500_000, Partitions: 4},
 		Rounds: []Round{
 			{phaseRead: {Wall: 1}, phaseCopy: {Wall: 2}, phaseDrain: {Wall: 5, CPU: 6, Peak: 300}},

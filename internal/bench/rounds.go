@@ -49,13 +49,17 @@ func (s *phaseSet) Set(value string) error {
 	return nil
 }
 
-// measure starts the servers, lays down the workload and runs the rounds.
-func measure(ctx context.Context, opts options, out io.Writer) (report *Report, err error) {
+// newSay makes the function that tells what goes on, with the seconds since it was made.
+func newSay(out io.Writer) func(format string, args ...any) {
 	began := time.Now()
-	say := func(format string, args ...any) {
+	return func(format string, args ...any) {
 		fmt.Fprintf(out, "[%5.0fs] %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
+}
 
+// measure starts the servers, lays down the workload and runs the rounds.
+func measure(ctx context.Context, opts options, out io.Writer) (report *Report, err error) {
+	say := newSay(out)
 	say("starting Kafka and Postgres in %s", opts.dir)
 	place, err := start(ctx, opts)
 	if err != nil {
