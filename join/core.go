@@ -66,7 +66,8 @@ type clicksPartition struct {
 	maxTime   int64
 	epoch     int32
 	lost      bool  // clicks before started are gone from Kafka
-	lostUntil int64 // event time up to which clicks may be missing because of that
+	lostUntil int64 // event time before which clicks may be missing because of that; NoTime: none
+	first     bool  // a click was read
 	index     []TimeOffset
 }
 
@@ -177,16 +178,14 @@ func (c *Core) KnowStored(finalBefore int64, clicksNext []int64) {
 	})
 }
 
-// AddClicks makes a clicks partition known that will be read from offset next on. lost says that clicks before it, which
-// checkouts not yet released may need, are gone from Kafka.
-func (c *Core) AddClicks(p int32, next int64, lost bool, now int64) {
+// AddClicks makes a clicks partition known that will be read from offset next on. lostUntil is the event time before which clicks that
+// are gone from Kafka, and were read before they went, may lie (NoTime: none is gone; Forever: nobody knows): a checkout not yet released
+// that needs one of them cannot be joined.
+func (c *Core) AddClicks(p int32, next, lostUntil, now int64) {
 	c.grow(int(p)+1, now)
 	cp := &c.parts[p]
 	cp.started, cp.next, cp.movedAt = next, next, now
-	cp.lost, cp.lostUntil = lost, NoTime
-	if lost {
-		cp.lostUntil = forever // until the first click tells
-	}
+	cp.lost, cp.lostUntil = lostUntil != NoTime, lostUntil
 	c.version++
 }
 
@@ -208,8 +207,9 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) {
 		p.epoch = r.Epoch
 	}
 	p.maxTime = max(p.maxTime, r.MaxTime)
-	if p.lostUntil == forever && r.FirstTime != NoTime {
-		p.lostUntil = r.FirstTime + c.outOfOrder
+	if !p.first && r.FirstTime != NoTime { // those that are gone stood before it
+		p.first = true
+		p.lostUntil = min(p.lostUntil, r.FirstTime+c.outOfOrder)
 	}
 	for _, e := range r.Index {
 		p.note(e)

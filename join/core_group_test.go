@@ -123,7 +123,7 @@ func (in *instance) begin() {
 		for _, st := range g.stored {
 			in.read[p] = min(in.read[p], st.at.ClicksRestore[p])
 		}
-		in.core.AddClicks(int32(p), in.read[p], false, g.clock)
+		in.core.AddClicks(int32(p), in.read[p], join.NoTime, g.clock)
 	}
 	in.know()
 	in.fresh = g.storedByAll()

@@ -11,7 +11,7 @@ import (
 func TestARejectedCheckoutCorrectsNothing(t *testing.T) {
 	w := join.NewWindow(join.WindowConfig{})
 	c := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, w)
-	c.AddClicks(0, 0, false, 0)
+	c.AddClicks(0, 0, join.NoTime, 0)
 	at := join.Position{Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime, ClicksNext: []int64{0}, ClicksRestore: []int64{0}}
 	s := c.AddShard(0, at, false, func(*join.Shard, int32, *join.Candidate) {})
 	base := 1_800_000_000 * second

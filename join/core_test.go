@@ -95,7 +95,7 @@ func (w *world) restart() {
 			w.read[p], w.fresh[p] = min(w.read[p], st.ClicksRestore[p]), min(w.fresh[p], st.ClicksNext[p])
 			final = max(final, st.FinalBefore)
 		}
-		w.core.AddClicks(int32(p), w.read[p], false, w.clock)
+		w.core.AddClicks(int32(p), w.read[p], join.NoTime, w.clock)
 	}
 	w.core.KnowStored(final, w.fresh)
 	for p := range w.checkouts {

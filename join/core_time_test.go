@@ -17,7 +17,7 @@ func begun(t int64, partitions int) (*join.Core, *join.Window, *join.Shard) {
 	ends := make([]int64, partitions)
 	for p := range ends {
 		ends[p] = 1
-		core.AddClicks(int32(p), 0, false, 0)
+		core.AddClicks(int32(p), 0, join.NoTime, 0)
 	}
 	s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
 	core.Ends(1, ends, nil, []int64{0}, 0)

@@ -43,6 +43,7 @@ type Position struct {
 	ClicksNext    []int64
 	ClicksRestore []int64
 	ClicksEpoch   []int32
+	ClicksLatest  []int64 // the greatest event time of a click below ClicksNext; NoTime: none
 	Watermark     int64
 	FinalBefore   int64
 	ExpireBefore  int64
@@ -224,10 +225,10 @@ func (c *Core) Position(s *Shard) Position {
 	at := Position{
 		NextOffset: s.next, RecentOffset: s.next, LeaderEpoch: s.epoch, Watermark: max(c.watermark, s.stored.Watermark), FinalBefore: s.final,
 		ExpireBefore: s.expireBefore(c.window),
-		ClicksNext:   make([]int64, len(c.parts)), ClicksEpoch: make([]int32, len(c.parts)),
+		ClicksNext:   make([]int64, len(c.parts)), ClicksEpoch: make([]int32, len(c.parts)), ClicksLatest: make([]int64, len(c.parts)),
 	}
 	for i := range c.parts {
-		at.ClicksNext[i], at.ClicksEpoch[i] = c.parts[i].next, c.parts[i].epoch
+		at.ClicksNext[i], at.ClicksEpoch[i], at.ClicksLatest[i] = c.parts[i].next, c.parts[i].epoch, s.latest(i, c.parts[i].maxTime)
 		if i < len(s.stored.ClicksNext) && s.stored.ClicksNext[i] >= at.ClicksNext[i] { // a restart re-reads: what is below had its effect already
 			at.ClicksNext[i] = s.stored.ClicksNext[i]
 			if i < len(s.stored.ClicksEpoch) {
@@ -260,6 +261,18 @@ func (c *Core) Position(s *Shard) Position {
 		at.ClicksRestore[i] = max(at.ClicksRestore[i], stored)
 	}
 	return at
+}
+
+// latest is the greatest event time of a clicks partition's clicks that were read, by us or before us. Clicks of a position stored without it
+// may be of any time.
+func (s *Shard) latest(p int, read int64) int64 {
+	switch {
+	case p < len(s.stored.ClicksLatest):
+		return max(read, s.stored.ClicksLatest[p])
+	case p < len(s.stored.ClicksNext) && s.stored.ClicksNext[p] > 0:
+		return forever
+	}
+	return read
 }
 
 type restorePoints struct {

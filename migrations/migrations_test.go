@@ -87,7 +87,7 @@ func TestUpTakesTheOldSchemaAsItIs(t *testing.T) {
 		if after := lines(t, conn, commerceNow); after != before {
 			t.Errorf("schema commerce was\n%s\nand is\n%s", before, after)
 		}
-		if got := lines(t, conn, applied); got != "1 1\n2 1" {
+		if got := lines(t, conn, applied); got != "1 1\n2 1\n3 1" {
 			t.Errorf("versions and how often each was applied: %q", got)
 		}
 	}
@@ -112,6 +112,25 @@ func TestUpFillsAPartlyOldSchema(t *testing.T) {
 	}
 }
 
+// Offsets stored before a column was there get what is right for them.
+func TestUpOverStoredOffsets(t *testing.T) {
+	dsn := pgtest.Empty(t)
+	conn := connect(t, dsn)
+	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, conn, "ALTER TABLE firstclick.offsets DROP COLUMN clicks_latest; DELETE FROM firstclick.schema_version WHERE version_id = 3")
+	execute(t, conn, `INSERT INTO firstclick.offsets (group_id, topic, partition, next_offset, recent_offset, clicks_next, committed_at)
+		VALUES ('g', 'checkouts', 0, 5, 5, '{3,4}', '2026-01-01 12:00Z'), ('g', 'checkouts', 1, 0, 0, '{}', now())`)
+	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
+		t.Fatal(err)
+	}
+	got := lines(t, conn, "SELECT (clicks_latest = ARRAY['2026-01-01 12:05Z', '2026-01-01 12:05Z']::timestamptz[])::text || ' ' || cardinality(clicks_latest) FROM firstclick.offsets ORDER BY partition")
+	if want := "true 2\nfalse 0"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestUpsAtOnce(t *testing.T) {
 	for name, old := range map[string]string{"empty": "SELECT 1", "old schema": oldPipeline} {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +147,7 @@ func TestUpsAtOnce(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if got := lines(t, conn, applied); got != "1 1\n2 1" {
+			if got := lines(t, conn, applied); got != "1 1\n2 1\n3 1" {
 				t.Errorf("versions and how often each was applied: %q", got)
 			}
 			if held := lines(t, conn, "SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"); held != "" {
@@ -188,7 +207,7 @@ func TestStatus(t *testing.T) {
 		}
 		return text
 	}
-	if got, want := describe(), "1 00001_commerce.sql false\n2 00002_firstclick.sql false\n"; got != want {
+	if got, want := describe(), "1 00001_commerce.sql false\n2 00002_firstclick.sql false\n3 00003_clicks_latest.sql false\n"; got != want {
 		t.Errorf("before: %q, want %q", got, want)
 	}
 	if got := lines(t, conn, "SELECT nspname::text FROM pg_namespace WHERE nspname IN ('firstclick', 'commerce')"); got != "" {
@@ -197,7 +216,7 @@ func TestStatus(t *testing.T) {
 	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := describe(), "1 00001_commerce.sql true\n2 00002_firstclick.sql true\n"; got != want {
+	if got, want := describe(), "1 00001_commerce.sql true\n2 00002_firstclick.sql true\n3 00003_clicks_latest.sql true\n"; got != want {
 		t.Errorf("after: %q, want %q", got, want)
 	}
 }

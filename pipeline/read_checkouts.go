@@ -177,6 +177,9 @@ func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
 		LeaderEpoch: -1, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime,
 		ClicksNext: s.progress.ClicksStart, ClicksRestore: s.progress.ClicksStart,
 	}
+	for range s.progress.ClicksStart {
+		pos.ClicksLatest = append(pos.ClicksLatest, join.NoTime)
+	}
 	pos.NextOffset = at(s.progress.CheckoutsStart, int(p))
 	pos.RecentOffset = pos.NextOffset
 	if int(p) >= len(s.progress.CheckoutsStart) {
@@ -187,7 +190,7 @@ func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
 		for i := range shards {
 			o := &shards[i].Position
 			if i == 0 || o.ExpireBefore < pos.ExpireBefore {
-				pos.ClicksNext, pos.ClicksRestore = o.ClicksNext, o.ClicksRestore
+				pos.ClicksNext, pos.ClicksRestore, pos.ClicksLatest = o.ClicksNext, o.ClicksRestore, o.ClicksLatest
 				pos.Watermark, pos.FinalBefore, pos.ExpireBefore = o.Watermark, o.FinalBefore, o.ExpireBefore
 			}
 		}

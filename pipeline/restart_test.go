@@ -152,6 +152,31 @@ func TestAGapStopsTheRun(t *testing.T) {
 		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)))...)
 		drain(t, cfg)
 	})
+	// A week's holiday of a development system: all was read before, and retention has emptied the topics.
+	t.Run("the logs were emptied while we were away", func(t *testing.T) {
+		brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
+		dsn, conn := prepare(t, 10)
+		week := time.Now().Add(-7 * 24 * time.Hour)
+		for p := range int32(2) {
+			kafkatest.Produce(t, brokers, "clicks", p, values(click("c1", 1, "p", stamp(week, 1)), click("c2", 1, "q", stamp(week, 2)))...)
+		}
+		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(week, 3)))...)
+		cfg := testConfig(t, brokers, dsn)
+		drain(t, cfg)
+		adm := admin(t, brokers)
+		for p := range int32(2) {
+			deleteBefore(t, adm, "clicks", p, 2)
+		}
+		deleteBefore(t, adm, "checkouts", 0, 1)
+		kafkatest.Produce(t, brokers, "clicks", 1, values(click("c3", 1, "p", stamp(base, 4)))...)
+		kafkatest.Produce(t, brokers, "checkouts", 1, values(checkout("k2", 1, "p", "1", stamp(base, 5)))...)
+		for range 2 { // and once more: the restore points of then are in the stored offsets still
+			drain(t, cfg)
+			if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k2' AND click_id = 'c3'`); n != 1 {
+				t.Errorf("the checkout after the holiday has no row with its click")
+			}
+		}
+	})
 	// What Postgres holds is moved beyond the logs' ends: to us it is the same as logs that lost their tails.
 	t.Run("the log of clicks lost its tail", func(t *testing.T) {
 		cfg, _, _ := start(t)

@@ -206,7 +206,11 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 				s.cureForGap()}
 		}
 		s.began[p], s.freshFrom[p] = max(restore, start), next
-		s.core.AddClicks(int32(p), s.began[p], lost, s.now())
+		lostUntil := int64(join.NoTime)
+		if lost {
+			lostUntil = latestClick(shards, p)
+		}
+		s.core.AddClicks(int32(p), s.began[p], lostUntil, s.now())
 		consume[int32(p)] = kgo.NewOffset().At(s.began[p])
 	}
 	s.core.KnowStored(greatestFinal(shards), s.freshFrom)
@@ -220,6 +224,17 @@ func greatestFinal(shards []sink.State) int64 {
 		final = max(final, shards[i].Position.FinalBefore)
 	}
 	return final
+}
+
+// latestClick is a time that every click of a partition lies before which all shards have read, those that are gone included.
+func latestClick(shards []sink.State, p int) int64 {
+	latest := join.Forever
+	for i := range shards {
+		if at := &shards[i].Position; p < len(at.ClicksLatest) && at.ClicksLatest[p] < latest {
+			latest = at.ClicksLatest[p] + 1 // to the microsecond; where there was no click, none is missing
+		}
+	}
+	return latest
 }
 
 // clicksPlace is the least restore point of a clicks partition over the group's shards, and the least offset whose click may not

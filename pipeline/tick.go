@@ -85,7 +85,7 @@ func (l *loop) addWaits(waits []bool) {
 // addClicksPartition begins to read a partition that was added to the topic.
 func (s *session) addClicksPartition(p int32) {
 	from := at(s.progress.ClicksStart, int(p))
-	s.core.AddClicks(p, from, false, s.now())
+	s.core.AddClicks(p, from, join.NoTime, s.now())
 	s.clicksClient.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: {p: kgo.NewOffset().At(from)}})
 	s.log.Info("clicks partition added", "partition", p)
 }

@@ -72,8 +72,8 @@ func (s *Sink) claimFresh(ctx context.Context, conn *pgx.Conn, key []any, owner 
 		}
 		args := append(append([]any{}, key...), pgtype.UUID{Bytes: owner, Valid: true}, s.application)
 		_, err = conn.Exec(ctx, `INSERT INTO firstclick.offsets (group_id, topic, partition, owner, instance, topic_id, leader_epoch, next_offset,
-			recent_offset, clicks_next, clicks_restore, clicks_epoch, watermark, final_before, expire_before)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING`,
+			recent_offset, clicks_next, clicks_restore, clicks_epoch, watermark, final_before, expire_before, clicks_latest)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`,
 			append(args, positionArgs(fresh.TopicID, &fresh.Position)...)...)
 		if err != nil {
 			return State{}, fmt.Errorf("store a new shard: %w", err)

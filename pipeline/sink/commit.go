@@ -149,7 +149,7 @@ func (t *try) run(ctx context.Context) error {
 
 const moveSQL = `UPDATE firstclick.offsets SET topic_id = $6, leader_epoch = $7, commits = commits + 1, next_offset = $8, recent_offset = $9,
 	clicks_next = $10, clicks_restore = $11, clicks_epoch = $12, watermark = greatest(watermark, $13), final_before = greatest(final_before, $14),
-	expire_before = $15, committed_at = now()
+	expire_before = $15, clicks_latest = $16, committed_at = now()
 	WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner = $4 AND commits = $5`
 
 // begin opens the transaction and moves the offsets rows: one round trip.
@@ -207,7 +207,7 @@ func positionArgs(topicID [16]byte, p *Position) []any {
 	return []any{
 		optionalUUID(topicID), p.LeaderEpoch, p.NextOffset, p.RecentOffset,
 		int64s(p.ClicksNext), int64s(p.ClicksRestore), int32s(p.ClicksEpoch),
-		instant(p.Watermark), instant(p.FinalBefore), instant(p.ExpireBefore),
+		instant(p.Watermark), instant(p.FinalBefore), instant(p.ExpireBefore), instants(p.ClicksLatest),
 	}
 }
 
@@ -242,6 +242,14 @@ func instant(micros int64) pgtype.Timestamptz {
 		return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
 	}
 	return pgtype.Timestamptz{Time: time.UnixMicro(micros).UTC(), Valid: true}
+}
+
+func instants(micros []int64) []pgtype.Timestamptz {
+	list := make([]pgtype.Timestamptz, len(micros))
+	for i, t := range micros {
+		list[i] = instant(t)
+	}
+	return list
 }
 
 // micros is the reverse of instant.

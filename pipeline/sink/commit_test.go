@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"slices"
 	"testing"
 
 	"firstclick/join"
@@ -12,7 +13,7 @@ func TestCommitWritesEverythingTogether(t *testing.T) {
 	batch.TopicID = [16]byte{1}
 	batch.Position = Position{
 		NextOffset: 12, RecentOffset: 10, LeaderEpoch: 4, ClicksNext: []int64{7, 8}, ClicksRestore: []int64{5, 6}, ClicksEpoch: []int32{1, -1},
-		Watermark: noon, FinalBefore: noon - second, ExpireBefore: noon - 2*second,
+		Watermark: noon, FinalBefore: noon - second, ExpireBefore: noon - 2*second, ClicksLatest: []int64{noon, join.NoTime},
 	}
 	unknown := checkout(uuid(1))
 	unknown.User = 100
@@ -41,7 +42,7 @@ func TestCommitWritesEverythingTogether(t *testing.T) {
 		t.Fatal(stored, err)
 	}
 	st := stored[0]
-	if st.Claim != *batch.Claim || st.TopicID != batch.TopicID || st.Instance != "firstclick-a" {
+	if st.Claim != *batch.Claim || st.TopicID != batch.TopicID || st.Instance != "firstclick-a" || !slices.Equal(st.Position.ClicksLatest, batch.Position.ClicksLatest) {
 		t.Fatalf("stored %+v", st)
 	}
 	b.expect("12|10|4|{7,8}|{5,6}|{1,-1}|2026-01-01 12:00:00|2026-01-01 11:59:59|2026-01-01 11:59:58", `SELECT next_offset, recent_offset, leader_epoch, clicks_next, clicks_restore, clicks_epoch,

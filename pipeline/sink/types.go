@@ -52,6 +52,7 @@ type Position struct {
 	ClicksNext    []int64 // by clicks partition: every click below it has had its effect here
 	ClicksRestore []int64 // by clicks partition: the oldest click that may still be needed
 	ClicksEpoch   []int32 // by clicks partition: leader epoch of the last click read; -1 unknown
+	ClicksLatest  []int64 // by clicks partition: the greatest event time of a click below ClicksNext, or join.NoTime
 	Watermark     int64   // never goes back
 	FinalBefore   int64   // click columns of this shard's rows before it do not move
 	ExpireBefore  int64   // clicks before it are not needed by this shard

@@ -1,0 +1,66 @@
+package join_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"firstclick/join"
+)
+
+// Retention may take clicks that were read before a restart. A checkout that could need one of them is a gap; one that could not must
+// go, or a group that was away for longer than the retention would never go on.
+func TestClicksThatAreGone(t *testing.T) {
+	const base = 1_800_000_000 * second
+	for _, c := range []struct {
+		name      string
+		lostUntil int64
+		first     int64 // time of the first click still there; noTime: none is
+		checkout  int64
+		gap       bool
+	}{
+		{"nobody knows how young they were, and nothing is left", join.Forever, noTime, base + 100*hour, true},
+		{"nobody knows, and the first that is left is young", join.Forever, base, base + hour, true},
+		{"nobody knows, and the first that is left is older than any in the window", join.Forever, base, base + hour + 15*second, false},
+		{"all were older than the window, and nothing is left", base + 1, noTime, base + hour + 1, false},
+		{"the youngest stood at the window's very begin", base + 1, noTime, base + hour, true},
+		{"all were older than the window, and the first that is left is young", base + 1, base + hour, base + hour + second, false},
+		{"what is left is older than the youngest that was read", base + hour, base - hour, base + 15*second, false},
+		{"none is gone", noTime, noTime, base, false},
+	} {
+		win := join.NewWindow(join.WindowConfig{})
+		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
+		core.AddClicks(0, 1, c.lostUntil, 0)
+		s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
+		if c.first != noTime {
+			core.Clicks(read(0, 2, c.first), 0, nil)
+			core.Clicks(read(0, 3, base+2*hour), 0, nil) // only the first tells
+		}
+		s.Fetched([]join.Pending{{Time: c.checkout, ID: join.MakeID([]byte("k"))}})
+		core.Ends(1, []int64{1}, nil, []int64{1}, 0)
+		released := 0
+		_, err := core.Release(s, 10, 0, func(*join.Pending, *join.Recent, bool) { released++ })
+		var lost *join.LostClicksError
+		if gap := errors.As(err, &lost); gap != c.gap || !gap && (err != nil || released != 1) {
+			t.Errorf("%s: %d released, error %v; want a gap: %v", c.name, released, err, c.gap)
+		}
+	}
+}
+
+func TestAPositionKnowsTheLatestClick(t *testing.T) {
+	const base = 1_800_000_000 * second
+	core, _, s := begun(base, 2)
+	core.Clicks(read(1, 2, base+5*second), 0, nil)
+	core.Clicks(read(1, 3, base+3*second), 0, nil)
+	at := core.Position(s)
+	if at.ClicksLatest[0] != base || at.ClicksLatest[1] != base+5*second {
+		t.Errorf("latest clicks %v", at.ClicksLatest)
+	}
+	// After a restart those that are read again are older than what was read before.
+	core, _, _ = begun(base-hour, 2)
+	core.DropShard(0)
+	s = core.AddShard(0, at, false, nil)
+	if got := core.Position(s).ClicksLatest; got[0] != base || got[1] != base+5*second {
+		t.Errorf("latest clicks %v after a restart", got)
+	}
+}
