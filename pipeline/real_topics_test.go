@@ -3,33 +3,13 @@
 package pipeline_test
 
 import (
-	"bytes"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
 )
-
-// heard keeps what was logged.
-type heard struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (h *heard) Write(b []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.Write(b)
-}
-
-func (h *heard) has(text string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return bytes.Contains(h.text.Bytes(), []byte(text))
-}
 
 func TestTopicsThatComeLater(t *testing.T) {
 	w := newWorld(t, pgtest.New(t), 0, 0)

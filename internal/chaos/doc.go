@@ -13,6 +13,8 @@
 // Start everything; feed; break and mend for the duration; mend all; stop feeding; wait until Postgres holds what Kafka does; end the
 // instances; judge. A run is red when the oracle finds anything wrong, and then exits 1; exit 2 means that the suite itself could not go on.
 //
+// A trial (-trial) shows one thing in the place of the mixture, with figures and a limit for each, and ends with the same judgement.
+//
 // # Invariants
 //
 //   - Sentinels (see feed) tell whether a row was ever written without a click that Kafka had acknowledged before. Nothing else would:

@@ -40,7 +40,7 @@ func newLanes(w *world) []*lane {
 		name   string
 		faults []fault
 	}{
-		{"instances", instanceFaults()},
+		{"instances", instanceFaults(&w.opts)},
 		{"kafka", append(brokerFaults(), networkFaults("network to Kafka", func(w *world) *link { return w.toKafka })...)},
 		{"postgres", append(server, networkFaults("network to Postgres", func(w *world) *link { return w.toServer })...)},
 	}
@@ -61,7 +61,7 @@ func newLanes(w *world) []*lane {
 
 // run breaks and mends until ctx ends. An error is the suite's own.
 func (l *lane) run(ctx context.Context) error {
-	for pause(ctx, between(l.random, 500*ms, 5*second)) {
+	for pause(ctx, between(l.random, 500*ms, l.world.opts.pause)) {
 		if err := l.one(ctx, l.choose()); err != nil {
 			return err
 		}

@@ -46,10 +46,12 @@ func (w *world) feed(ctx context.Context) (*fed, error) {
 		f.sum, err = datagen.Run(ctx, w.generator())
 		return err
 	})
-	g.Go(func() (err error) {
-		f.pairs, err = w.sendSentinels(ctx)
-		return err
-	})
+	if w.opts.rate <= maxRate {
+		g.Go(func() (err error) {
+			f.pairs, err = w.sendSentinels(ctx)
+			return err
+		})
+	}
 	g.Go(func() (err error) {
 		f.quick, err = w.sendTransactions(ctx, f, "quick", 0)
 		return err
@@ -71,11 +73,12 @@ func (w *world) feed(ctx context.Context) (*fed, error) {
 
 // generator has every knob of bad input on.
 func (w *world) generator() datagen.Config {
+	tooLarge := min(0.0003, 0.1/w.opts.rate) // megabytes each
 	return datagen.Config{
 		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.database,
 		ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic, Users: users,
 		Rate: w.opts.rate, Seed: w.opts.seed, Start: w.epoch(), Speed: timeLapse,
-		OutOfOrder: 0.2, Late: 0.05, Duplicate: 0.02, Conflict: 0.01, Poison: 0.02, TooLarge: 0.0003, UnknownUser: 0.02,
+		OutOfOrder: 0.2, Late: 0.05, Duplicate: 0.02, Conflict: 0.01, Poison: 0.02, TooLarge: tooLarge, UnknownUser: 0.02,
 		Future: 0.02, HotKey: 0.02, Renames: 5,
 		ConnectTimeout: sendTime, StopTimeout: sendTime, Logger: w.log,
 	}

@@ -44,10 +44,19 @@ func (s *slot) start() error {
 	return err
 }
 
+// name is the instance's, as its sessions in Postgres have it.
+func (s *slot) name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nameNow()
+}
+
+func (s *slot) nameNow() string { return fmt.Sprintf("chaos-%d-%d", s.number, s.life) }
+
 // run runs the binary as the slot's next life. s.mu is held.
 func (s *slot) run(more ...string) (*tether.Process, error) {
 	s.life++
-	name := fmt.Sprintf("chaos-%d-%d", s.number, s.life)
+	name := s.nameNow()
 	s.log = filepath.Join(s.w.dir, "logs", name+".log")
 	log, err := os.Create(s.log)
 	if err != nil {
@@ -55,8 +64,11 @@ func (s *slot) run(more ...string) (*tether.Process, error) {
 	}
 	defer log.Close() // the process has its own
 	args := []string{s.w.binary, "run", "--kafka", s.w.toKafka.Listen, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
-		"--group", group, "--window", window, "--lateness", lateness, "--listen", "127.0.0.1:0", "--instance", name, "--users-cache", "50",
+		"--group", group, "--window", s.w.opts.window, "--lateness", lateness, "--listen", "127.0.0.1:0", "--instance", name, "--users-cache", "50",
 		"--log-format", "json", "--no-migrate"}
+	if s.w.opts.memory != "" {
+		args = append(args, "--memory-limit", s.w.opts.memory)
+	}
 	if s.static {
 		args = append(args, "--group-instance", fmt.Sprintf("static-%d", s.number))
 	}
@@ -187,10 +199,21 @@ func (w *world) makeSlots() {
 
 func (w *world) lasting() []*slot { return w.slots[:w.opts.instances] }
 
+// mortal are the lasting instances that may be ended.
+func (w *world) mortal() []*slot { return w.slots[w.opts.spared:w.opts.instances] }
+
 // instanceFaults are the faults at instances.
-func instanceFaults() []fault {
+func instanceFaults(o *options) []fault {
+	stormy := [2]time.Duration{6 * second, 12 * second}
+	if o.storm > 0 {
+		stormy = [2]time.Duration{o.storm, o.storm}
+	}
 	pick := func(l *lane) *slot {
 		l.slot = l.world.lasting()[l.random.IntN(l.world.opts.instances)]
+		return l.slot
+	}
+	mortal := func(l *lane) *slot {
+		l.slot = l.world.mortal()[l.random.IntN(len(l.world.mortal()))]
 		return l.slot
 	}
 	freeze := func(l *lane) error {
@@ -208,17 +231,17 @@ func instanceFaults() []fault {
 	}
 	start := func(l *lane) error { return l.slot.start() }
 	return []fault{
-		{name: "instance SIGKILL", weight: 6, least: 0, most: 3 * second, do: func(l *lane) error { return pick(l).kill() }, heal: start},
-		{name: "instance SIGTERM", weight: 3, least: 0, most: 8 * second, do: func(l *lane) error { return pick(l).stop() }, heal: start},
+		{name: "instance SIGKILL", weight: 6, least: 0, most: 3 * second, do: func(l *lane) error { return mortal(l).kill() }, heal: start},
+		{name: "instance SIGTERM", weight: 3, least: 0, most: 8 * second, do: func(l *lane) error { return mortal(l).stop() }, heal: start},
 		{name: "instance SIGSTOP", weight: 6, least: 12 * second, most: 18 * second, do: freeze, heal: thaw},
 		{name: "instance SIGSTOP, short", weight: 2, least: 500 * ms, most: 5 * second, do: freeze, heal: thaw},
 		{name: "all instances SIGKILL", weight: 2, least: 0, most: 2 * second, do: killAll, heal: startAll},
-		{name: "rebalance storm", weight: 3, least: 6 * second, most: 12 * second, during: storm, heal: calm},
+		{name: "rebalance storm", weight: 3, least: stormy[0], most: stormy[1], during: storm, heal: calm},
 	}
 }
 
 func killAll(l *lane) error {
-	for _, s := range l.world.lasting() {
+	for _, s := range l.world.mortal() {
 		if err := s.kill(); err != nil {
 			return err
 		}

@@ -52,9 +52,6 @@ END $$;
 CREATE TRIGGER chaos AFTER UPDATE OR DELETE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION chaos.see_rows();
 `
 
-// drainTime is how long the instances may take for what is left, when nothing is broken any more.
-const drainTime = 4 * time.Minute
-
 // judge waits until everything that was fed is in Postgres, ends the instances, and holds what there is against what there should be.
 // An error means that it could not.
 func (w *world) judge(ctx context.Context, f *fed) error {
@@ -83,7 +80,7 @@ func (w *world) judge(ctx context.Context, f *fed) error {
 // drain waits until the stored offsets are the ends.
 func (w *world) drain(ctx context.Context) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	ctx, cancel := context.WithTimeout(ctx, w.opts.drain)
 	defer cancel()
 	last := "nothing stored"
 	for {
@@ -96,7 +93,7 @@ func (w *world) drain(ctx context.Context) error {
 			last = behind
 		}
 		if !pause(ctx, 250*ms) {
-			w.blame("not everything is in Postgres after %v: %s (%v)", drainTime, last, err)
+			w.blame("not everything is in Postgres after %v: %s (%v)", w.opts.drain, last, err)
 			for _, s := range w.lasting() {
 				w.out.say("instance %s\n%s", s.log, s.said(4))
 			}
@@ -195,7 +192,7 @@ func (w *world) runToTheEnd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	ctx, cancel := context.WithTimeout(ctx, w.opts.drain)
 	defer cancel()
 	if p.Wait(ctx) != nil {
 		w.blame("run --until-caught-up does not end\n%s", s.said(5))

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParse(t *testing.T) {
@@ -19,6 +21,9 @@ func TestParse(t *testing.T) {
 		{[]string{"-duration", "0s"}, "positive"},
 		{[]string{"-rate", "5000"}, "at most 400"},
 		{[]string{"-instances", "4"}, "1 to 3"},
+		{[]string{"-trial", "soak"}, ""},
+		{[]string{"-trial", "soak", "-instances", "1"}, "2 instances"},
+		{[]string{"-trial", "patience"}, "takeover"},
 		{[]string{"now"}, "now"},
 	} {
 		var out bytes.Buffer
@@ -61,5 +66,66 @@ func TestLanesFollowTheSeed(t *testing.T) {
 				t.Errorf("%s lasts %v: want %v to %v", f.name, d, f.least, f.most)
 			}
 		}
+	}
+}
+
+// A trial sets what it needs; a flag that is given counts more.
+func TestTrialsAndFlags(t *testing.T) {
+	for name := range trials() {
+		opts, err := parse([]string{"-trial", name}, &bytes.Buffer{})
+		if err != nil || opts.trial != name {
+			t.Errorf("%s: %+v, %v", name, opts, err)
+		}
+	}
+	opts, err := parse([]string{"-trial", "soak", "-duration", "7m", "-rate", "900"}, &bytes.Buffer{})
+	if err != nil || opts.duration != 7*time.Minute || opts.rate != 900 || opts.instances != 2 || opts.spared != 1 {
+		t.Errorf("%+v, %v", opts, err)
+	}
+}
+
+func TestSoakTellsALeakFromUse(t *testing.T) {
+	for name, c := range map[string]struct {
+		goroutines func(at time.Duration) float64
+		wrong      int
+	}{
+		"flat":               {func(time.Duration) float64 { return 60 }, 0},
+		"up and down":        {func(at time.Duration) float64 { return 60 + float64(at/second%20) }, 0},
+		"two a minute":       {func(at time.Duration) float64 { return 60 + 2*at.Minutes() }, 1},
+		"less in the end":    {func(at time.Duration) float64 { return 90 - at.Minutes() }, 0},
+		"could not be asked": {func(time.Duration) float64 { return -1 }, 1},
+	} {
+		w := &world{opts: options{duration: 30 * time.Minute}, out: &console{w: io.Discard}}
+		var samples []sample
+		for at := time.Duration(0); at < w.opts.duration; at += sampleEvery {
+			samples = append(samples, sample{at: at, goroutines: c.goroutines(at)})
+		}
+		w.compareSamples(samples)
+		if len(w.wrong) != c.wrong {
+			t.Errorf("%s: %q", name, w.wrong)
+		}
+	}
+}
+
+func TestGapsAndTakeoversAsSeenFromOutside(t *testing.T) {
+	base := time.Now()
+	at := func(n int) time.Time { return base.Add(time.Duration(n) * second) }
+	s := &shardsWatch{landings: map[int32][]landing{
+		0: {{at(1), "one"}, {at(2), "one"}, {at(9), "two"}, {at(10), "two"}},
+		1: {{at(1), "two"}, {at(4), "two"}, {at(8), "two"}},
+	}, owner: map[int32]string{0: "two", 1: "two", 2: "one"}}
+	if d := s.gap([]int32{1}, at(0), at(10)); d != 4*second {
+		t.Errorf("gap %v", d)
+	}
+	if d := s.gap([]int32{0, 1}, at(0), at(10)); d != 7*second {
+		t.Errorf("gap of both %v", d)
+	}
+	if first, all := s.firstBy([]int32{0}, "two", at(2)); !all || !first.Equal(at(9)) {
+		t.Errorf("taken over at %v, %v", first, all)
+	}
+	if _, all := s.firstBy([]int32{0, 1}, "one", at(2)); all {
+		t.Error("a shard that nobody took over counts")
+	}
+	if got := s.owned("two"); !slices.Equal(got, []int32{0, 1}) {
+		t.Errorf("owned %v", got)
 	}
 }

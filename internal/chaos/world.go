@@ -37,9 +37,9 @@ const (
 	heldPartitions = 2
 
 	// Short enough for rows to become final and clicks to expire within minutes, long enough for the events that are ahead (4.5 min).
-	window    = "10m"
-	lateness  = "10m"
-	timeLapse = 10 // event seconds per second
+	shortWindow = "10m"
+	lateness    = "10m"
+	timeLapse   = 10 // event seconds per second
 )
 
 // options are the command's flags.
@@ -55,6 +55,16 @@ type options struct {
 	quiet     bool // no faults at all
 	race      bool // the binary has the race detector
 	disk      bool // the target table stands on a small disk, which fills up
+
+	trial  string        // "": everything
+	pause  time.Duration // between two faults of a lane, at most
+	drain  time.Duration // how long the instances may take for what is left, when nothing is broken any more
+	spared int           // so many instances are never ended, only frozen and cut off
+	memory string        // of an instance; "": its default
+	window string        // of the group
+	events int64         // of a backlog
+	lives  int           // how often an instance is ended
+	storm  time.Duration // how long a rebalance storm lasts; 0: some seconds
 }
 
 // world is everything there is.
@@ -114,8 +124,10 @@ func (w *world) count(what string) {
 // newWorld starts both servers and builds the binary. What it started ends with close, also after an error.
 func newWorld(ctx context.Context, opts options, out io.Writer) (*world, error) {
 	w := &world{opts: opts, out: &console{w: out, began: time.Now()}, dir: opts.dir, tally: map[string]int{}}
-	if err := os.MkdirAll(filepath.Join(w.dir, "logs"), 0o755); err != nil {
-		return w, err
+	for _, dir := range []string{filepath.Join(w.dir, "logs"), w.temporary()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return w, err
+		}
 	}
 	log, err := os.Create(filepath.Join(w.dir, "logs", "suite.log"))
 	if err != nil {
@@ -136,10 +148,13 @@ func newWorld(ctx context.Context, opts options, out io.Writer) (*world, error) 
 	return w, nil
 }
 
+// temporary is where instances put temporary files, if they have any.
+func (w *world) temporary() string { return filepath.Join(w.dir, "tmp") }
+
 func (w *world) build(ctx context.Context) error {
 	w.binary = filepath.Join(w.dir, "firstclick")
 	args := []string{"build", "-buildvcs=false", "-o", w.binary}
-	w.env = append(os.Environ(), "TMPDIR="+w.dir)
+	w.env = append(os.Environ(), "TMPDIR="+w.temporary())
 	if w.opts.without != "" {
 		args = append(args, "-tags", hooksTag)
 		w.env = append(w.env, hooksVariable+"="+w.opts.without)

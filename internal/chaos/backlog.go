@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"firstclick/internal/datagen"
+)
+
+// backlogSpan is the event time of a backlog: several times window and lateness, so that clicks expire and rows become final on the way.
+const backlogSpan = 2 * time.Hour
+
+// layDown sends a backlog with every kind of bad input.
+func (w *world) layDown(ctx context.Context, span time.Duration) (*fed, error) {
+	cfg := w.generator()
+	cfg.Rate, cfg.Speed, cfg.Renames, cfg.Unordered = 0, 0, 0, true
+	cfg.Count, cfg.EventRate = w.opts.events, float64(w.opts.events)/span.Seconds()
+	cfg.TooLarge = min(cfg.TooLarge, 100/float64(w.opts.events))
+	began := time.Now()
+	sum, err := datagen.Run(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("lay down a backlog: %w", err)
+	}
+	w.out.say("a backlog of %d clicks and %d checkouts stands after %v", sum.Clicks, sum.Checkouts, time.Since(began).Round(100*ms))
+	return &fed{rows: sum.Rows(), dead: sum.DeadLetters, sum: sum}, nil
+}
+
+// kills ends the only instance again and again in one backlog. Half of its lives end at any moment from the start of the process on, the other
+// half within a moment in which transactions are sure to be under way.
+func (w *world) kills(ctx context.Context) error {
+	f, err := w.layDown(ctx, backlogSpan)
+	if err != nil {
+		return err
+	}
+	w.makeSlots()
+	one := w.slots[0]
+	one.static = true // a restart gets its partitions back at once
+	random := rand.New(rand.NewPCG(w.opts.seed, 30))
+	began, working := time.Now(), 0
+	for life := range w.opts.lives {
+		before, err := w.written(ctx)
+		if err != nil {
+			return err
+		}
+		if err := one.start(); err != nil {
+			return err
+		}
+		moment := between(random, 0, 800*ms)
+		if life%2 == 0 {
+			moment = between(random, 0, 60*ms)
+			if err := w.awaitWritten(ctx, one, before.commits+1); err != nil {
+				return err
+			}
+		}
+		if !pause(ctx, moment) {
+			return ctx.Err()
+		}
+		if err := one.kill(); err != nil {
+			return err
+		}
+		after, err := w.written(ctx)
+		if err != nil {
+			return err
+		}
+		if after.commits > before.commits {
+			working++
+		}
+		if life%10 == 9 {
+			w.out.say("%3d SIGKILLs, %d of them after transactions of that life; %d of %d checkouts are passed", life+1, working, after.passed, f.sum.Checkouts)
+		}
+		if after.passed >= f.sum.Checkouts {
+			w.blame("the backlog was written after %d SIGKILLs: it is too small (-events)", life+1)
+			break
+		}
+	}
+	w.out.say("%d SIGKILLs in %v, %d in lives that had committed; the rest in peace", w.opts.lives, time.Since(began).Round(100*ms), working)
+	if err := one.start(); err != nil {
+		return err
+	}
+	return w.judge(ctx, f)
+}
+
+// progress is what the offsets rows say.
+type progress struct{ commits, passed int64 }
+
+func (w *world) written(ctx context.Context) (p progress, err error) {
+	err = w.withDatabase(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `SELECT coalesce(sum(commits), 0)::bigint, coalesce(sum(next_offset), 0)::bigint FROM firstclick.offsets WHERE group_id = $1`, group).
+			Scan(&p.commits, &p.passed)
+	})
+	if err != nil {
+		return p, fmt.Errorf("read what is written: %w", err)
+	}
+	return p, nil
+}
+
+// awaitWritten waits for a commit of an instance at work.
+func (w *world) awaitWritten(ctx context.Context, s *slot, commits int64) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, w.database)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	for pause(ctx, 5*ms) {
+		var n int64
+		if err := conn.QueryRow(ctx, `SELECT coalesce(sum(commits), 0)::bigint FROM firstclick.offsets WHERE group_id = $1`, group).Scan(&n); err != nil {
+			return err
+		}
+		if n >= commits {
+			return nil
+		}
+	}
+	return errors.Join(fmt.Errorf("%s has committed nothing\n%s", s.log, s.said(4)), ctx.Err())
+}

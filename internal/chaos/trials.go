@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// trial is a run that shows one thing, in the place of the mixture of everything.
+type trial struct {
+	about string
+	set   func(o *options) // what it needs, before the flags that were given
+	run   func(w *world, ctx context.Context) error
+}
+
+// trials are what -trial knows.
+func trials() map[string]trial {
+	return map[string]trial{
+		"soak": {
+			about: "30 minutes at 5,000 events/s with faults: memory, goroutines, connections, slots and files stay flat",
+			set: func(o *options) {
+				o.duration, o.rate, o.instances, o.spared = 30*time.Minute, 5_000, 2, 1
+				o.pause, o.drain, o.memory = 25*second, 10*time.Minute, "1GiB"
+			},
+			run: (*world).soak,
+		},
+		"kills": {
+			about: "100 SIGKILLs at random moments in one backlog",
+			set: func(o *options) {
+				o.instances, o.events, o.lives, o.drain = 1, 2_000_000, 100, 10*time.Minute
+			},
+			run: (*world).kills,
+		},
+		"storm": {
+			about: "three instances and a rebalance every second for two minutes",
+			set: func(o *options) {
+				o.duration, o.instances, o.only, o.storm = 2*time.Minute, 3, "rebalance storm", 10*time.Minute
+			},
+			run: (*world).suffer,
+		},
+		"takeover": {
+			about: "how long shards stand still after SIGKILL and after SIGTERM, and that the others do not",
+			set:   func(o *options) { o.instances, o.lives = 2, 3 },
+			run:   (*world).takeovers,
+		},
+		"restart": {
+			about: "a restart with a window of 10 million clicks: the first new row, and the pace of reading beside a bare consumer's",
+			set: func(o *options) {
+				o.instances, o.events, o.drain, o.window = 1, 15_000_000, 15*time.Minute, "1h"
+			},
+			run: (*world).restart,
+		},
+	}
+}
+
+func trialNames() string { return strings.Join(slices.Sorted(maps.Keys(trials())), ", ") }
+
+// settleTrial puts what the trial needs where no flag was given.
+func (o *options) settleTrial(given map[string]bool) error {
+	t, ok := trials()[o.trial]
+	if !ok {
+		return fmt.Errorf("no trial %q: there are %s", o.trial, trialNames())
+	}
+	asked := *o
+	t.set(o)
+	for name, keep := range map[string]func(){
+		"duration":  func() { o.duration = asked.duration },
+		"rate":      func() { o.rate = asked.rate },
+		"instances": func() { o.instances = asked.instances },
+		"only":      func() { o.only = asked.only },
+		"events":    func() { o.events = asked.events },
+		"lives":     func() { o.lives = asked.lives },
+	} {
+		if given[name] {
+			keep()
+		}
+	}
+	if o.instances <= o.spared {
+		return fmt.Errorf("trial %s needs %d instances or more", o.trial, o.spared+1)
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package pipeline_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"firstclick/internal/kafkatest"
+	"firstclick/pipeline"
+)
+
+// fails waits for a pipeline at work to end with an error.
+func (w *working) fails() error {
+	w.t.Helper()
+	w.over = true
+	select {
+	case err := <-w.ended:
+		if err == nil {
+			w.t.Fatal("the run ended well")
+		}
+		return err
+	case <-time.After(patience):
+		w.stop()
+		<-w.ended
+		w.t.Fatal("the run goes on")
+		return nil
+	}
+}
+
+// Leaders and coordinators move all the while, of three brokers: rows come, each with its click, and the run goes on.
+func TestLeadersAndCoordinatorsMove(t *testing.T) {
+	cluster := kafkatest.FakeCluster(t, kfake.NumBrokers(3), kfake.SeedTopics(3, "clicks", "checkouts"))
+	brokers := cluster.ListenAddrs()
+	dsn, conn := prepare(t, 10)
+	p := begin(t, testConfig(t, brokers, dsn))
+	at := time.Now().Add(-time.Minute)
+	const rounds, each = 12, 6
+	for round := range rounds {
+		cluster.ShufflePartitionLeaders()
+		if round%2 == 0 {
+			cluster.RehashCoordinators()
+		}
+		for i := range each {
+			n := fmt.Sprintf("%d-%d", round, i)
+			kafkatest.Produce(t, brokers, "clicks", int32(i%3), values(click("c"+n, 1, "p"+n, stamp(at, float64(round))))...)
+			kafkatest.Produce(t, brokers, "checkouts", int32(round%3), values(checkout("k"+n, 1, "p"+n, "1", stamp(at, float64(round+1))))...)
+		}
+		eventually(t, "the rows of a round", func() bool {
+			return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`) == int64((round+1)*each)
+		})
+	}
+	p.end()
+	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c' || substr(checkout_id, 2)`); n != rounds*each {
+		t.Errorf("%d of %d rows have their click", n, rounds*each)
+	}
+	if st := p.Stats(); st.Result.Corrected != 0 {
+		t.Errorf("%d rows were written without a click that had been acknowledged", st.Result.Corrected)
+	}
+}
+
+// What happens to topics while an instance is at work ends it with what is missing and what to run, or is waited for.
+func TestTopicsChangeUnderARun(t *testing.T) {
+	at := time.Now().Add(-time.Minute)
+	start := func(t *testing.T) (*working, *kfake.Cluster) {
+		cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
+		brokers := cluster.ListenAddrs()
+		dsn, conn := prepare(t, 10)
+		p := begin(t, testConfig(t, brokers, dsn))
+		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(at, 1)))...)
+		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(at, 2)))...)
+		eventually(t, "the first row", func() bool { return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`) == 1 })
+		eventually(t, "the positions are stored", p.caughtUp)
+		return p, cluster
+	}
+	wantGap := func(t *testing.T, err error, topic, says string) {
+		t.Helper()
+		var gap *pipeline.GapError
+		if !errors.As(err, &gap) || gap.Topic != topic || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "--group") {
+			t.Errorf("ended with %v; want a gap in %s that says %q and what to run", err, topic, says)
+		}
+	}
+	for _, topic := range []string{"clicks", "checkouts"} {
+		t.Run(topic+" is made again", func(t *testing.T) {
+			p, cluster := start(t)
+			if err := cluster.DeleteTopic(topic); err != nil {
+				t.Fatal(err)
+			}
+			if err := cluster.CreateTopic(topic, 1, nil); err != nil {
+				t.Fatal(err)
+			}
+			wantGap(t, p.fails(), topic, "made again")
+		})
+		t.Run("retention passes unread "+topic, func(t *testing.T) {
+			p, cluster := start(t)
+			held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.NotLeaderForPartition, Count: -1})
+			if topic == "clicks" {
+				kafkatest.Produce(t, cluster.ListenAddrs(), topic, 0, values(click("c2", 1, "p", stamp(at, 1)), click("c3", 1, "p", stamp(at, 1)))...)
+			} else {
+				kafkatest.Produce(t, cluster.ListenAddrs(), topic, 0, values(checkout("k2", 1, "p", "1", stamp(at, 2)), checkout("k3", 1, "p", "1", stamp(at, 2)))...)
+			}
+			if err := cluster.DeleteRecords(topic, 0, 2); err != nil {
+				t.Fatal(err)
+			}
+			held.Remove()
+			wantGap(t, p.fails(), topic, "")
+		})
+		t.Run(topic+" may not be read any more", func(t *testing.T) {
+			p, cluster := start(t)
+			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.TopicAuthorizationFailed, Count: -1})
+			if err := p.fails(); !errors.Is(err, kerr.TopicAuthorizationFailed) || !strings.Contains(err.Error(), "grant Read") || !strings.Contains(err.Error(), topic) {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+	t.Run("the group may not be used any more", func(t *testing.T) {
+		p, cluster := start(t)
+		cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.ConsumerGroupHeartbeat}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+		if err := p.fails(); !errors.Is(err, kerr.GroupAuthorizationFailed) || !strings.Contains(err.Error(), "grant Read") {
+			t.Errorf("ended with %v", err)
+		}
+	})
+	t.Run("a topic may not be described any more", func(t *testing.T) {
+		p, cluster := start(t)
+		cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata, kmsg.ListOffsets}, Topic: "clicks", Err: kerr.TopicAuthorizationFailed, Count: -1})
+		if err := p.fails(); !errors.Is(err, kerr.TopicAuthorizationFailed) || !strings.Contains(err.Error(), "Describe") {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+// A topic that is gone is waited for, said once: it may be a broker that has not yet heard of it.
+func TestATopicThatIsGoneIsSaidOnce(t *testing.T) {
+	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
+	dsn, conn := prepare(t, 10)
+	log := &heard{}
+	cfg := testConfig(t, cluster.ListenAddrs(), dsn)
+	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	p := begin(t, cfg)
+	eventually(t, "the shard", func() bool { return count(t, conn, `SELECT count(*) FROM firstclick.offsets`) == 1 })
+	gone := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "clicks", Err: kerr.UnknownTopicOrPartition, Count: -1})
+	eventually(t, "a line", func() bool { return log.has("topic clicks is gone") })
+	gone.Remove()
+	eventually(t, "the end of it", func() bool { return log.has("Kafka answers again") })
+	p.end()
+	if n := strings.Count(log.text.String(), "topic clicks is gone"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
