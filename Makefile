@@ -1,4 +1,4 @@
-# The newcomer needs two of these: make demo, make test. `make help` lists them all.
+# The newcomer needs two of these: make demo, make test; who has Docker, make run. `make help` lists them all.
 
 # The linter is built from the module proxy at this version, outside of go.mod, so that its dependencies stay out of ours.
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -14,11 +14,12 @@ RUN   ?= .
 
 .PHONY: help
 help: ## List the targets
-	@printf '\n  \033[1mfirstclick\033[0m: for every checkout, which click led to it?\n\n'
-	@awk -F ':.*## ' '/^##@/ { printf "  \033[2m%s\033[0m\n", substr($$0, 5) } \
-		/^[a-z][a-z-]*:.*## / { printf "    \033[36mmake %-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\n  ARGS="..." goes to the program behind demo, verify, bench and chaos;\n'
-	@printf '  TESTS=./join/... RUN=TestName make test runs one suite.\n\n'
+	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then e=$$(printf '\033'); b="$$e[1m" d="$$e[2m" c="$$e[36m" n="$$e[0m"; fi; \
+	printf '\n  %sfirstclick%s: for every checkout, which click led to it?\n' "$$b" "$$n"; \
+	awk -F ':.*## ' -v d="$$d" -v c="$$c" -v n="$$n" '/^##@/ { printf "\n  %s%s%s\n", d, substr($$0, 5), n } \
+		/^[a-z][a-z-]*:.*## / { printf "    %smake %-10s%s %s\n", c, $$1, n, $$2 }' $(MAKEFILE_LIST); \
+	printf '\n  ARGS="..." goes to the program behind demo, verify, doctor, bench and chaos;\n'; \
+	printf '  TESTS=./join/... RUN=TestName make test runs one suite.\n\n'
 
 ##@ Try it
 
@@ -26,9 +27,107 @@ help: ## List the targets
 demo: build ## Broker, Postgres, generator and pipeline in one process; Ctrl-C ends it, again goes on
 	@exec bin/firstclick demo $(ARGS)
 
+##@ All of it in containers (needs Docker with Compose)
+
+# .env where there is one; its example otherwise, so that nothing has to be copied first.
+ENV_FILE := $(firstword $(wildcard .env) .env.example)
+COMPOSE  := docker compose --env-file $(ENV_FILE)
+EVERY    := $(COMPOSE) --profile '*'
+
+# What .env says, else the default.
+setting = $(or $(shell sed -n 's/^$(1)=//p' $(ENV_FILE)),$(2))
+PAGE    := http://localhost:$(call setting,PAGE_PORT,8081)
+GRAFANA := http://localhost:$(call setting,GRAFANA_PORT,3000)
+DB_PORT := $(call setting,POSTGRES_PORT,5432)
+DB      := -h localhost -p $(DB_PORT) -U postgres -d postgres
+
+# The image says which commit it is of.
+run up scale: export FIRSTCLICK_COMMIT ?= $(or $(shell git rev-parse --short=12 HEAD 2>/dev/null),unknown)
+
+.PHONY: run
+run: docker ## Restart every container and start the job; rows and offsets stay
+	@$(EVERY) down --remove-orphans
+	@$(COMPOSE) up -d --build --remove-orphans
+	@$(say)
+
+.PHONY: up
+up: docker ## Start what is not running
+	@$(COMPOSE) up -d --build
+	@$(say)
+
+.PHONY: scale
+scale: docker ## The same with three instances
+	@COMPOSE_PROFILES=core,generator,monitoring,scale $(COMPOSE) up -d --build
+	@$(say)
+
+.PHONY: down
+down: docker ## Stop every container; the data stay
+	@$(EVERY) down --remove-orphans
+
+.PHONY: logs
+logs: docker ## Follow the logs; SERVICE=kafka for one
+	@$(EVERY) logs --follow --tail 100 $(SERVICE)
+
+.PHONY: lag
+lag: docker ## What Kafka says of the group's lag
+	@$(COMPOSE) exec kafka /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server kafka:9092 --describe --group $(call setting,KAFKA_GROUP,firstclick)
+
+.PHONY: clean-data
+clean-data: docker ## Stop every container and remove all data: rows, events, offsets, dashboards' state
+	@$(EVERY) down --remove-orphans --volumes
+
+define say
+printf '\n  page      $(PAGE)   make ui\n  grafana   $(GRAFANA)   make viz (admin / flink)\n'; \
+printf '  rows      make psql, make pgcli, make watch\n  events    make logs SERVICE=generator\n\n'
+endef
+
+# Not a target for people: stops the others where there is no Docker, and says what there is instead.
+.PHONY: docker
+docker:
+	@command -v docker >/dev/null 2>&1 || { echo 'make: Docker is not installed, and this target needs it. Without Docker: make demo'; exit 1; }
+	@docker compose version >/dev/null 2>&1 || { echo 'make: docker has no compose plugin (2.24 or newer). Without it: make demo'; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo 'make: no Docker engine answers: start it. Without Docker: make demo'; exit 1; }
+
+##@ Look at it (in containers or the demo)
+
+.PHONY: ui
+ui: ## Open the page, 8081
+	@docker/open.sh $(PAGE)
+
+.PHONY: viz
+viz: ## Open Grafana, 3000 (admin / flink)
+	@docker/open.sh $(GRAFANA)
+
+.PHONY: open
+open: ## Open both
+	@docker/open.sh $(PAGE) $(GRAFANA)
+
+# psql of this machine, else that of the container.
+psql pgcli watch: export PGPASSWORD ?= $(call setting,POSTGRES_PASSWORD,postgres)
+PSQL = $(if $(shell command -v psql 2>/dev/null),psql $(DB),$(COMPOSE) exec $(1) postgres psql -U postgres -d postgres)
+
+.PHONY: psql
+psql: ## Open the database in psql
+	@$(call PSQL)
+
+.PHONY: pgcli
+pgcli: ## Open the database in pgcli
+	@command -v pgcli >/dev/null 2>&1 || { echo 'make: pgcli is not installed: pipx install pgcli, or make psql'; exit 1; }
+	@pgcli $(DB)
+
+LATEST := SELECT checkout_id, click_id, checkout_time, click_time, user_name FROM commerce.attributed_checkouts ORDER BY checkout_time DESC LIMIT 5
+
+.PHONY: watch
+watch: ## The five latest rows, every 2 seconds
+	@printf '%s\n' '$(LATEST) \watch 2' | $(call PSQL,-T)
+
 .PHONY: verify
 verify: build ## Recompute the answer from Kafka by other code and compare it with the table
 	@exec bin/firstclick verify $(ARGS)
+
+.PHONY: doctor
+doctor: build ## Examine Kafka and Postgres, each finding with its fix
+	@exec bin/firstclick doctor $(ARGS)
 
 ##@ Work on it
 
