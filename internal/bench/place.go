@@ -56,7 +56,9 @@ func start(ctx context.Context, opts options) (p *place, err error) {
 			err = errors.Join(err, p.stop())
 		}
 	}()
-	if p.kafka, err = kafkatest.StartReal(filepath.Join(opts.dir, "kafka")); err != nil {
+	// The heap that Kafka's own scripts give it, most of it for young objects: left alone, the collector would stop the broker twice a second.
+	p.kafka, err = kafkatest.StartReal(filepath.Join(opts.dir, "kafka"), kafkatest.WithHeap("1g"), kafkatest.WithJava("-Xms1g", "-Xmn640m"))
+	if err != nil {
 		return nil, err
 	}
 	// Stock settings but for what replication needs and durable commits.

@@ -33,6 +33,7 @@ type Option func(*options)
 type options struct {
 	port     int
 	heap     string
+	java     []string
 	settings map[string]string
 	logger   *slog.Logger
 	remove   bool // the directory goes with the broker
@@ -44,6 +45,9 @@ func WithPort(port int) Option { return func(o *options) { o.port = port } }
 
 // WithHeap sets the size of the Java heap, like "1g"; 512m by default.
 func WithHeap(size string) Option { return func(o *options) { o.heap = size } }
+
+// WithJava adds options of the Java machine, above ours.
+func WithJava(args ...string) Option { return func(o *options) { o.java = args } }
 
 // WithQuickStart makes a broker quick to start rather than quick for long.
 func WithQuickStart() Option { return func(o *options) { o.light = true } }
@@ -175,7 +179,7 @@ func (b *Broker) javaArgs(light bool, main string, args ...string) []string {
 	if light { // most of a start is compiling
 		machine = []string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
 	}
-	return slices.Concat(machine, []string{"-Xmx" + b.options.heap, "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
+	return slices.Concat(machine, b.options.java, []string{"-Xmx" + b.options.heap, "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-cp", filepath.Join(b.jars, "*"), main}, args)
 }
