@@ -204,6 +204,12 @@ func (p *program) said(last int) []byte {
 	return b
 }
 
+// saidAbout says whether the program has logged a text.
+func (p *program) saidAbout(text string) bool {
+	p.t.Helper()
+	return bytes.Contains(p.said(0), []byte(text))
+}
+
 // number is a positive number from the environment, or fallback.
 func number(t testing.TB, variable string, fallback int64) int64 {
 	t.Helper()

@@ -144,7 +144,11 @@ func (w *world) sendTransactions(ctx context.Context, f *fed, name string, open 
 		}
 	}()
 	random := rand.New(rand.NewPCG(w.opts.seed, uint64(20+len(name))))
-	for n := 0; pause(ctx, 150*ms+open/4); n++ {
+	rest := 150*ms + open/4
+	if w.opts.rate > maxRate {
+		rest += 4 * open // while one is open checkouts wait, for 15 s: that must not be most of the time
+	}
+	for n := 0; pause(ctx, rest); n++ {
 		if cl == nil {
 			cl, err = w.producer(kgo.TransactionalID("chaos-"+name), kgo.TransactionTimeout(transactionTime))
 			if err != nil {

@@ -23,7 +23,7 @@ func trials() map[string]trial {
 			about: "30 minutes at 5,000 events/s with faults: memory, goroutines, connections, slots and files stay flat",
 			set: func(o *options) {
 				o.duration, o.rate, o.instances, o.spared = 30*time.Minute, 5_000, 2, 1
-				o.pause, o.drain, o.memory = 25*second, 10*time.Minute, "1GiB"
+				o.pause, o.drain, o.memory = 40*second, 10*time.Minute, "1GiB"
 			},
 			run: (*world).soak,
 		},
