@@ -12,6 +12,7 @@ type Shard struct {
 
 	queue   []Pending
 	head    int
+	bytes   int64 // of what waits
 	fetched int64 // the next offset to be fetched
 	next    int64 // the next offset to be released
 	end     int64 // the newest end asked for; -1: none yet
@@ -53,6 +54,7 @@ type Position struct {
 type Pending struct {
 	Offset int64
 	Epoch  int32
+	Bytes  int32 // of memory that Record holds
 	Time   int64
 	Key    Key
 	User   int32
@@ -117,12 +119,16 @@ func (s *Shard) Fetched(records []Pending) {
 			continue
 		}
 		s.queue = append(s.queue, records[i])
+		s.bytes += int64(records[i].Bytes)
 		s.fetched = records[i].Offset + 1
 	}
 }
 
 // Queued is the number of records that wait for release.
 func (s *Shard) Queued() int { return len(s.queue) - s.head }
+
+// QueuedBytes is the memory that the records hold which wait for release.
+func (s *Shard) QueuedBytes() int64 { return s.bytes }
 
 // HeadTime is the event time of the first checkout that waits. ok is false while none does.
 func (s *Shard) HeadTime() (t int64, ok bool) {

@@ -3,10 +3,12 @@ package pipeline_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"firstclick/internal/kafkatest"
+	"firstclick/pipeline"
 )
 
 // A window over its budget pauses clicks, but not those that a run until caught up is to read: it would never end.
@@ -33,4 +35,50 @@ func TestARunUntilCaughtUpEndsWhereClicksAreOverTheBudget(t *testing.T) {
 	if got := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`); got != 1 {
 		t.Errorf("%d rows", got)
 	}
+}
+
+// Records as large as is taken, many of them, while Postgres stands still: what waits is bounded by bytes, not only by number, and all of it
+// comes when Postgres goes on.
+func TestLargeRecordsWaitInKafka(t *testing.T) {
+	const n, size = 60, 900_000
+	base := time.Now().Add(-10 * time.Minute)
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	dsn, conn := prepare(t, 10)
+	long := strings.Repeat("x", size)
+	var clicks, checkouts [][]byte
+	for i := range n {
+		clicks = append(clicks, []byte(`{"click_id": "`+long))
+		checkouts = append(checkouts, []byte(strings.Replace(checkout(fmt.Sprintf("k%d", i), 1, "p", "1", stamp(base, 1)), "JCB", long, 1)))
+	}
+	for from := 0; from < n; from += 10 { // what a batch may hold
+		kafkatest.Produce(t, brokers, "clicks", 0, clicks[from:from+10]...)
+		kafkatest.Produce(t, brokers, "checkouts", 0, checkouts[from:from+10]...)
+	}
+	cfg := testConfig(t, brokers, dsn)
+	cfg.MemoryLimit = 64 << 20
+
+	lock, err := connect(t, dsn).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Exec(t.Context(), `LOCK TABLE commerce.attributed_checkouts, firstclick.dead_letters`); err != nil {
+		t.Fatal(err)
+	}
+	p := begin(t, cfg)
+	var st pipeline.Stats
+	eventually(t, "the shard pauses", func() bool {
+		st = p.Stats()
+		return len(st.Shards) == 1 && st.Shards[0].Paused && st.ClicksRead > 0
+	})
+	// A queue and two batches of 4 MiB, each over by a fetch at most. Of clicks: dead letters of 4 MiB, and a fetch.
+	if st.CheckoutsRead*size > 40<<20 || st.ClicksRead*size > 20<<20 {
+		t.Errorf("%d checkouts and %d clicks of %d bytes were read while nothing could be written", st.CheckoutsRead, st.ClicksRead, size)
+	}
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all rows and dead letters", func() bool {
+		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE length(payment_method) > $1`, size) == n &&
+			count(t, conn, `SELECT count(*) FROM firstclick.dead_letters WHERE payload_size > $1`, size) == n
+	})
 }

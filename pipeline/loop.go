@@ -31,6 +31,7 @@ type loop struct {
 	idle    int               // committers without a job
 	dead    []sink.DeadLetter // of clicks, for the next transaction
 	under   []sink.DeadLetter // of clicks, in transactions under way: each holds all, for its positions pass them, and another may be lost
+	noted   int64             // bytes of payload in both
 	decoder *join.Decoder
 
 	targets *targets
@@ -54,6 +55,7 @@ type shard struct {
 	at      sink.Position // as committed
 
 	batch     *sink.Batch
+	bytes     int64 // of memory that the batch's records hold
 	inflight  *sink.Batch
 	spare     *sink.Batch
 	committed time.Time
@@ -81,7 +83,7 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 	defer l.publish()
 	for {
 		clicks, history := l.s.clicks, l.s.history
-		if l.notes() > maxDead && len(l.shards) > 0 {
+		if l.notes() > maxDead && len(l.shards) > 0 || l.noted > l.allowance() {
 			clicks = nil
 		}
 		if l.recallsWait() {
@@ -127,6 +129,7 @@ func (l *loop) takeClicks(m *clicksMsg) {
 		l.s.p.tally.count(func(m *Measures) { m.LateCorrected += n })
 	}
 	l.dead = append(l.dead, m.dead...)
+	l.noted += payloads(m.dead)
 	l.counts.clicks += m.records
 	l.counts.clicksBytes += m.bytes
 }

@@ -269,7 +269,7 @@ func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *chec
 	}
 	if err != nil {
 		d := deadLetter(rec, r.topicID, err)
-		p.Skip, carried.dead = true, &d
+		p.Skip, p.Bytes, carried.dead = true, int32(len(d.Payload)), &d
 		r.tally.undecodable(d.Topic, d.Reason)
 		return
 	}
@@ -278,6 +278,7 @@ func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *chec
 	from := len(r.slab)
 	r.slab = sink.AppendOwn(r.slab, k)
 	to := len(r.slab)
+	p.Bytes = int32(to - from + len(rec.Value))
 	r.slab = append(r.slab, rec.Value...) // kept for a dead letter, should Postgres refuse the row
 	carried.own, carried.payload, carried.recordTime = r.slab[from:to:to], r.slab[to:len(r.slab):len(r.slab)], recordTime(rec)
 }

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -149,9 +148,10 @@ func (r *clicksReader) bury(rec *kgo.Record, err error) {
 // deadLetter keeps its own copy of the payload: the record's shares memory with the whole fetch.
 func deadLetter(rec *kgo.Record, topicID [16]byte, err error) sink.DeadLetter {
 	d := sink.DeadLetter{
-		Topic: rec.Topic, TopicID: topicID, Partition: rec.Partition, Offset: rec.Offset, Payload: bytes.Clone(rec.Value),
+		Topic: rec.Topic, TopicID: topicID, Partition: rec.Partition, Offset: rec.Offset,
 		RecordTime: recordTime(rec), Reason: join.ReasonShape, Detail: err.Error(),
 	}
+	d.Keep(rec.Value)
 	var bad *join.DecodeError
 	if errors.As(err, &bad) {
 		d.Reason, d.Detail = bad.Reason, bad.Detail

@@ -16,7 +16,7 @@ func (l *loop) release() error {
 	now := l.s.now()
 	for _, sh := range l.shards {
 		room := maxRows - len(sh.batch.Rows) - len(sh.batch.Dead)
-		if room <= 0 || sh.letting != nil || sh.Queued() == 0 {
+		if room <= 0 || sh.bytes > l.allowance() || sh.letting != nil || sh.Queued() == 0 {
 			continue
 		}
 		_, err := l.core.Release(sh.Shard, room, now, func(k *join.Pending, r *join.Recent, late bool) { l.emit(sh, k, r, late) })
@@ -33,6 +33,7 @@ func (l *loop) release() error {
 }
 
 func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
+	sh.bytes += int64(k.Bytes)
 	rec, ok := k.Record.(*checkoutRecord)
 	switch {
 	case !ok: // a control record: only the position moves
@@ -128,6 +129,7 @@ func (l *loop) landed(dead []sink.DeadLetter) {
 		last, ok := to[d.Partition]
 		return ok && d.Offset <= last
 	})
+	l.noted = payloads(l.dead) + payloads(l.under)
 }
 
 func (l *loop) hasWork(sh *shard) bool {
@@ -150,7 +152,7 @@ func (l *loop) takeBatch(sh *shard) *sink.Batch {
 	}
 	sh.Corrections = sh.Corrections[:0]
 	b.Claim, b.TopicID, b.Position = &sh.claim, sh.topicID, sink.Position(l.core.Position(sh.Shard))
-	sh.inflight = b
+	sh.inflight, sh.bytes = b, 0
 	sh.batch, sh.spare = sh.spare, nil
 	if sh.batch == nil {
 		sh.batch = &sink.Batch{}

@@ -21,15 +21,38 @@ func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) {
 	l.publish()
 }
 
+// maxHeld bounds the bytes of one shard's queue, and of its batch, whatever the budget.
+const maxHeld = 16 << 20
+
+// allowance is how many bytes one shard's queue may hold, one shard's batch, and the dead letters of clicks that wait: records may be small and
+// many, or as large as is taken.
+func (l *loop) allowance() int64 {
+	const least = 256 << 10 // else large records would go one by one
+	limit := int64(maxHeld)
+	if l.s.cfg.MemoryLimit > 0 {
+		limit = min(limit, l.s.cfg.MemoryLimit/16/int64(max(len(l.shards), 1)))
+	}
+	return max(limit, least)
+}
+
+// payloads is what dead letters hold.
+func payloads(dead []sink.DeadLetter) (n int64) {
+	for i := range dead {
+		n += int64(len(dead[i].Payload))
+	}
+	return n
+}
+
 // holdCheckouts pauses a shard whose queue is long, so that lag grows and not memory.
 func (l *loop) holdCheckouts() {
+	most := l.allowance()
 	for p, sh := range l.shards {
 		one := map[string][]int32{l.s.cfg.CheckoutsTopic: {p}}
-		switch n := sh.Queued(); {
-		case n > maxQueued && !l.checkoutsPaused[p]:
+		switch n, bytes := sh.Queued(), sh.QueuedBytes(); {
+		case (n > maxQueued || bytes > most) && !l.checkoutsPaused[p]:
 			l.s.checkoutsClient.PauseFetchPartitions(one)
 			l.checkoutsPaused[p] = true
-		case n <= maxQueued/2 && l.checkoutsPaused[p]:
+		case n <= maxQueued/2 && bytes <= most/2 && l.checkoutsPaused[p]:
 			l.s.checkoutsClient.ResumeFetchPartitions(one)
 			delete(l.checkoutsPaused, p)
 		}
@@ -115,6 +138,7 @@ func (l *loop) takeShards(m *shardsMsg) {
 		l.dead = slices.DeleteFunc(l.dead, func(d sink.DeadLetter) bool { // an instance without shards has nowhere to write them
 			return int(d.Partition) < len(next) && d.Offset < next[d.Partition]
 		})
+		l.noted = payloads(l.dead) + payloads(l.under)
 	}
 	l.targets.stored = m.shards
 	l.checkTargets()

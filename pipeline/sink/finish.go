@@ -105,7 +105,7 @@ func (t *try) queueCorrections(queue func(to *int64, sql string, args ...any)) {
 func chunkOfLetters(dead []deadLetter) int {
 	size := 0
 	for i, d := range dead {
-		size += min(len(d.Payload), maxPayload)
+		size += len(d.Payload)
 		if i == lettersPerStatement || i > 0 && size > lettersBytes {
 			return i
 		}
@@ -121,11 +121,11 @@ func deadArgs(dead []deadLetter) []any {
 	for i, d := range dead {
 		groups[i], topics[i], reasons[i], details[i] = d.group, d.Topic, string(d.Reason), clean(d.Detail)
 		topicIDs[i], partitions[i], offsets[i] = pgtype.UUID{Bytes: d.TopicID, Valid: true}, d.Partition, d.Offset
-		if len(d.Payload) <= maxPayload {
-			payloads[i] = d.Payload
+		payloads[i], sizes[i], sums[i], times[i] = d.Payload, d.Size, d.Sum[:], instant(d.RecordTime)
+		if d.Size == 0 {
+			sum := sha256.Sum256(d.Payload)
+			sizes[i], sums[i] = int64(len(d.Payload)), sum[:]
 		}
-		sum := sha256.Sum256(d.Payload)
-		sizes[i], sums[i], times[i] = int64(len(d.Payload)), sum[:], instant(d.RecordTime)
 	}
 	return []any{groups, topics, topicIDs, partitions, offsets, reasons, details, payloads, sizes, sums, times}
 }

@@ -1,7 +1,9 @@
 package sink
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -99,8 +101,19 @@ type DeadLetter struct {
 	Offset     int64
 	Reason     join.Reason
 	Detail     string // made valid UTF-8 without NUL before it is stored
-	Payload    []byte // nil: the record had no value. Over 1 MiB only size and hash are kept
-	RecordTime int64  // or join.NoTime
+	Payload    []byte // nil: the record had no value, or it is too large to be kept. See Keep
+	Size       int64  // of a payload that is not kept, else 0
+	Sum        [sha256.Size]byte
+	RecordTime int64 // or join.NoTime
+}
+
+// Keep takes a copy of a record's value. Of one over 1 MiB only size and hash are kept, from here on: many of them must not fill our memory.
+func (d *DeadLetter) Keep(value []byte) {
+	if len(value) > maxPayload {
+		d.Payload, d.Size, d.Sum = nil, int64(len(value)), sha256.Sum256(value)
+		return
+	}
+	d.Payload, d.Size = bytes.Clone(value), 0
 }
 
 // Kinds of Late.
