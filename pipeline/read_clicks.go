@@ -168,9 +168,18 @@ func recordTime(rec *kgo.Record) int64 {
 
 func checkFuture(t int64, rec *kgo.Record) error {
 	if at := recordTime(rec); at != join.NoTime && t > at+ahead.Microseconds() {
-		return &join.DecodeError{Reason: join.ReasonFuture, Detail: fmt.Sprintf("%v ahead of its record's time", time.Duration(t-at)*time.Microsecond)}
+		return &join.DecodeError{Reason: join.ReasonFuture, Detail: howFarAhead(t-at) + " ahead of its record's time"}
 	}
 	return nil
+}
+
+// howFarAhead is a span of microseconds in words: of the year 9999, more than a time.Duration holds.
+func howFarAhead(micros int64) string {
+	const day = int64(24 * time.Hour / time.Microsecond)
+	if micros >= 2*day {
+		return fmt.Sprintf("%d days", micros/day)
+	}
+	return (time.Duration(micros) * time.Microsecond).String()
 }
 
 // fetchErrors turns a poll's errors into a gap, a fatal error, or nothing where the client goes on by itself.

@@ -20,7 +20,8 @@ type acted struct {
 	ID    int64  `json:"id,omitempty"`
 	State string `json:"state"` // running, done, failed
 	Text  string `json:"text"`
-	At    int64  `json:"at"` // milliseconds since the epoch
+	Began int64  `json:"began"` // milliseconds since the epoch; with the name it tells one action from another
+	At    int64  `json:"at"`    // of this state
 }
 
 var (
@@ -110,8 +111,11 @@ func (p *Page) act(a *Action, id int64) error {
 		return errBusy
 	}
 	p.busy[a.Name] = true
+	began := time.Now().UnixMilli()
 	say := func(state, text string) {
-		p.hub.tell("action", false, acted{a.Name, a.Title, id, state, text, time.Now().UnixMilli()})
+		one := acted{a.Name, a.Title, id, state, text, began, time.Now().UnixMilli()}
+		p.note(one)
+		p.hub.tell("action", false, one)
 	}
 	say("running", "")
 	p.actions.Go(func() {
@@ -119,6 +123,10 @@ func (p *Page) act(a *Action, id int64) error {
 		p.mu.Lock()
 		delete(p.busy, a.Name)
 		p.mu.Unlock()
+		select {
+		case p.nudge <- struct{}{}: // whether all is well after it is what everybody waits for
+		default:
+		}
 		if err != nil {
 			p.log.WarnContext(ctx, "an action of the page", "action", a.Name, "cause", err)
 			say("failed", err.Error())
@@ -128,4 +136,29 @@ func (p *Page) act(a *Action, id int64) error {
 		say("done", text)
 	})
 	return nil
+}
+
+// shownActions is how many of the last actions a page is told of that comes later.
+const shownActions = 12
+
+// note keeps how an action stands for pages that come later.
+func (p *Page) note(one acted) {
+	p.noted.Lock()
+	defer p.noted.Unlock()
+	for i := range p.past {
+		if p.past[i].Name == one.Name && p.past[i].Began == one.Began {
+			p.past[i] = one
+			return
+		}
+	}
+	p.past = append(p.past, one)
+	if len(p.past) > shownActions {
+		p.past = append([]acted(nil), p.past[len(p.past)-shownActions:]...)
+	}
+}
+
+func (p *Page) done() []acted {
+	p.noted.Lock()
+	defer p.noted.Unlock()
+	return append([]acted{}, p.past...)
 }

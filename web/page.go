@@ -88,6 +88,10 @@ type Page struct {
 	working context.Context // of Run; nil: it does not run
 	busy    map[string]bool // actions under way
 	actions sync.WaitGroup
+	nudge   chan struct{} // an action has ended: verify soon
+
+	noted sync.Mutex
+	past  []acted // the last actions
 }
 
 const (
@@ -127,7 +131,7 @@ func NewPage(cfg PageConfig) (*Page, error) {
 	rand.Read(secret)
 	p := &Page{
 		cfg: cfg, log: cfg.Logger, token: base64.RawURLEncoding.EncodeToString(secret), pool: pool,
-		hub: newHub(), feed: newFeed(), explaining: make(chan struct{}, explainAtOnce), busy: map[string]bool{},
+		hub: newHub(), feed: newFeed(), explaining: make(chan struct{}, explainAtOnce), busy: map[string]bool{}, nudge: make(chan struct{}, 1),
 	}
 	if p.mux, err = p.routes(); err != nil {
 		pool.Close()

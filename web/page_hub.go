@@ -131,6 +131,7 @@ type hello struct {
 	Explain  bool         `json:"explain"`
 	Verify   bool         `json:"verify"`
 	Actions  []actionInfo `json:"actions"`
+	Acted    []acted      `json:"acted"` // the last actions, the oldest first
 	Settings []Setting    `json:"settings"`
 	History  history      `json:"history"`
 	Now      *picture     `json:"now"`
@@ -152,6 +153,7 @@ func (p *Page) hello() hello {
 		st := p.cfg.Stats()
 		h.Now = p.picture(time.Now(), &st, &recent[0])
 	}
+	h.Acted = p.done()
 	for _, a := range p.cfg.Actions {
 		h.Token = p.token // only where it opens something
 		h.Actions = append(h.Actions, actionInfo{a.Name, a.Title, a.About, a.Letter})

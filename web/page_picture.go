@@ -9,20 +9,21 @@ import (
 
 // picture is everything that moves each second.
 type picture struct {
-	At         int64            `json:"at"` // milliseconds since the epoch
-	Uptime     float64          `json:"uptime_s"`
-	Standing   standing         `json:"standing"`
-	Sample     history          `json:"sample"` // of one second
-	Edges      map[string]edge  `json:"edges"`
-	Clicks     []clicksPart     `json:"clicks"`
-	Checkouts  []checkoutsShard `json:"checkouts"`
-	Window     windowNow        `json:"window"`
-	Users      usersNow         `json:"users"`
-	Totals     totals           `json:"totals"`
-	Watermark  *int64           `json:"watermark"` // microseconds
-	Postgres   postgresNow      `json:"postgres"`
-	Fenced     int64            `json:"fenced"`
-	OpenTxnRel int64            `json:"open_txn_releases"`
+	At         int64             `json:"at"` // milliseconds since the epoch
+	Uptime     float64           `json:"uptime_s"`
+	Standing   standing          `json:"standing"`
+	Trouble    map[string]string `json:"trouble"` // by part of the graph: what is wrong with it, in a few words
+	Sample     history           `json:"sample"`  // of one second
+	Edges      map[string]edge   `json:"edges"`
+	Clicks     []clicksPart      `json:"clicks"`
+	Checkouts  []checkoutsShard  `json:"checkouts"`
+	Window     windowNow         `json:"window"`
+	Users      usersNow          `json:"users"`
+	Totals     totals            `json:"totals"`
+	Watermark  *int64            `json:"watermark"` // microseconds
+	Postgres   postgresNow       `json:"postgres"`
+	Fenced     int64             `json:"fenced"`
+	OpenTxnRel int64             `json:"open_txn_releases"`
 }
 
 // edge is what flows between two parts of the job. Pressure is 0 (free) to 1 (held back).
@@ -137,7 +138,7 @@ func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
 		Window:   windowNow{st.Window.Clicks, st.Window.Bytes, st.Window.Buckets, micros(st.Window.Oldest)},
 		Users:    users(st, s),
 		Postgres: postgresNow{st.Sink.Retries, st.Sink.LastError},
-		Fenced:   st.Fenced, OpenTxnRel: st.OpenTxnReleases,
+		Fenced:   st.Fenced, OpenTxnRel: st.OpenTxnReleases, Trouble: trouble(now, st),
 	}
 	if !st.At.IsZero() {
 		pic.Watermark = micros(st.Watermark)
@@ -148,17 +149,39 @@ func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
 	pic.Sample.add(s)
 	pic.Totals = p.feed.totals(st)
 	for i, c := range st.Clicks {
-		pic.Clicks = append(pic.Clicks, clicksPart{i, c.Next, c.End, max(c.End-c.Next, 0), micros(c.MaxTime), c.Paused})
+		pic.Clicks = append(pic.Clicks, clicksPart{i, c.Next, max(c.End, c.Next), max(c.End-c.Next, 0), micros(c.MaxTime), c.Paused}) // the end was asked for a moment ago
 	}
 	for i := range st.Shards {
 		sh := &st.Shards[i]
 		pic.Checkouts = append(pic.Checkouts, checkoutsShard{
-			Partition: sh.Partition, Next: sh.Next, End: sh.End, Committed: sh.Committed, Lag: max(sh.End-sh.Committed, 0),
+			Partition: sh.Partition, Next: sh.Next, End: max(sh.End, sh.Next), Committed: sh.Committed, Lag: max(sh.End-sh.Committed, 0),
 			Behind: p.feed.behind(now, sh.Partition).Seconds(), Queued: sh.Queued, Recents: sh.Recents,
 			MaxReleased: micros(sh.MaxReleased), FinalBefore: micros(sh.FinalBefore), Restoring: sh.Restoring, Paused: sh.Paused,
 		})
 	}
 	return pic
+}
+
+// trouble names the parts of the graph that do not do their work. Empty: all do.
+func trouble(now time.Time, st *pipeline.Stats) map[string]string {
+	t := map[string]string{}
+	if st.At.IsZero() {
+		return t // it has not begun
+	}
+	if silent := now.Sub(st.At); silent >= silentFrom {
+		t["join"] = "stands still for " + span(silent)
+		return t // nobody knows of the others
+	}
+	if !st.EndsAt.IsZero() && now.Sub(st.EndsAt) >= deafFrom {
+		t["clicks"], t["checkouts"] = "does not answer", "does not answer"
+	}
+	if st.Sink.LastError != "" {
+		t["postgres"] = "does not take rows"
+	}
+	if st.Ready && len(st.Shards) > 0 && !st.Users.Connected { // a stand-by needs no stream
+		t["users"] = "stream is down"
+	}
+	return t
 }
 
 // behind is how long the oldest unwritten record of a shard has waited, where we saw it come.

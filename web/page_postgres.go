@@ -116,6 +116,8 @@ type checked struct {
 	Error string `json:"error,omitempty"` // why the last try came to none
 }
 
+const verifyAfterAction = 2 * time.Second
+
 // verify compares table and Kafka again and again while somebody looks.
 func (p *Page) verify(ctx context.Context) {
 	var last checked
@@ -146,6 +148,12 @@ func (p *Page) verify(ctx context.Context) {
 		}
 		select {
 		case <-time.After(pause):
+		case <-p.nudge:
+			select {
+			case <-time.After(verifyAfterAction): // what was broken gets a moment to be whole again
+			case <-ctx.Done():
+				return
+			}
 		case <-ctx.Done():
 			return
 		}

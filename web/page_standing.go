@@ -65,6 +65,10 @@ func judge(now time.Time, st *pipeline.Stats, samples []sample) standing {
 	}
 	behind := time.Duration(last.Behind * float64(time.Second))
 	if behind < behindFrom {
+		if st.Sink.LastError != "" && last.Backlog > 0 { // green would be a lie, though it is not late yet
+			s.State, s.Text = stateBehind, fmt.Sprintf("Postgres did not take the last rows: it is tried again; %s.", records(last.Backlog, "to go"))
+			return s
+		}
 		s.State, s.Text = stateOK, upToDate(st, samples)
 		if last.Backlog > 10_000 { // it was there before we looked, and nothing tells how old it is
 			s.State, s.Text = stateBehind, fmt.Sprintf("Catching up: %s; %s.", records(last.Backlog, "to go"), outlook(samples))

@@ -65,6 +65,9 @@ func TestJudge(t *testing.T) {
 			past(now, 30, func(ago int) sample {
 				return sample{Behind: max(float64(12-ago), 0), Backlog: int64(max(12-ago, 0)) * 50, Committing: 1}
 			}), stateBehind, "12 s behind: 12 s waiting for Postgres; 600 records to go, not catching up so far.", "connection refused"},
+		"Postgres is down since a moment": {with(func(st *pipeline.Stats) { st.Sink = sink.Stats{LastError: "connection refused"} }),
+			past(now, 30, func(int) sample { return sample{Delay: 6, Backlog: 27} }), stateBehind,
+			"Postgres did not take the last rows: it is tried again; 27 records to go.", "connection refused"},
 		"Kafka is slow": {running, past(now, 20, func(int) sample { return sample{Behind: 30, Backlog: 5000} }), stateBehind,
 			"30 s behind: 30 s waiting for Kafka; 5,000 records to go, not catching up so far.", ""},
 		"a backlog of unknown age": {running, past(now, 20, func(ago int) sample { return sample{Backlog: 1_000_000 + 100_000*int64(ago)} }), stateBehind,

@@ -29,6 +29,7 @@ last 2 hours, Postgres the rows of the last 4.`,
 			config.Registry = newRegistry()
 			config.Version = thisBuild().version
 			config.Program = os.Args[0]
+			config.LetterActions = letterActions
 			config.Width = terminalWidth(c.Out)
 			return demo.Run(cmd.Context(), config)
 		},

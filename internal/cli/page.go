@@ -14,6 +14,7 @@ import (
 
 	"firstclick/audit"
 	"firstclick/deadletters"
+	"firstclick/internal/kafkaconn"
 	"firstclick/pipeline"
 	"firstclick/web"
 )
@@ -90,18 +91,18 @@ func (c *command) page(r running, job *pipeline.Pipeline, logger *slog.Logger) (
 		},
 	}
 	if r.looking.actions {
-		config.Actions = letterActions(r)
+		config.Actions = letterActions(r.database, r.kafka)
 	}
 	return web.NewPage(config)
 }
 
 // letterActions are what the page can do with a dead letter.
-func letterActions(r running) []web.Action {
+func letterActions(database string, kafka kafkaconn.Config) []web.Action {
 	with := func(do func(ctx context.Context, store *deadletters.Store, id int64) (string, error)) func(context.Context, int64) (string, error) {
 		return func(ctx context.Context, id int64) (text string, err error) {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
-			store, err := deadletters.Connect(ctx, r.database)
+			store, err := deadletters.Connect(ctx, database)
 			if err != nil {
 				return "", err
 			}
@@ -112,7 +113,7 @@ func letterActions(r running) []web.Action {
 	return []web.Action{
 		{Name: "retry-letter", Title: "Send again", About: "Produces the record once more to its topic.", Letter: true,
 			Do: with(func(ctx context.Context, store *deadletters.Store, id int64) (string, error) {
-				done, err := store.Retry(ctx, deadletters.Retry{Kafka: r.kafka, Filter: deadletters.Filter{IDs: []int64{id}}})
+				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: deadletters.Filter{IDs: []int64{id}}})
 				return fmt.Sprintf("dead letter %d: %d sent again", id, done.Sent), err
 			})},
 		{Name: "drop-letter", Title: "Put aside", About: "Marks the dead letter as dropped. It stays in the table.", Letter: true,

@@ -43,7 +43,7 @@ func TestBrowserDemo(t *testing.T) {
 		tab.Wait("dead letters", `Number(document.querySelector("#letters-count").textContent) === 18`)
 		tab.Eval(`location.hash = "#dead-letters"`)
 		tab.Wait("the list", `document.querySelectorAll("#letters tbody tr").length === 18`)
-		tab.Eval(`location.hash = document.querySelector("#letters tbody tr:last-child a").hash`)
+		tab.Eval(`location.hash = [...document.querySelectorAll("#letters tbody tr")].find((r) => r.textContent.includes("<script>")).querySelector("a").hash`)
 		tab.Wait("a payload as text", `document.querySelector("#payload")?.textContent.startsWith("<script>")`)
 		tab.Eval(`location.hash = "#overview"`)
 	})

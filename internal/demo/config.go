@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"firstclick/internal/kafkaconn"
+	"firstclick/web"
 )
 
 // The ports that people know.
@@ -48,6 +51,8 @@ type Config struct {
 	Program   string // as people call this program, for lines to paste; empty: firstclick
 	Version   string
 	Registry  *prometheus.Registry // nil: empty
+	// LetterActions are what the page may do with a dead letter. Nil: nothing.
+	LetterActions func(database string, kafka kafkaconn.Config) []web.Action
 }
 
 func (c *Config) settle() error {

@@ -22,6 +22,9 @@ func (d *demo) mount(job *pipeline.Pipeline) error {
 	}
 	if d.web.Addr().IP.IsLoopback() {
 		config.Actions = d.actions(job)
+		if d.cfg.LetterActions != nil {
+			config.Actions = append(config.Actions, d.cfg.LetterActions(d.postgres.DSN(database), d.kafka())...)
+		}
 	}
 	page, err := web.NewPage(config)
 	if err != nil {

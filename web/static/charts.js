@@ -1,10 +1,10 @@
-// Six small charts over the last 15 minutes, by uPlot (vendor/). Their cursors move together.
+// Small charts over the last 15 minutes, by uPlot (vendor/). Their cursors move together.
 import { h, setText } from "./dom.js";
 import { bytes, compact, rate, seconds } from "./format.js";
 
 const kept = 15 * 60;
 const plans = [
-  { title: "Events", series: [["clicks", "Clicks", 1], ["checkouts", "Checkouts", 2], ["rows", "Rows", 3]], show: rate },
+  { title: "Events a second", series: [["clicks", "Clicks", 1], ["checkouts", "Checkouts", 2], ["rows", "Rows", 3]], show: compact, least: 5, robust: true },
   { title: "From checkout to row", series: [["delay", "Mean", 3]], show: (v) => (v < 10 ? `${v.toFixed(1)} ms` : seconds(v / 1000)) },
   { title: "Behind", series: [["behind", "Behind", 4]], show: seconds },
   { title: "Records that wait", series: [["backlog", "Backlog", 4]], show: compact, least: 10 },
@@ -18,6 +18,7 @@ export function charts(container) {
   let data = null;
   let plots = [];
   let visible = false;
+  let marks = []; // seconds at which something was broken on purpose
   const sync = uPlot.sync("time");
 
   const colour = (n) => getComputedStyle(document.documentElement).getPropertyValue(`--series-${n}`).trim();
@@ -44,12 +45,43 @@ export function charts(container) {
       cursor: { sync: { key: sync.key }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: {
         x: { range: (u, min, max) => [Math.max(max - kept, Math.min(min, max - 60)), max] },
-        y: { range: (u, min, max) => [0, one.plan.top ?? Math.max(max * 1.1, one.plan.least ?? 1)] },
+        y: { range: (u, min, max) => [0, one.plan.top ?? Math.max((one.plan.robust ? usual(u, max) : max) * 1.1, one.plan.least ?? 1)] },
       },
       axes: [{ ...axis, size: 24, space: 70, values: (u, list) => list.map((t) => new Date(t * 1000).toISOString().slice(11, u.scales.x.max - u.scales.x.min < 300 ? 19 : 16)) }, { ...axis, size: 58, space: 34, values: (u, list) => list.map((v) => one.plan.show(v)) }],
       series: [{}, ...one.plan.series.map(([name, label, n]) => ({ label, stroke: colour(n), fill: `${colour(n)}1f`, width: 1.5, points: { show: name === "delay", size: 3 }, spanGaps: name !== "delay" }))],
-      hooks: { setCursor: [(u) => tell(one, u.cursor.idx)] },
+      hooks: { setCursor: [(u) => tell(one, u.cursor.idx)], drawClear: [strike] },
     }, columns(one.plan), one.canvas);
+  }
+
+  // usual is the greatest value, but for a burst that would flatten all else for a quarter of an hour, as the backlog of a start: that leaves
+  // the chart at its top, and the cursor still tells it.
+  function usual(u, max) {
+    const from = u.scales.x.min ?? 0;
+    const seen = u.data.slice(1).flatMap((list) => list.filter((v, i) => v > 0 && u.data[0][i] >= from)).sort((a, b) => a - b);
+    const most = seen[Math.floor(seen.length * 0.95)] ?? max;
+    return max > 8 * most ? 2 * most : max;
+  }
+
+  // strike draws a line at each mark, under the data.
+  function strike(u) {
+    const { left, top, width, height } = u.bbox;
+    u.ctx.save();
+    u.ctx.strokeStyle = u.ctx.fillStyle = variable("--bad");
+    u.ctx.globalAlpha = 0.55;
+    u.ctx.lineWidth = devicePixelRatio;
+    u.ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const t of marks) {
+      const x = Math.round(u.valToPos(t, "x", true));
+      if (x < left || x > left + width) continue;
+      u.ctx.beginPath();
+      u.ctx.moveTo(x, top);
+      u.ctx.lineTo(x, top + height);
+      u.ctx.stroke();
+      u.ctx.beginPath();
+      u.ctx.arc(x, top, 2.5 * devicePixelRatio, 0, 2 * Math.PI);
+      u.ctx.fill();
+    }
+    u.ctx.restore();
   }
 
   // tell shows the values under the cursor, else the newest.
@@ -91,6 +123,7 @@ export function charts(container) {
       }
       refresh();
     },
+    mark(list) { marks = list; refresh(); },
     show(is) { visible = is; refresh(); },
     redraw,
   };

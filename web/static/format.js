@@ -21,6 +21,14 @@ export function seconds(n) {
   return `${Math.floor(n / 86_400)} days`;
 }
 
+// gap is a time between two events, in milliseconds, as exact as it matters.
+export function gap(ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
+  return seconds(ms / 1000);
+}
+
 // Times are UTC; a date only where it is not today's.
 export function clock(millis, today = Date.now()) {
   const text = new Date(millis).toISOString();

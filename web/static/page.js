@@ -1,13 +1,15 @@
 // The page: one stream of server-sent events, six views, no state that a reload would lose.
 import { h, id, setText, table, facts } from "./dom.js";
-import { bytes, clock, count, instant, micros, seconds } from "./format.js";
+import { bytes, clock, compact, count, gap, instant, micros, rate, seconds } from "./format.js";
 import { graph } from "./graph.js";
 import { charts } from "./charts.js";
+import { actions } from "./actions.js";
 import { explanation } from "./explain.js";
 
 const views = ["overview", "rows", "partitions", "dead-letters", "users", "configuration"];
 const picture = graph(id("graph"));
 const plots = charts(id("charts"));
+const acting = actions((when) => plots.mark(when), () => loadLetters());
 let greeting = { actions: [] };
 let now = null;
 let verdict = null;
@@ -33,7 +35,7 @@ function connect() {
   on("rows", takeRows);
   on("aside", takeAside);
   on("verify", (v) => { verdict = v; showVerdict(); });
-  on("action", takeAction);
+  on("action", acting.take);
   source.onerror = () => {
     linked(false);
     if (source.readyState === EventSource.CLOSED) later();
@@ -61,6 +63,7 @@ function linked(is) {
     id("standing").dataset.state = "gone";
     id("verify").dataset.is = "waiting";
     setText(id("sentence"), "firstclick does not answer this page.");
+    showTitle();
     id("detail").hidden = true;
   }
 }
@@ -74,7 +77,7 @@ function takeHello(hello) {
   id("verify").hidden = !hello.verify;
   table(id("settings"), [["Setting", "name"], ["Value", "wrap"], ["", "name"]],
     hello.settings.map((one) => [h("code", null, one.name), one.value === "" ? "–" : one.value, one.given ? h("span", { class: "badge info" }, "given") : "default"]), "nothing is known");
-  showActions();
+  acting.begin(hello);
   plots.begin(hello.history);
   if (hello.now) takeNow(hello.now);
 }
@@ -84,21 +87,45 @@ function takeNow(next) {
   linked(true);
   id("standing").dataset.state = now.standing.state;
   setText(id("sentence"), now.standing.text);
+  showTitle();
   id("detail").hidden = !now.standing.detail;
   setText(id("detail"), now.standing.detail ?? "");
   showVerdict();
   plots.add(now.sample);
+  acting.settle(now, verdict);
+  showGlance();
   if (document.hidden) return;
   if (view === "overview") showOverview();
   if (view === "partitions") showPartitions();
   if (view === "users") showUsers();
 }
 
+// The tab's title says when all is not well.
+const marks = { ok: "", starting: "… ", behind: "▲ ", stuck: "✕ ", gone: "✕ " };
+function showTitle() {
+  const title = `${marks[id("standing").dataset.state] ?? ""}${view === "overview" ? "firstclick" : `${view.replace("-", " ")} · firstclick`}`;
+  if (document.title !== title) document.title = title;
+}
+
+// What the eye looks for first. Rates are over the last five seconds: of one they would flicker.
+const lately = [];
+function showGlance() {
+  const one = now.sample;
+  if (lately.at(-1)?.t !== one.t[0]) lately.push({ t: one.t[0], rows: one.rows[0], events: one.clicks[0] + one.checkouts[0] });
+  while (lately.length > 5) lately.shift();
+  const mean = (name) => lately.reduce((sum, x) => sum + x[name], 0) / lately.length;
+  const tiles = [["Events in", rate(Math.round(mean("events")))], ["Rows out", rate(Math.round(mean("rows")))],
+    ["Waiting", compact(one.backlog[0])], ["Behind", one.behind[0] >= 2.5 ? seconds(one.behind[0]) : "0 s"]];
+  const list = id("glance");
+  if (list.children.length !== tiles.length) list.replaceChildren(...facts(tiles));
+  else tiles.forEach(([, value], i) => setText(list.children[i].lastChild, value));
+}
+
 function showOverview() {
   picture.update(now);
   const t = now.totals;
-  const share = t.rows ? `${((100 * t.attributed) / t.rows).toFixed(1)} %` : "–";
-  const tiles = [["Running for", seconds(now.uptime_s)], ["Rows", count(t.rows)], ["with a click", share], ["Corrected", count(t.corrected)], ["Duplicates", count(t.duplicates)],
+  const share = t.rows ? `${(Math.floor((1000 * t.attributed) / t.rows) / 10).toFixed(1)} %` : "–"; // 100 % only where it is all of them
+  const tiles = [["Running for", seconds(now.uptime_s)], ["Rows", count(t.rows)], ["With a click", share], ["Corrected", count(t.corrected)], ["Duplicates", count(t.duplicates)],
     ["Dead letters", count(t.dead_letters)], ["Too late", count(t.late)], ["Unknown users", count(t.unknown)], ["Transactions", count(t.transactions)], ["Watermark", micros(now.watermark) ?? "–"]];
   const list = id("totals");
   if (list.children.length !== tiles.length) list.replaceChildren(...facts(tiles));
@@ -106,11 +133,11 @@ function showOverview() {
 }
 
 function showPartitions() {
-  table(id("checkouts"), [["Partition", "n"], ["Lag", "n"], ["Behind", "n"], ["Committed", "n"], ["End", "n"], ["Queued", "n"], ["Not final", "n"], ["Final before", "time"], ["", "name"]],
+  table(id("checkouts"), [["Partition", "name"], ["Lag", "n"], ["Behind", "n"], ["Committed", "n"], ["End", "n"], ["Queued", "n"], ["Not final", "n"], ["Final before", "time"], ["", "name"]],
     now.checkouts.toSorted((a, b) => a.partition - b.partition).map((p) => [String(p.partition), count(p.lag), p.behind_s > 2.5 ? seconds(p.behind_s) : "0 s", count(p.committed), count(p.end), count(p.queued), count(p.recents), micros(p.final_before),
       p.paused ? h("span", { class: "badge warn" }, "paused") : p.restoring ? h("span", { class: "badge info" }, "recalling") : h("span", { class: "badge good" }, "reading")]),
     "This instance has no shard: others do.");
-  table(id("clicks"), [["Partition", "n"], ["Lag", "n"], ["Next", "n"], ["End", "n"], ["Newest click", "time"], ["", "name"]],
+  table(id("clicks"), [["Partition", "name"], ["Lag", "n"], ["Next", "n"], ["End", "n"], ["Newest click", "time"], ["", "name"]],
     now.clicks.map((p) => [String(p.partition), count(p.lag), count(p.next), count(p.end), micros(p.max_time), p.paused ? h("span", { class: "badge warn" }, "paused") : h("span", { class: "badge good" }, "reading")]), "No partition is known yet.");
 }
 
@@ -126,21 +153,36 @@ function showUsers() {
   ]));
 }
 
-const rowColumns = [["checkout_id", "id full"], ["user_name", "name"], ["total_amount", "n"], ["bought", "time"], ["clicked", "time"], ["click_id", "id full"]];
+const rowColumns = [["checkout_id", "id full"], ["user_name", "name"], ["total_amount", "n"], ["bought", "time"], ["first click", "time"], ["before", "n"], ["click_id", "id full"]];
 let shown = new Set();
+let latest = [];
+const touched = new Map(); // by table: until when it stands still for a finger
+const hovers = matchMedia("(hover: hover)");
+// Rows that run away from the pointer cannot be clicked.
+const held = (element) => (hovers.matches && element.matches(":hover")) || element.contains(document.activeElement) || (touched.get(element) ?? 0) > Date.now();
+for (const name of ["latest", "rows"]) id(name).addEventListener("pointerdown", () => touched.set(id(name), Date.now() + 3000));
+
 function takeRows(rows) {
   const fresh = new Set(rows.map((r) => r.checkout_id));
+  const some = rows.some((r) => shown.has(r.checkout_id)); // where all are new, a colour says nothing
   const lines = rows.map((r) => {
-    const cells = [h("a", { href: `#rows/${encodeURIComponent(r.checkout_id)}` }, r.checkout_id), r.user_name, r.total_amount, instant(r.checkout_time), instant(r.click_time), r.click_id];
-    if (shown.size && !shown.has(r.checkout_id)) cells.mark = "fresh";
+    const between = r.click_time && r.checkout_time ? gap(Date.parse(r.checkout_time) - Date.parse(r.click_time)) : null;
+    const cells = [h("a", { href: `#rows/${encodeURIComponent(r.checkout_id)}` }, r.checkout_id), h("span", { class: r.user_name === null ? "none" : "clip", title: r.user_name }, r.user_name ?? "not known yet"), r.total_amount, instant(r.checkout_time),
+      instant(r.click_time), between, r.click_id ?? h("span", { class: "none" }, "no click in the window")];
+    if (some && !shown.has(r.checkout_id)) cells.mark = "fresh";
     return cells;
   });
-  shown = fresh;
-  if (view === "overview") table(id("latest"), rowColumns, lines.slice(0, 6), "No row yet.");
-  if (view === "rows") table(id("rows"), rowColumns, lines, "No row yet.");
   latest = rows;
+  const fill = (name, most) => {
+    const element = id(name);
+    const still = element.children.length > 0 && held(element);
+    setText(id(`${name}-note`), still ? "standing still while you are here" : "");
+    if (!still) table(element, rowColumns, lines.slice(0, most), "No row yet.");
+  };
+  if (view === "overview") fill("latest", 6);
+  if (view === "rows") fill("rows", rows.length);
+  shown = fresh;
 }
-let latest = [];
 
 function takeAside(a) {
   if (a.error) {
@@ -148,7 +190,7 @@ function takeAside(a) {
     return;
   }
   const mine = greeting.instance;
-  table(id("instances"), [["Instance", "name"], ["Host", "name"], ["Process", "n"], ["Version", "name"], ["Shards", "wrap"], ["Address", "name"], ["Started", "time"], ["Last heard of", "n"]],
+  table(id("instances"), [["Instance", "full"], ["Host", "full"], ["Process", "n"], ["Version", "full"], ["Shards", "wrap full"], ["Address", "full"], ["Started", "time"], ["Last heard of", "n"]],
     a.instances.map((i) => [i.instance === mine ? `${i.instance} (this one)` : i.instance, i.host, String(i.pid), i.version, i.shards.length ? i.shards.join(", ") : "none, standing by", i.listen, instant(i.started_at),
       i.silent_s > 20 ? h("span", { class: "badge bad" }, `${seconds(i.silent_s)} ago`) : `${seconds(Math.max(i.silent_s, 0))} ago`]), "No instance has announced itself yet.");
   const reasons = Object.entries(a.dead_letters ?? {}).sort((x, y) => y[1] - x[1]);
@@ -164,6 +206,7 @@ function takeAside(a) {
 function showVerdict() {
   if (!verdict) return;
   const line = id("verify");
+  line.title = verdict.error ?? "";
   const age = now && verdict.known ? Math.max(0, (now.at - Date.parse(verdict.at)) / 1000) : 0;
   if (verdict.known && !(verdict.error && verdict.ok)) {
     line.dataset.is = verdict.ok ? "ok" : "bad";
@@ -173,48 +216,8 @@ function showVerdict() {
     setText(id("verify-text"), `${verdict.text}, ${seconds(age)} ago; cannot look right now, trying again`);
   } else {
     line.dataset.is = "waiting";
-    setText(id("verify-text"), verdict.error ? `Cannot verify yet: ${verdict.error}` : "Verifying every row against Kafka");
+    setText(id("verify-text"), verdict.error ? "Cannot verify right now, trying again" : "Verifying every row against Kafka");
   }
-}
-
-// Actions.
-async function act(name, letter) {
-  let why;
-  try {
-    const answer = await fetch(`api/actions/${name}`, {
-      method: "POST", headers: { "Content-Type": "application/json", "X-Firstclick-Token": greeting.token }, body: JSON.stringify(letter ? { id: letter } : {}),
-    });
-    if (!answer.ok) why = (await answer.json()).error;
-  } catch (error) {
-    why = error.message;
-  }
-  if (why) takeAction({ name, title: name, state: "failed", text: why, at: Date.now() });
-}
-
-const running = new Set();
-function showActions() {
-  running.clear();
-  const mine = greeting.actions.filter((a) => !a.letter);
-  id("break").hidden = mine.length === 0;
-  id("actions").replaceChildren(...mine.map((a) => h("button", { type: "button", class: "harm", "data-action": a.name, onclick: () => act(a.name) }, a.title, h("span", { class: "about" }, a.about))));
-}
-function takeAction(a) {
-  const button = document.querySelector(`[data-action="${CSS.escape(a.name)}"]`);
-  if (a.state === "running") running.add(a.name);
-  else running.delete(a.name);
-  button?.toggleAttribute("aria-busy", a.state === "running");
-  if (button) button.disabled = a.state === "running";
-  const list = id("acted");
-  const text = a.state === "running" ? `${a.title} …` : a.state === "failed" ? `${a.title}: ${a.text}` : a.text;
-  const line = h("li", { "data-name": a.name }, h("time", null, clock(a.at).slice(0, 8)), h("span", { class: a.state }, text));
-  const open = [...list.children].find((c) => c.dataset.name === a.name && c.dataset.open);
-  if (a.state === "running") line.dataset.open = "yes";
-  if (open) open.replaceWith(line);
-  else list.prepend(line);
-  while (list.children.length > 6) list.lastChild.remove();
-  const result = id("letter-result");
-  if (result && a.id) setText(result, text);
-  if (a.id && a.state !== "running") loadLetters();
 }
 
 // Explain.
@@ -257,9 +260,9 @@ async function loadLetters(before) {
     letters.older = Boolean(before);
     letters.list = before ? letters.list.concat(list) : list;
     id("more").hidden = list.length < 50;
-    table(id("letters"), [["Id", "n"], ["Reason", "name"], ["Place", "id"], ["Size", "n"], ["Since", "time"], ["Status", "name"], ["Detail", "wrap"]],
-      letters.list.map((l) => [h("a", { href: `#dead-letters/${l.id}` }, String(l.id)), l.reason, `${l.topic}[${l.partition}] @ ${l.offset}`, bytes(l.size), instant(l.created_at),
-        h("span", { class: `badge ${l.status === "open" ? "warn" : "good"}` }, l.status), l.detail]), "None: every record became a row.");
+    table(id("letters"), [["Letter", "name"], ["Reason", "name"], ["Status", "name"], ["Since", "time"], ["Place", "id full"], ["Size", "n"], ["Detail", "wrap full"]],
+      letters.list.map((l) => [h("a", { href: `#dead-letters/${l.id}` }, String(l.id)), h("strong", null, l.reason),
+        h("span", { class: `badge ${l.status === "open" ? "warn" : "good"}` }, l.status), instant(l.created_at), `${l.topic}[${l.partition}] @ ${l.offset}`, bytes(l.size), l.detail]), "None: every record became a row.");
   } catch (error) {
     id("letters").replaceChildren(h("tbody", null, h("tr", null, h("td", { class: "error" }, error.message))));
   }
@@ -274,13 +277,13 @@ async function openLetter(number) {
     const l = await answer.json();
     if (!answer.ok) throw new Error(l.error);
     setText(id("letter-title"), `Dead letter ${l.id}`);
-    const buttons = l.status === "open" ? greeting.actions.filter((a) => a.letter) : [];
+    const buttons = l.status === "open" ? acting.buttons(greeting.actions, l.id) : [];
     body.replaceChildren(
-      h("dl", { class: "facts" }, facts([["Reason", l.reason], ["Place", `${l.topic}[${l.partition}] @ ${l.offset}`], ["Size", bytes(l.size)], ["Record time", instant(l.record_time) ?? "none"], ["Status", l.status], ["Detail", l.detail || "–"], ["SHA-256", l.sha256 || "–"]])),
+      h("dl", { class: "facts" }, facts([["Reason", l.reason], ["Place", `${l.topic}[${l.partition}] @ ${l.offset}`], ["Size", bytes(l.size)], ["Record time", instant(l.record_time) ?? "none"], ["Status", l.status], ["Detail", l.detail || "–"], ["SHA-256", l.sha256 ? h("code", null, l.sha256) : "–"]])),
       h("h3", null, "Payload"),
       l.payload === "" ? h("p", { class: "hint" }, l.kept ? "The record has no value." : "Larger than 1 MiB: only its hash, size and place are kept.") : h("pre", { id: "payload", tabindex: 0, "aria-label": "Payload" }, l.payload),
       l.cut ? h("p", { class: "hint" }, "Only the first 64 KiB are shown.") : "",
-      h("div", { class: "buttons" }, buttons.map((a) => h("button", { type: "button", class: "harm", title: a.about, onclick: () => act(a.name, l.id) }, a.title))),
+      h("div", { class: "buttons" }, buttons),
       h("p", { id: "letter-result", role: "status" }));
   } catch (error) {
     body.replaceChildren(h("p", { class: "error" }, error.message));
@@ -300,7 +303,7 @@ function route() {
       link.scrollIntoView({ block: "nearest", inline: "nearest" });
     } else link.removeAttribute("aria-current");
   }
-  document.title = view === "overview" ? "firstclick" : `${view.replace("-", " ")} · firstclick`;
+  showTitle();
   plots.show(view === "overview");
   if (now) takeNow(now);
   if (view === "overview" || view === "rows") takeRows(latest);
