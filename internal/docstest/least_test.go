@@ -37,31 +37,31 @@ type bed struct {
 
 const adminUser, adminPassword = "admin", "the admin's"
 
-// leastBed migrates as the owner, and gives the role nothing so far; the events' user has what SECURITY.md says, and with retry also that.
-func leastBed(t *testing.T, retry bool) *bed {
+// newBed is a database with the tables and some users, who have passwords.
+func newBed(t *testing.T, server *pgtest.Server) *bed {
 	t.Helper()
-	server := pgtest.StartTemporary(t)
 	b := &bed{t: t, dsn: server.DSN("postgres"), at: time.Now().Add(-10 * time.Minute).Truncate(time.Microsecond).UTC()}
 	var err error
 	if b.owner, err = pgx.Connect(t.Context(), b.dsn); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.owner.Close(context.Background()) })
-	// Nobody has anything but by a GRANT.
-	b.exec(`REVOKE ALL ON DATABASE postgres FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC`)
 	if _, _, err := b.run(t.Context(), "migrate", "--database", b.dsn); err != nil {
 		t.Fatal(err)
 	}
 	b.exec(`INSERT INTO commerce.users SELECT i, 'user ' || i, 'the password of ' || i FROM generate_series(1, 20) i`)
+	return b
+}
 
+// leastBed migrates as the owner, and gives the role nothing so far; the events' user has what SECURITY.md says, and with retry also that.
+func leastBed(t *testing.T, retry bool) *bed {
+	t.Helper()
+	b := newBed(t, pgtest.StartTemporary(t))
+	// Nobody has anything but by a GRANT.
+	b.exec(`REVOKE ALL ON DATABASE postgres FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC`)
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"), kfake.EnableSASL(), kfake.EnableACLs(),
 		kfake.Superuser("PLAIN", adminUser, adminPassword), kfake.User("PLAIN", "firstclick", "kafka's", kafkaRights(t, retry)...))
-	b.kafka, err = kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.SASL(plain.Auth{User: adminUser, Pass: adminPassword}.AsMechanism()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.kafka.Close)
+	b.client(cluster.ListenAddrs(), kgo.SASL(plain.Auth{User: adminUser, Pass: adminPassword}.AsMechanism()))
 	role, err := url.Parse(b.dsn)
 	if err != nil {
 		t.Fatal(err)
