@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// messages finds the texts that an operator of a run can meet, in the source: what is logged above debug, and what ends a run with a text of its
+// own (gaps, settings, what Postgres lacks, errors that say what to run).
+type messages struct {
+	t     *testing.T
+	found map[string][]string // text: where
+}
+
+// logs are the methods of slog.Logger that an operator sees by default.
+var logs = regexp.MustCompile(`^(Info|Warn|Error)(Context)?$`)
+
+// constant gives the text of a string literal, of literals that are added, or of the format of a Sprintf.
+func constant(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if e.Kind == token.STRING {
+			text, err := strconv.Unquote(e.Value)
+			if err == nil {
+				return text
+			}
+		}
+	case *ast.BinaryExpr:
+		return constant(e.X) + constant(e.Y)
+	case *ast.CallExpr:
+		if called(e) == "fmt.Sprintf" || called(e) == "fmt.Errorf" {
+			return constant(e.Args[0])
+		}
+	}
+	return ""
+}
+
+func called(e *ast.CallExpr) string {
+	if s, ok := e.Fun.(*ast.SelectorExpr); ok {
+		if x, ok := s.X.(*ast.Ident); ok {
+			return x.Name + "." + s.Sel.Name
+		}
+		return "." + s.Sel.Name
+	}
+	return ""
+}
+
+func (m *messages) note(text, where string) {
+	if text != "" {
+		m.found[text] = append(m.found[text], where)
+	}
+}
+
+func (m *messages) read(path string) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, nil, 0)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			s, ok := n.Fun.(*ast.SelectorExpr)
+			if !ok || len(n.Args) == 0 {
+				return true
+			}
+			where := files.Position(n.Pos()).String()
+			if logs.MatchString(s.Sel.Name) {
+				i := 0
+				if strings.HasSuffix(s.Sel.Name, "Context") {
+					i = 1
+				}
+				if i < len(n.Args) {
+					m.note(constant(n.Args[i]), where)
+				}
+			}
+			// An error that says what to run is for the operator.
+			if text := constant(n.Args[0]); (called(n) == "fmt.Errorf" || called(n) == "errors.New") && (strings.Contains(text, "; run") || strings.Contains(text, "run: ")) {
+				m.note(text, where)
+			}
+		case *ast.CompositeLit:
+			where := files.Position(n.Pos()).String()
+			switch kind, _ := n.Type.(*ast.Ident); {
+			case kind == nil:
+			case kind.Name == "GapError" && len(n.Elts) > 2:
+				m.note(constant(n.Elts[2]), where)
+			case kind.Name == "ConfigError" && len(n.Elts) == 1:
+				m.note(constant(n.Elts[0]), where)
+			case kind.Name == "SetupError":
+				for _, e := range n.Elts {
+					if kv, ok := e.(*ast.KeyValueExpr); ok && kv.Key.(*ast.Ident).Name == "What" {
+						m.note(constant(kv.Value), where)
+					}
+				}
+			}
+		}
+		return true
+	})
+}
+
+// verb is a place where a value comes in.
+var verb = regexp.MustCompile(`%(\[\d+\])?[-+#0-9.]*[a-zA-Z]`)
+
+// telling is how long a piece of a text has to be, to stand for it.
+const telling = 20
+
+// listed says whether the page has a text: a piece of it between two values that is long enough, or the longest.
+func listed(page, text string) bool {
+	pieces := verb.Split(text, -1)
+	for i, p := range pieces {
+		p, _, _ = strings.Cut(p, "; run")
+		p, _, _ = strings.Cut(p, " (topic id")
+		pieces[i] = strings.Trim(p, " :;,.()[]\"'")
+	}
+	longest := slices.MaxFunc(pieces, func(a, b string) int { return len(a) - len(b) })
+	return strings.Contains(page, longest) || slices.ContainsFunc(pieces, func(p string) bool { return len(p) >= telling && strings.Contains(page, p) })
+}
+
+func TestListed(t *testing.T) {
+	for text, want := range map[string]bool{
+		"the log of %s was cut at %d": true, "no such %d thing": false, "column %s is missing; run: firstclick migrate": true, "%s: it is gone": false,
+	} {
+		if got := listed("| the log of ... was cut at N | | a column is missing |", text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// Every message that an operator of a run can meet is listed in docs/operations.md, with its cause and what to do.
+func TestEveryMessageIsListed(t *testing.T) {
+	root := filepath.Join("..", "..")
+	page, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, there := strings.Cut(string(page), "\n## Messages\n")
+	if !there {
+		t.Fatal("docs/operations.md has no section Messages")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	m := &messages{t: t, found: map[string][]string{}}
+	for _, room := range []string{"pipeline", "cdc", "migrations", "web", "internal/cli", "internal/kafkaconn", "internal/metrics"} {
+		err := filepath.WalkDir(filepath.Join(root, room), func(path string, e fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+				m.read(path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(m.found) < 40 {
+		t.Errorf("only %d messages found: the reading of the source does not work any more", len(m.found))
+	}
+	for text, where := range m.found {
+		if !listed(section, text) {
+			t.Errorf("%q (%s) is not listed in docs/operations.md, Messages", text, strings.Join(where, ", "))
+		}
+	}
+}
