@@ -37,3 +37,14 @@ func TestBenchMeasuresEveryPhase(t *testing.T) {
 		t.Errorf("no ratios in %s", data)
 	}
 }
+
+// A drain that is watched is compared with one that is not, and somebody really looked.
+func TestBenchWatched(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-watched", "-events", "60000", "-rounds", "1"}, &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.Bytes())
+	}
+	if !bytes.Contains(out.Bytes(), []byte("of alone: time ")) {
+		t.Errorf("no ratio: %s", out.Bytes())
+	}
+}

@@ -9,6 +9,8 @@
 //	copy-sorted  the same in order of checkout_id, which is kinder to the index
 //	drain        `firstclick run --until-caught-up` as a process of its own with a fresh group, from start to exit
 //
+// With -watched the drain takes turns with itself: alone, and with three pages open and a scrape a second.
+//
 // What always holds: before each phase that writes, the tables are emptied and a checkpoint is taken. The right answer is computed apart, by SQL
 // over the events as encoding/json reads them, and after each phase that writes the table is compared with it: a wrong
 // answer fails the bench, it is not a time.

@@ -14,6 +14,11 @@ import (
 
 // drain measures the pipeline: a process of its own with a fresh group, from its start to its exit, then compares the table.
 func (p *place) drain(ctx context.Context, round int) (Figures, error) {
+	return p.drainAs(ctx, "bench-"+strconv.Itoa(round), "localhost:0")
+}
+
+// drainAs is drain under the name of a group, with the page and the metrics at an address.
+func (p *place) drainAs(ctx context.Context, group, listen string) (Figures, error) {
 	if err := p.empty(ctx); err != nil {
 		return Figures{}, err
 	}
@@ -26,7 +31,7 @@ func (p *place) drain(ctx context.Context, round int) (Figures, error) {
 	child := exec.CommandContext(ctx, p.program, "run", "--until-caught-up",
 		"--kafka", p.kafka.Addr, "--database", p.database,
 		"--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
-		"--group", "bench-"+strconv.Itoa(round), "--listen", "localhost:0", "--log-format", "json")
+		"--group", group, "--listen", listen, "--log-format", "json")
 	child.Stdout, child.Stderr = log, log
 	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
 	child.WaitDelay = 30 * time.Second

@@ -34,6 +34,7 @@ type options struct {
 	results    string // directory of the result files
 	name       string // of the result files
 	program    string // the firstclick binary; empty: build it
+	watched    bool   // what being looked at costs, instead of the phases
 	live       liveOptions
 }
 
@@ -51,6 +52,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&opts.results, "results", "bench/results/local", "directory for the result files; bench/results is for the record")
 	flags.StringVar(&opts.name, "name", "", "name of the result files (default: date and time)")
 	flags.StringVar(&opts.program, "program", "", "firstclick binary (default: built from here)")
+	flags.BoolVar(&opts.watched, "watched", false, "measure instead what three open pages and a scrape a second cost a drain")
 	opts.live.flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return opts, err
@@ -83,6 +85,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if opts.live.on {
 		return measureLive(ctx, opts, out)
+	}
+	if opts.watched {
+		return measureWatched(ctx, opts, out)
 	}
 	report, err := measure(ctx, opts, out)
 	if err != nil {

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What looks on while a drain is watched: as many pages as three people have open, and a Prometheus that asks five times as often as the
+// one in docker/prometheus.
+const (
+	openPages   = 3
+	scrapeEvery = time.Second
+)
+
+// measureWatched drains the same backlog alone and watched by turns, and says what being looked at costs. Which of the two goes first
+// changes each round, so that neither is always the one that finds the broker warm.
+func measureWatched(ctx context.Context, opts options, out io.Writer) (err error) {
+	say := newSay(out)
+	say("starting Kafka and Postgres in %s", opts.dir)
+	place, err := start(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, place.stop()) }()
+	say("producing %d events over %d partitions of each topic", opts.events, opts.partitions)
+	load, err := place.produce(ctx, opts)
+	if err != nil {
+		return err
+	}
+	if err := place.answer(ctx, &load); err != nil {
+		return err
+	}
+	say("%d rows; one drain that does not count", load.Rows)
+	if _, err := place.drain(ctx, -1); err != nil {
+		return err
+	}
+	var wall, cpu []float64
+	var seen audience
+	for round := range opts.rounds {
+		var alone, watched Figures
+		for turn := range 2 {
+			if (round+turn)%2 == 0 {
+				alone, err = place.drain(ctx, round)
+			} else {
+				watched, err = place.drainWatched(ctx, round, &seen)
+			}
+			if err != nil {
+				return fmt.Errorf("round %d: %w", round+1, err)
+			}
+		}
+		wall, cpu = append(wall, watched.Wall/alone.Wall), append(cpu, watched.CPU/alone.CPU)
+		say("round %d of %d: alone %s | watched %s | %.3f of the time", round+1, opts.rounds, alone, watched, watched.Wall/alone.Wall)
+	}
+	if seen.events.Load() == 0 || seen.scrapes.Load() == 0 {
+		return errors.New("nobody looked: no event or no scrape came")
+	}
+	fmt.Fprintf(out, "\nwatched by %d pages and a scrape a second, of alone: time %s, CPU %s (median, least to greatest of %d rounds)\n", openPages, spread(wall), spread(cpu), opts.rounds)
+	fmt.Fprintf(out, "%d events of pages and %d scrapes, %.1f ms each as their client saw it\n", seen.events.Load(), seen.scrapes.Load(),
+		float64(seen.scraping.Load())/float64(seen.scrapes.Load())/1e6)
+	return nil
+}
+
+func spread(values []float64) string {
+	slices.Sort(values)
+	middle := (values[(len(values)-1)/2] + values[len(values)/2]) / 2
+	return fmt.Sprintf("%.3f (%.3f to %.3f)", middle, values[0], values[len(values)-1])
+}
+
+// audience is what those who looked have been given.
+type audience struct{ events, scrapes, scraping atomic.Int64 } // scraping: nanoseconds
+
+func (p *place) drainWatched(ctx context.Context, round int, seen *audience) (Figures, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return Figures{}, err
+	}
+	looking, away := context.WithCancel(ctx)
+	var lookers sync.WaitGroup
+	for range openPages {
+		lookers.Go(func() { again(looking, 20*time.Millisecond, func() { seen.page(looking, address) }) })
+	}
+	lookers.Go(func() { again(looking, scrapeEvery, func() { seen.scrape(looking, address) }) })
+	figures, err := p.drainAs(ctx, "watched-"+strconv.Itoa(round), address)
+	away()
+	lookers.Wait()
+	return figures, err
+}
+
+// again calls do at once and then each pause after its end, until ctx ends.
+func again(ctx context.Context, pause time.Duration, do func()) {
+	for {
+		do()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// page reads a page's stream to its end, as a browser does that shows it.
+func (a *audience) page(ctx context.Context, address string) {
+	answer, err := get(ctx, "http://"+address+"/api/events")
+	if err != nil {
+		return // it is not up yet, or gone
+	}
+	defer answer.Body.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := answer.Body.Read(buffer)
+		if n > 0 {
+			a.events.Add(1)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (a *audience) scrape(ctx context.Context, address string) {
+	began := time.Now()
+	answer, err := get(ctx, "http://"+address+"/metrics")
+	if err != nil {
+		return
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, answer.Body); err == nil && answer.StatusCode == http.StatusOK {
+		a.scrapes.Add(1)
+		a.scraping.Add(int64(time.Since(began)))
+	}
+}
+
+func get(ctx context.Context, url string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return http.DefaultClient.Do(request)
+}
