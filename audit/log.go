@@ -66,11 +66,12 @@ func (l *logReader) describe(ctx context.Context, topic string) (topicLog, error
 	if err != nil {
 		return topicLog{}, fmt.Errorf("ask where topic %s starts: %w", topic, err)
 	}
-	stable, err := l.admin.ListCommittedOffsets(ctx, topic)
+	// In this order: a stable end that is less than what was the end before is held by a transaction, not by what came in between.
+	high, err := l.admin.ListEndOffsets(ctx, topic)
 	if err != nil {
 		return topicLog{}, fmt.Errorf("ask where topic %s ends: %w", topic, err)
 	}
-	high, err := l.admin.ListEndOffsets(ctx, topic)
+	stable, err := l.admin.ListCommittedOffsets(ctx, topic)
 	if err != nil {
 		return topicLog{}, fmt.Errorf("ask where topic %s ends: %w", topic, err)
 	}

@@ -180,3 +180,26 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// What is produced between the two questions for a topic's ends is held by no transaction.
+func TestVerifyWhileEventsCome(t *testing.T) {
+	w := base(t)
+	ctx, stop := context.WithCancel(t.Context())
+	client := w.client(kgo.ProducerLinger(0))
+	produced := make(chan error)
+	go func() {
+		var err error
+		for ctx.Err() == nil && err == nil {
+			err = client.ProduceSync(context.WithoutCancel(ctx), &kgo.Record{Topic: "clicks", Value: []byte(clickOf("more", 1, "p", -1)), Timestamp: stamp}).FirstErr()
+		}
+		produced <- err
+	}()
+	r := w.verify()
+	stop()
+	if err := <-produced; err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Notes) > 0 {
+		t.Errorf("notes: %q", r.Notes)
+	}
+}
