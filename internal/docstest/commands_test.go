@@ -129,7 +129,7 @@ func helpOf(t *testing.T, path []string) string {
 func TestSQL(t *testing.T) {
 	b := openBed(t)
 	b.freshLetters()
-	statement := regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|GRANT|REVOKE|TRUNCATE|VACUUM) \S`)
+	statement := regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|GRANT|REVOKE|TRUNCATE|VACUUM) \S+ \S`)
 	ran := 0
 	for _, p := range pages(t) {
 		for _, block := range p.blocks {
