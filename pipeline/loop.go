@@ -225,7 +225,7 @@ func (l *loop) assign(m *assignedMsg) error {
 		if restoring {
 			sh.recall = &recall{sh: sh, from: at.RecentOffset, to: at.NextOffset}
 		}
-		l.s.log.Info("shard taken over", "partition", st.Claim.Partition, "offset", at.NextOffset, "recent_offset", at.RecentOffset)
+		l.s.log.Info("shard taken over", "topic", l.s.cfg.CheckoutsTopic, "partition", st.Claim.Partition, "offset", at.NextOffset, "recent_offset", at.RecentOffset)
 	}
 	l.s.asks.poke()
 	return nil
@@ -241,7 +241,7 @@ func (l *loop) revoke(m *revokedMsg) {
 		case sh == nil:
 		case m.lost:
 			l.drop(p)
-			l.s.log.Warn("shard lost: what was not committed is forgotten", "partition", p)
+			l.s.log.Warn("shard lost: what was not committed is forgotten", "topic", l.s.cfg.CheckoutsTopic, "partition", p, "offset", sh.at.NextOffset)
 		default:
 			sh.letting = m
 			left = append(left, p)
@@ -269,7 +269,7 @@ func (l *loop) drop(p int32) {
 func (l *loop) let(sh *shard) {
 	m := sh.letting
 	l.drop(sh.Partition)
-	l.s.log.Info("shard let go", "partition", sh.Partition, "offset", sh.at.NextOffset)
+	l.s.log.Info("shard let go", "topic", l.s.cfg.CheckoutsTopic, "partition", sh.Partition, "offset", sh.at.NextOffset)
 	left := m.partitions[:0]
 	for _, p := range m.partitions {
 		if p != sh.Partition {

@@ -50,6 +50,7 @@ type Cause struct {
 type Read struct {
 	Records, Bytes int64     // bytes of the values
 	RecordTime     int64     // timestamp of the newest record, microseconds; join.NoTime: it has none
+	Next           int64     // offset after the newest record
 	At             time.Time // when that was read
 }
 
@@ -101,13 +102,24 @@ func (t *tally) count(fn func(m *Measures)) {
 	fn(&t.m)
 }
 
-// read counts what a poll brought of a partition; last is the timestamp of its newest record.
-func (t *tally) read(topic string, partition int32, records, bytes, last int64) {
-	now := time.Now()
+// read counts what a poll brought of a partition.
+func (t *tally) read(topic string, partition int32, r Read) {
+	r.At = time.Now()
 	t.count(func(m *Measures) {
-		r := m.Read[Place{topic, partition}]
-		m.Read[Place{topic, partition}] = Read{r.Records + records, r.Bytes + bytes, last, now}
+		before := m.Read[Place{topic, partition}]
+		r.Records, r.Bytes = r.Records+before.Records, r.Bytes+before.Bytes
+		m.Read[Place{topic, partition}] = r
 	})
+}
+
+// next is the offset at which reading of a partition goes on, for what is said about it; -1: nothing of it has been read.
+func (t *tally) next(topic string, partition int32) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r, ok := t.m.Read[Place{topic, partition}]; ok {
+		return r.Next
+	}
+	return -1
 }
 
 func (t *tally) undecodable(topic string, reason join.Reason) {

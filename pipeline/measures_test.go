@@ -15,8 +15,9 @@ import (
 
 // logged counts log lines by message.
 type logged struct {
-	mu   sync.Mutex
-	seen map[string]int
+	mu      sync.Mutex
+	seen    map[string]int
+	nowhere []string // lines about a partition that do not say of which topic, or where in it
 }
 
 func (l *logged) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
@@ -26,6 +27,11 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen[r.Message]++
+	keys := map[string]bool{}
+	r.Attrs(func(a slog.Attr) bool { keys[a.Key] = true; return true })
+	if keys["partition"] && !(keys["topic"] && (keys["offset"] || keys["checkouts"])) { // recalled ones are many
+		l.nowhere = append(l.nowhere, r.Message)
+	}
 	return nil
 }
 
@@ -75,8 +81,8 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 		t.Errorf("latency of %d rows, sum %v s; %d transactions with %v rows", m.Latency.Count, m.Latency.Sum, m.Commit.Count, m.BatchRows.Sum)
 	}
 	for place, want := range map[pipeline.Place]int64{{Topic: "clicks", Partition: 0}: pairs + bad, {Topic: "checkouts", Partition: 1}: pairs + bad} {
-		if got := m.Read[place].Records; got != want {
-			t.Errorf("%v: %d records read, want %d", place, got, want)
+		if got := m.Read[place]; got.Records != want || got.Next != want {
+			t.Errorf("%v: %d records read up to offset %d, want %d", place, got.Records, got.Next, want)
 		}
 	}
 	if n := m.Undecodable[pipeline.Cause{Topic: "clicks", Reason: join.ReasonShape}]; n != bad {
@@ -108,6 +114,9 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 		if n > 2 { // two shards
 			t.Errorf("logged %d times: %s", n, message)
 		}
+	}
+	if len(log.nowhere) > 0 {
+		t.Errorf("lines that do not say where: %q", log.nowhere)
 	}
 	if total > 12 {
 		t.Errorf("%d lines for %d records: %v", total, 2*(pairs+bad), log.seen)

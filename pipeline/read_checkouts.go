@@ -217,7 +217,9 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 	})
 	_ = g.Wait() // read returns no error
 	for _, r := range used {
-		s.p.tally.read(s.cfg.CheckoutsTopic, r.out.partition, int64(len(r.out.records)), r.out.bytes, r.last)
+		s.p.tally.read(s.cfg.CheckoutsTopic, r.out.partition, Read{
+			Records: int64(len(r.out.records)), Bytes: r.out.bytes, RecordTime: r.last, Next: r.out.records[len(r.out.records)-1].Offset + 1,
+		})
 		m.parts = append(m.parts, r.out)
 		m.records += int64(len(r.out.records))
 		m.bytes += r.out.bytes

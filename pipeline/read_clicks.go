@@ -74,7 +74,7 @@ func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksRea
 	}
 	m := &clicksMsg{}
 	for _, r := range used {
-		s.p.tally.read(s.cfg.ClicksTopic, r.partition, r.records, r.bytes, r.last)
+		s.p.tally.read(s.cfg.ClicksTopic, r.partition, Read{Records: r.records, Bytes: r.bytes, RecordTime: r.last, Next: r.out.Next})
 		m.reads = append(m.reads, r.out)
 		m.dead = append(m.dead, r.dead...)
 		m.records += r.records
@@ -198,7 +198,7 @@ func (s *session) fetchErrors(fetches kgo.Fetches) error {
 			found = fmt.Errorf("read %s[%d]: %w: grant Read and Describe on both topics and Read on group %q", topic, partition, err, s.cfg.Group)
 		default:
 			if s.disturbed.news(Place{topic, partition}, err.Error(), time.Now()) {
-				s.log.Warn("reading is disturbed", "topic", topic, "partition", partition, "cause", err)
+				s.log.Warn("reading is disturbed", "topic", topic, "partition", partition, "offset", s.p.tally.next(topic, partition), "cause", err)
 			}
 		}
 	})

@@ -72,7 +72,7 @@ func (l *loop) takeHistory(m *historyMsg) {
 		l.core.Restored(m.sh.Shard)
 		m.sh.recall = nil
 		n, _ := m.sh.Recents()
-		l.s.log.Info("recent checkouts recalled", "partition", m.sh.Partition, "checkouts", n)
+		l.s.log.Info("recent checkouts recalled", "topic", l.s.cfg.CheckoutsTopic, "partition", m.sh.Partition, "checkouts", n)
 	}
 }
 

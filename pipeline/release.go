@@ -246,7 +246,7 @@ func (s *session) write(ctx context.Context, j *job) (sink.Result, error) {
 			continue
 		}
 		if err := s.p.sink.Release(ctx, &sh.claim); err != nil {
-			s.log.Warn("shard's row not let go; the next owner will end our sessions", "partition", sh.Partition, "cause", err)
+			s.log.Warn("shard's row not let go; the next owner will end our sessions", "topic", s.cfg.CheckoutsTopic, "partition", sh.Partition, "offset", j.batches[i].Position.NextOffset, "cause", err)
 		}
 	}
 	return r, nil

@@ -110,7 +110,7 @@ func (s *session) addClicksPartition(p int32) {
 	from := at(s.progress.ClicksStart, int(p))
 	s.core.AddClicks(p, from, join.NoTime, s.now())
 	s.clicksClient.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: {p: kgo.NewOffset().At(from)}})
-	s.log.Info("clicks partition added", "partition", p)
+	s.log.Info("clicks partition added", "topic", s.cfg.ClicksTopic, "partition", p, "offset", from)
 }
 
 // shardsMsg is what Postgres holds of the whole group.

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"firstclick/join"
@@ -18,6 +20,10 @@ type source interface {
 type Collector struct {
 	source source
 	all    []metric
+
+	mu    sync.Mutex
+	group string             // that descs are of
+	descs []*prometheus.Desc // by metric of all
 }
 
 // New makes the collector of one pipeline. It needs no end.
@@ -35,15 +41,29 @@ func (c *Collector) Describe(chan<- *prometheus.Desc) {}
 // Collect asks the pipeline once.
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	now := look{Stats: c.source.Stats(), Measures: c.source.Measures(), health: c.source.Health()}
+	descs := c.described(now.Group)
 	for i := range c.all {
-		m := &c.all[i]
-		desc := prometheus.NewDesc("firstclick_"+m.name, m.help, m.labels, prometheus.Labels{"group": now.Group})
+		m, desc := &c.all[i], descs[i]
 		if m.histogram != nil {
 			to <- &histogramMetric{desc, m.histogram(&now)}
 			continue
 		}
 		m.values(&now, func(v float64, labels ...string) { to <- prometheus.MustNewConstMetric(desc, m.kind, v, labels...) })
 	}
+}
+
+// described makes the descriptors once: a pipeline's group stays what it is.
+func (c *Collector) described(group string) []*prometheus.Desc {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.descs == nil || c.group != group {
+		c.group, c.descs = group, make([]*prometheus.Desc, len(c.all))
+		for i := range c.all {
+			m := &c.all[i]
+			c.descs[i] = prometheus.NewDesc("firstclick_"+m.name, m.help, m.labels, prometheus.Labels{"group": group})
+		}
+	}
+	return c.descs
 }
 
 // look is the pipeline at one moment.

@@ -102,7 +102,7 @@ func lag() []metric {
 					instant(s.FinalBefore, emit, l.CheckoutsTopic, number(s.Partition))
 				}
 			}, "topic", "partition"),
-		gauge("release_queue_records", "Checkouts of a shard that wait for clicks or for their transaction.", func(l *look, emit emit) {
+		gauge("release_queue_records", "Records of checkouts of a shard that wait for clicks or for their transaction.", func(l *look, emit emit) {
 			for _, s := range l.Shards {
 				emit(float64(s.Queued), l.CheckoutsTopic, number(s.Partition))
 			}
