@@ -6,6 +6,11 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # A working copy that git does not trust (another owner) must build too; Go's VCS stamp would fail there.
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
+# Version and commit come from git, whether or not Go's own stamp does. A tarball of the source has neither.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -X firstclick/internal/cli.version=$(VERSION) -X firstclick/internal/cli.commit=$(COMMIT)
+
 ARGS  ?=
 TESTS ?= ./...
 RUN   ?= .
@@ -133,7 +138,11 @@ doctor: build ## Examine Kafka and Postgres, each finding with its fix
 
 .PHONY: build
 build: ## Build bin/firstclick
-	@go build -trimpath $(STAMP) -o bin/firstclick .
+	@go build -trimpath $(STAMP) -ldflags '$(LDFLAGS)' -o bin/firstclick .
+
+.PHONY: man
+man: build ## Write the manual pages to bin/man/man1 (man -M bin/man firstclick)
+	@bin/firstclick man --dir bin/man/man1
 
 .PHONY: test
 test: ## Every test that needs only Go: in-process Kafka, real Postgres (installed, else downloaded)
@@ -154,6 +163,10 @@ properties: ## The core and the window against brute force, 3,000 random runs ea
 .PHONY: browser
 browser: ## The page in a headless Chromium, with axe-core (installs both where missing; needs npm)
 	@.ci/browser
+
+.PHONY: shells
+shells: ## Completions against zsh and fish, manual pages against mandoc (installs them where missing)
+	@.ci/shells
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME each (10s)

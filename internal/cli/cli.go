@@ -22,16 +22,17 @@ type Streams struct {
 // pipeline as they came.
 func Run(ctx context.Context, args []string, streams Streams) error {
 	root := newRoot(streams)
-	root.SetArgs(args)
-	return root.ExecuteContext(ctx)
+	root.SetArgs(append([]string{}, args...)) // nil would be taken for the process' own
+	return advised(root.ExecuteContext(ctx))
 }
 
 // command is what every command has: the streams and the flags of logging.
 type command struct {
 	Streams
 
-	logFormat string
-	logLevel  slog.Level
+	logFormat  string
+	logLevel   slog.Level
+	configFile string
 }
 
 func newRoot(streams Streams) *cobra.Command {
@@ -43,7 +44,9 @@ func newRoot(streams Streams) *cobra.Command {
 click of the same user on the same product within the hour before it to
 commerce.attributed_checkouts in Postgres, exactly once.
 
-Every flag can also be given by the environment variable in brackets behind it; the flag wins.`,
+A flag with a variable in brackets behind it can also be given by that variable, or stand in a YAML file
+that --config names: the flag wins over the variable, the variable over the file. firstclick run --dry-run
+shows what comes from where.`,
 		Example: `  firstclick demo                     # Kafka, Postgres, events and the pipeline, nothing to install
   firstclick run                      # against localhost:9093 and localhost:5432
   firstclick verify                   # recompute everything from Kafka and compare
@@ -58,27 +61,27 @@ Every flag can also be given by the environment variable in brackets behind it; 
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return fromEnvironment(cmd, streams.Env)
+			if cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
+				return nil // what is wrong with variables or the file is for the command itself to say
+			}
+			return resolve(cmd, streams.Env)
 		},
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Version:           thisBuild().String(),
 	}
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	root.SetFlagErrorFunc(flagError)
+	root.Flags().Bool("version", false, "print version, commit and Go version")
+	root.SetVersionTemplate("{{.Version}}\n")
 	shared.logFlags(root.PersistentFlags())
-	root.AddCommand(
-		shared.demo(),
-		shared.run(),
-		shared.migrate(),
-		shared.generate(),
-		shared.verify(),
-		shared.repair(),
-		shared.explain(),
-		shared.deadLetters(),
-		shared.doctor(),
-		shared.healthcheck(),
-		shared.version(),
-	)
+	shared.configFlags(root.PersistentFlags())
+	root.AddGroup(commandGroups()...)
+	root.AddCommand(in(groupWork, shared.demo(), shared.run(), shared.migrate(), shared.generate())...)
+	root.AddCommand(in(groupLook, shared.verify(), shared.repair(), shared.explain(), shared.deadLetters(), shared.doctor())...)
+	root.AddCommand(in(groupShell, shared.healthcheck(), shared.completion(), shared.man(), shared.version())...)
+	shared.dress(root)
+	completeFlags(root)
 	return root
 }
 

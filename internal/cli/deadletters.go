@@ -34,7 +34,8 @@ func (s *selecting) flags(fs *pflag.FlagSet, status string) {
 	define(fs, &s.topic, "topic", "", "name", "", parseText, "only of this topic")
 	define(fs, &s.since, "since", "", "when", "", parseAgo, "only those since then: a time (RFC 3339), or how long ago (2h)")
 	define(fs, &s.until, "until", "", "when", "", parseAgo, "only those before then, likewise")
-	define(fs, &s.status, "status", "", "status", status, oneOf("open", "retried", "dropped", "any"), "open, retried, dropped or any")
+	offering(define(fs, &s.status, "status", "", "status", status, oneOf("open", "retried", "dropped", "any"), "open, retried, dropped or any"),
+		"open", "retried", "dropped", "any")
 	defineSwitch(fs, &s.json, "json", "", "print JSON")
 }
 

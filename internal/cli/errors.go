@@ -74,22 +74,32 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// unknownCommand is for the root, which by itself does nothing.
+// unknownCommand is for commands that by themselves do nothing.
 func unknownCommand(root *cobra.Command, typed string) error {
-	var all, near []string
+	var all []string
 	for _, c := range root.Commands() {
-		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
-			continue
-		}
-		all = append(all, c.Name())
-		if distance(typed, c.Name()) <= 2 {
-			near = append(near, c.Name())
+		if !c.Hidden {
+			all = append(all, c.Name())
 		}
 	}
-	if len(near) > 0 {
+	if near := nearest(typed, all); len(near) > 0 {
 		return usagef(root, "unknown command %q; did you mean %s?", typed, strings.Join(near, " or "))
 	}
 	return usagef(root, "unknown command %q; allowed are %s", typed, strings.Join(all, ", "))
+}
+
+// nearest are those of names that are at most two letters from what was typed, or the one that is it.
+func nearest(typed string, names []string) []string {
+	var near []string
+	for _, name := range names {
+		switch distance(typed, name) {
+		case 0:
+			return []string{name}
+		case 1, 2:
+			near = append(near, name)
+		}
+	}
+	return near
 }
 
 // distance is Levenshtein's, by bytes: names are ASCII.

@@ -26,8 +26,9 @@ func kafkaFlags(fs *pflag.FlagSet, c *kafkaconn.Config) {
 	define(fs, &c.CAFile, "kafka-ca", "KAFKA_CA", "file", "", parseText, "certificates (PEM) that sign the brokers'; default: the system's")
 	define(fs, &c.CertFile, "kafka-cert", "KAFKA_CERT", "file", "", parseText, "our certificate (PEM), where brokers ask for one")
 	define(fs, &c.KeyFile, "kafka-key", "KAFKA_KEY", "file", "", parseText, "the key (PEM) of --kafka-cert")
-	define(fs, &c.SASL, "kafka-sasl", "KAFKA_SASL", "mechanism", "", oneOf("", "plain", "scram-sha-256", "scram-sha-512"),
-		"plain, scram-sha-256 or scram-sha-512")
+	mechanisms := []string{"plain", "scram-sha-256", "scram-sha-512"}
+	offering(define(fs, &c.SASL, "kafka-sasl", "KAFKA_SASL", "mechanism", "", oneOf(append(mechanisms, "")...),
+		"plain, scram-sha-256 or scram-sha-512"), mechanisms...)
 	define(fs, &c.User, "kafka-user", "KAFKA_USER", "name", "", parseText, "user for SASL")
 	alsoFromFile(define(fs, &c.Password, "kafka-password", "KAFKA_PASSWORD", "secret", "", parseText,
 		"password for SASL; better by its variable or file than on the command line"))

@@ -11,9 +11,10 @@ import (
 )
 
 func (c *command) logFlags(fs *pflag.FlagSet) {
-	define(fs, &c.logFormat, "log-format", "LOG_FORMAT", "format", "auto", oneOf("auto", "text", "json"),
-		"text, json, or auto: text on a terminal, else json")
-	define(fs, &c.logLevel, "log-level", "LOG_LEVEL", "level", "info", parseLevel, "debug, info, warn or error")
+	offering(define(fs, &c.logFormat, "log-format", "LOG_FORMAT", "format", "auto", oneOf("auto", "text", "json"),
+		"text, json, or auto: text on a terminal, else json"), "auto", "text", "json")
+	offering(define(fs, &c.logLevel, "log-level", "LOG_LEVEL", "level", "info", parseLevel, "debug, info, warn or error"),
+		"debug", "info", "warn", "error")
 }
 
 // logger writes to Err, so that results on Out can be piped.

@@ -31,11 +31,11 @@ func invoke(ctx context.Context, vars map[string]string, args ...string) (out, l
 func settle(vars map[string]string, args []string, flags func(*pflag.FlagSet), check func(*cobra.Command) error) error {
 	cmd := &cobra.Command{
 		Use: "run", SilenceErrors: true, SilenceUsage: true, Args: noArguments,
-		PreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd, environment(vars)) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return resolve(cmd, environment(vars)) },
 		RunE:    func(cmd *cobra.Command, _ []string) error { return check(cmd) },
 	}
 	flags(cmd.Flags())
 	cmd.SetFlagErrorFunc(flagError)
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{}, args...))
 	return cmd.Execute()
 }

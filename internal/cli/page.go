@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,16 +63,10 @@ func loopback(listen string) bool {
 func shownSettings(fs *pflag.FlagSet) []web.Setting {
 	var settings []web.Setting
 	fs.VisitAll(func(flag *pflag.Flag) {
-		value := flag.Value.String()
-		switch {
-		case flag.Hidden || flag.Name == "help":
+		if flag.Hidden || flag.Name == "help" {
 			return
-		case flag.Name == "database":
-			value = shownDatabase(value)
-		case value != "" && (strings.Contains(flag.Name, "password") || flag.Annotations[annotationFile] != nil):
-			value = "set, not shown"
 		}
-		settings = append(settings, web.Setting{Name: "--" + flag.Name, Value: value, Given: flag.Changed})
+		settings = append(settings, web.Setting{Name: "--" + flag.Name, Value: shown(flag), Given: flag.Changed})
 	})
 	return settings
 }

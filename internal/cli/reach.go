@@ -36,14 +36,14 @@ func reach(ctx context.Context, logger *slog.Logger, kafka kafkaconn.Config, dat
 
 // reachKafka waits until a broker answers.
 func reachKafka(ctx context.Context, logger *slog.Logger, kafka kafkaconn.Config) error {
-	return reachOne(ctx, logger, "Kafka at "+strings.Join(kafka.Brokers, ","), func(ctx context.Context) error {
+	return reachOne(ctx, logger, "Kafka", strings.Join(kafka.Brokers, ","), func(ctx context.Context) error {
 		return pingKafka(ctx, kafka)
 	})
 }
 
 // reachDatabase waits until Postgres answers.
 func reachDatabase(ctx context.Context, logger *slog.Logger, database string) error {
-	return reachOne(ctx, logger, "Postgres at "+shownDatabase(database), func(ctx context.Context) error {
+	return reachOne(ctx, logger, "Postgres", shownDatabase(database), func(ctx context.Context) error {
 		return pingDatabase(ctx, database)
 	})
 }
@@ -55,7 +55,8 @@ func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
 // reachOne tries until ping succeeds, is refused, or reachWithin is over. It says so once when the first attempt fails.
-func reachOne(ctx context.Context, logger *slog.Logger, what string, ping func(context.Context) error) error {
+func reachOne(ctx context.Context, logger *slog.Logger, server, address string, ping func(context.Context) error) error {
+	what := server + " at " + address
 	deadline := time.NewTimer(reachWithin)
 	defer deadline.Stop()
 	pause := time.NewTicker(reachPause)
@@ -71,7 +72,7 @@ func reachOne(ctx context.Context, logger *slog.Logger, what string, ping func(c
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.As(err, &refused):
-			return fmt.Errorf("%s refuses us: %w", what, err)
+			return &reachError{server, fmt.Sprintf("%s refuses us: %v", what, err), refused.err}
 		case attempt == 1:
 			logger.WarnContext(ctx, "no answer yet, trying again", "from", what, "for", reachWithin, "reason", plainly(err))
 		}
@@ -80,7 +81,7 @@ func reachOne(ctx context.Context, logger *slog.Logger, what string, ping func(c
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-deadline.C:
-			return fmt.Errorf("%s did not answer for %s: %s", what, reachWithin, plainly(err))
+			return &reachError{server, fmt.Sprintf("%s did not answer for %s: %s", what, reachWithin, plainly(err)), nil}
 		}
 	}
 }

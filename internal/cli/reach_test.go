@@ -17,7 +17,7 @@ func TestReachGivesUpAfterThirtySeconds(t *testing.T) {
 		var log bytes.Buffer
 		began := time.Now()
 		attempts := 0
-		err := reachOne(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "Kafka at a:1", func(context.Context) error {
+		err := reachOne(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "Kafka", "a:1", func(context.Context) error {
 			attempts++
 			return syscall.ECONNREFUSED
 		})
@@ -39,7 +39,7 @@ func TestReachGivesUpAfterThirtySeconds(t *testing.T) {
 func TestReachLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		err := reachOne(t.Context(), slog.New(slog.DiscardHandler), "it", func(ctx context.Context) error {
+		err := reachOne(t.Context(), slog.New(slog.DiscardHandler), "it", "a", func(ctx context.Context) error {
 			if time.Since(began) < 12*time.Second {
 				<-ctx.Done() // no answer at all: the attempt ends by itself
 				return ctx.Err()
@@ -55,10 +55,10 @@ func TestReachLater(t *testing.T) {
 func TestReachDoesNotRepeatWhatWasRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		err := reachOne(t.Context(), slog.New(slog.DiscardHandler), "Postgres", func(context.Context) error {
+		err := reachOne(t.Context(), slog.New(slog.DiscardHandler), "Postgres", "a:2", func(context.Context) error {
 			return &refusedError{errors.New("wrong password")}
 		})
-		if err == nil || err.Error() != "Postgres refuses us: wrong password" || time.Since(began) != 0 {
+		if err == nil || err.Error() != "Postgres at a:2 refuses us: wrong password" || time.Since(began) != 0 {
 			t.Errorf("got %v after %s", err, time.Since(began))
 		}
 	})
@@ -68,7 +68,7 @@ func TestReachIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(3*time.Second, cancel)
-		err := reachOne(ctx, slog.New(slog.DiscardHandler), "it", func(ctx context.Context) error {
+		err := reachOne(ctx, slog.New(slog.DiscardHandler), "it", "a", func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
 		})

@@ -40,6 +40,7 @@ type running struct {
 	instance      string
 	groupInstance string
 	profiles      bool
+	dryRun        bool
 	looking       looking
 	settings      []web.Setting // as they may be shown
 }
@@ -49,8 +50,8 @@ func (r *running) flags(fs *pflag.FlagSet) {
 	databaseFlag(fs, &r.database)
 	r.topics.flags(fs)
 	r.meaning.flags(fs)
-	define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
-		"where a group without offsets begins: earliest, latest, or a time (RFC 3339)")
+	offering(define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
+		"where a group without offsets begins: earliest, latest, or a time (RFC 3339)"), "earliest", "latest")
 	define(fs, &r.groupInstance, "group-instance", "KAFKA_GROUP_INSTANCE", "name", "", parseText,
 		"static member of the group, a name per instance: a restart within the session timeout gets the same partitions back at once")
 	define(fs, &r.usersCache, "users-cache", "USERS_CACHE", "n", "100000", parseWhole(1, math.MaxInt32), "users held in memory at most")
@@ -61,6 +62,7 @@ func (r *running) flags(fs *pflag.FlagSet) {
 	defineSwitch(fs, &r.untilCaughtUp, "until-caught-up", "", "end with exit code 0 once all that was there at the start is in Postgres")
 	defineSwitch(fs, &r.noMigrate, "no-migrate", "NO_MIGRATE", "leave the tables as they are: migrate runs elsewhere")
 	defineSwitch(fs, &r.profiles, "pprof", "PPROF", "serve /debug/pprof too, to whoever may see the page")
+	defineSwitch(fs, &r.dryRun, "dry-run", "", "print every setting with where it comes from, connect to nothing, and end")
 	define(fs, &r.instance, "instance", "", "name", "", parseText, "application_name of our Postgres sessions; default: a random one")
 	if err := fs.MarkHidden("instance"); err != nil {
 		panic(err) // the flag stands one line above
@@ -80,6 +82,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
 		Example: `  firstclick run
   firstclick run --kafka broker:9092 --database postgres://app@db:5432/shop --start latest
   firstclick run --until-caught-up --listen 127.0.0.1:0
+  firstclick run --config firstclick.yaml --dry-run
   KAFKA_SASL=scram-sha-512 KAFKA_USER=app KAFKA_PASSWORD_FILE=/run/secrets/kafka firstclick run --kafka-tls`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -91,6 +94,9 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
 				return err
 			}
 			r.database, r.settings = dsn, shownSettings(cmd.Flags())
+			if r.dryRun {
+				return c.dryRun(cmd, r)
+			}
 			return c.runPipeline(cmd.Context(), r)
 		},
 	}
@@ -125,21 +131,28 @@ func (c *command) runPipeline(ctx context.Context, r running) error {
 	return errors.Join(err, serving.end())
 }
 
+// pipelineConfig is what the flags say, for the pipeline.
+func (r *running) pipelineConfig(limit int64, listen string, logger *slog.Logger) pipeline.Config {
+	return pipeline.Config{
+		Kafka: r.kafka, Database: r.database,
+		ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts,
+		Group: r.meaning.group, Start: r.start,
+		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, Zone: r.meaning.zone,
+		UsersCache: r.usersCache, MemoryLimit: limit,
+		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: listen,
+		Logger: logger,
+	}
+}
+
 // mount makes the job, and puts its page on the server.
 func (c *command) mount(r running, server *web.Server, registry *prometheus.Registry, logger *slog.Logger, limit int64) (*pipeline.Pipeline, error) {
 	auth, err := r.looking.auth()
 	if err != nil {
 		return nil, err
 	}
-	job, err := pipeline.New(pipeline.Config{
-		Kafka: r.kafka, Database: r.database,
-		ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts,
-		Group: r.meaning.group, Start: r.start,
-		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, Zone: r.meaning.zone,
-		UsersCache: r.usersCache, MemoryLimit: limit,
-		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: server.Addr().String(),
-		Progress: c.Err, Logger: logger, KafkaHooks: metrics.Kafka(registry),
-	})
+	config := r.pipelineConfig(limit, server.Addr().String(), logger)
+	config.Progress, config.KafkaHooks = c.Err, metrics.Kafka(registry)
+	job, err := pipeline.New(config)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,9 @@ import (
 const (
 	annotationEnv  = "env"
 	annotationFile = "env_file"
+
+	annotationSource = "source" // where the value comes from, once [resolve] has been through
+	annotationWords  = "words"  // what completion offers
 )
 
 // kindSwitch is the kind of flags that need no value, by the name that pflag knows.
@@ -93,12 +96,62 @@ func (l lookup) orFile(name string) (value, source string, ok bool, err error) {
 	case !file:
 		return "", name, false, nil
 	}
-	content, err := os.ReadFile(path)
+	text, err := readSecret(path)
 	if err != nil {
 		return "", name + "_FILE", false, fmt.Errorf("%s_FILE: %w", name, err)
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	return text, name + "_FILE", true, nil
+}
+
+// readSecret is a file's content without its final line break.
+func readSecret(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r"), nil
+}
+
+// offering tells completion which words the flag takes.
+func offering(flag *pflag.Flag, words ...string) *pflag.Flag {
+	annotate(flag, annotationWords, words...)
+	return flag
+}
+
+func annotate(flag *pflag.Flag, name string, values ...string) {
+	if flag.Annotations == nil {
+		flag.Annotations = map[string][]string{}
+	}
+	flag.Annotations[name] = values
+}
+
+// fromFlag and fromDefault are sources; the others begin with "environment" or "file".
+const (
+	fromFlag    = "flag"
+	fromDefault = "default"
+)
+
+// sourceOf says where a flag's value comes from.
+func sourceOf(flag *pflag.Flag) string {
+	if s := flag.Annotations[annotationSource]; len(s) == 1 {
+		return s[0]
+	}
+	if flag.Changed {
+		return fromFlag
+	}
+	return fromDefault
+}
+
+// resolve fills every flag that was not given: from its variable, else from the configuration file.
+func resolve(cmd *cobra.Command, env lookup) error {
+	if err := fromEnvironment(cmd, env); err != nil {
+		return err
+	}
+	file := cmd.Flags().Lookup(configFlag)
+	if file == nil || file.Value.String() == "" {
+		return nil
+	}
+	return fromFile(cmd, file.Value.String())
 }
 
 // fromEnvironment fills every flag that was not given from its variable.
@@ -126,6 +179,7 @@ func fromEnvironment(cmd *cobra.Command, env lookup) error {
 			return
 		}
 		flag.Changed = true
+		annotate(flag, annotationSource, "environment "+source)
 	})
 	return failed
 }

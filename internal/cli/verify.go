@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -166,7 +167,11 @@ and again.`,
 // print writes a report to Out, for people or for programs.
 func (c *command) print(report io.WriterTo, asJSON bool) error {
 	if !asJSON {
-		if _, err := report.WriteTo(c.Out); err != nil {
+		var text bytes.Buffer
+		if _, err := report.WriteTo(&text); err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+		if _, err := c.Out.Write(coloursFor(c.Out, c.Env).paint(text.Bytes())); err != nil {
 			return fmt.Errorf("write the report: %w", err)
 		}
 		return nil
