@@ -67,7 +67,7 @@ func TestColoursOnATerminal(t *testing.T) {
 		want string // of what is coloured
 	}{
 		"error": {nil, "explode", "\x1b[31mfirstclick:\x1b[0m unknown command"},
-		"help":  {nil, "run --help", "\x1b[1mUsage\x1b[0m"},
+		"help":  {nil, "run --help", "\x1b[1mUsage:\x1b[0m"},
 	} {
 		args := strings.Fields(row.args)
 		if got := shown(t, row.env, args...); !strings.Contains(got, row.want) {

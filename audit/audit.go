@@ -68,6 +68,7 @@ type audit struct {
 	refusedBests *sorter // and the clicks that their rows would have had
 	fixes        *sorter // what Repair has to write, by checkout_id; nil for Verify
 
+	alone   alone               // for Compare and WhatIf
 	several map[string]*outcome // checkouts that more than one record may have written the row of
 }
 
@@ -177,6 +178,10 @@ func (a *audit) describe(ctx context.Context) error {
 		for _, p := range t.log.partitions {
 			if from := startOf(t.starts, p.partition); p.logStart > from {
 				a.gone[t.which] = true
+				if a.alone.on {
+					a.note("%s-%d: Kafka holds what is at offset %d and later: what needs older records cannot be judged", t.log.name, p.partition, p.logStart)
+					continue
+				}
 				a.note("%s-%d: the group began at offset %d, Kafka holds what is at %d and later: rows that need older records cannot be verified",
 					t.log.name, p.partition, from, p.logStart)
 			}

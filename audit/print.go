@@ -165,3 +165,5 @@ func quote(s string) string {
 	}
 	return s
 }
+
+func sortedKeys(m map[string]int64) []string { return slices.Sorted(maps.Keys(m)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
@@ -188,8 +189,11 @@ func (w *partitionWork) lost(start int64) {
 }
 
 // pendingAt says whether the record need not have had its effect yet.
-func (w *partitionWork) pendingAt(offset int64) bool {
+func (w *partitionWork) pendingAt(offset int64, stamp time.Time) bool {
 	s := &w.audit.snap
+	if w.audit.alone.on {
+		return stamp.UnixMicro() > w.audit.alone.pendingAfter
+	}
 	if w.which == topicClicks {
 		return int(w.log.partition) >= len(s.clicksNext) || offset >= s.clicksNext[w.log.partition]
 	}
@@ -213,7 +217,7 @@ func (w *partitionWork) take(r *kgo.Record) error {
 	if stamp := r.Timestamp.UnixMilli(); want == "" && stamp >= 0 && rec.time > stamp*1000+futureLimit {
 		want = reasonFuture
 	}
-	if w.pendingAt(r.Offset) {
+	if w.pendingAt(r.Offset, r.Timestamp) {
 		rec.flags |= flagPending
 		w.tally.pending++
 	}
@@ -244,6 +248,10 @@ func (w *partitionWork) sort(rec *record) error {
 
 // judge compares the reason found here (want) with the dead letter that is there, and says whether the record counts as an event.
 func (w *partitionWork) judge(rec *record, want, dead, status string) bool {
+	if w.audit.alone.on {
+		w.audit.alone.refuse(want, w.mu)
+		return want == ""
+	}
 	switch {
 	case want == "" && dead == "":
 		return true

@@ -78,7 +78,7 @@ shows what comes from where.`,
 	shared.configFlags(root.PersistentFlags())
 	root.AddGroup(commandGroups()...)
 	root.AddCommand(in(groupWork, shared.demo(), shared.run(), shared.migrate(), shared.generate())...)
-	root.AddCommand(in(groupLook, shared.verify(), shared.repair(), shared.explain(), shared.deadLetters(), shared.doctor())...)
+	root.AddCommand(in(groupLook, shared.verify(), shared.repair(), shared.explain(), shared.compare(), shared.whatIf(), shared.deadLetters(), shared.doctor())...)
 	root.AddCommand(in(groupShell, shared.healthcheck(), shared.completion(), shared.man(), shared.version())...)
 	shared.dress(root)
 	completeFlags(root)

@@ -3,9 +3,9 @@
 //
 // # Where a value comes from
 //
-// A flag, else its environment variable, else the default; an empty variable counts as one that is not set. Each flag is
-// defined once, by [define], with the function that parses it: the same function judges the flag, the variable and the
-// default, so that no value is allowed in one place and refused in another. Passwords and connection strings are also
+// A flag, else its environment variable, else the configuration file, else the default; an empty variable counts as one that is not
+// set. Each flag is defined once, by [define], with the function that parses it: the same function judges the flag, the variable, the
+// line of the file and the default, so that no value is allowed in one place and refused in another. [sourceOf] says which it was. Passwords and connection strings are also
 // taken from files (KAFKA_PASSWORD_FILE, DATABASE_URL_FILE, PGPASSWORD_FILE); a variable and its file together are an error.
 // No message and no log line quotes a value that may hold a password.
 //

@@ -57,13 +57,18 @@ type meaning struct {
 }
 
 func (m *meaning) flags(fs *pflag.FlagSet) {
-	define(fs, &m.group, "group", "KAFKA_GROUP", "name", "firstclick", parseNonEmpty, "consumer group; its offsets are kept in Postgres")
-	define(fs, &m.window, "window", "WINDOW", "duration", "1h", parseDuration(time.Second),
-		"how long before a checkout its first click may be")
+	m.ruleFlags(fs)
 	define(fs, &m.lateness, "lateness", "LATENESS", "duration", "15m", parseDuration(time.Millisecond),
 		"how much event time a row stays open for clicks that come late")
 	define(fs, &m.outOfOrder, "out-of-order", "OUT_OF_ORDER", "duration", "15s", parseDuration(time.Millisecond),
 		"how far clicks may be out of order by event time")
+}
+
+// ruleFlags say which click a checkout has, whenever it is looked at.
+func (m *meaning) ruleFlags(fs *pflag.FlagSet) {
+	define(fs, &m.group, "group", "KAFKA_GROUP", "name", "firstclick", parseNonEmpty, "consumer group; its offsets are kept in Postgres")
+	define(fs, &m.window, "window", "WINDOW", "duration", "1h", parseDuration(time.Second),
+		"how long before a checkout its first click may be")
 	define(fs, &m.zone, "time-zone", "TIME_ZONE", "zone", "UTC", parseZone, "zone of event times that carry none")
 }
 

@@ -82,20 +82,20 @@ func sections(cmd *cobra.Command) []section {
 	return slices.DeleteFunc(list, func(s section) bool { return !s.flags.HasFlags() })
 }
 
-// listed are the commands below cmd that help and completion show.
-func listed(cmd *cobra.Command) []*cobra.Command {
+// visible are the commands below cmd that help and completion show.
+func visible(cmd *cobra.Command) []*cobra.Command {
 	return slices.DeleteFunc(slices.Clone(cmd.Commands()), func(sub *cobra.Command) bool { return !sub.IsAvailableCommand() })
 }
 
 // usageText is the help after the description. Columns of 0 wrap nothing.
 func usageText(cmd *cobra.Command, c colours, columns int) string {
 	var b strings.Builder
-	title := func(text string) { fmt.Fprintf(&b, "\n%s\n", c.in(c.bold, text)) }
+	title := func(text string) { fmt.Fprintf(&b, "\n%s\n", c.in(c.bold, text+":")) }
 	title("Usage")
 	if cmd.Runnable() && (cmd.HasParent() || !cmd.HasSubCommands()) {
 		fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
 	}
-	subs := listed(cmd)
+	subs := visible(cmd)
 	if len(subs) > 0 {
 		fmt.Fprintf(&b, "  %s COMMAND [flags]\n", cmd.CommandPath())
 	}
@@ -162,7 +162,7 @@ func (c *command) dress(root *cobra.Command) {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			var names []string
-			for _, sub := range listed(below) {
+			for _, sub := range visible(below) {
 				names = append(names, sub.Name()+"\t"+sub.Short)
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp

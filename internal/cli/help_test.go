@@ -26,7 +26,7 @@ func everyCommand(t *testing.T) map[string]*cobra.Command {
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		all[strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), "firstclick"), " ")] = cmd
-		for _, sub := range listed(cmd) {
+		for _, sub := range visible(cmd) {
 			walk(sub)
 		}
 	}

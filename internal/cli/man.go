@@ -51,7 +51,7 @@ func manPages(dir string, cmd *cobra.Command) error {
 	if err := os.WriteFile(filepath.Join(dir, manName(cmd)+".1"), []byte(page.String()), 0o644); err != nil {
 		return fmt.Errorf("write a manual page: %w", err)
 	}
-	for _, sub := range listed(cmd) {
+	for _, sub := range visible(cmd) {
 		if err := manPages(dir, sub); err != nil {
 			return err
 		}
@@ -71,14 +71,14 @@ func manPage(w io.Writer, cmd *cobra.Command) error {
 	m.section("NAME")
 	fmt.Fprintf(&m, "%s \\- %s\n", roff(manName(cmd)), roff(cmd.Short))
 	m.section("SYNOPSIS")
-	if subs := listed(cmd); len(subs) > 0 {
+	if subs := visible(cmd); len(subs) > 0 {
 		fmt.Fprintf(&m, ".B %s\n.I COMMAND\n[flags]\n", roff(cmd.CommandPath()))
 	} else {
 		fmt.Fprintf(&m, ".B %s\n%s\n", roff(cmd.CommandPath()), roff(strings.TrimPrefix(cmd.UseLine(), cmd.CommandPath()+" ")))
 	}
 	m.section("DESCRIPTION")
 	m.text(orText(cmd.Long, cmd.Short))
-	if subs := listed(cmd); len(subs) > 0 {
+	if subs := visible(cmd); len(subs) > 0 {
 		m.section("COMMANDS")
 		for _, sub := range subs {
 			fmt.Fprintf(&m, ".TP\n.B %s\n%s; see\n.BR %s (1)\n", roff(sub.Name()), roff(sub.Short), roff(manName(sub)))
@@ -163,7 +163,7 @@ func (m *manual) seeAlso(cmd *cobra.Command) {
 	if cmd.HasParent() {
 		pages = append(pages, manName(cmd.Parent()))
 	}
-	for _, sub := range listed(cmd) {
+	for _, sub := range visible(cmd) {
 		pages = append(pages, manName(sub))
 	}
 	for i, page := range pages {

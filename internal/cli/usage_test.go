@@ -14,7 +14,7 @@ func TestUsageErrors(t *testing.T) {
 		args string
 		says []string
 	}{
-		"unknown command":        {nil, "start", []string{`unknown command "start"`, "completion, dead-letters, demo, doctor, explain, generate, healthcheck, help, man, migrate, repair, run, verify, version"}},
+		"unknown command":        {nil, "start", []string{`unknown command "start"`, "compare, completion, dead-letters, demo, doctor, explain, generate, healthcheck, help, man, migrate, repair, run, verify, version, whatif"}},
 		"nearly a command":       {nil, "verfy", []string{"did you mean verify?"}},
 		"unknown flag":           {nil, "version --frobnicate", []string{"unknown flag --frobnicate", "--log-level"}},
 		"nearly a flag":          {nil, "run --kafak x:1", []string{"unknown flag --kafak", "did you mean --kafka?"}},
@@ -66,6 +66,12 @@ func TestUsageErrors(t *testing.T) {
 		"status":                 {nil, "dead-letters list --status new", []string{"--status", "open, retried, dropped, any"}},
 		"below dead-letters":     {nil, "dead-letters lst", []string{"did you mean list?"}},
 		"raw JSON":               {nil, "dead-letters show 1 --raw --json", []string{"--raw and --json"}},
+		"compare with nothing":   {nil, "compare", []string{"--table"}},
+		"compare, no time":       {nil, "compare --table a.b --since soon", []string{"--since", "RFC 3339"}},
+		"compare, odd times":     {nil, "compare --table a.b --since 1h --until 2h", []string{"--since", "--until"}},
+		"whatif into nothing":    {nil, "whatif", []string{"--into"}},
+		"whatif, no such model":  {nil, "whatif --into a.b --model best", []string{"--model", "first, last, linear"}},
+		"whatif into the table":  {nil, "whatif --into commerce.attributed_checkouts --replace", []string{"--into", "not for this"}},
 		"variable":               {vars{"WINDOW": "soon"}, "run", []string{"WINDOW: ", `"soon"`, "90m"}},
 		"variable of a switch":   {vars{"KAFKA_TLS": "perhaps"}, "run", []string{"KAFKA_TLS", "true", "false"}},
 		"variable of the level":  {vars{"LOG_LEVEL": "x"}, "version", []string{"LOG_LEVEL", "debug"}},

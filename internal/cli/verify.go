@@ -33,6 +33,11 @@ type auditing struct {
 
 func (a *auditing) flags(fs *pflag.FlagSet) {
 	a.whereFlags(fs)
+	a.reportFlags(fs)
+}
+
+// reportFlags say how it is done and shown.
+func (a *auditing) reportFlags(fs *pflag.FlagSet) {
 	define(fs, &a.tempDir, "temp-dir", "", "dir", "", parseText, "where large sorts spill; default: the system's")
 	define(fs, &a.examples, "examples", "", "n", "5", parseWhole(0, 1_000_000), "how many of each finding to show")
 	defineSwitch(fs, &a.json, "json", "", "print the report as JSON")
@@ -68,7 +73,10 @@ func (a *auditing) config(cmd *cobra.Command, c *command) (audit.Config, error) 
 	if config.Examples == 0 {
 		config.Examples = -1 // there 0 stands for the default
 	}
-	given := func(name string) bool { return cmd.Flags().Lookup(name).Changed }
+	given := func(name string) bool {
+		flag := cmd.Flags().Lookup(name)
+		return flag != nil && flag.Changed
+	}
 	for name, set := range map[string]struct{ to, from *time.Duration }{
 		"window":       {&config.Window, &a.meaning.window},
 		"lateness":     {&config.Lateness, &a.meaning.lateness},

@@ -98,16 +98,12 @@ func helps(t *testing.T) (all []page) {
 	var visit func(path []string)
 	visit = func(path []string) {
 		text := helpOf(t, path)
-		if _, examples, has := strings.Cut(text, "Examples:\n"); has {
-			examples, _, _ = strings.Cut(examples, "\n\n")
-			all = append(all, page{name: "firstclick " + strings.Join(path, " ") + " --help", blocks: []block{{lang: "sh", text: examples + "\n"}}})
-		}
-		if _, commands, has := strings.Cut(text, "Available Commands:\n"); has {
-			commands, _, _ = strings.Cut(commands, "\n\n")
-			for _, m := range regexp.MustCompile(`(?m)^  ([a-z-]+) `).FindAllStringSubmatch(commands, -1) {
-				if m[1] != "help" && m[1] != "completion" {
-					visit(append(slices.Clone(path), m[1]))
-				}
+		_, rest, _ := strings.Cut(text, "Examples:\n")
+		examples, rest, _ := strings.Cut(rest, "\n\n")
+		all = append(all, page{name: "firstclick " + strings.Join(path, " ") + " --help", blocks: []block{{lang: "sh", text: examples + "\n"}}})
+		for _, m := range regexp.MustCompile(`(?m)^  ([a-z-]+) `).FindAllStringSubmatch(rest, -1) {
+			if m[1] != "help" && m[1] != "completion" && m[1] != "man" { // they speak to shells and pagers
+				visit(append(slices.Clone(path), m[1]))
 			}
 		}
 	}

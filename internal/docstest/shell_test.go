@@ -136,6 +136,12 @@ func (s *shell) firstclick(ctx context.Context, args []string) error {
 			break
 		}
 		return nil
+	case "completion", "man": // for shells and pagers, which read them in internal/cli
+		s.checked++
+		return nil
+	case "compare", "whatif": // the pages' names of other people's tables
+		s.bed.exec(`CREATE SCHEMA IF NOT EXISTS legacy; CREATE SCHEMA IF NOT EXISTS scratch;
+			CREATE OR REPLACE VIEW legacy.attributed AS SELECT * FROM commerce.attributed_checkouts`)
 	case "generate":
 		args = append(args, "--count", "20", "--rate", "0")
 	}

@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"firstclick/audit"
+)
+
+// errDiffers ends compare when the table is not what it should be: the report has said what.
+var errDiffers = errors.New("the compared table is not what Kafka's records say: see the report")
+
+// aloneFlags are those of compare and whatif, which ask Kafka alone.
+func (a *auditing) aloneFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	kafkaFlags(fs, &a.kafka)
+	databaseFlag(fs, &a.database)
+	a.topics.flags(fs)
+	a.meaning.ruleFlags(fs)
+	for _, name := range []string{"window", "time-zone", "clicks-topic", "checkouts-topic"} {
+		fs.Lookup(name).Usage += " (where not given: as the group was begun with, if it was)"
+	}
+	a.reportFlags(fs)
+}
+
+// aloneConfig leaves the topics to what the group was begun with where they were not given.
+func (a *auditing) aloneConfig(cmd *cobra.Command, c *command) (audit.Config, error) {
+	config, err := a.config(cmd, c)
+	if !cmd.Flags().Lookup("clicks-topic").Changed {
+		config.ClicksTopic = ""
+	}
+	if !cmd.Flags().Lookup("checkouts-topic").Changed {
+		config.CheckoutsTopic = ""
+	}
+	return config, err
+}
+
+func (c *command) compare() *cobra.Command {
+	var a auditing
+	var other audit.Other
+	var since, until moment
+	cmd := &cobra.Command{
+		Use:   "compare",
+		Short: "Hold another job's table against what Kafka's records say",
+		Long: `Recomputes the click of every checkout from Kafka, all of it and however late, and compares a table that
+somebody else writes with that: what is missing, extra, doubled, and which rows have another click, with
+examples. It needs no row of firstclick's own, so it can be run before firstclick ever did. The table or
+view must have checkout_id, click_id and click_time; checkout_time is used where it is there.
+Changes nothing. Exit code 1 when anything differs.`,
+		Example: `  firstclick compare --table commerce.attributed_checkouts           # what the old job misses
+  firstclick compare --table legacy.attributed --since 24h --json | jq '{missing, extra, different}'
+  firstclick compare --table legacy.attributed --examples 1000000 --json > differences.json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			now := time.Now()
+			other.Since, other.Until = since.at(now), until.at(now)
+			switch {
+			case other.Table == "":
+				return usagef(cmd, "--table names the table to compare, as in --table legacy.attributed_checkouts")
+			case !other.Since.IsZero() && !other.Until.IsZero() && !other.Since.Before(other.Until):
+				return usagef(cmd, "--since is not before --until")
+			}
+			config, err := a.aloneConfig(cmd, c)
+			if err != nil {
+				return err
+			}
+			if err := reach(cmd.Context(), config.Logger, config.Kafka, config.Database); err != nil {
+				return err
+			}
+			report, err := audit.Compare(cmd.Context(), config, other)
+			switch {
+			case errors.Is(err, audit.ErrTable):
+				return usagef(cmd, "--table: %v", err)
+			case err != nil:
+				return err
+			}
+			if err := c.print(report, a.json); err != nil {
+				return err
+			}
+			if !report.OK() {
+				return errDiffers
+			}
+			return nil
+		},
+	}
+	a.aloneFlags(cmd)
+	fs := cmd.Flags()
+	define(fs, &other.Table, "table", "", "schema.table", "", parseText, "the table or view to compare")
+	define(fs, &since, "since", "", "when", "", parseAgo, "only checkouts of event times since then: a time (RFC 3339), or how long ago (24h)")
+	define(fs, &until, "until", "", "when", "", parseAgo, "only checkouts of event times before then, likewise")
+	define(fs, &other.Grace, "grace", "", "duration", "1m", parseDuration(0), "records that came within so long need not be in the table yet")
+	return cmd
+}
+
+func (c *command) whatIf() *cobra.Command {
+	var a auditing
+	var scenario audit.Scenario
+	var model string
+	cmd := &cobra.Command{
+		Use:   "whatif",
+		Short: "Recompute by another window or model into a table of its own",
+		Long: `Recomputes every checkout that Kafka holds by another window or model, writes a table of its own, and says
+what would change against commerce.attributed_checkouts, which is not touched.
+
+The models: first, the least click by time and click_id, as firstclick run has it; last, the greatest;
+linear, every click in the window alike. The table has a row per checkout and click, with its weight; the
+weights of a checkout sum to 1 (a checkout without a click has one row of weight 1 and no click):
+checkout_id, user_id, product_id, total_amount, checkout_time, click_id, click_time, clicks, weight.`,
+		Example: `  firstclick whatif --window 30m --into scratch.half_hour
+  firstclick whatif --model last --into scratch.last_click --examples 20
+  firstclick whatif --model linear --into scratch.linear --replace --json | jq .split`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch strings.ToLower(scenario.Into) {
+			case "":
+				return usagef(cmd, "--into names the table to make, as in --into scratch.half_hour")
+			case "commerce.attributed_checkouts":
+				return usagef(cmd, "--into: table commerce.attributed_checkouts is not for this: name one of your own, as in scratch.half_hour")
+			}
+			scenario.Model = audit.Model(model)
+			config, err := a.aloneConfig(cmd, c)
+			if err != nil {
+				return err
+			}
+			if err := reach(cmd.Context(), config.Logger, config.Kafka, config.Database); err != nil {
+				return err
+			}
+			outcome, err := audit.WhatIf(cmd.Context(), config, scenario)
+			switch {
+			case errors.Is(err, audit.ErrTable):
+				return usagef(cmd, "--into: %v", err)
+			case err != nil:
+				return err
+			}
+			return c.print(outcome, a.json)
+		},
+	}
+	a.aloneFlags(cmd)
+	var models []string
+	for _, m := range audit.Models() {
+		models = append(models, string(m))
+	}
+	offering(define(cmd.Flags(), &model, "model", "", "model", string(audit.ModelFirst), oneOf(models...), "first, last or linear"), models...)
+	define(cmd.Flags(), &scenario.Into, "into", "", "schema.table", "", parseText, "the table to make")
+	defineSwitch(cmd.Flags(), &scenario.Replace, "replace", "", "replace the table if an earlier whatif made it")
+	return cmd
+}
