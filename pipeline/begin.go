@@ -72,7 +72,7 @@ func (s *session) startOffsets(ctx context.Context) (clicks, checkouts []int64, 
 	if err != nil {
 		return nil, nil, err
 	}
-	begin := time.Now()
+	begin := wall()
 	places := maps.Clone(last)
 	if s.cfg.Start != "latest" {
 		if begin, err = time.Parse(time.RFC3339, s.cfg.Start); err != nil {

@@ -104,7 +104,7 @@ func (t *tally) count(fn func(m *Measures)) {
 
 // read counts what a poll brought of a partition.
 func (t *tally) read(topic string, partition int32, r Read) {
-	r.At = time.Now()
+	r.At = wall()
 	t.count(func(m *Measures) {
 		before := m.Read[Place{topic, partition}]
 		r.Records, r.Bytes = r.Records+before.Records, r.Bytes+before.Bytes
@@ -128,7 +128,7 @@ func (t *tally) undecodable(topic string, reason join.Reason) {
 
 // landed counts a transaction that has landed.
 func (t *tally) landed(checkouts string, j *job, r *sink.Result, took time.Duration) {
-	now := time.Now().UnixMicro()
+	now := wall().UnixMicro()
 	rows := 0
 	t.latency.Batch(func(add func(v float64, n uint64)) {
 		for _, b := range j.batches {

@@ -214,7 +214,7 @@ func (s *session) commit(ctx context.Context) error {
 		s.p.committing.stop()
 		done.took = time.Since(began)
 		if done.err == nil {
-			done.delay.add(j.batches, time.Now())
+			done.delay.add(j.batches, wall())
 			s.p.latest.note(j)
 			s.p.tally.landed(s.cfg.CheckoutsTopic, j, &done.result, done.took)
 		}

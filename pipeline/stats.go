@@ -117,7 +117,7 @@ func (c *counts) committed(m *jobDone) {
 func (l *loop) publish() {
 	l.atEnds()
 	st := Stats{
-		At: time.Now(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: l.counts.ends != nil, Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
+		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: l.counts.ends != nil, Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
 		ClicksRead: l.counts.clicks, CheckoutsRead: l.counts.checkouts, ClicksBytes: l.counts.clicksBytes, CheckoutsBytes: l.counts.checkoutsBytes,
 		Result: l.counts.result, Transactions: l.counts.transactions, InTransaction: l.counts.took, OpenTxnReleases: l.core.OpenTxnReleases,
 		Delay: l.counts.delay,

@@ -136,6 +136,9 @@ func brokerFaults() []fault {
 }
 
 func serverFaults() []fault {
+	run := func(statement string) func(*lane) error {
+		return func(l *lane) error { return l.sql(statement, "done") }
+	}
 	end := func(what, where string) func(*lane) error {
 		return func(l *lane) error {
 			return l.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%' AND `+where, what)
@@ -150,6 +153,11 @@ func serverFaults() []fault {
 		{name: "sink sessions terminated", weight: 3, do: end("sink sessions", `application_name NOT LIKE '% %'`)},
 		{name: "name readers terminated", weight: 1, do: end("name readers", `application_name LIKE '% names'`)},
 		{name: "walsenders terminated", weight: 2, do: end("walsenders", `backend_type = 'walsender'`)},
+		{name: "publication dropped", weight: 1, do: run(`DROP PUBLICATION IF EXISTS firstclick_users`)},
+		{name: "publication altered", weight: 1, do: run(`DO $$ BEGIN
+			IF EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'firstclick_users') THEN ALTER PUBLICATION firstclick_users DROP TABLE commerce.users; END IF; END $$`)},
+		{name: "users table rewritten", weight: 1, do: run(`VACUUM FULL commerce.users`)},
+		{name: "users table altered", weight: 1, do: run(`ALTER TABLE commerce.users ALTER username TYPE text, ALTER username TYPE varchar(255)`)},
 		{name: "target table locked", weight: 3, do: lock("commerce.attributed_checkouts")},
 		{name: "offsets locked", weight: 1, do: lock("firstclick.offsets")},
 	}

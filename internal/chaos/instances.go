@@ -53,6 +53,11 @@ func (s *slot) name() string {
 
 func (s *slot) nameNow() string { return fmt.Sprintf("chaos-%d-%d", s.number, s.life) }
 
+// wrongClock says whether the clock of the instance is ten minutes wrong: that of the last lasting one, and of one that comes and goes.
+func (s *slot) wrongClock() bool {
+	return s.w.hooked != "" && (s.number == s.w.opts.instances-1 || s.number == s.w.opts.instances)
+}
+
 // run runs the binary as the slot's next life. s.mu is held.
 func (s *slot) run(more ...string) (*tether.Process, error) {
 	s.life++
@@ -63,7 +68,11 @@ func (s *slot) run(more ...string) (*tether.Process, error) {
 		return nil, err
 	}
 	defer log.Close() // the process has its own
-	args := []string{s.w.binary, "run", "--kafka", s.w.toKafka.Listen, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
+	binary, env := s.w.binary, append(append([]string{}, s.w.env...), "DATABASE_URL="+s.w.farSide)
+	if s.wrongClock() {
+		binary, env = s.w.hooked, append(env, clockVariable+"="+wrongClock)
+	}
+	args := []string{binary, "run", "--kafka", s.w.toKafka.Listen, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
 		"--group", group, "--window", s.w.opts.window, "--lateness", lateness, "--listen", "127.0.0.1:0", "--instance", name, "--users-cache", "50",
 		"--log-format", "json", "--no-migrate"}
 	if s.w.opts.memory != "" {
@@ -72,7 +81,6 @@ func (s *slot) run(more ...string) (*tether.Process, error) {
 	if s.static {
 		args = append(args, "--group-instance", fmt.Sprintf("static-%d", s.number))
 	}
-	env := append(append([]string{}, s.w.env...), "DATABASE_URL="+s.w.farSide)
 	return tether.Start(tether.Config{Args: append(args, more...), Log: log, EndSignal: "KILL", Env: env})
 }
 

@@ -10,6 +10,9 @@ import (
 const (
 	hooksTag      = "chaoshooks"
 	hooksVariable = "FIRSTCLICK_CHAOS"
+	clockVariable = "FIRSTCLICK_CHAOS_CLOCK" // how wrong the clock is
+
+	wrongClock = "-10m" // of some instances: behind, so that their events seem to come from the future
 )
 
 // switches are the rules that can be left out, to show that the suite notices, each with the faults that show it soonest.

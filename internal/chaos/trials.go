@@ -46,6 +46,20 @@ func trials() map[string]trial {
 			set:   func(o *options) { o.instances, o.lives = 2, 3 },
 			run:   (*world).takeovers,
 		},
+		"narrow": {
+			about: "a backlog to a Postgres behind 50 ms and 1 MB/s: lag grows, memory does not",
+			set: func(o *options) {
+				o.instances, o.events, o.duration, o.memory, o.limit = 1, 1_000_000, time.Minute, "256MiB", 256<<20
+			},
+			run: (*world).narrow,
+		},
+		"ahead": {
+			about: "a backlog with one clicks partition three hours ahead of the others, larger than the budget: it pauses, and rows come",
+			set: func(o *options) {
+				o.instances, o.events, o.memory, o.limit = 1, 3_000_000, "192MiB", 192<<20
+			},
+			run: (*world).ahead,
+		},
 		"restart": {
 			about: "a restart with a window of 10 million clicks: the first new row, and the pace of reading beside a bare consumer's",
 			set: func(o *options) {

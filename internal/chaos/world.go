@@ -61,6 +61,7 @@ type options struct {
 	drain  time.Duration // how long the instances may take for what is left, when nothing is broken any more
 	spared int           // so many instances are never ended, only frozen and cut off
 	memory string        // of an instance; "": its default
+	limit  int64         // the same in bytes
 	window string        // of the group
 	events int64         // of a backlog
 	lives  int           // how often an instance is ended
@@ -85,6 +86,7 @@ type world struct {
 	farSide  string       // the same database as the instances see it
 
 	binary string
+	hooked string // the binary for an instance whose clock is wrong; "": none
 	env    []string
 	slots  []*slot
 
@@ -153,8 +155,8 @@ func (w *world) temporary() string { return filepath.Join(w.dir, "tmp") }
 
 func (w *world) build(ctx context.Context) error {
 	w.binary = filepath.Join(w.dir, "firstclick")
-	args := []string{"build", "-buildvcs=false", "-o", w.binary}
 	w.env = append(os.Environ(), "TMPDIR="+w.temporary())
+	var args []string
 	if w.opts.without != "" {
 		args = append(args, "-tags", hooksTag)
 		w.env = append(w.env, hooksVariable+"="+w.opts.without)
@@ -163,7 +165,16 @@ func (w *world) build(ctx context.Context) error {
 		args = append(args, "-race")
 		w.env = append(w.env, "GORACE=halt_on_error=1")
 	}
-	if out, err := exec.CommandContext(ctx, "go", append(args, "firstclick")...).CombinedOutput(); err != nil {
+	if err := compile(ctx, w.binary, args...); err != nil || w.opts.trial != "" || w.opts.quiet {
+		return err
+	}
+	w.hooked = w.binary + "-hooks"
+	return compile(ctx, w.hooked, append(args, "-tags", hooksTag)...)
+}
+
+func compile(ctx context.Context, binary string, args ...string) error {
+	args = append(append([]string{"build", "-buildvcs=false", "-o", binary}, args...), "firstclick")
+	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("build firstclick: %w\n%s", err, out)
 	}
 	return nil

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+)
+
+// tolerance is by how much the process may be larger than --memory-limit, which bounds what Go manages: the binary itself comes on top.
+const tolerance = 48 << 20
+
+// memoryWatch is what an instance has used at most, and what it has said meanwhile.
+type memoryWatch struct {
+	resident float64 // bytes
+	window   float64 // clicks
+	behind   float64 // checkouts, at most
+	paused   bool    // some clicks partition was, for the budget
+}
+
+// watchMemory looks at an instance until ctx ends.
+func (w *world) watchMemory(ctx context.Context, s *slot) (m memoryWatch) {
+	for pause(ctx, 250*ms) {
+		seen, err := s.metrics(ctx)
+		if err != nil {
+			continue
+		}
+		m.resident = max(m.resident, seen["process_resident_memory_bytes"])
+		m.window = max(m.window, seen["firstclick_window_clicks"])
+		m.behind = max(m.behind, seen[`firstclick_lag_records{topic="checkouts"}`])
+		m.paused = m.paused || seen[`firstclick_paused{topic="clicks"}`] > 0
+	}
+	return m
+}
+
+// beside runs fn while an instance is watched.
+func (w *world) beside(ctx context.Context, s *slot, fn func(ctx context.Context) error) (m memoryWatch, err error) {
+	watching, stop := context.WithCancel(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { m = w.watchMemory(watching, s); return nil })
+	g.Go(func() error { defer stop(); return fn(ctx) })
+	err = g.Wait()
+	return m, err
+}
+
+func (w *world) judgeMemory(m memoryWatch) {
+	w.out.say("at most %.0f MiB resident (--memory-limit %s), %.0f clicks held, %.0f checkouts behind; clicks paused for the budget: %v",
+		m.resident/(1<<20), w.opts.memory, m.window, m.behind, m.paused)
+	if m.resident == 0 || m.resident > float64(w.opts.limit+tolerance) {
+		w.blame("%.0f MiB resident at --memory-limit %s", m.resident/(1<<20), w.opts.memory)
+	}
+	if s := w.slots[0]; s.process == nil || s.process.Ended(0) {
+		w.blame("the instance has ended\n%s", s.said(5))
+	}
+}
+
+// narrow lets an instance write a backlog to a Postgres that is far away: 50 ms, 1 MB/s. Lag grows, memory does not.
+func (w *world) narrow(ctx context.Context) error {
+	f, err := w.layDown(ctx, backlogSpan)
+	if err != nil {
+		return err
+	}
+	if err := w.toServer.poison("latency", 1, map[string]int{"latency": 25}); err != nil { // each way
+		return err
+	}
+	if err := w.toServer.poison("bandwidth", 1, map[string]int{"rate": 1000}); err != nil { // KB/s
+		return err
+	}
+	w.makeSlots()
+	if err := w.slots[0].start(); err != nil {
+		return err
+	}
+	m, err := w.beside(ctx, w.slots[0], func(ctx context.Context) error { pause(ctx, w.opts.duration); return ctx.Err() })
+	if err != nil {
+		return err
+	}
+	w.judgeMemory(m)
+	now, err := w.written(ctx)
+	if err != nil {
+		return err
+	}
+	if now.passed == 0 || now.passed >= f.sum.Checkouts {
+		w.blame("%d of %d checkouts were written in %v: Postgres was not slow", now.passed, f.sum.Checkouts, w.opts.duration)
+	}
+	w.out.say("%d of %d checkouts are written after %v; the network is well from now on", now.passed, f.sum.Checkouts, w.opts.duration)
+	if err := w.toServer.mend(); err != nil {
+		return err
+	}
+	return w.judge(ctx, f)
+}
+
+// ahead lets an instance write a backlog in which one clicks partition is three hours ahead of the others, and larger than the budget.
+func (w *world) ahead(ctx context.Context) error {
+	cl, err := w.producer()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	pairs := int(w.opts.events / 12)
+	f := &fed{}
+	if err := w.sendSpread(ctx, cl, pairs, 0, time.Hour, "early", f); err != nil {
+		return err
+	}
+	clicks := int(w.opts.events)
+	if err := produceAll(ctx, cl, clicks, func(n int) *kgo.Record {
+		at := w.epoch().Add(3*time.Hour + 50*time.Minute*time.Duration(n)/time.Duration(clicks))
+		return event(clicksTopic, 0, at, fmt.Sprintf("00000000-0000-4000-8000-%012x", n), n%users, fmt.Sprintf("00000000-0000-4000-9000-%012x", n/7))
+	}); err != nil {
+		return err
+	}
+	w.out.say("%d pairs stand in five partitions, %d clicks of three hours later in the sixth", pairs, clicks)
+	w.makeSlots()
+	one := w.slots[0]
+	if err := one.start(); err != nil {
+		return err
+	}
+	m, err := w.beside(ctx, one, func(ctx context.Context) error { return w.awaitRows(ctx, f.rows) })
+	if err != nil {
+		return err
+	}
+	w.judgeMemory(m)
+	if !m.paused {
+		w.blame("the partition that is ahead was not paused")
+	}
+	// Checkouts that need the partition: now it is read, to its end.
+	if err := w.sendSpread(ctx, cl, 100, 4*time.Hour, time.Minute, "new", f); err != nil {
+		return err
+	}
+	if m, err = w.beside(ctx, one, w.drain); err != nil {
+		return err
+	}
+	w.judgeMemory(m)
+	return w.judge(ctx, f)
+}
+
+// sendSpread sends pairs of a click and its checkout, the clicks to all partitions but the first.
+func (w *world) sendSpread(ctx context.Context, cl *kgo.Client, pairs int, from, span time.Duration, name string, f *fed) error {
+	for _, topic := range []string{clicksTopic, checkoutsTopic} {
+		err := produceAll(ctx, cl, pairs, func(n int) *kgo.Record {
+			partition := int32(1 + n%(clicksPartitions-1))
+			if topic == checkoutsTopic {
+				partition = int32(n % checkoutsPartitions)
+			}
+			id := fmt.Sprintf("%s-%d", name, n)
+			return event(topic, partition, w.epoch().Add(from+span*time.Duration(n)/time.Duration(pairs)), topic+"-"+id, n%users, id)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	f.rows += int64(pairs)
+	return nil
+}
+
+// produceAll sends n records, some thousand at a time.
+func produceAll(ctx context.Context, cl *kgo.Client, n int, record func(n int) *kgo.Record) error {
+	const together = 20_000
+	for from := 0; from < n; from += together {
+		records := make([]*kgo.Record, 0, together)
+		for i := from; i < min(from+together, n); i++ {
+			records = append(records, record(i))
+		}
+		if err := cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
+			return fmt.Errorf("send records: %w", err)
+		}
+	}
+	return nil
+}
+
+// awaitRows waits until so many rows stand.
+func (w *world) awaitRows(ctx context.Context, want int64) error {
+	ctx, cancel := context.WithTimeout(ctx, w.opts.drain)
+	defer cancel()
+	for pause(ctx, 200*ms) {
+		p, err := w.written(ctx)
+		if err != nil {
+			return err
+		}
+		if p.passed >= want {
+			return nil
+		}
+	}
+	w.blame("not all %d rows are written after %v\n%s", want, w.opts.drain, w.slots[0].said(5))
+	return nil
+}
