@@ -201,7 +201,11 @@ func (l *loop) takeEnds(m *endsMsg) {
 	if l.core.Unasked() {
 		l.s.asks.poke()
 	}
+	first := l.endsAt.IsZero()
 	l.counts.ends, l.endsAt = m, time.Now()
+	if first {
+		l.publish() // whoever waits for us to be ready need not wait for the next tick
+	}
 }
 
 // assign takes shards in hand. A shard that needs clicks from before what this window holds ends the session: the next one reads
@@ -227,6 +231,8 @@ func (l *loop) assign(m *assignedMsg) error {
 		}
 		l.s.log.Info("shard taken over", "topic", l.s.cfg.CheckoutsTopic, "partition", st.Claim.Partition, "offset", at.NextOffset, "recent_offset", at.RecentOffset)
 	}
+	l.committedAt = time.Now() // a takeover is a transaction: where there is nothing to write, none follows for 10 s
+	l.publish()
 	l.s.asks.poke()
 	return nil
 }

@@ -122,3 +122,21 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 		t.Errorf("%d lines for %d records: %v", total, 2*(pairs+bad), log.seen)
 	}
 }
+
+// Where there is nothing to write no transaction follows the takeover for 10 s. An instance need not wait for one to be ready.
+func TestReadyWithNothingToWrite(t *testing.T) {
+	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
+	dsn, _ := prepare(t, 1)
+	p := begin(t, testConfig(t, brokers, dsn))
+	eventually(t, "every check that is not advisory holds", func() bool {
+		for _, c := range p.Health() {
+			if c.Err != nil && !c.Advisory {
+				return false
+			}
+		}
+		return true
+	})
+	if n := p.Stats().Transactions; n != 0 {
+		t.Errorf("ready after %d transactions only", n)
+	}
+}

@@ -14,10 +14,23 @@ import (
 const columns = `checkout_id, user_name, click_id, product_id, payment_method, total_amount, shipping_address, billing_address,
 	user_agent, ip_address, checkout_time, click_time`
 
-// answer loads the records as they are into Postgres, lets SQL read the JSON and find the clicks, and writes the finished rows to files.
-// Nothing of join/ has a part in it.
+// answer computes the right rows and writes them to files.
 func (p *place) answer(ctx context.Context, load *Workload) error {
-	if err := execute(ctx, p.database, `CREATE SCHEMA bench`,
+	if err := p.expect(ctx, load); err != nil {
+		return err
+	}
+	p.arrival, p.sorted = filepath.Join(p.dir, "arrival.copy"), filepath.Join(p.dir, "sorted.copy")
+	for path, order := range map[string]string{p.arrival: `"offset", partition`, p.sorted: `checkout_id COLLATE "C"`} {
+		if err := p.export(ctx, path, order); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expect loads the records as they are into Postgres and lets SQL read the JSON and find the clicks. Nothing of join/ has a part in it.
+func (p *place) expect(ctx context.Context, load *Workload) error {
+	if err := execute(ctx, p.database, `CREATE SCHEMA IF NOT EXISTS bench`,
 		`CREATE UNLOGGED TABLE bench.records (topic text, partition int, "offset" bigint, value text)`); err != nil {
 		return err
 	}
@@ -25,16 +38,32 @@ func (p *place) answer(ctx context.Context, load *Workload) error {
 	if err != nil {
 		return err
 	}
-	err = execute(ctx, p.database,
+	if err := execute(ctx, p.database, p.answerStatements()...); err != nil {
+		return err
+	}
+	load.Bytes = bytes
+	if load.Rows, load.Attributed, load.Digest, err = p.digest(ctx, p.answers); err != nil {
+		return err
+	}
+	if load.Rows != load.Checkouts {
+		return fmt.Errorf("the answer has %d rows for %d checkouts", load.Rows, load.Checkouts)
+	}
+	p.expected = *load
+	return nil
+}
+
+// answerStatements make the table of right rows. Of equal duplicates one counts.
+func (p *place) answerStatements() []string {
+	return []string{
 		`CREATE UNLOGGED TABLE bench.clicks AS
 			SELECT e.* FROM bench.records r, json_to_record(r.value::json)
 				AS e(click_id text, user_id int, product_id text, datetime_occured timestamp)
-			WHERE topic = 'clicks'`,
+			WHERE topic = '` + p.topics.clicks + `'`,
 		`CREATE INDEX ON bench.clicks (user_id, product_id, datetime_occured, click_id COLLATE "C")`,
 		`ANALYZE bench.clicks`,
-		`CREATE UNLOGGED TABLE bench.expected AS
-			SELECT r.partition, r."offset", k.checkout_id, u.username AS user_name, c.click_id, k.product_id, k.payment_method,
-				k.total_amount, k.shipping_address, k.billing_address, k.user_agent, k.ip_address,
+		`CREATE UNLOGGED TABLE ` + p.answers + ` AS
+			SELECT DISTINCT ON (k.checkout_id) r.partition, r."offset", k.checkout_id, u.username AS user_name, c.click_id, k.product_id,
+				k.payment_method, k.total_amount, k.shipping_address, k.billing_address, k.user_agent, k.ip_address,
 				k.datetime_occured AS checkout_time, c.datetime_occured AS click_time
 			FROM bench.records r
 			CROSS JOIN json_to_record(r.value::json) AS k(checkout_id text, user_id int, product_id text, payment_method text,
@@ -46,28 +75,12 @@ func (p *place) answer(ctx context.Context, load *Workload) error {
 				WHERE c.user_id = k.user_id AND c.product_id = k.product_id
 					AND c.datetime_occured BETWEEN k.datetime_occured - interval '1 hour' AND k.datetime_occured
 				ORDER BY c.datetime_occured, c.click_id COLLATE "C" LIMIT 1) c ON true
-			WHERE r.topic = 'checkouts'`,
-		`CREATE UNIQUE INDEX ON bench.expected (checkout_id)`,
-		`ANALYZE bench.expected`,
-		`DROP TABLE bench.records, bench.clicks`)
-	if err != nil {
-		return err
+			WHERE r.topic = '` + p.topics.checkouts + `'
+			ORDER BY k.checkout_id`,
+		`CREATE UNIQUE INDEX ON ` + p.answers + ` (checkout_id)`,
+		`ANALYZE ` + p.answers,
+		`DROP TABLE bench.records, bench.clicks`,
 	}
-	p.arrival, p.sorted = filepath.Join(p.dir, "arrival.copy"), filepath.Join(p.dir, "sorted.copy")
-	for path, order := range map[string]string{p.arrival: `"offset", partition`, p.sorted: `checkout_id COLLATE "C"`} {
-		if err := p.export(ctx, path, order); err != nil {
-			return err
-		}
-	}
-	load.Bytes = bytes
-	if load.Rows, load.Attributed, load.Digest, err = p.digest(ctx, "bench.expected"); err != nil {
-		return err
-	}
-	if load.Rows != load.Checkouts {
-		return fmt.Errorf("the answer has %d rows for %d checkouts", load.Rows, load.Checkouts)
-	}
-	p.expected = *load
-	return nil
 }
 
 // load copies all records into bench.records and returns the size of their values.
@@ -118,7 +131,7 @@ func (p *place) export(ctx context.Context, path, order string) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	query := fmt.Sprintf(`COPY (SELECT %s FROM bench.expected ORDER BY %s) TO STDOUT (FORMAT binary)`, columns, order)
+	query := fmt.Sprintf(`COPY (SELECT %s FROM %s ORDER BY %s) TO STDOUT (FORMAT binary)`, columns, p.answers, order)
 	if _, err := conn.PgConn().CopyTo(ctx, file, query); err != nil {
 		return fmt.Errorf("export the finished rows: %w", err)
 	}
@@ -159,7 +172,7 @@ func (p *place) check(ctx context.Context) error {
 					a.user_agent, a.ip_address, a.checkout_time)
 				IS DISTINCT FROM (e.user_name, e.product_id, e.payment_method, e.total_amount, e.shipping_address, e.billing_address,
 					e.user_agent, e.ip_address, e.checkout_time))
-		FROM commerce.attributed_checkouts a FULL JOIN bench.expected e USING (checkout_id)`).
+		FROM commerce.attributed_checkouts a FULL JOIN `+p.answers+` e USING (checkout_id)`).
 		Scan(&missing, &extra, &clicks, &others)
 	if err != nil {
 		return fmt.Errorf("compare with the answer: %w", err)

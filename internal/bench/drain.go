@@ -12,26 +12,38 @@ import (
 	"time"
 )
 
-// drain measures the pipeline: a process of its own with a fresh group, from its start to its exit, then compares the table.
-func (p *place) drain(ctx context.Context, round int) (Figures, error) {
-	return p.drainAs(ctx, "bench-"+strconv.Itoa(round), "localhost:0")
+// drain empties the tables, drains the backlog and compares the table with the answer.
+func (p *place) drain(ctx context.Context, round int, flags ...string) (Figures, error) {
+	return p.drainAs(ctx, p.topics.group+"-"+strconv.Itoa(round), "localhost:0", flags...)
 }
 
 // drainAs is drain under the name of a group, with the page and the metrics at an address.
-func (p *place) drainAs(ctx context.Context, group, listen string) (Figures, error) {
+func (p *place) drainAs(ctx context.Context, group, listen string, flags ...string) (Figures, error) {
 	if err := p.empty(ctx); err != nil {
 		return Figures{}, err
 	}
+	figures, err := p.drainInto(ctx, group, listen, flags...)
+	if err != nil {
+		return Figures{}, err
+	}
+	if err := p.check(ctx); err != nil {
+		return Figures{}, fmt.Errorf("%w\n%s", err, tail(filepath.Join(p.dir, "drain.log")))
+	}
+	return figures, nil
+}
+
+// drainInto measures the pipeline: a process of its own with a fresh group, from its start to its exit.
+func (p *place) drainInto(ctx context.Context, group, listen string, flags ...string) (Figures, error) {
 	logPath := filepath.Join(p.dir, "drain.log")
 	log, err := os.Create(logPath)
 	if err != nil {
 		return Figures{}, fmt.Errorf("make the log: %w", err)
 	}
 	defer log.Close()
-	child := exec.CommandContext(ctx, p.program, "run", "--until-caught-up",
+	child := exec.CommandContext(ctx, p.program, append([]string{"run", "--until-caught-up",
 		"--kafka", p.kafka.Addr, "--database", p.database,
-		"--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
-		"--group", group, "--listen", listen, "--log-format", "json")
+		"--clicks-topic", p.topics.clicks, "--checkouts-topic", p.topics.checkouts,
+		"--group", group, "--listen", listen, "--log-format", "json"}, flags...)...)
 	child.Stdout, child.Stderr = log, log
 	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
 	child.WaitDelay = 30 * time.Second
@@ -52,9 +64,6 @@ func (p *place) drainAs(ctx context.Context, group, listen string) (Figures, err
 	figures := Figures{Wall: wall, Peak: peak}
 	if usage, ok := child.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		figures.CPU = seconds(usage.Utime) + seconds(usage.Stime)
-	}
-	if err := p.check(ctx); err != nil {
-		return Figures{}, fmt.Errorf("%w\n%s", err, tail(logPath))
 	}
 	return figures, nil
 }

@@ -36,6 +36,7 @@ type options struct {
 	program    string // the firstclick binary; empty: build it
 	watched    bool   // what being looked at costs, instead of the phases
 	live       liveOptions
+	scale      scaleOptions
 }
 
 func parse(args []string, out io.Writer) (options, error) {
@@ -54,6 +55,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&opts.program, "program", "", "firstclick binary (default: built from here)")
 	flags.BoolVar(&opts.watched, "watched", false, "measure instead what three open pages and a scrape a second cost a drain")
 	opts.live.flags(flags)
+	opts.scale.flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
@@ -88,6 +90,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if opts.watched {
 		return measureWatched(ctx, opts, out)
+	}
+	if opts.scale.dimensions != "" {
+		return measureScale(ctx, opts, out)
 	}
 	report, err := measure(ctx, opts, out)
 	if err != nil {

@@ -69,8 +69,8 @@ func (p *place) read(ctx context.Context, each func(kgo.FetchTopicPartition) err
 	cpu, began := ownCPU(), time.Now()
 	records, err := p.consume(ctx, each)
 	figures := Figures{Wall: time.Since(began).Seconds(), CPU: ownCPU() - cpu}
-	if err == nil && records != p.expected.Events() {
-		err = fmt.Errorf("read %d records of %d", records, p.expected.Events())
+	if err == nil && records != p.expected.Records {
+		err = fmt.Errorf("read %d records of %d", records, p.expected.Records)
 	}
 	return figures, err
 }
@@ -82,7 +82,7 @@ func (p *place) decode(ctx context.Context) (Figures, error) {
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			errs <- decodeAll(work)
+			errs <- decodeAll(work, p.topics.clicks)
 			for range work {
 				continue // what is left after an error
 			}
@@ -104,12 +104,12 @@ func (p *place) decode(ctx context.Context) (Figures, error) {
 	return figures, err
 }
 
-func decodeAll(work <-chan []*kgo.Record) error {
+func decodeAll(work <-chan []*kgo.Record, clicks string) error {
 	decoder := join.NewDecoder(time.UTC)
 	for records := range work {
 		for _, r := range records {
 			var err error
-			if r.Topic == clicksTopic {
+			if r.Topic == clicks {
 				var click join.Click
 				err = decoder.Click(r.Value, &click)
 			} else {

@@ -19,11 +19,7 @@ import (
 	"firstclick/migrations"
 )
 
-const (
-	clicksTopic    = "clicks"
-	checkoutsTopic = "checkouts"
-	stopTime       = time.Minute // for a server to stop in good order
-)
+const stopTime = time.Minute // for a server to stop in good order
 
 // firstEvent is the event time at which the workload begins. It is fixed, so that the same seed has the same answer, down to the digest.
 func firstEvent() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC) }
@@ -35,6 +31,8 @@ type place struct {
 	database string           // DSN
 	dir      string           // of the files below
 	program  string           // firstclick
+	topics   topics           // of the backlog
+	answers  string           // table of the right rows
 	arrival  string           // the finished rows in binary COPY format, in order of arrival
 	sorted   string           // the same in order of checkout_id
 	ends     map[string][]end // by topic
@@ -42,7 +40,7 @@ type place struct {
 }
 
 func start(ctx context.Context, opts options) (p *place, err error) {
-	p = &place{dir: opts.dir, program: opts.program}
+	p = &place{dir: opts.dir, program: opts.program, topics: topics{clicks: "clicks", checkouts: "checkouts", group: "bench"}, answers: "bench.expected"}
 	if p.program == "" {
 		p.program = filepath.Join(opts.dir, "firstclick")
 		// Without the stamp of the version control: a working copy that git does not trust builds too.
@@ -92,25 +90,28 @@ func (p *place) stop() error {
 // produce lays down the events, all well-formed, and the users.
 func (p *place) produce(ctx context.Context, opts options) (Workload, error) {
 	load := Workload{Seed: opts.seed, EventRate: opts.eventRate, Partitions: opts.partitions}
-	summary, err := datagen.Run(ctx, datagen.Config{
-		Kafka:          kafkaconn.Config{Brokers: []string{p.kafka.Addr}},
-		Database:       p.database,
-		ClicksTopic:    clicksTopic,
-		CheckoutsTopic: checkoutsTopic,
-		Partitions:     int32(opts.partitions),
-		Count:          opts.events,
-		Seed:           opts.seed,
-		Start:          firstEvent(),
-		EventRate:      opts.eventRate,
+	summary, err := p.generate(ctx, datagen.Config{
+		Database: p.database, Partitions: int32(opts.partitions), Count: opts.events, Seed: opts.seed, EventRate: opts.eventRate,
 	})
 	if err != nil {
-		return load, fmt.Errorf("produce events: %w", err)
+		return load, err
 	}
-	load.Clicks, load.Checkouts = summary.Clicks, summary.Checkouts
-	if p.ends, err = p.endsOf(ctx, clicksTopic, checkoutsTopic); err != nil {
+	load.Clicks, load.Checkouts, load.Records = summary.Clicks, summary.Checkouts, summary.Records
+	if p.ends, err = p.endsOf(ctx, p.topics.clicks, p.topics.checkouts); err != nil {
 		return load, err
 	}
 	return load, nil
+}
+
+// generate lays down what cfg says, in this place and from the first event on.
+func (p *place) generate(ctx context.Context, cfg datagen.Config) (datagen.Summary, error) {
+	cfg.Kafka = kafkaconn.Config{Brokers: []string{p.kafka.Addr}}
+	cfg.ClicksTopic, cfg.CheckoutsTopic, cfg.Start = p.topics.clicks, p.topics.checkouts, firstEvent()
+	summary, err := datagen.Run(ctx, cfg)
+	if err != nil {
+		return summary, fmt.Errorf("produce events: %w", err)
+	}
+	return summary, nil
 }
 
 // settings are those of Postgres that decide how fast it can be.

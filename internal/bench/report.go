@@ -14,6 +14,7 @@ type Workload struct {
 	Partitions int     `json:"partitions"`
 	Clicks     int64   `json:"clicks"`
 	Checkouts  int64   `json:"checkouts"`
+	Records    int64   `json:"records"`     // with the duplicates
 	Bytes      int64   `json:"value_bytes"` // of the records' values
 	Rows       int64   `json:"rows"`
 	Attributed int64   `json:"attributed"`

@@ -43,6 +43,9 @@ type Config struct {
 	Future      float64 // events ahead of the event clock: two thirds by 1 to 4.5 min, one third by 6 to 60 min (to be refused)
 	HotKey      float64 // sessions of one and the same user and product
 
+	// Zipf, above 1, makes sessions come back to a million keys, the rank by Zipf's law with this exponent; 0: every session has a key of its own.
+	Zipf float64
+
 	Renames float64 // usernames changed per second of real time, while events flow
 
 	// Unordered gives up waiting for the acknowledgement of the clicks before the checkouts that follow them are produced.
@@ -120,6 +123,8 @@ func (c Config) check() error {
 		}
 	}
 	switch {
+	case c.Zipf != 0 && !(c.Zipf > 1 && c.Zipf < 100):
+		return fmt.Errorf("zipf is %v: want 0, or an exponent above 1 and below 100", c.Zipf)
 	case c.Count < 0:
 		return fmt.Errorf("count is %d: want 0 or more", c.Count)
 	case c.Users < 1 || c.Users > 1_000_000_000:

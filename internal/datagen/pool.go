@@ -23,6 +23,8 @@ const (
 	streamProducts
 	streamRenames
 	streamTransactions
+	streamRanks
+	streamKeys // and as many after it as there are keys
 )
 
 // below gives 0..n-1.

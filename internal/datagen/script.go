@@ -3,6 +3,7 @@ package datagen
 import (
 	"container/heap"
 	"math"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -42,6 +43,9 @@ const continueShare = 0.51
 
 // hotUser is the user of the hot key.
 const hotUser = 1
+
+// rankedKeys is how many keys sessions come back to.
+const rankedKeys = 1_000_000
 
 // mark says what a record is, for the counts.
 type mark struct {
@@ -118,6 +122,7 @@ type script struct {
 	product uuid
 	hot     bool
 	hotID   uuid
+	ranks   *rand.Zipf // nil: every session has a key of its own
 
 	held  heldHeap
 	turns uint64
@@ -137,6 +142,9 @@ func newScript(cfg Config, partitions [topics]int32) *script {
 		kinds:      Poisons(),
 	}
 	s.hotID = s.faults.uuid()
+	if cfg.Zipf > 0 {
+		s.ranks = rand.NewZipf(rand.New(newSource(cfg.Seed, streamRanks)), cfg.Zipf, 1, rankedKeys-1)
+	}
 	s.brew = poisonTurns(s.kinds)
 	for t := range s.next {
 		s.next[t] = int32(s.faults.below(uint64(partitions[t])))
@@ -210,6 +218,9 @@ func (s *script) nextIsCheckout() bool {
 	s.user, s.product = 1+int32(s.src.below(uint64(s.cfg.Users))), s.src.uuid()
 	s.hot = s.faults.share(s.cfg.HotKey)
 	switch {
+	case s.ranks != nil && !s.hot:
+		key := newSource(s.cfg.Seed, streamKeys+s.ranks.Uint64())
+		s.user, s.product = 1+int32(key.below(uint64(s.cfg.Users))), key.uuid()
 	case s.hot:
 		s.user, s.product = hotUser, s.hotID
 	case s.faults.share(s.cfg.UnknownUser):

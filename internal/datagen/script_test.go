@@ -361,6 +361,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"share above 1":          {Late: 1.1},
 		"share below 0":          {Poison: -0.1},
 		"share that is none":     {HotKey: math.NaN()},
+		"exponent of one":        {Zipf: 1},
 		"shares above 1":         {Late: 0.6, OutOfOrder: 0.6},
 		"endless rate":           {Rate: math.Inf(1)},
 		"negative count":         {Count: -1},
