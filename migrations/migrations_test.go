@@ -233,3 +233,12 @@ func TestErrorsShowNoPassword(t *testing.T) {
 		}
 	}
 }
+
+// An older binary starts on a database that a newer one has migrated.
+func TestUpOnANewerDatabase(t *testing.T) {
+	dsn := pgtest.New(t)
+	execute(t, connect(t, dsn), "INSERT INTO firstclick.schema_version (version_id, is_applied) VALUES (99999, true)")
+	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
+		t.Error(err)
+	}
+}
