@@ -70,6 +70,9 @@ func judge(now time.Time, st *pipeline.Stats, samples []sample) standing {
 			return s
 		}
 		s.State, s.Text = stateOK, upToDate(st, samples)
+		if late := delayOf(samples); late >= float64(behindFrom.Milliseconds()) && last.Backlog > 0 { // what waited elsewhere, as in a Kafka that was away
+			s.State, s.Text = stateBehind, fmt.Sprintf("Catching up: rows appear %s after the checkout; %s.", milliseconds(late), records(last.Backlog, "to go"))
+		}
 		if last.Backlog > 10_000 { // it was there before we looked, and nothing tells how old it is
 			s.State, s.Text = stateBehind, fmt.Sprintf("Catching up: %s; %s.", records(last.Backlog, "to go"), outlook(samples))
 		}
@@ -84,17 +87,27 @@ func upToDate(st *pipeline.Stats, samples []sample) string {
 	if restoring(st) {
 		return "Up to date: recent checkouts are being recalled, so that late clicks can still correct them."
 	}
-	var delays []float64 // of a mean, a moment of catching up would be told of for long
+	delay := delayOf(samples)
+	if delay < 0 {
+		return "Up to date: nothing waits, and no checkout came in the last seconds."
+	}
+	return fmt.Sprintf("Up to date: rows appear %s after the checkout.", milliseconds(delay))
+}
+
+// delayOf is the median delay of the last samples that had rows, in milliseconds; negative: none had. Of a mean, a moment of catching up would
+// be told of for long.
+func delayOf(samples []sample) float64 {
+	var delays []float64
 	for i := len(samples) - 1; i >= max(len(samples)-overLast, 0) && len(delays) < delayOver; i-- {
 		if samples[i].Delay >= 0 {
 			delays = append(delays, samples[i].Delay)
 		}
 	}
 	if len(delays) == 0 {
-		return "Up to date: nothing waits, and no checkout came in the last seconds."
+		return -1
 	}
 	slices.Sort(delays)
-	return fmt.Sprintf("Up to date: rows appear %s after the checkout.", milliseconds(delays[(len(delays)-1)/2]))
+	return delays[(len(delays)-1)/2]
 }
 
 func restoring(st *pipeline.Stats) bool {

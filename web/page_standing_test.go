@@ -65,6 +65,10 @@ func TestJudge(t *testing.T) {
 			past(now, 30, func(ago int) sample {
 				return sample{Behind: max(float64(12-ago), 0), Backlog: int64(max(12-ago, 0)) * 50, Committing: 1}
 			}), stateBehind, "12 s behind: 12 s waiting for Postgres; 600 records to go, not catching up so far.", "connection refused"},
+		"Kafka came back": {running, past(now, 20, func(ago int) sample { return sample{Delay: []float64{12_000, 11_000}[ago%2], Backlog: 640} }), stateBehind,
+			"Catching up: rows appear 12 s after the checkout; 640 records to go.", ""},
+		"old timestamps, as of mirrored topics, are no lag": {running, past(now, 20, func(int) sample { return sample{Delay: 3_600_000} }), stateOK,
+			"Up to date: rows appear 60 min after the checkout.", ""},
 		"Postgres is down since a moment": {with(func(st *pipeline.Stats) { st.Sink = sink.Stats{LastError: "connection refused"} }),
 			past(now, 30, func(int) sample { return sample{Delay: 6, Backlog: 27} }), stateBehind,
 			"Postgres did not take the last rows: it is tried again; 27 records to go.", "connection refused"},

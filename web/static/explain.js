@@ -44,7 +44,7 @@ function span(x, small) {
 
 function grid(columns, rows, label) {
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, h("table", { class: "rows" },
-    h("thead", null, h("tr", null, columns.map((c) => h("th", { scope: "col" }, c)))),
+    h("thead", null, h("tr", null, columns.map((c, i) => h("th", { scope: "col", class: rows[0]?.[i + 1][0] === "n" ? "n" : null }, c)))),
     h("tbody", null, rows.map(([mark, ...cells]) => h("tr", { class: mark }, cells.map(([kind, cell], i) => h("td", { class: kind, "data-title": columns[i] }, cell)))))));
 }
 
