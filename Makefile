@@ -202,8 +202,12 @@ bench: ## The backlog against bare COPY on real Kafka and Postgres; writes bench
 	go run $(STAMP) ./internal/bench $(ARGS)
 
 .PHONY: prometheus
-prometheus: ## Metrics, alerts and dashboards against a real Prometheus that scrapes a demo
+prometheus: ## Metrics, alerts, dashboards against a real Prometheus; the compose file's services as processes
 	@$(if $(filter-out .,$(RUN)),RUN='$(RUN)') .ci/prometheus
+
+.PHONY: deploy
+deploy: ## The Kubernetes manifests against their owners' types, the systemd unit by systemd-analyze
+	@.ci/deploy
 
 .PHONY: chaos
 chaos: ## Break Kafka, Postgres, the network and instances for 3 minutes, then verify; ARGS="-seed 7"

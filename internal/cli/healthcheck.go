@@ -66,8 +66,12 @@ func ownAddress(listen string) (string, error) {
 	if port == "0" {
 		return "", errors.New("port 0 is picked by the instance: give the one that its log names")
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+	// By number: what holds nothing but firstclick need not know the name localhost.
+	switch ip := net.ParseIP(host); {
+	case host == "", ip != nil && ip.IsUnspecified() && ip.To4() != nil:
+		host = "127.0.0.1"
+	case ip != nil && ip.IsUnspecified():
+		host = "::1"
 	}
 	return net.JoinHostPort(host, port), nil
 }

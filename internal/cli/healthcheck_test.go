@@ -50,7 +50,7 @@ func TestHealthcheck(t *testing.T) {
 
 func TestAddressOfAHealthcheck(t *testing.T) {
 	for listen, want := range map[string]string{
-		":8081": "localhost:8081", "0.0.0.0:8081": "localhost:8081", "[::]:8081": "localhost:8081",
+		":8081": "127.0.0.1:8081", "0.0.0.0:8081": "127.0.0.1:8081", "[::]:8081": "[::1]:8081",
 		"127.0.0.1:9": "127.0.0.1:9", "[::1]:9": "[::1]:9", "shop:80": "shop:80",
 	} {
 		if got, err := ownAddress(listen); got != want || err != nil {

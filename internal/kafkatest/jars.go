@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"testing"
 )
 
 // Version is the version of the real broker.
@@ -24,16 +25,47 @@ const oldestJava = 17
 //go:embed pom.xml
 var pom []byte
 
-const copyDependencies = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+const (
+	copyDependencies = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+	copyOne          = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+)
 
 // jars returns the directory with the broker's jars, fetched by Maven once per machine.
-func jars(ctx context.Context) (string, error) {
+func jars(ctx context.Context) (string, error) { return fetched(ctx, "kafka-"+Version, fetchJars) }
+
+// toolsJar returns the directory with the jar of Kafka's command line tools, which needs the broker's beside it.
+func toolsJar(ctx context.Context) (string, error) {
+	return fetched(ctx, "kafka-tools-"+Version, func(ctx context.Context, maven, dir string) error {
+		return runMaven(ctx, maven, dir, copyOne, "-Dartifact=org.apache.kafka:kafka-tools:"+Version, "-DoutputDirectory="+filepath.Join(dir, "jars"))
+	})
+}
+
+// Programs returns a Java and a class path with Kafka's broker and command line tools.
+func Programs(t testing.TB) (program, classPath string) {
+	t.Helper()
+	program, err := java(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, err := jars(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools, err := toolsJar(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program, filepath.Join(broker, "*") + string(os.PathListSeparator) + filepath.Join(tools, "*")
+}
+
+// fetched returns the directory of the user's cache that fetch filled, in this run or one before.
+func fetched(ctx context.Context, name string, fetch func(ctx context.Context, maven, dir string) error) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = filepath.Join(os.TempDir(), fmt.Sprintf("cache-%d", os.Geteuid()))
 	}
 	parent := filepath.Join(cache, "firstclick")
-	dir := filepath.Join(parent, "kafka-"+Version)
+	dir := filepath.Join(parent, name)
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return dir, nil
 	}
@@ -48,7 +80,7 @@ func jars(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make a cache directory: %w", err)
 	}
-	err = fetchJars(ctx, maven, temporary)
+	err = fetch(ctx, maven, temporary)
 	if err == nil {
 		// Several processes may do this at once: the first directory in place is as good as ours.
 		if err = os.Rename(filepath.Join(temporary, "jars"), dir); err != nil {
@@ -67,8 +99,12 @@ func fetchJars(ctx context.Context, maven, dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "pom.xml"), pom, 0o644); err != nil {
 		return err
 	}
-	command := exec.CommandContext(ctx, maven, "--quiet", "--batch-mode", "--file", filepath.Join(dir, "pom.xml"), copyDependencies,
+	return runMaven(ctx, maven, dir, "--file", filepath.Join(dir, "pom.xml"), copyDependencies,
 		"-DincludeScope=runtime", "-DoutputDirectory="+filepath.Join(dir, "jars"))
+}
+
+func runMaven(ctx context.Context, maven, dir string, args ...string) error {
+	command := exec.CommandContext(ctx, maven, append([]string{"--quiet", "--batch-mode"}, args...)...)
 	command.Dir = dir
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("run Maven: %w\n%s", err, tail(out, 4000))

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	policy "k8s.io/api/policy/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	validate "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+)
+
+func main() {
+	failed := false
+	for _, file := range os.Args[1:] {
+		if err := checkFile(file, os.Stdout); err != nil {
+			failed = true
+			fmt.Fprintf(os.Stderr, "%s: %v\n", file, err)
+		}
+	}
+	if failed || len(os.Args) < 2 {
+		os.Exit(1)
+	}
+}
+
+// kinds are the types of what our manifests hold.
+func kinds(kind meta.TypeMeta) any {
+	switch kind.APIVersion + " " + kind.Kind {
+	case "v1 ConfigMap":
+		return &core.ConfigMap{}
+	case "v1 Secret":
+		return &core.Secret{}
+	case "v1 ServiceAccount":
+		return &core.ServiceAccount{}
+	case "v1 Service":
+		return &core.Service{}
+	case "apps/v1 Deployment":
+		return &apps.Deployment{}
+	case "policy/v1 PodDisruptionBudget":
+		return &policy.PodDisruptionBudget{}
+	case "monitoring.coreos.com/v1 ServiceMonitor":
+		return &monitoring.ServiceMonitor{}
+	}
+	return nil
+}
+
+func checkFile(file string, out io.Writer) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var all []error
+	for _, document := range bytes.Split(text, []byte("\n---\n")) {
+		var kind meta.TypeMeta
+		if err := yaml.Unmarshal(document, &kind); err != nil {
+			all = append(all, err)
+			continue
+		}
+		object := kinds(kind)
+		if object == nil {
+			all = append(all, fmt.Errorf("kind %q of %q is not known here", kind.Kind, kind.APIVersion))
+			continue
+		}
+		if err := yaml.UnmarshalStrict(document, object); err != nil {
+			all = append(all, fmt.Errorf("%s: %w", kind.Kind, err))
+			continue
+		}
+		if err := check(object); err != nil {
+			all = append(all, fmt.Errorf("%s: %w", kind.Kind, err))
+			continue
+		}
+		fmt.Fprintf(out, "%s: %s in order\n", file, kind.Kind)
+	}
+	return errors.Join(all...)
+}
+
+// check looks at what is required, and at names and labels, by Kubernetes' own rules.
+func check(object any) error {
+	var problems field.ErrorList
+	named := object.(meta.Object)
+	for _, problem := range validation.IsDNS1123Subdomain(named.GetName()) {
+		problems = append(problems, field.Invalid(field.NewPath("metadata", "name"), named.GetName(), problem))
+	}
+	problems = append(problems, validateLabels(named.GetLabels(), field.NewPath("metadata", "labels"))...)
+	switch o := object.(type) {
+	case *core.ConfigMap:
+		for name := range o.Data {
+			for _, problem := range validation.IsEnvVarName(name) {
+				problems = append(problems, field.Invalid(field.NewPath("data"), name, problem))
+			}
+		}
+	case *core.Service:
+		if len(o.Spec.Ports) == 0 {
+			problems = append(problems, field.Required(field.NewPath("spec", "ports"), ""))
+		}
+	case *policy.PodDisruptionBudget:
+		problems = append(problems, selector(o.Spec.Selector)...)
+	case *monitoring.ServiceMonitor:
+		problems = append(problems, selector(&o.Spec.Selector)...)
+		if len(o.Spec.Endpoints) == 0 {
+			problems = append(problems, field.Required(field.NewPath("spec", "endpoints"), ""))
+		}
+	case *apps.Deployment:
+		problems = append(problems, deployment(o)...)
+	}
+	return problems.ToAggregate()
+}
+
+func validateLabels(set map[string]string, at *field.Path) field.ErrorList {
+	return validate.ValidateLabels(set, at)
+}
+
+func selector(s *meta.LabelSelector) field.ErrorList {
+	at := field.NewPath("spec", "selector")
+	if s == nil {
+		return field.ErrorList{field.Required(at, "")}
+	}
+	return validate.ValidateLabelSelector(s, validate.LabelSelectorValidationOptions{}, at)
+}
+
+// deployment has what the schema of a Deployment requires and the types do not tell.
+func deployment(d *apps.Deployment) field.ErrorList {
+	problems := selector(d.Spec.Selector)
+	pod := d.Spec.Template
+	at := field.NewPath("spec", "template")
+	problems = append(problems, validateLabels(pod.Labels, at.Child("metadata", "labels"))...)
+	if s, err := meta.LabelSelectorAsSelector(d.Spec.Selector); err != nil || !s.Matches(labels.Set(pod.Labels)) {
+		problems = append(problems, field.Invalid(field.NewPath("spec", "selector"), d.Spec.Selector, "does not select the pods"))
+	}
+	if len(pod.Spec.Containers) == 0 {
+		problems = append(problems, field.Required(at.Child("spec", "containers"), ""))
+	}
+	volumes := map[string]bool{}
+	for _, v := range pod.Spec.Volumes {
+		volumes[v.Name] = true
+	}
+	for i, c := range pod.Spec.Containers {
+		here := at.Child("spec", "containers").Index(i)
+		if c.Name == "" || c.Image == "" {
+			problems = append(problems, field.Required(here, "name and image"))
+		}
+		for _, m := range c.VolumeMounts {
+			if !volumes[m.Name] || m.MountPath == "" {
+				problems = append(problems, field.NotFound(here.Child("volumeMounts"), m.Name))
+			}
+		}
+		ports := map[string]bool{}
+		for _, p := range c.Ports {
+			ports[p.Name] = true
+			for _, problem := range validation.IsValidPortNum(int(p.ContainerPort)) {
+				problems = append(problems, field.Invalid(here.Child("ports"), p.ContainerPort, problem))
+			}
+		}
+		for name, probe := range map[string]*core.Probe{"startupProbe": c.StartupProbe, "livenessProbe": c.LivenessProbe, "readinessProbe": c.ReadinessProbe} {
+			if probe == nil || probe.HTTPGet == nil || !ports[probe.HTTPGet.Port.StrVal] {
+				problems = append(problems, field.Invalid(here.Child(name), "", "asks no port of the container"))
+			}
+		}
+		for name, limit := range c.Resources.Limits {
+			if request, ok := c.Resources.Requests[name]; ok && request.Cmp(limit) > 0 {
+				problems = append(problems, field.Invalid(here.Child("resources"), limit.String(), "is less than what is requested"))
+			}
+		}
+	}
+	return problems
+}
