@@ -201,6 +201,10 @@ fmt: ## Format the code and put the imports in order
 bench: ## The backlog against bare COPY on real Kafka and Postgres; writes bench/results
 	go run $(STAMP) ./internal/bench $(ARGS)
 
+.PHONY: bench-compare
+bench-compare: ## The same, and what has changed since the last results that are committed
+	go run $(STAMP) ./internal/bench -compare last $(ARGS)
+
 .PHONY: prometheus
 prometheus: ## Metrics, alerts, dashboards against a real Prometheus; the compose file's services as processes
 	@$(if $(filter-out .,$(RUN)),RUN='$(RUN)') .ci/prometheus

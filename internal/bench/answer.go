@@ -19,9 +19,14 @@ func (p *place) answer(ctx context.Context, load *Workload) error {
 	if err := p.expect(ctx, load); err != nil {
 		return err
 	}
-	p.arrival, p.sorted = filepath.Join(p.dir, "arrival.copy"), filepath.Join(p.dir, "sorted.copy")
-	for path, order := range map[string]string{p.arrival: `"offset", partition`, p.sorted: `checkout_id COLLATE "C"`} {
-		if err := p.export(ctx, path, order); err != nil {
+	file := func(name string) string { return filepath.Join(p.dir, name+".copy") }
+	p.arrival, p.sorted, p.halves = file("arrival"), file("sorted"), []string{file("even"), file("odd")}
+	const byArrival = `"offset", partition`
+	for _, f := range []struct{ path, of, order string }{
+		{p.arrival, "true", byArrival}, {p.sorted, "true", `checkout_id COLLATE "C"`},
+		{p.halves[0], `"offset" % 2 = 0`, byArrival}, {p.halves[1], `"offset" % 2 = 1`, byArrival},
+	} {
+		if err := p.export(ctx, f.path, f.of, f.order); err != nil {
 			return err
 		}
 	}
@@ -118,9 +123,9 @@ func (p *place) load(ctx context.Context) (bytes int64, err error) {
 	return bytes, <-read
 }
 
-// export writes the finished rows to path in the binary format of COPY.
+// export writes some of the finished rows to path in the binary format of COPY.
 // https://www.postgresql.org/docs/current/sql-copy.html
-func (p *place) export(ctx context.Context, path, order string) error {
+func (p *place) export(ctx context.Context, path, of, order string) error {
 	file, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("make the file of rows: %w", err)
@@ -131,7 +136,7 @@ func (p *place) export(ctx context.Context, path, order string) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	query := fmt.Sprintf(`COPY (SELECT %s FROM %s ORDER BY %s) TO STDOUT (FORMAT binary)`, columns, p.answers, order)
+	query := fmt.Sprintf(`COPY (SELECT %s FROM %s WHERE %s ORDER BY %s) TO STDOUT (FORMAT binary)`, columns, p.answers, of, order)
 	if _, err := conn.PgConn().CopyTo(ctx, file, query); err != nil {
 		return fmt.Errorf("export the finished rows: %w", err)
 	}

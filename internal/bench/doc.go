@@ -6,10 +6,14 @@
 //	read         franz-go reads both topics, nothing else
 //	decode       the same, and every record is decoded as the pipeline does
 //	copy         binary COPY of the finished rows into the emptied table, one connection, one transaction, in order of arrival
+//	copy-2       the same rows by two connections at once
+//	copy-again   copy once more: what the two differ by is noise, and no smaller difference means anything
 //	copy-sorted  the same in order of checkout_id, which is kinder to the index
 //	drain        `firstclick run --until-caught-up` as a process of its own with a fresh group, from start to exit
 //
 // With -watched the drain takes turns with itself: alone, and with three pages open and a scrape a second.
+//
+// Besides: -live measures the latency of loads in real time, -scale how cost grows along one dimension; docs/benchmarks.md says how.
 //
 // What always holds: before each phase that writes, the tables are emptied and a checkpoint is taken. The right answer is computed apart, by SQL
 // over the events as encoding/json reads them, and after each phase that writes the table is compared with it: a wrong

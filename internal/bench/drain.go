@@ -48,6 +48,7 @@ func (p *place) drainInto(ctx context.Context, group, listen string, flags ...st
 	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
 	child.WaitDelay = 30 * time.Second
 
+	postgres := cpuOfFamily(p.postgres.PID())
 	began := time.Now()
 	if err := child.Start(); err != nil {
 		return Figures{}, fmt.Errorf("start firstclick: %w", err)
@@ -61,7 +62,7 @@ func (p *place) drainInto(ctx context.Context, group, listen string, flags ...st
 	if err != nil {
 		return Figures{}, fmt.Errorf("run firstclick: %w\n%s", err, tail(logPath))
 	}
-	figures := Figures{Wall: wall, Peak: peak}
+	figures := Figures{Wall: wall, Peak: peak, Postgres: cpuOfFamily(p.postgres.PID()) - postgres}
 	if usage, ok := child.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		figures.CPU = seconds(usage.Utime) + seconds(usage.Stime)
 	}

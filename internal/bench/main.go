@@ -35,6 +35,7 @@ type options struct {
 	name       string // of the result files
 	program    string // the firstclick binary; empty: build it
 	watched    bool   // what being looked at costs, instead of the phases
+	compare    string // result file to compare with; "last": the newest one that is committed
 	live       liveOptions
 	scale      scaleOptions
 }
@@ -47,13 +48,14 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.Float64Var(&opts.eventRate, "event-rate", 250, "events per second of event time: 250 spreads the default over 100 minutes")
 	flags.IntVar(&opts.partitions, "partitions", 4, "partitions of each topic")
 	flags.Uint64Var(&opts.seed, "seed", 1, "same seed, same events")
-	flags.IntVar(&opts.rounds, "rounds", 3, "how often the phases take turns; 5 for the record")
+	flags.IntVar(&opts.rounds, "rounds", 5, "how often the phases take turns")
 	flags.Var(&opts.phases, "phases", "phases to run, comma separated")
 	flags.StringVar(&opts.dir, "dir", "", "directory for the servers' data (default: a temporary one)")
 	flags.StringVar(&opts.results, "results", "bench/results/local", "directory for the result files; bench/results is for the record")
 	flags.StringVar(&opts.name, "name", "", "name of the result files (default: date and time)")
 	flags.StringVar(&opts.program, "program", "", "firstclick binary (default: built from here)")
 	flags.BoolVar(&opts.watched, "watched", false, "measure instead what three open pages and a scrape a second cost a drain")
+	flags.StringVar(&opts.compare, "compare", "", "compare with this result file, or with the last one of bench/results")
 	opts.live.flags(flags)
 	opts.scale.flags(flags)
 	if err := flags.Parse(args); err != nil {
@@ -99,5 +101,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "\n%s\n", report.Markdown())
+	if opts.compare != "" {
+		if err := compareWith(opts.compare, report, out); err != nil {
+			return err
+		}
+	}
 	return report.Save(opts.results, opts.name, out)
 }

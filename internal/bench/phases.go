@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"firstclick/join"
 )
@@ -124,28 +125,38 @@ func decodeAll(work <-chan []*kgo.Record, clicks string) error {
 	return nil
 }
 
-// copyRows measures a binary COPY of the finished rows in the file into the emptied table.
-func (p *place) copyRows(ctx context.Context, path string) (Figures, error) {
+// copyRows measures a binary COPY of the finished rows in the files into the emptied table, a connection and a transaction for each file.
+func (p *place) copyRows(ctx context.Context, paths ...string) (Figures, error) {
 	if err := p.empty(ctx); err != nil {
 		return Figures{}, err
 	}
-	conn, err := connect(ctx, p.database)
-	if err != nil {
-		return Figures{}, err
+	before := cpuOfFamily(p.postgres.PID())
+	var copies []func() error
+	for _, path := range paths {
+		conn, err := connect(ctx, p.database)
+		if err != nil {
+			return Figures{}, err
+		}
+		defer conn.Close(ctx)
+		file, err := os.Open(path)
+		if err != nil {
+			return Figures{}, fmt.Errorf("open the file of rows: %w", err)
+		}
+		defer file.Close()
+		copies = append(copies, func() error {
+			_, err := conn.PgConn().CopyFrom(ctx, file, fmt.Sprintf(`COPY commerce.attributed_checkouts (%s) FROM STDIN (FORMAT binary)`, columns))
+			return err
+		})
 	}
-	defer conn.Close(ctx)
-	file, err := os.Open(path)
-	if err != nil {
-		return Figures{}, fmt.Errorf("open the file of rows: %w", err)
-	}
-	defer file.Close()
+	var g errgroup.Group
 	began := time.Now()
-	_, err = conn.PgConn().CopyFrom(ctx, file,
-		fmt.Sprintf(`COPY commerce.attributed_checkouts (%s) FROM STDIN (FORMAT binary)`, columns))
-	if err != nil {
+	for _, do := range copies {
+		g.Go(do)
+	}
+	if err := g.Wait(); err != nil {
 		return Figures{}, fmt.Errorf("copy the finished rows: %w", err)
 	}
-	figures := Figures{Wall: time.Since(began).Seconds()}
+	figures := Figures{Wall: time.Since(began).Seconds(), Postgres: cpuOfFamily(p.postgres.PID()) - before}
 	return figures, p.check(ctx)
 }
 

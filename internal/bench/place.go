@@ -35,6 +35,7 @@ type place struct {
 	answers  string           // table of the right rows
 	arrival  string           // the finished rows in binary COPY format, in order of arrival
 	sorted   string           // the same in order of checkout_id
+	halves   []string         // the same in order of arrival, in two files
 	ends     map[string][]end // by topic
 	expected Workload
 }

@@ -29,6 +29,8 @@ type Figures struct {
 	Wall float64 `json:"wall_seconds"`
 	CPU  float64 `json:"cpu_seconds,omitempty"` // zero: not measured, the work is another process's
 	Peak float64 `json:"peak_mib,omitempty"`    // resident memory; zero: not measured
+
+	Postgres float64 `json:"postgres_cpu_seconds,omitempty"`
 }
 
 // String is for a line of progress.
@@ -53,6 +55,10 @@ type Report struct {
 	Rounds   []Round  `json:"rounds"`
 
 	Medians       Round   `json:"medians"`
+	CopyFloor     float64 `json:"copy_again_to_copy,omitempty"` // the same phase twice a round: what is off 1 is noise
+	PaceToCopy    float64 `json:"drain_pace_to_copy,omitempty"`
+	PaceToCopyTwo float64 `json:"drain_pace_to_copy_2,omitempty"`
+	PaceToSorted  float64 `json:"drain_pace_to_copy_sorted,omitempty"`
 	DrainToCopy   float64 `json:"drain_to_copy,omitempty"`
 	DrainToSorted float64 `json:"drain_to_copy_sorted,omitempty"`
 	DrainToRead   float64 `json:"drain_to_read,omitempty"`
@@ -69,23 +75,28 @@ func newReport(opts options, load Workload) *Report {
 func (r *Report) finish() {
 	r.Medians = Round{}
 	for _, name := range phaseNames() {
-		var wall, cpu, peak []float64
+		var wall, cpu, peak, postgres []float64
 		for _, round := range r.Rounds {
 			if f, ok := round[name]; ok {
-				wall, cpu, peak = append(wall, f.Wall), append(cpu, f.CPU), append(peak, f.Peak)
+				wall, cpu, peak, postgres = append(wall, f.Wall), append(cpu, f.CPU), append(peak, f.Peak), append(postgres, f.Postgres)
 			}
 		}
 		if len(wall) > 0 {
-			r.Medians[name] = Figures{Wall: median(wall), CPU: median(cpu), Peak: median(peak)}
+			r.Medians[name] = Figures{Wall: median(wall), CPU: median(cpu), Peak: median(peak), Postgres: median(postgres)}
 		}
 		if name == phaseDrain && len(peak) > 0 {
 			r.PeakMiB = slices.Max(peak)
 		}
 	}
+	if again, ok := r.Medians[phaseCopyAgain]; ok && r.Medians[phaseCopy].Wall > 0 {
+		r.CopyFloor = again.Wall / r.Medians[phaseCopy].Wall
+	}
 	drain, ok := r.Medians[phaseDrain]
 	if !ok {
 		return
 	}
+	pace := func(name string) float64 { return r.Medians[name].Wall / drain.Wall }
+	r.PaceToCopy, r.PaceToCopyTwo, r.PaceToSorted = pace(phaseCopy), pace(phaseCopyTwo), pace(phaseCopySorted)
 	ratio := func(name string) float64 {
 		if f, ok := r.Medians[name]; ok && f.Wall > 0 {
 			return drain.Wall / f.Wall
@@ -120,7 +131,7 @@ func (r *Report) Markdown() string {
 	for i := range r.Rounds {
 		fmt.Fprintf(&b, " round %d |", i+1)
 	}
-	b.WriteString(" CPU s | peak MiB |\n|---|--:|" + strings.Repeat("--:|", len(r.Rounds)+2) + "\n")
+	b.WriteString(" CPU s | Postgres CPU s | peak MiB |\n|---|--:|" + strings.Repeat("--:|", len(r.Rounds)+3) + "\n")
 	for _, name := range phaseNames() {
 		f, ok := r.Medians[name]
 		if !ok {
@@ -130,11 +141,15 @@ func (r *Report) Markdown() string {
 		for _, round := range r.Rounds {
 			fmt.Fprintf(&b, " %.2f |", round[name].Wall)
 		}
-		fmt.Fprintf(&b, " %s | %s |\n", number(f.CPU, "%.2f"), number(f.Peak, "%.0f"))
+		fmt.Fprintf(&b, " %s | %s | %s |\n", number(f.CPU, "%.2f"), number(f.Postgres, "%.2f"), number(f.Peak, "%.0f"))
 	}
 	if _, ok := r.Medians[phaseDrain]; ok {
 		fmt.Fprintf(&b, "\n| drain | |\n|---|--:|\n")
 		fmt.Fprintf(&b, "| events per second | %.0f |\n", r.EventsPerSec)
+		fmt.Fprintf(&b, "| pace to that of bare COPY | %s |\n", number(r.PaceToCopy, "%.2f"))
+		fmt.Fprintf(&b, "| pace to that of bare COPY by two connections | %s |\n", number(r.PaceToCopyTwo, "%.2f"))
+		fmt.Fprintf(&b, "| pace to that of bare COPY, sorted | %s |\n", number(r.PaceToSorted, "%.2f"))
+		fmt.Fprintf(&b, "| COPY again to COPY (noise) | %s |\n", number(r.CopyFloor, "%.2f"))
 		fmt.Fprintf(&b, "| time / bare COPY | %s |\n", number(r.DrainToCopy, "%.2f"))
 		fmt.Fprintf(&b, "| time / bare COPY, sorted | %s |\n", number(r.DrainToSorted, "%.2f"))
 		fmt.Fprintf(&b, "| time / bare read | %s |\n", number(r.DrainToRead, "%.2f"))

@@ -15,12 +15,14 @@ const (
 	phaseRead       = "read"
 	phaseDecode     = "decode"
 	phaseCopy       = "copy"
+	phaseCopyAgain  = "copy-again"
+	phaseCopyTwo    = "copy-2"
 	phaseCopySorted = "copy-sorted"
 	phaseDrain      = "drain"
 )
 
 func phaseNames() []string {
-	return []string{phaseRead, phaseDecode, phaseCopy, phaseCopySorted, phaseDrain}
+	return []string{phaseRead, phaseDecode, phaseCopy, phaseCopyTwo, phaseCopySorted, phaseDrain, phaseCopyAgain}
 }
 
 // phaseSet is a flag value: the phases to run.
@@ -111,8 +113,10 @@ func (p *place) phase(ctx context.Context, name string, round int) (Figures, err
 		return p.read(ctx, nil)
 	case phaseDecode:
 		return p.decode(ctx)
-	case phaseCopy:
+	case phaseCopy, phaseCopyAgain:
 		return p.copyRows(ctx, p.arrival)
+	case phaseCopyTwo:
+		return p.copyRows(ctx, p.halves...)
 	case phaseCopySorted:
 		return p.copyRows(ctx, p.sorted)
 	case phaseDrain:

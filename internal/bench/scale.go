@@ -108,13 +108,15 @@ func measureScale(ctx context.Context, opts options, out io.Writer) (err error) 
 			return err
 		}
 	}
+	var failed error // what was found until then is kept all the same
 	for _, name := range plan {
 		if err := s.dimension(ctx, name); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			failed = fmt.Errorf("%s: %w", name, err)
+			break
 		}
 	}
 	fmt.Fprintf(out, "\n%s\n", s.report.Markdown())
-	return save(s.report, opts.results, orDated(opts.name, "scale", s.report.Began), s.report.Markdown(), out)
+	return errors.Join(failed, save(s.report, opts.results, orDated(opts.name, "scale", s.report.Began), s.report.Markdown(), out))
 }
 
 func (s *scale) dimension(ctx context.Context, name string) error {
