@@ -149,6 +149,7 @@ func checks() []check {
 		{"users", postgresSide, users},
 		{"publication", postgresSide, publication},
 		{"connections", postgresSide, connections},
+		{"timeouts", postgresSide, timeouts},
 		{"migrations", postgresSide, migrated},
 		{"columns", postgresSide, columns},
 		{"amounts", postgresSide, amounts},

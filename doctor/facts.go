@@ -99,6 +99,8 @@ type server struct {
 	Directory   string // empty: not visible
 	Started     time.Time
 	Local       bool // reached by loopback or a socket
+
+	StatementTimeout, LockTimeout time.Duration // as our sessions get them; 0: none
 }
 
 type column struct {

@@ -158,6 +158,29 @@ func connections(f *facts) []Finding {
 	return ok("%d of %d are taken; an instance uses up to %d", s.Sessions, s.MaxSessions, perInstance)
 }
 
+// briefest is the time that a transaction of ours may take where the disk is slow or the backlog long. A statement that is cut off each time never
+// gets done.
+const briefest = 30 * time.Second
+
+func timeouts(f *facts) (found []Finding) {
+	if unknown := f.unknown(askServer); unknown != nil {
+		return unknown
+	}
+	s := f.postgres.server
+	for _, t := range []struct {
+		name string
+		is   time.Duration
+	}{{"statement_timeout", s.StatementTimeout}, {"lock_timeout", s.LockTimeout}} {
+		if t.is > 0 && t.is < briefest {
+			found = append(found, warn(fmt.Sprintf("ALTER ROLE %s SET %s = 0", quoted(s.Role), t.name), "%s is %v: a transaction that takes longer is tried again for ever", t.name, t.is)...)
+		}
+	}
+	if found == nil {
+		return ok("none that cuts a transaction off")
+	}
+	return found
+}
+
 func migrated(f *facts) []Finding {
 	if unknown := f.unknown(askMigrations); unknown != nil {
 		return unknown

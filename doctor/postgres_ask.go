@@ -98,11 +98,13 @@ func (p *postgres) server(ctx context.Context, s *server) error {
 		EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
 		coalesce((SELECT c.relreplident::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'commerce' AND c.relname = 'users'), ''),
 		CASE WHEN has_database_privilege(current_database(), 'CONNECT') THEN pg_database_size(current_database()) ELSE -1 END,
-		coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), ''), pg_postmaster_start_time()`, cdc.Publication)
+		coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), ''), pg_postmaster_start_time(),
+		(SELECT setting::bigint * 1000000 FROM pg_settings WHERE name = 'statement_timeout'),
+		(SELECT setting::bigint * 1000000 FROM pg_settings WHERE name = 'lock_timeout')`, cdc.Publication)
 	if err == nil {
 		*s, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (s server, err error) {
 			err = row.Scan(&s.Number, &s.Version, &s.Database, &s.Role, &s.Superuser, &s.WALLevel, &s.Slots, &s.MaxSlots, &s.Senders, &s.MaxSenders,
-				&s.Sessions, &s.MaxSessions, &s.ReadOnly, &s.Published, &s.Identity, &s.Size, &s.Directory, &s.Started)
+				&s.Sessions, &s.MaxSessions, &s.ReadOnly, &s.Published, &s.Identity, &s.Size, &s.Directory, &s.Started, &s.StatementTimeout, &s.LockTimeout)
 			return s, err
 		})
 	}

@@ -52,14 +52,16 @@ func (w *world) feed(ctx context.Context) (*fed, error) {
 			return err
 		})
 	}
-	g.Go(func() (err error) {
-		f.quick, err = w.sendTransactions(ctx, f, "quick", 0)
-		return err
-	})
-	g.Go(func() (err error) {
-		f.held, err = w.sendTransactions(ctx, f, "held", heldFor)
-		return err
-	})
+	if !w.opts.plain {
+		g.Go(func() (err error) {
+			f.quick, err = w.sendTransactions(ctx, f, "quick", 0)
+			return err
+		})
+		g.Go(func() (err error) {
+			f.held, err = w.sendTransactions(ctx, f, "held", heldFor)
+			return err
+		})
+	}
 	g.Go(func() error { return w.changeUsers(ctx) })
 	err := g.Wait()
 	for letter, n := range f.sum.DeadLetters {

@@ -33,6 +33,8 @@ func (w *world) restart(ctx context.Context) error {
 	if err := one.stop(); err != nil {
 		return err
 	}
+	w.out.say("all that stands is written: measuring in a moment")
+	pause(ctx, 3*second) // for the servers to come to rest
 	before, err := w.bareRead(ctx)
 	if err != nil {
 		return err

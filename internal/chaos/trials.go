@@ -43,7 +43,7 @@ func trials() map[string]trial {
 		},
 		"takeover": {
 			about: "how long shards stand still after SIGKILL and after SIGTERM, and that the others do not",
-			set:   func(o *options) { o.instances, o.lives = 2, 3 },
+			set:   func(o *options) { o.instances, o.lives, o.plain = 2, 3, true },
 			run:   (*world).takeovers,
 		},
 		"narrow": {

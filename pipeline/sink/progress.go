@@ -94,9 +94,11 @@ func (s *Sink) SettleProgress(ctx context.Context, group string) (watermark, fin
 	return watermark, finalBefore, err
 }
 
-// Announce writes this instance's row in firstclick.instances, and that it is alive.
+// Announce writes this instance's row in firstclick.instances, and that it is alive. Rows of instances that ended without a word stay for a day, for
+// whoever looks for them.
 func (s *Sink) Announce(ctx context.Context, a Announcement) error {
-	return s.exec(ctx, "announce this instance", `INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
+	return s.exec(ctx, "announce this instance", `WITH gone AS (DELETE FROM firstclick.instances WHERE group_id = $2 AND instance <> $1 AND heartbeat_at < now() - interval '1 day')
+		INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
 		VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7)
 		ON CONFLICT (instance) DO UPDATE SET group_id = excluded.group_id, host = excluded.host, pid = excluded.pid, version = excluded.version,
 			listen = excluded.listen, shards = excluded.shards, heartbeat_at = now()`,

@@ -132,6 +132,15 @@ func TestInstances(t *testing.T) {
 		a.Shards = nil
 		a.Listen = ":8081"
 	}
+	// What a crash left is there for a day.
+	b.exec(`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, shards, heartbeat_at) VALUES
+		('yesterday', $1, 'h', 1, 'v', '{}', now() - interval '25 hours'), ('today', $1, 'h', 1, 'v', '{}', now() - interval '23 hours'),
+		('another group', 'another', 'h', 1, 'v', '{}', now() - interval '25 hours')`, testGroup)
+	if err := b.sink.Announce(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("another group\nfirstclick-a\ntoday", `SELECT instance FROM firstclick.instances ORDER BY 1`)
+	b.exec(`DELETE FROM firstclick.instances WHERE instance <> 'firstclick-a'`)
 	b.expect("firstclick-a|firstclick|h|7|v|:8081|{}", `SELECT instance, group_id, host, pid, version, listen, shards FROM firstclick.instances`)
 	if err := b.sink.Leave(t.Context()); err != nil {
 		t.Fatal(err)
