@@ -157,7 +157,12 @@ func (w *world) start(bin string, args ...string) *program {
 		w.t.Fatal(err)
 	}
 	p := &program{Process: process, t: w.t, log: log.Name()}
-	w.t.Cleanup(p.kill)
+	w.t.Cleanup(func() {
+		p.kill()
+		if p.t.Failed() {
+			p.t.Logf("its last words: %s", p.said(3000))
+		}
+	})
 	return p
 }
 
