@@ -9,6 +9,8 @@ STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 # Version and commit come from git, whether or not Go's own stamp does. A tarball of the source has neither.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# Releases are built with this Go, fetched as a module where it is not there: its own packages are part of what is shipped.
+RELEASE_GO ?= go1.26.10
 COMMIT_TIME ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LDFLAGS := -X firstclick/internal/cli.version=$(VERSION) -X firstclick/internal/cli.commit=$(COMMIT)
 
@@ -147,7 +149,7 @@ man: build ## Write the manual pages to bin/man/man1 (man -M bin/man firstclick)
 
 .PHONY: dist
 dist: ## Archives of a release in dist/: linux and darwin, amd64 and arm64; checksums, SBOM, licences
-	@CGO_ENABLED=0 go run $(STAMP) -ldflags '$(LDFLAGS)' ./internal/dist -out dist -version '$(VERSION)' -commit '$(COMMIT)' -time '$(COMMIT_TIME)' \
+	@CGO_ENABLED=0 GOTOOLCHAIN=$(RELEASE_GO) go run $(STAMP) -ldflags '$(LDFLAGS)' ./internal/dist -out dist -version '$(VERSION)' -commit '$(COMMIT)' -time '$(COMMIT_TIME)' \
 		$(if $(PLATFORMS),-platforms '$(PLATFORMS)')
 
 .PHONY: dist-check
@@ -156,7 +158,7 @@ dist-check: ## Build a release twice, in two folders, and compare every byte
 
 .PHONY: vuln
 vuln: ## Known vulnerabilities of what we call, by govulncheck
-	@.ci/vuln
+	@RELEASE_GO=$(RELEASE_GO) .ci/vuln
 
 .PHONY: test
 test: ## Every test that needs only Go: in-process Kafka, real Postgres (installed, else downloaded)

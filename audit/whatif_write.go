@@ -133,7 +133,7 @@ const scratchTypes = `(checkout_id text NOT NULL, user_id int NOT NULL, product_
 // credited gives the rows of the new table to COPY: one for every click of a checkout's, or one without a click.
 type credited struct {
 	*supposing
-	ctx       context.Context //nolint:containedctx // pgx.CopyFromSource has none
+	ctx       context.Context // pgx.CopyFromSource is given none
 	questions *stream[question]
 	credit    credit
 	q         question

@@ -7,7 +7,7 @@ import (
 )
 
 // colours are what a terminal is told; empty where nothing is to be coloured.
-type colours struct{ bold, dim, red, green, yellow, plain string }
+type colours struct{ bold, red, green, yellow, plain string }
 
 // coloured says whether to colour what goes to a terminal or elsewhere: see https://no-color.org. A terminal that says it is dumb
 // knows no colours.
@@ -21,7 +21,7 @@ func coloursFor(w io.Writer, env lookup) colours {
 	if !coloured(isTerminal(w), env) {
 		return colours{}
 	}
-	return colours{bold: "\x1b[1m", dim: "\x1b[2m", red: "\x1b[31m", green: "\x1b[32m", yellow: "\x1b[33m", plain: "\x1b[0m"}
+	return colours{bold: "\x1b[1m", red: "\x1b[31m", green: "\x1b[32m", yellow: "\x1b[33m", plain: "\x1b[0m"}
 }
 
 func (c colours) in(colour, text string) string { return colour + text + c.plain }

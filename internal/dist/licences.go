@@ -31,6 +31,7 @@ var kinds = []struct{ kind, phrase string }{
 	{"ISC", "permission to use, copy, modify, and/or distribute this software for any purpose"},
 	{"ISC", "permission to use, copy, modify, and distribute this software for any purpose"},
 	{"MIT", "permission is hereby granted, free of charge"},
+	{"public domain", "put into the public domain. you can do whatever you want with these files"},
 	{"Unlicense", "this is free and unencumbered software released into the public domain"},
 }
 

@@ -2,4 +2,6 @@
 // vulnerability database. So govulncheck can run where only modules can be fetched, with reports as old as the module's newest version.
 //
 // The form is that of https://go.dev/doc/security/vuln/database: ID/*.json, and an index of modules and one of reports.
+//
+// Its second use is to judge what govulncheck found: a module is for us to mend and fails; Go's own packages are mended by a newer Go.
 package main

@@ -12,16 +12,25 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "vulndb: takes the folder of golang.org/x/vulndb and the folder to write to")
-		os.Exit(2)
-	}
-	n, last, err := write(filepath.Join(os.Args[1], "data", "osv"), os.Args[2])
-	if err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "vulndb:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("%d reports up to %s\n", n, last)
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) == 3 && args[0] == "write":
+		n, last, err := write(filepath.Join(args[1], "data", "osv"), args[2])
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d reports up to %s\n", n, last)
+		return nil
+	case len(args) == 1 && args[0] == "judge":
+		return judge(os.Stdin, os.Stdout)
+	}
+	return errors.New("takes: write MODULE DATABASE, or judge with what govulncheck -format json says")
 }
 
 // report is what the indexes need of one: https://ossf.github.io/osv-schema.

@@ -41,3 +41,27 @@ func TestWrite(t *testing.T) {
 		t.Errorf("a report of nothing: %v", err)
 	}
 }
+
+func TestJudge(t *testing.T) {
+	const config = `{"config":{"go_version":"go1.26.8"}}{"osv":{"id":"GO-1","summary":"bad\nthing"}}`
+	finding := func(id, module, function, fixed string) string {
+		return `{"finding":{"osv":"` + id + `","fixed_version":"` + fixed + `","trace":[{"module":"` + module + `","version":"v1","package":"p","function":"` + function + `"}]}}`
+	}
+	for name, row := range map[string]struct {
+		in, says string
+		fails    bool
+	}{
+		"nothing":                   {config, "0 vulnerabilities of modules are called, 0 of Go's", false},
+		"imported and not called":   {config + finding("GO-1", "m", "", "v2"), "0 vulnerabilities", false},
+		"of Go":                     {config + finding("GO-1", "stdlib", "F", "v1.26.9"), "GO-1 p v1, mended by v1.26.9: bad thing\n0 vulnerabilities of modules are called, 1 of Go's own packages with go1.26.8", false},
+		"of a module, by two paths": {config + finding("GO-1", "m", "F", "") + finding("GO-1", "m", "G", ""), "mended by no version so far: bad thing\n1 vulnerabilities", true},
+		"cut off":                   {config + `{"finding":`, "", true},
+		"no word":                   {"", "", true},
+	} {
+		var out strings.Builder
+		err := judge(strings.NewReader(row.in), &out)
+		if (err != nil) != row.fails || !strings.Contains(out.String(), row.says) {
+			t.Errorf("%s: %v, %s", name, err, out.String())
+		}
+	}
+}
