@@ -132,7 +132,6 @@ func (c *Core) Release(s *Shard, limit int, now int64, emit func(k *Pending, r *
 			s.maxReleased = max(s.maxReleased, k.Time)
 		}
 		s.next, s.epoch = k.Offset+1, k.Epoch
-		s.bytes -= int64(k.Bytes)
 		emit(k, &r, late)
 		*k = Pending{}
 	}

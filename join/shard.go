@@ -12,7 +12,6 @@ type Shard struct {
 
 	queue   []Pending
 	head    int
-	bytes   int64 // of what waits
 	fetched int64 // the next offset to be fetched
 	next    int64 // the next offset to be released
 	end     int64 // the newest end asked for; -1: none yet
@@ -54,7 +53,6 @@ type Position struct {
 type Pending struct {
 	Offset int64
 	Epoch  int32
-	Bytes  int32 // of memory that Record holds
 	Time   int64
 	Key    Key
 	User   int32
@@ -107,8 +105,8 @@ func (c *Core) Shard(partition int32) *Shard {
 func (c *Core) Shards() []*Shard { return c.shards }
 
 // Fetched appends records to the release queue, in offset order. Records below the shard's position, which an earlier
-// assignment left behind, are dropped.
-func (s *Shard) Fetched(records []Pending) {
+// assignment left behind, are dropped: the first so many of records.
+func (s *Shard) Fetched(records []Pending) (dropped int) {
 	if s.head > 0 && s.head >= len(s.queue)/2 {
 		n := copy(s.queue, s.queue[s.head:])
 		clear(s.queue[n:])
@@ -116,19 +114,20 @@ func (s *Shard) Fetched(records []Pending) {
 	}
 	for i := range records {
 		if records[i].Offset < s.fetched {
+			dropped++
 			continue
 		}
 		s.queue = append(s.queue, records[i])
-		s.bytes += int64(records[i].Bytes)
 		s.fetched = records[i].Offset + 1
 	}
+	return dropped
 }
+
+// Unfetched says whether the partition is known to hold records that were not fetched yet.
+func (s *Shard) Unfetched() bool { return s.fetched < s.end }
 
 // Queued is the number of records that wait for release.
 func (s *Shard) Queued() int { return len(s.queue) - s.head }
-
-// QueuedBytes is the memory that the records hold which wait for release.
-func (s *Shard) QueuedBytes() int64 { return s.bytes }
 
 // HeadTime is the event time of the first checkout that waits. ok is false while none does.
 func (s *Shard) HeadTime() (t int64, ok bool) {

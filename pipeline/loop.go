@@ -14,7 +14,6 @@ import (
 
 const (
 	maxRows    = 8_192 // rows of one shard in one transaction
-	maxQueued  = MaxQueued
 	maxRecalls = 4_096 // re-asserted corrections of one shard that wait; past it the historian waits
 	maxDead    = 4_096 // dead letters and late events of clicks that wait; past it the clicks reader waits
 
@@ -54,8 +53,8 @@ type shard struct {
 	topicID [16]byte
 	at      sink.Position // as committed
 
+	held      held
 	batch     *sink.Batch
-	bytes     int64 // of memory that the batch's records hold
 	inflight  *sink.Batch
 	spare     *sink.Batch
 	committed time.Time
@@ -82,8 +81,11 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 	defer ticker.Stop()
 	defer l.publish()
 	for {
-		clicks, history := l.s.clicks, l.s.history
-		if l.notes() > maxDead && len(l.shards) > 0 || l.noted > l.allowance() {
+		clicks, permits, history := l.s.clicks, l.s.permits, l.s.history
+		if l.full() {
+			permits = nil
+		}
+		if l.notes() > maxDead && len(l.shards) > 0 || l.noted > l.maxHeld() {
 			clicks = nil
 		}
 		if l.recallsWait() {
@@ -95,6 +97,8 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 			return ctx.Err()
 		case m := <-clicks:
 			l.takeClicks(m)
+		case <-permits:
+			continue // nothing has changed
 		case m := <-l.s.checkouts:
 			l.takeCheckouts(m)
 		case m := <-history:
@@ -158,7 +162,7 @@ func (l *loop) notes() int {
 func (l *loop) takeCheckouts(m *checkoutsMsg) {
 	for i := range m.parts {
 		if sh := l.shards[m.parts[i].partition]; sh != nil {
-			sh.Fetched(m.parts[i].records)
+			sh.held.add(m.parts[i].chunk, sh.Fetched(m.parts[i].chunk.records), &l.s.chunks)
 		}
 	}
 	l.holdCheckouts()

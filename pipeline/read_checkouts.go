@@ -22,8 +22,7 @@ type checkoutsMsg struct {
 
 type checkoutsPart struct {
 	partition int32
-	records   []join.Pending
-	bytes     int64
+	chunk     *chunk
 }
 
 // checkoutRecord is what a queued checkout carries to its row: join.Pending.Record.
@@ -53,7 +52,7 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 	cl := s.checkoutsClient
 	defer close(s.gone)
 	readers := map[int32]*checkoutsReader{}
-	for ctx.Err() == nil {
+	for s.mayFetch(ctx, alive) {
 		fetches := cl.PollFetches(ctx)
 		if ctx.Err() == nil && !fetches.IsClientClosed() {
 			if err := s.fetchErrors(fetches); err != nil {
@@ -82,6 +81,19 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 		s.log.Warn("the group was not left in good order; its session timeout will end the membership", "cause", err)
 	}
 	return nil
+}
+
+// mayFetch waits until the loop has room for another read; false: the reading ends. While it waits nothing is polled: what the client has
+// fetched stays with it, and the group may rebalance. Pausing the partitions instead would throw away what was fetched of them, and resuming
+// them would wait for the fetch that was begun without them.
+func (s *session) mayFetch(ctx, alive context.Context) bool {
+	select {
+	case s.permits <- struct{}{}:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+	case <-alive.Done():
+	}
+	return false
 }
 
 // sessionTimeout is how long the group waits for a member that was killed before its shards go to others. Brokers allow no less than
@@ -209,7 +221,7 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 		}
 		r := readers[f.Partition]
 		if r == nil {
-			r = &checkoutsReader{tally: s.p.tally, hasher: s.hasher, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+			r = &checkoutsReader{tally: s.p.tally, chunks: &s.chunks, hasher: s.hasher, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
 			readers[f.Partition] = r
 		}
 		used = append(used, r)
@@ -217,12 +229,13 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 	})
 	_ = g.Wait() // read returns no error
 	for _, r := range used {
+		n, size := len(r.out.chunk.records), r.out.chunk.bytes
 		s.p.tally.read(s.cfg.CheckoutsTopic, r.out.partition, Read{
-			Records: int64(len(r.out.records)), Bytes: r.out.bytes, RecordTime: r.last, Next: r.out.records[len(r.out.records)-1].Offset + 1,
+			Records: int64(n), Bytes: size, RecordTime: r.last, Next: r.out.chunk.records[n-1].Offset + 1,
 		})
 		m.parts = append(m.parts, r.out)
-		m.records += int64(len(r.out.records))
-		m.bytes += r.out.bytes
+		m.records += int64(n)
+		m.bytes += size
 	}
 	return m
 }
@@ -230,40 +243,39 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 // checkoutsReader decodes one partition.
 type checkoutsReader struct {
 	tally    *tally // nil: read again, counted before
+	chunks   *chunks
 	hasher   join.Hasher
 	topicID  [16]byte
 	decoder  *join.Decoder
 	checkout join.Checkout
-	slab     []byte // what the records of one read carry
 	out      checkoutsPart
 	last     int64 // timestamp of the last record
 }
 
-// read decodes the records into one slab each of queue entries, carried records and rendered columns.
+// read decodes the records into a chunk.
 func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint64) {
 	size := 0
 	for _, rec := range records {
 		size += len(rec.Value)
 	}
 	r.last = recordTime(records[len(records)-1])
-	r.out = checkoutsPart{partition: partition, records: make([]join.Pending, len(records)), bytes: int64(size)}
-	carried := make([]checkoutRecord, len(records))
-	r.slab = make([]byte, 0, 2*size)
+	k := r.chunks.take(len(records), size)
+	r.out = checkoutsPart{partition: partition, chunk: k}
 	for i, rec := range records {
-		p := &r.out.records[i]
+		p := &k.records[i]
 		p.Offset, p.Epoch, p.Need = rec.Offset, rec.LeaderEpoch, need
 		if rec.Attrs.IsControl() {
 			p.Skip = true
 		} else {
-			p.Record = &carried[i]
-			r.decode(rec, p, &carried[i])
+			p.Record = &k.carried[i]
+			k.slab = r.decode(rec, p, &k.carried[i], k.slab)
 		}
 		rec.Recycle()
 	}
-	r.slab = nil
 }
 
-func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *checkoutRecord) {
+// decode returns slab with what the record carries appended.
+func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *checkoutRecord, slab []byte) []byte {
 	k := &r.checkout
 	err := r.decoder.Checkout(rec.Value, k)
 	if err == nil {
@@ -271,16 +283,16 @@ func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *chec
 	}
 	if err != nil {
 		d := deadLetter(rec, r.topicID, err)
-		p.Skip, p.Bytes, carried.dead = true, int32(len(d.Payload)), &d
+		p.Skip, carried.dead = true, &d
 		r.tally.undecodable(d.Topic, d.Reason)
-		return
+		return slab
 	}
 	p.Time, p.User, p.ID = k.Time, k.User, join.MakeID(k.ID)
 	p.Key = r.hasher.Key(k.User, k.Product)
-	from := len(r.slab)
-	r.slab = sink.AppendOwn(r.slab, k)
-	to := len(r.slab)
-	p.Bytes = int32(to - from + len(rec.Value))
-	r.slab = append(r.slab, rec.Value...) // kept for a dead letter, should Postgres refuse the row
-	carried.own, carried.payload, carried.recordTime = r.slab[from:to:to], r.slab[to:len(r.slab):len(r.slab)], recordTime(rec)
+	from := len(slab)
+	slab = sink.AppendOwn(slab, k)
+	to := len(slab)
+	slab = append(slab, rec.Value...) // kept for a dead letter, should Postgres refuse the row
+	carried.own, carried.payload, carried.recordTime = slab[from:to:to], slab[to:len(slab):len(slab)], recordTime(rec)
+	return slab
 }

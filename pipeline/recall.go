@@ -103,7 +103,7 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 		return fmt.Errorf("make the Kafka client for recent checkouts: %w", err)
 	}
 	defer cl.Close()
-	reader := &checkoutsReader{hasher: s.hasher, topicID: r.sh.topicID, decoder: join.NewDecoder(s.cfg.Zone)}
+	reader := &checkoutsReader{chunks: &s.chunks, hasher: s.hasher, topicID: r.sh.topicID, decoder: join.NewDecoder(s.cfg.Zone)}
 	for from < r.to {
 		fetches := cl.PollRecords(ctx, maxRecalls/2)
 		if ctx.Err() != nil {
@@ -119,12 +119,14 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 			}
 			from = f.Records[len(f.Records)-1].Offset + 1
 			reader.read(p, f.Records, 0)
-			for i := range reader.out.records {
-				k := &reader.out.records[i]
+			read := reader.out.chunk
+			for i := range read.records {
+				k := &read.records[i]
 				k.Record = nil
 				k.Skip = k.Skip || rejected[k.Offset]
 			}
-			m.records = append(m.records, reader.out.records...)
+			m.records = append(m.records, read.records...)
+			s.chunks.give(read)
 		})
 		if err := s.tellHistory(ctx, m); err != nil {
 			return err

@@ -16,7 +16,7 @@ func (l *loop) release() error {
 	now := l.s.now()
 	for _, sh := range l.shards {
 		room := maxRows - len(sh.batch.Rows) - len(sh.batch.Dead)
-		if room <= 0 || sh.bytes > l.allowance() || sh.letting != nil || sh.Queued() == 0 {
+		if room <= 0 || sh.letting != nil || sh.Queued() == 0 {
 			continue
 		}
 		_, err := l.core.Release(sh.Shard, room, now, func(k *join.Pending, r *join.Recent, late bool) { l.emit(sh, k, r, late) })
@@ -33,7 +33,7 @@ func (l *loop) release() error {
 }
 
 func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
-	sh.bytes += int64(k.Bytes)
+	sh.held.gone++
 	rec, ok := k.Record.(*checkoutRecord)
 	switch {
 	case !ok: // a control record: only the position moves
@@ -62,6 +62,7 @@ func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
 type job struct {
 	shards  []*shard
 	batches []*sink.Batch
+	gone    []int // records that each batch settles
 	letting []bool
 	dead    int // the last so many dead letters of the first batch are those of clicks
 }
@@ -111,6 +112,8 @@ func (l *loop) nextJob() *job {
 	for _, sh := range ready {
 		j.shards = append(j.shards, sh)
 		j.batches = append(j.batches, l.takeBatch(sh))
+		j.gone = append(j.gone, sh.held.gone)
+		sh.held.gone = 0
 		j.letting = append(j.letting, sh.letting != nil)
 	}
 	l.under, l.dead = append(l.under, l.dead...), nil
@@ -152,7 +155,7 @@ func (l *loop) takeBatch(sh *shard) *sink.Batch {
 	}
 	sh.Corrections = sh.Corrections[:0]
 	b.Claim, b.TopicID, b.Position = &sh.claim, sh.topicID, sink.Position(l.core.Position(sh.Shard))
-	sh.inflight, sh.bytes = b, 0
+	sh.inflight = b
 	sh.batch, sh.spare = sh.spare, nil
 	if sh.batch == nil {
 		sh.batch = &sink.Batch{}
@@ -182,6 +185,7 @@ func (l *loop) takeDone(m *jobDone) error {
 			l.core.Reject(sh.Shard, b.Rows[n].Offset)
 		}
 		recycle(b)
+		sh.held.settle(m.job.gone[i], &l.s.chunks)
 		sh.spare = b
 		if m.job.letting[i] {
 			l.let(sh)

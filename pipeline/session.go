@@ -35,11 +35,13 @@ type session struct {
 
 	asks    *asker
 	buffers buffers
+	chunks  chunks
 
 	disturbed disturbances
 
 	clicks    chan *clicksMsg
 	checkouts chan *checkoutsMsg
+	permits   chan struct{} // the loop takes one when it has room for what a read of checkouts brings
 	history   chan *historyMsg
 	control   chan any // assigned, revoked, ends, committed
 	work      chan *job
@@ -52,7 +54,7 @@ func newSession(p *Pipeline) *session {
 	p.tally.count(func(m *Measures) { m.Sessions++ })
 	return &session{
 		p: p, cfg: p.cfg, log: p.log, epoch: time.Now(),
-		clicks: make(chan *clicksMsg), checkouts: make(chan *checkoutsMsg), history: make(chan *historyMsg),
+		clicks: make(chan *clicksMsg), checkouts: make(chan *checkoutsMsg), permits: make(chan struct{}), history: make(chan *historyMsg),
 		control: make(chan any), work: make(chan *job, committers), gone: make(chan struct{}),
 	}
 }
@@ -146,7 +148,7 @@ func (s *session) readOptions(name string) []kgo.Opt {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // positions count them: ends are asked for with them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxWait(500 * time.Millisecond), kgo.FetchMinBytes(1),
+		kgo.FetchMaxWait(fetchWait), kgo.FetchMinBytes(1),
 		kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(1 << 20), kgo.BrokerMaxReadBytes(128 << 20),
 		kgo.WithPools(&s.buffers),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
@@ -156,6 +158,10 @@ func (s *session) readOptions(name string) []kgo.Opt {
 	}
 	return opts
 }
+
+// fetchWait is how long a broker holds a fetch that finds nothing. A partition that is resumed is fetched no sooner than the fetch
+// before has come back.
+const fetchWait = 100 * time.Millisecond
 
 // begin reads what is stored of the group, or stores where it begins, and sets the core up to read from there.
 func (s *session) begin(ctx context.Context) (*targets, error) {

@@ -27,6 +27,7 @@ type Stats struct {
 	CommittedAt                 time.Time // the end of the last one; zero: none yet
 	InTransaction               time.Duration
 	OpenTxnReleases             int64
+	Held, MaxHeld               int64 // bytes of checkouts on their way to Postgres; at the most no more are polled
 	Delay                       DelayStats
 	Committing, Naming          time.Duration // wall time with a transaction under way; with names being waited for in one
 	Fenced                      int64
@@ -35,9 +36,6 @@ type Stats struct {
 	Sink  sink.Stats
 	Users cdc.Stats
 }
-
-// MaxQueued is how many records of one shard may wait for release or for their transaction; past it the partition pauses.
-const MaxQueued = 4_096
 
 // PartitionStats is how far a clicks partition is. Next and End are offsets.
 type PartitionStats struct {
@@ -120,6 +118,7 @@ func (l *loop) publish() {
 		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: l.counts.ends != nil, Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
 		ClicksRead: l.counts.clicks, CheckoutsRead: l.counts.checkouts, ClicksBytes: l.counts.clicksBytes, CheckoutsBytes: l.counts.checkoutsBytes,
 		Result: l.counts.result, Transactions: l.counts.transactions, InTransaction: l.counts.took, OpenTxnReleases: l.core.OpenTxnReleases,
+		Held: l.heldBytes(), MaxHeld: l.maxHeld(),
 		Delay: l.counts.delay,
 	}
 	for p, c := range l.core.ClicksStates() {
@@ -128,13 +127,14 @@ func (l *loop) publish() {
 			RecordTime: l.s.p.tally.lastRecord(l.s.cfg.ClicksTopic, int32(p)), AtEnd: l.clicksAtEnd[int32(p)],
 		})
 	}
+	full := l.full()
 	for _, s := range l.core.Shards() {
 		sh := l.shards[s.Partition]
 		n, _ := s.Recents()
 		st.Shards = append(st.Shards, ShardStats{
 			Partition: s.Partition, Next: s.Next(), End: s.End(), Committed: sh.at.NextOffset, ClicksCommitted: slices.Clone(sh.at.ClicksNext),
 			Queued: s.Queued(), Recents: n, MaxReleased: s.MaxReleased(), FinalBefore: s.Final(), Restoring: s.Restoring(),
-			Paused: l.checkoutsPaused[s.Partition], Time: sh.time, RecordTime: sh.recordTime, AtEnd: sh.atEnd,
+			Paused: l.checkoutsPaused[s.Partition] || full, Time: sh.time, RecordTime: sh.recordTime, AtEnd: sh.atEnd,
 		})
 	}
 	p := l.s.p

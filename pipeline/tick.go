@@ -21,20 +21,6 @@ func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) {
 	l.publish()
 }
 
-// maxHeld bounds the bytes of one shard's queue, and of its batch, whatever the budget.
-const maxHeld = 16 << 20
-
-// allowance is how many bytes one shard's queue may hold, one shard's batch, and the dead letters of clicks that wait: records may be small and
-// many, or as large as is taken.
-func (l *loop) allowance() int64 {
-	const least = 256 << 10 // else large records would go one by one
-	limit := int64(maxHeld)
-	if l.s.cfg.MemoryLimit > 0 {
-		limit = min(limit, l.s.cfg.MemoryLimit/16/int64(max(len(l.shards), 1)))
-	}
-	return max(limit, least)
-}
-
 // payloads is what dead letters hold.
 func payloads(dead []sink.DeadLetter) (n int64) {
 	for i := range dead {
@@ -43,16 +29,55 @@ func payloads(dead []sink.DeadLetter) (n int64) {
 	return n
 }
 
-// holdCheckouts pauses a shard whose queue is long, so that lag grows and not memory.
+// maxHeld is how many bytes of checkouts, of all shards together, wait for release or for their transaction, before no more are polled; and how
+// many of clicks that are dead letters, before no more clicks are taken. Records may be small and many, or as large as is taken.
+func (l *loop) maxHeld() int64 {
+	const most, least = 16 << 20, 256 << 10 // less, and large records would go one by one
+	if limit := l.s.cfg.MemoryLimit; limit > 0 {
+		return max(min(most, limit/16), least)
+	}
+	return most
+}
+
+// full says that no more checkouts are to be polled: lag grows then, and not memory. While some shard has nothing to do and more to
+// fetch, the others are paused before that (holdCheckouts), and what is polled for it finds room.
+func (l *loop) full() bool {
+	most := l.maxHeld()
+	if l.hungry() {
+		most *= 2
+	}
+	bytes := l.heldBytes()
+	return bytes > 0 && bytes >= most
+}
+
+func (l *loop) heldBytes() (n int64) {
+	for _, sh := range l.shards {
+		n += sh.held.bytes
+	}
+	return n
+}
+
+// hungry says whether some shard has nothing to do although its partition has records.
+func (l *loop) hungry() bool {
+	for _, sh := range l.shards {
+		if sh.held.bytes == 0 && sh.Unfetched() {
+			return true
+		}
+	}
+	return false
+}
+
+// holdCheckouts pauses the shards that hold more than their share while another is hungry.
 func (l *loop) holdCheckouts() {
-	most := l.allowance()
+	most, share := l.maxHeld(), l.maxHeld()/int64(max(2*len(l.shards), 1))
+	over := l.heldBytes() >= most && l.hungry()
 	for p, sh := range l.shards {
 		one := map[string][]int32{l.s.cfg.CheckoutsTopic: {p}}
-		switch n, bytes := sh.Queued(), sh.QueuedBytes(); {
-		case (n > maxQueued || bytes > most) && !l.checkoutsPaused[p]:
+		switch {
+		case over && sh.held.bytes > share && !l.checkoutsPaused[p]:
 			l.s.checkoutsClient.PauseFetchPartitions(one)
 			l.checkoutsPaused[p] = true
-		case n <= maxQueued/2 && bytes <= most/2 && l.checkoutsPaused[p]:
+		case !over && sh.held.bytes <= share && l.checkoutsPaused[p]:
 			l.s.checkoutsClient.ResumeFetchPartitions(one)
 			delete(l.checkoutsPaused, p)
 		}

@@ -205,15 +205,16 @@ func edges(st *pipeline.Stats, s *sample) map[string]edge {
 			clicks.Pressure += 1 / float64(len(st.Clicks))
 		}
 	}
+	if st.MaxHeld > 0 {
+		checkouts.Pressure = min(float64(st.Held)/float64(st.MaxHeld), 1)
+	}
 	for i := range st.Shards {
 		sh := &st.Shards[i]
 		checkouts.Lag += max(sh.End-sh.Next, 0)
 		write.Lag += max(sh.Next-sh.Committed, 0)
-		full := min(float64(sh.Queued)/pipeline.MaxQueued, 1)
 		if sh.Paused {
-			full = 1
+			checkouts.Pressure = 1
 		}
-		checkouts.Pressure = max(checkouts.Pressure, full)
 	}
 	if write.Lag > 0 { // busy with what there is is not held back
 		write.Pressure = s.Committing
