@@ -5,7 +5,7 @@
 //
 // The same commit and the same Go give the same bytes, wherever and whenever: no cgo, -trimpath, no VCS stamp (version and commit are
 // given to the linker), entries in order with the commit's time and nobody's name, no time in the gzip header, an SBOM without
-// serial number and with the commit's time. `make dist-check` builds in two folders with two caches and compares.
+// serial number and with the commit's time. `make dist-check` builds in two folders and compares.
 //
 // # Licences
 //
