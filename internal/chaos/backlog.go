@@ -15,12 +15,15 @@ import (
 // backlogSpan is the event time of a backlog: several times window and lateness, so that clicks expire and rows become final on the way.
 const backlogSpan = 2 * time.Hour
 
-// layDown sends a backlog with every kind of bad input.
+// layDown sends a backlog with every kind of bad input, or, where the trial is plain, with none.
 func (w *world) layDown(ctx context.Context, span time.Duration) (*fed, error) {
 	cfg := w.generator()
 	cfg.Rate, cfg.Speed, cfg.Renames, cfg.Unordered = 0, 0, 0, true
 	cfg.Count, cfg.EventRate = w.opts.events, float64(w.opts.events)/span.Seconds()
 	cfg.TooLarge = min(cfg.TooLarge, 100/float64(w.opts.events))
+	if w.opts.plain {
+		cfg.Poison, cfg.TooLarge, cfg.Duplicate, cfg.Conflict, cfg.Late, cfg.Future = 0, 0, 0, 0, 0, 0
+	}
 	began := time.Now()
 	sum, err := datagen.Run(ctx, cfg)
 	if err != nil {

@@ -59,7 +59,7 @@ type options struct {
 	trial  string        // "": everything
 	pause  time.Duration // between two faults of a lane, at most
 	drain  time.Duration // how long the instances may take for what is left, when nothing is broken any more
-	plain  bool          // no transactions: rows wait for those that stay open
+	plain  bool          // no transactions, for which rows wait, and no bad input in a backlog
 	spared int           // so many instances are never ended, only frozen and cut off
 	memory string        // of an instance; "": its default
 	limit  int64         // the same in bytes
