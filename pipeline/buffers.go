@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"bytes"
+	"encoding/binary"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,15 +22,24 @@ var (
 
 const (
 	expand      = 4       // how much records compress by, about: a buffer that is too small grows
+	maxExpand   = 64      // a length that is claimed beyond this is not believed
 	maxKeptByte = 8 << 20 // a buffer that one huge batch has grown past this is not kept
 )
 
-func (b *buffers) GetDecompressBytes(compressed []byte, _ kgo.CompressionCodecType) []byte {
-	if p, _ := b.bytes.Get().(*[]byte); p != nil && cap(*p) >= len(compressed) {
+func (b *buffers) GetDecompressBytes(compressed []byte, codec kgo.CompressionCodecType) []byte {
+	size := expand * len(compressed)
+	// Snappy says first how long it will be (https://github.com/google/snappy/blob/main/format_description.txt), except in Java's framing.
+	if n, k := binary.Uvarint(compressed); codec == kgo.CodecSnappy && k > 0 && n <= maxExpand*uint64(len(compressed)) && !bytes.HasPrefix(compressed, []byte(framed)) {
+		size = int(n)
+	}
+	if p, _ := b.bytes.Get().(*[]byte); p != nil && cap(*p) >= size {
 		return (*p)[:0]
 	}
-	return make([]byte, 0, expand*len(compressed))
+	return make([]byte, 0, size)
 }
+
+// framed begins Snappy data that come in blocks, as Java's clients write them.
+const framed = "\x82SNAPPY\x00"
 
 func (b *buffers) PutDecompressBytes(s []byte) {
 	if cap(s) <= maxKeptByte {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,8 +76,9 @@ type jobDone struct {
 	err    error
 }
 
-// singly is how many rows of one shard are worth a transaction of their own, so that the others can be written side by side.
-const singly = 2_048
+// enough is how many rows make a transaction large enough: more shards in it would only keep them from being written side by side. Fewer
+// rows, and the index is touched all over for each.
+const enough = 8_192
 
 // handOut gives idle committers what is ready. No timer: what is there when the last transaction ended is the next one.
 func (l *loop) handOut() {
@@ -91,22 +93,9 @@ func (l *loop) handOut() {
 }
 
 func (l *loop) nextJob() *job {
-	var ready []*shard
-	var fullest *shard
-	for _, sh := range l.shards {
-		if sh.inflight != nil || !l.hasWork(sh) {
-			continue
-		}
-		ready = append(ready, sh)
-		if fullest == nil || len(sh.batch.Rows) > len(fullest.batch.Rows) {
-			fullest = sh
-		}
-	}
+	ready := l.ready()
 	if len(ready) == 0 {
 		return nil
-	}
-	if len(fullest.batch.Rows) >= singly {
-		ready = append(ready[:0], fullest)
 	}
 	j := &job{}
 	for _, sh := range ready {
@@ -120,6 +109,25 @@ func (l *loop) nextJob() *job {
 	j.batches[0].Dead = append(j.batches[0].Dead, l.under...)
 	j.dead = len(l.under)
 	return j
+}
+
+// ready are the shards that go into the next transaction, the fullest first, until there is enough.
+func (l *loop) ready() []*shard {
+	var ready []*shard
+	for _, sh := range l.shards {
+		if sh.inflight == nil && l.hasWork(sh) {
+			ready = append(ready, sh)
+		}
+	}
+	slices.SortFunc(ready, func(a, b *shard) int { return cmp.Compare(len(b.batch.Rows), len(a.batch.Rows)) })
+	rows := 0
+	for i, sh := range ready {
+		if rows >= enough {
+			return ready[:i]
+		}
+		rows += len(sh.batch.Rows)
+	}
+	return ready
 }
 
 // landed forgets dead letters of clicks that a transaction held. Those of a partition land from its lowest offset on.

@@ -32,7 +32,7 @@ func payloads(dead []sink.DeadLetter) (n int64) {
 // maxHeld is how many bytes of checkouts, of all shards together, wait for release or for their transaction, before no more are polled; and how
 // many of clicks that are dead letters, before no more clicks are taken. Records may be small and many, or as large as is taken.
 func (l *loop) maxHeld() int64 {
-	const most, least = 16 << 20, 256 << 10 // less, and large records would go one by one
+	const most, least = 12 << 20, 256 << 10 // less, and large records would go one by one
 	if limit := l.s.cfg.MemoryLimit; limit > 0 {
 		return max(min(most, limit/16), least)
 	}
