@@ -149,7 +149,8 @@ func (c *comparison) matching(k checkout, first bool) {
 	if k.flags&flagConflict != 0 {
 		c.audit.unexplained(k, "no dead letter: it equals its row", reasonConflict)
 	}
-	if !first {
+	// A later one of the partition is the first one's equal, and so is their click, unless only the user is another: the table cannot tell.
+	if !first && (len(c.winners) == 0 || c.winners[0].user == k.user) {
 		if c.equal == nil {
 			c.equal = &k
 		}

@@ -267,6 +267,10 @@ func TestVerifyDuplicates(t *testing.T) {
 			w.produce("checkouts", 1, checkoutOf("k1", 2, "p", 0))
 			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
 		}, counts{"Duplicates": 1}},
+		{"the same content of two users in one partition: the click of either", func(w *world) {
+			w.produce("checkouts", 0, checkoutOf("k1", 2, "p", 0), checkoutOf("k1", 1, "p", 0))
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
+		}, counts{"Duplicates": 2}},
 		{"the same content of two users: the click of neither", func(w *world) {
 			w.produce("checkouts", 1, checkoutOf("k1", 2, "p", 0))
 			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-40))
