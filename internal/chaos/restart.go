@@ -56,7 +56,7 @@ func (w *world) measureRestart(ctx context.Context, one *slot, f *fed, bare read
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	reading := w.watchReading(ctx, one)
+	reading := w.watchReading(ctx, one, bare.records)
 	began := time.Now()
 	if err := one.start(); err != nil {
 		return err
@@ -101,7 +101,7 @@ type reading struct {
 func (r reading) pace() float64 { return r.records / r.took.Seconds() }
 
 // watchReading asks the instance how many clicks it has read until it has all, and gives how long that took from the first on.
-func (w *world) watchReading(ctx context.Context, s *slot) <-chan reading {
+func (w *world) watchReading(ctx context.Context, s *slot, all float64) <-chan reading {
 	out := make(chan reading, 1)
 	go func() {
 		var r reading
@@ -114,11 +114,11 @@ func (w *world) watchReading(ctx context.Context, s *slot) <-chan reading {
 			if err != nil {
 				continue
 			}
-			n, left := m[`firstclick_records_read_total{topic="clicks"}`], m[`firstclick_lag_records{topic="clicks"}`]
+			n := m[`firstclick_records_read_total{topic="clicks"}`]
 			if n > 0 && began.IsZero() {
 				began = last // none had been read when it was last asked
 			}
-			if r.records = n; n > 0 && left == 0 {
+			if r.records = n; n >= all {
 				r.took = now.Sub(began)
 				return
 			}
