@@ -172,7 +172,7 @@ func (c *comparing) withoutCheckout(row attributed) error {
 // compare walks through questions and clicks by user, product and time.
 func (c *comparing) compare(ctx context.Context) error {
 	c.progress.phase("clicks of rows compared", c.askSort.count)
-	questions, err := newStream(c.askSort, func(item []byte) question { return parseQuestion(item) })
+	questions, err := newStream(c.askSort, parseQuestion)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (c *comparing) compare(ctx context.Context) error {
 		if b.stream, err = newStream(c.clickSort, parseClick); err != nil {
 			return err
 		}
-		defer b.Close()
+		defer b.Close() //nolint:gocritic // two of them, for as long as the walk takes
 	}
 	window := c.snap.window.Microseconds()
 	for questions.ok {

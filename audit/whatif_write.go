@@ -212,7 +212,7 @@ func (w *supposing) write(ctx context.Context) error {
 }
 
 func (w *supposing) copy(ctx context.Context, tx pgx.Tx, making pgx.Identifier) error {
-	questions, err := newStream(w.askSort, func(item []byte) question { return parseQuestion(item) })
+	questions, err := newStream(w.askSort, parseQuestion)
 	if err != nil {
 		return err
 	}

@@ -435,8 +435,11 @@ func value(address, query string) (string, error) {
 			Result []struct{ Value [2]any }
 		}
 	}
-	if err := json.Unmarshal(text, &body); err != nil || answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s: %v", query, text, err)
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s: %s", query, answer.Status, text)
+	}
+	if err := json.Unmarshal(text, &body); err != nil {
+		return "", fmt.Errorf("%s: %s: %w", query, text, err)
 	}
 	if len(body.Data.Result) == 0 {
 		return "", nil

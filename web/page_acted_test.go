@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func TestActionsAreRememberedAndVerified(t *testing.T) {
 		t.Errorf("acted before anything was done: %v", got)
 	}
 	good := map[string]string{"Origin": s.base, "Sec-Fetch-Site": "same-origin", tokenHeader: s.page.token}
-	if answer, body := ask(t, "POST", s.base+"/api/actions/poke", good); answer.StatusCode != 202 {
+	if answer, body := ask(t, "POST", s.base+"/api/actions/poke", good); answer.StatusCode != http.StatusAccepted {
 		t.Fatalf("%d %s", answer.StatusCode, body)
 	}
 	wait("after an action")

@@ -137,12 +137,12 @@ func (p *place) copyRows(ctx context.Context, paths ...string) (Figures, error) 
 		if err != nil {
 			return Figures{}, err
 		}
-		defer conn.Close(ctx)
+		defer conn.Close(ctx) //nolint:gocritic // one or two, until all are copied
 		file, err := os.Open(path)
 		if err != nil {
 			return Figures{}, fmt.Errorf("open the file of rows: %w", err)
 		}
-		defer file.Close()
+		defer file.Close() //nolint:gocritic // likewise
 		copies = append(copies, func() error {
 			_, err := conn.PgConn().CopyFrom(ctx, file, fmt.Sprintf(`COPY commerce.attributed_checkouts (%s) FROM STDIN (FORMAT binary)`, columns))
 			return err

@@ -130,7 +130,7 @@ func (w *world) takeovers(ctx context.Context) error {
 		err = errors.Join(stays.start(), w.watchTakeovers(ctx, conn, stays, goes), conn.Close(context.WithoutCancel(ctx)))
 	}
 	stopFeeding()
-	if err = errors.Join(err, <-fedUp); err != nil {
+	if err := errors.Join(err, <-fedUp); err != nil {
 		return err
 	}
 	return w.judge(ctx, f)
@@ -142,7 +142,7 @@ func (w *world) watchTakeovers(ctx context.Context, conn *pgx.Conn, stays, goes 
 		return err
 	}
 	for life := range 2 * w.opts.lives {
-		how, limit := syscall.SIGKILL, time.Duration(afterKill)
+		how, limit := syscall.SIGKILL, afterKill
 		if life >= w.opts.lives {
 			how, limit = syscall.SIGTERM, afterStop
 		}

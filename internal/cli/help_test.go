@@ -105,7 +105,7 @@ func TestDidYouMean(t *testing.T) {
 		"rnu": "did you mean run?", "varify": "did you mean verify?", "help verfiy": "did you mean verify?", "deadletters": "did you mean dead-letters?",
 		"dead-letters shwo 1": "did you mean show?", "help dead-letters dorp": "did you mean drop?", "man docter": "did you mean doctor?",
 		"run --windwo 1h": "did you mean --window?", "run --dryrun": "did you mean --dry-run?", "verify --jsn": "did you mean --json?",
-		"run --log-levl x": "did you mean --log-level?", "generate --unkown-user 1": "did you mean --unknown-user?", "completion fsh": "bash, zsh or fish",
+		"run --log-levl x": "did you mean --log-level?", "generate --unknwn-user 1": "did you mean --unknown-user?", "completion fsh": "bash, zsh or fish",
 		"completion": "bash, zsh or fish", "run --until": "did you mean --until-caught-up?",
 	} {
 		_, _, err := invoke(t.Context(), nil, strings.Fields(args)...)

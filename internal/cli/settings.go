@@ -113,9 +113,8 @@ func readSecret(path string) (string, error) {
 }
 
 // offering tells completion which words the flag takes.
-func offering(flag *pflag.Flag, words ...string) *pflag.Flag {
+func offering(flag *pflag.Flag, words ...string) {
 	annotate(flag, annotationWords, words...)
-	return flag
 }
 
 func annotate(flag *pflag.Flag, name string, values ...string) {

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"errors"
 	"io"
 	"testing"
 )
@@ -16,8 +17,8 @@ func TestRowsAllocateLittle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for r := newRowReader(w.rows, names); err != io.EOF; {
-			if _, err = r.Read(buf); err != nil && err != io.EOF {
+		for r := newRowReader(w.rows, names); !errors.Is(err, io.EOF); {
+			if _, err = r.Read(buf); err != nil && !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 		}
