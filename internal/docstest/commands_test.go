@@ -73,8 +73,8 @@ func TestCommands(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d commands of firstclick ran, %d commands were held against what would run them", s.executed, s.checked)
-	if s.executed < 20 || s.checked < 20 {
+	t.Logf("%d commands of firstclick ran, %d commands were held against what would run them", s.executed.Load(), s.checked.Load())
+	if s.executed.Load() < 20 || s.checked.Load() < 20 {
 		t.Error("that is fewer than there are: the pages are not read as they should be")
 	}
 }

@@ -267,6 +267,7 @@ func (b *bed) live() {
 		b.t.Fatal(err)
 	}
 
+	b.exec(`UPDATE commerce.users SET username = 'renamed' WHERE id = 3`) // before: a row keeps the name that the mirror had when it was written
 	ctx, stop := context.WithCancel(b.t.Context())
 	defer stop()
 	ended := make(chan error, 1)
@@ -279,7 +280,7 @@ func (b *bed) live() {
 	b.eventually("the frozen owner is ended", `SELECT (NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'firstclick frozen'))::text`)
 	b.eventually("the users are streamed", `SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active AND temporary)::text`)
 	b.click("c0", 1, -6) // earlier than c1: corrects k1
-	b.exec(`INSERT INTO commerce.users VALUES (50, 'came later', 'x'); UPDATE commerce.users SET username = 'renamed' WHERE id = 3`)
+	b.exec(`INSERT INTO commerce.users VALUES (50, 'came later', 'x')`)
 	b.checkout("k5", 3, 1, "1")
 	b.eventually("the rows are as they should be", `SELECT (count(*) = 4 AND bool_and(CASE checkout_id WHEN 'k1' THEN click_id = 'c0' AND user_name = 'user 1'
 		WHEN 'k3' THEN user_name = 'came later' ELSE true END))::text FROM commerce.attributed_checkouts`)

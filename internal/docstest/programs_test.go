@@ -24,7 +24,7 @@ import (
 func (s *shell) known() map[string]program {
 	check := func(of func(args []string) error) program {
 		return func(_ context.Context, args []string) error {
-			s.checked++
+			s.checked.Add(1)
 			return of(args)
 		}
 	}
@@ -69,7 +69,7 @@ func words(form string) func(args []string) error {
 
 // make looks whether the targets exist and what they would run, which it checks in turn.
 func (s *shell) make(ctx context.Context, args []string) error {
-	s.checked++
+	s.checked.Add(1)
 	command := exec.CommandContext(ctx, "make", append([]string{"-n", "--no-print-directory", "-C", s.top}, args...)...)
 	out, err := command.CombinedOutput()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"mvdan.cc/sh/v3/expand"
@@ -27,8 +28,8 @@ type shell struct {
 	top      string // absolute
 	programs map[string]program
 	ran      map[string]bool // lines that ran before: a page may say a thing twice
-	executed int             // commands of firstclick that did all they do
-	checked  int             // commands that were only held against what would run them
+	executed atomic.Int64    // commands of firstclick that did all they do
+	checked  atomic.Int64    // likewise, a pipe runs two at a time; commands that were only held against what would run them
 }
 
 // program runs a command, or checks it where it cannot run in a test.
@@ -118,7 +119,7 @@ func (s *shell) firstclick(ctx context.Context, args []string) error {
 	}
 	args = s.here(args)
 	if slices.Contains([]string{"explain", "dead-letters show", "dead-letters retry", "dead-letters drop"}, strings.Join(args, " ")) {
-		s.checked++ // spoken of
+		s.checked.Add(1) // spoken of
 		return nil
 	}
 	name := ""
@@ -127,17 +128,17 @@ func (s *shell) firstclick(ctx context.Context, args []string) error {
 	}
 	switch name {
 	case "demo", "healthcheck": // the first one does not end; the second one asks an instance
-		s.checked++
+		s.checked.Add(1)
 		return nil
 	case "run":
-		s.checked++
+		s.checked.Add(1)
 		if strings.Contains(help, "--dry-run") {
 			args = append(args, "--dry-run")
 			break
 		}
 		return nil
 	case "completion", "man": // for shells and pagers, which read them in internal/cli
-		s.checked++
+		s.checked.Add(1)
 		return nil
 	case "compare", "whatif": // the pages' names of other people's tables
 		s.bed.exec(`CREATE SCHEMA IF NOT EXISTS legacy; CREATE SCHEMA IF NOT EXISTS scratch;
@@ -145,7 +146,7 @@ func (s *shell) firstclick(ctx context.Context, args []string) error {
 	case "generate":
 		args = append(args, "--count", "20", "--rate", "0")
 	}
-	s.executed++
+	s.executed.Add(1)
 	return cli.Run(ctx, args, cli.Streams{In: hc.Stdin, Out: hc.Stdout, Err: hc.Stderr, Env: func(name string) (string, bool) {
 		v, ok := s.bed.vars[name]
 		return v, ok
