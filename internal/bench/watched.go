@@ -85,32 +85,38 @@ func (p *place) drainWatched(ctx context.Context, round int, seen *audience) (Fi
 	looking, away := context.WithCancel(ctx)
 	var lookers sync.WaitGroup
 	for range openPages {
-		lookers.Go(func() { again(looking, 20*time.Millisecond, func() { seen.page(looking, address) }) })
+		lookers.Go(func() { again(looking, notUpYet, func() bool { return seen.page(looking, address) }) })
 	}
-	lookers.Go(func() { again(looking, scrapeEvery, func() { seen.scrape(looking, address) }) })
+	lookers.Go(func() { again(looking, scrapeEvery, func() bool { return seen.scrape(looking, address) }) })
 	figures, err := p.drainAs(ctx, "watched-"+strconv.Itoa(round), address)
 	away()
 	lookers.Wait()
 	return figures, err
 }
 
-// again calls do at once and then each pause after its end, until ctx ends.
-func again(ctx context.Context, pause time.Duration, do func()) {
+// notUpYet is how soon an instance is asked again that did not answer.
+const notUpYet = 20 * time.Millisecond
+
+// again calls do at once and then each pause after its end, sooner where it was not answered, until ctx ends.
+func again(ctx context.Context, pause time.Duration, do func() (answered bool)) {
 	for {
-		do()
+		wait := notUpYet
+		if do() {
+			wait = pause
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
 	}
 }
 
 // page reads a page's stream to its end, as a browser does that shows it.
-func (a *audience) page(ctx context.Context, address string) {
+func (a *audience) page(ctx context.Context, address string) (answered bool) {
 	answer, err := get(ctx, "http://"+address+"/api/events")
 	if err != nil {
-		return // it is not up yet, or gone
+		return false // it is not up yet, or gone
 	}
 	defer answer.Body.Close()
 	buffer := make([]byte, 64<<10)
@@ -120,22 +126,24 @@ func (a *audience) page(ctx context.Context, address string) {
 			a.events.Add(1)
 		}
 		if err != nil {
-			return
+			return true
 		}
 	}
 }
 
-func (a *audience) scrape(ctx context.Context, address string) {
+func (a *audience) scrape(ctx context.Context, address string) (answered bool) {
 	began := time.Now()
 	answer, err := get(ctx, "http://"+address+"/metrics")
 	if err != nil {
-		return
+		return false
 	}
 	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, answer.Body); err == nil && answer.StatusCode == http.StatusOK {
-		a.scrapes.Add(1)
-		a.scraping.Add(int64(time.Since(began)))
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK {
+		return false
 	}
+	a.scrapes.Add(1)
+	a.scraping.Add(int64(time.Since(began)))
+	return true
 }
 
 func get(ctx context.Context, url string) (*http.Response, error) {
