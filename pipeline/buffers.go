@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -10,9 +11,12 @@ import (
 
 // buffers lends the Kafka clients the memory that fetches are decompressed and decoded into, so that a backlog of any length is read
 // in a few megabytes. Whoever has decoded a poll's records recycles them; nothing of them may be kept.
+//
+// Batches are of any size, and each takes a buffer: a small one must not hold a large one's, nor a large one make another because all that lie
+// ready are small. So they lie by size.
 type buffers struct {
-	bytes   sync.Pool // of *[]byte
-	records sync.Pool // of *[]kgo.Record
+	bytes   [classes]sync.Pool // of *[]byte
+	records [classes]sync.Pool // of *[]kgo.Record
 }
 
 var (
@@ -24,7 +28,23 @@ const (
 	expand      = 4       // how much records compress by, about: a buffer that is too small grows
 	maxExpand   = 64      // a length that is claimed beyond this is not believed
 	maxKeptByte = 8 << 20 // a buffer that one huge batch has grown past this is not kept
+	framed      = "\x82SNAPPY\x00"
+
+	classes = 4 * 64
 )
+
+// roomy rounds a size up, by a quarter at most, to one that is all of its class.
+func roomy(n int) int {
+	n = max(n, 4)
+	step := 1 << (bits.Len(uint(n)) - 3)
+	return (n + step - 1) &^ (step - 1)
+}
+
+// class is that of the greatest rounded size not above n, which is 4 at least: four to a power of two.
+func class(n int) int {
+	k := bits.Len(uint(n)) - 3
+	return 4*k + n>>k - 4
+}
 
 func (b *buffers) GetDecompressBytes(compressed []byte, codec kgo.CompressionCodecType) []byte {
 	size := expand * len(compressed)
@@ -32,26 +52,29 @@ func (b *buffers) GetDecompressBytes(compressed []byte, codec kgo.CompressionCod
 	if n, k := binary.Uvarint(compressed); codec == kgo.CodecSnappy && k > 0 && n <= maxExpand*uint64(len(compressed)) && !bytes.HasPrefix(compressed, []byte(framed)) {
 		size = int(n)
 	}
-	if p, _ := b.bytes.Get().(*[]byte); p != nil && cap(*p) >= size {
+	size = roomy(size)
+	if p, _ := b.bytes[class(size)].Get().(*[]byte); p != nil {
 		return (*p)[:0]
 	}
 	return make([]byte, 0, size)
 }
 
-// framed begins Snappy data that come in blocks, as Java's clients write them.
-const framed = "\x82SNAPPY\x00"
-
 func (b *buffers) PutDecompressBytes(s []byte) {
-	if cap(s) <= maxKeptByte {
-		b.bytes.Put(&s)
+	if n := cap(s); n >= 4 && n <= maxKeptByte {
+		b.bytes[class(n)].Put(&s)
 	}
 }
 
 func (b *buffers) GetRecords(n int) []kgo.Record {
-	if p, _ := b.records.Get().(*[]kgo.Record); p != nil && cap(*p) >= n {
+	n = roomy(n)
+	if p, _ := b.records[class(n)].Get().(*[]kgo.Record); p != nil {
 		return (*p)[:0]
 	}
 	return make([]kgo.Record, 0, n)
 }
 
-func (b *buffers) PutRecords(s []kgo.Record) { b.records.Put(&s) }
+func (b *buffers) PutRecords(s []kgo.Record) {
+	if n := cap(s); n >= 4 {
+		b.records[class(n)].Put(&s)
+	}
+}
