@@ -76,7 +76,8 @@ type Decoder struct {
 	zone  *time.Location
 	scan  scanner
 	field [fields]span
-	text  []byte // unescaped texts of the last call
+	text  []byte             // unescaped texts of the last call
+	forms [maxForms + 1]form // of records before, the one of use last first; the last is the one that is being learned
 }
 
 // NewDecoder returns a decoder that reads times without a zone in zone (nil: UTC).
@@ -209,6 +210,21 @@ func (d *Decoder) object(value []byte) *DecodeError {
 	d.field = [fields]span{}
 	s := &d.scan
 	s.b, s.seen = value, 0
+	if !d.known() {
+		d.field, s.seen = [fields]span{}, 0
+		if e := d.unknown(value); e != nil {
+			return e
+		}
+	}
+	if s.seen >= 0x80 && !utf8.Valid(value) {
+		return &DecodeError{ReasonText, "invalid UTF-8"}
+	}
+	return nil
+}
+
+// unknown is object for a record of no form that is known.
+func (d *Decoder) unknown(value []byte) *DecodeError {
+	s := &d.scan
 	i := s.space(0)
 	if i == len(value) || value[i] != '{' {
 		end := s.skip(i, 0)
@@ -217,11 +233,9 @@ func (d *Decoder) object(value []byte) *DecodeError {
 		}
 		return &DecodeError{ReasonShape, "not an object: " + quote(value[i:end])}
 	}
-	if end := d.members(i + 1); end < 0 || s.space(end) != len(value) {
+	end := d.members(i + 1)
+	if end < 0 || s.space(end) != len(value) {
 		return d.invalid()
-	}
-	if s.seen >= 0x80 && !utf8.Valid(value) {
-		return &DecodeError{ReasonText, "invalid UTF-8"}
 	}
 	return nil
 }
@@ -234,6 +248,8 @@ func (d *Decoder) invalid() *DecodeError {
 func (d *Decoder) members(i int) int {
 	s := &d.scan
 	b := s.b
+	learned, from := &d.forms[maxForms], 0
+	learned.begin()
 	i = s.space(i)
 	if i < len(b) && b[i] == '}' {
 		return i + 1
@@ -261,8 +277,10 @@ func (d *Decoder) members(i int) int {
 		}
 		escaped = false
 		if b[i] == '"' {
+			learned.add(b[from:i+1], f, true)
 			end, escaped = s.str(i + 1)
 		} else {
+			learned.add(b[from:i], f, false)
 			end = s.skip(i, 1)
 		}
 		if end < 0 {
@@ -271,12 +289,16 @@ func (d *Decoder) members(i int) int {
 		if f != fieldNone {
 			d.field[f] = span{start: uint32(i), end: uint32(end), escaped: escaped}
 		}
+		from = end
 		i = s.space(end)
 		if i >= len(b) {
 			return -1
 		}
 		switch b[i] {
 		case '}':
+			if s.space(i+1) == len(b) {
+				d.learn(b[from:])
+			}
 			return i + 1
 		case ',':
 			i = s.space(i + 1)

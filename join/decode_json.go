@@ -34,9 +34,10 @@ func (s *scanner) str(i int) (end int, escaped bool) {
 	for {
 		for i+8 <= len(b) {
 			x := binary.LittleEndian.Uint64(b[i:])
-			quote, slash := x^(ones*'"'), x^(ones*'\\')
-			// The lowest byte found is right; a borrow can only spoil those above it.
-			stop := ((quote-ones)&^quote | (slash-ones)&^slash | (x-ones*0x20)&^x) & highs
+			// Less than 0x21, once 0x02 is flipped, are the control characters and the quote (0x22). The lowest byte found is right; a borrow can
+			// only spoil those above it.
+			slash := x ^ ones*'\\'
+			stop := ((x^ones*0x02-ones*0x21)&^x | (slash-ones)&^slash) & highs
 			if stop == 0 {
 				seen |= x
 				i += 8

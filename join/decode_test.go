@@ -273,8 +273,12 @@ func lines(t testing.TB, name string) [][]byte {
 	return all
 }
 
-func same(t interface{ Fatalf(string, ...any) }, zone *time.Location, value []byte) {
+// same holds what a decoder that has seen nothing, or some records, makes of a value against what the plain one makes of it.
+func same(t interface{ Fatalf(string, ...any) }, zone *time.Location, value []byte, seen ...[]byte) {
 	d := NewDecoder(zone)
+	for _, before := range seen {
+		_ = d.Click(before, &Click{})
+	}
 	var c, pc Click
 	var pid []byte
 	got, want := reasonOf(t, d.Click(value, &c)), Reason("")
