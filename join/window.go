@@ -75,9 +75,11 @@ func NewWindow(cfg WindowConfig) *Window {
 // stripeOf finds a key's stripe, and mixes the key so that its place in the index is even, whoever made the key. The mixing is
 // a bijection: keys stay different.
 func (w *Window) stripeOf(key Key) (*stripe, Key) {
-	key.Hi = mix64(key.Hi ^ mix64(key.Lo))
+	key = mixed(key)
 	return &w.stripes[key.Hi&w.mask], key
 }
+
+func mixed(key Key) Key { return Key{Hi: mix64(key.Hi ^ mix64(key.Lo)), Lo: key.Lo} }
 
 // Insert adds a click. It returns false, and adds nothing, when t is below the floor, before 1970 or after 9999, or when that
 // (t, id) is there already.

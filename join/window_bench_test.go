@@ -86,6 +86,37 @@ func BenchmarkWindowInsert(b *testing.B) {
 	b.ReportMetric(float64(w.Stats().Bytes)/float64(w.Stats().Clicks), "B/click")
 }
 
+// BenchmarkWindowBatch is BenchmarkWindowInsert by batches.
+func BenchmarkWindowBatch(b *testing.B) {
+	const live = 10_000_000
+	w := NewWindow(WindowConfig{})
+	const step = 75 * minute / live
+	batch := w.NewBatch()
+	insert := func(i int) {
+		key := i >> 1
+		if i&1 == 1 && i > 40_000 {
+			key = (i - 40_000) >> 1 // the second click comes some seconds after the first
+		}
+		if batch.Full() {
+			batch.Flush()
+		}
+		batch.Add(benchKey(key), benchStart+int64(i)*step, benchID(i))
+	}
+	for i := range live {
+		insert(i)
+	}
+	i := live
+	b.ReportAllocs()
+	b.ResetTimer()
+	onCPU(b, "inserts")
+	for range b.N {
+		insert(i)
+		if i++; i&0xffff == 0 {
+			w.Expire(benchStart + int64(i-live)*step)
+		}
+	}
+}
+
 func BenchmarkWindowFirst(b *testing.B) {
 	const live = 10_000_000
 	w := NewWindow(WindowConfig{})

@@ -185,6 +185,22 @@ func TestWindowLikePlain(t *testing.T) {
 					x.insert(t, k, when, mixedID(r.IntN(4*n)))
 				}
 			},
+			"insert a batch": func(t *rapid.T) {
+				r := rand.New(rand.NewPCG(2, uint64(rapid.IntRange(0, 1000).Draw(t, "seed"))))
+				batch := x.w.NewBatch()
+				for range rapid.SampledFrom([]int{0, 1, 7, BatchSize + 3}).Draw(t, "n") {
+					n := r.Uint64N(uint64(keys))
+					k, when, id := []Key{{n, 0}, {0, n}}[n&1], start-minute+r.Int64N(span+2*minute), mixedID(r.IntN(40))
+					if batch.Full() {
+						batch.Flush()
+					}
+					batch.Add(k, when, MakeID([]byte(id)))
+					if when < endOfTime*1e6 {
+						x.p.Insert(k, when, id)
+					}
+				}
+				batch.Flush()
+			},
 			"first": func(t *rapid.T) { x.first(t, key(t), at(t), at(t)) },
 			"first of a window": func(t *rapid.T) {
 				to := at(t)
@@ -407,11 +423,19 @@ func TestWindowConcurrently(t *testing.T) {
 	for g := range 4 {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(9, uint64(g)))
+			batch := w.NewBatch()
+			defer batch.Flush()
 			for i := range 20_000 {
 				k, now := Key{Lo: r.Uint64N(50)}, start+int64(i)*minute/200
-				switch r.IntN(8) {
+				if batch.Full() {
+					batch.Flush()
+				}
+				switch r.IntN(9) {
 				case 0:
 					w.Expire(now - 20*minute)
+				case 8:
+					at := now - r.Int64N(15*minute)
+					batch.Add(k, at, MakeID(fmt.Appendf(nil, "%d-%d", k.Lo, at)))
 				case 1, 2, 3:
 					floor := w.Stats().Floor
 					at, id, ok := w.First(k, now-10*minute, now)

@@ -63,7 +63,7 @@ func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksRea
 		}
 		r := readers[f.Partition]
 		if r == nil {
-			r = &clicksReader{s: s, partition: f.Partition, decoder: join.NewDecoder(s.cfg.Zone)}
+			r = &clicksReader{s: s, partition: f.Partition, decoder: join.NewDecoder(s.cfg.Zone), batch: s.window.NewBatch()}
 			readers[f.Partition] = r
 		}
 		used = append(used, r)
@@ -93,6 +93,15 @@ type clicksReader struct {
 	records   int64
 	bytes     int64
 	last      int64 // timestamp of the last record
+	batch     *join.Batch
+	batched   []arrival // what is in the batch
+	products  []byte    // theirs
+}
+
+// arrival is a click that goes into the window with its batch.
+type arrival struct {
+	join.Candidate
+	product int // its length; Candidate.Product is made of those that are candidates
 }
 
 func (r *clicksReader) read(records []*kgo.Record) {
@@ -105,13 +114,15 @@ func (r *clicksReader) read(records []*kgo.Record) {
 		if !rec.Attrs.IsControl() {
 			r.records++
 			r.bytes += int64(len(rec.Value))
-			r.insert(rec, &c)
+			r.take(rec, &c)
 		}
 		rec.Recycle()
 	}
+	r.insert()
 }
 
-func (r *clicksReader) insert(rec *kgo.Record, c *join.Click) {
+// take decodes a click into the batch.
+func (r *clicksReader) take(rec *kgo.Record, c *join.Click) {
 	err := r.decoder.Click(rec.Value, c)
 	if err == nil {
 		err = checkFuture(c.Time, rec)
@@ -120,15 +131,33 @@ func (r *clicksReader) insert(rec *kgo.Record, c *join.Click) {
 		r.bury(rec, err)
 		return
 	}
-	key := r.s.hasher.Key(c.User, c.Product)
-	r.s.window.Insert(key, c.Time, c.ID)
-	r.out.Note(c.Time, rec.Offset)
-	// After the insertion: see join.Core.Frontier.
-	if c.Time <= r.s.core.Frontier() || c.Time < r.s.core.LateBefore() && r.fresh(rec.Offset) {
-		r.out.Candidates = append(r.out.Candidates, join.Candidate{
-			Key: key, Time: c.Time, ID: c.ID, Offset: rec.Offset, User: c.User, Product: string(c.Product),
-		})
+	if r.batch.Full() {
+		r.insert()
 	}
+	key := r.s.hasher.Key(c.User, c.Product)
+	r.batch.Add(key, c.Time, c.ID)
+	r.out.Note(c.Time, rec.Offset)
+	r.batched = append(r.batched, arrival{join.Candidate{Key: key, Time: c.Time, ID: c.ID, Offset: rec.Offset, User: c.User}, len(c.Product)})
+	r.products = append(r.products, c.Product...)
+}
+
+// insert inserts the batch, and hands in those of its clicks that may change what was released or come too late.
+func (r *clicksReader) insert() {
+	r.batch.Flush()
+	// After the insertion: see join.Core.Frontier.
+	frontier, late := r.s.core.Frontier(), r.s.core.LateBefore()
+	products := r.products
+	for n := range r.batched {
+		c := &r.batched[n]
+		product := products[:c.product]
+		products = products[c.product:]
+		if c.Time <= frontier || c.Time < late && r.fresh(c.Offset) {
+			c.Product = string(product)
+			r.out.Candidates = append(r.out.Candidates, c.Candidate)
+		}
+	}
+	clear(r.batched)
+	r.batched, r.products = r.batched[:0], r.products[:0]
 }
 
 // fresh says whether some shard may not have stored the effect of the click at this offset before the restart.
