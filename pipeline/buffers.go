@@ -3,8 +3,6 @@ package pipeline
 import (
 	"bytes"
 	"encoding/binary"
-	"math/bits"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -15,8 +13,8 @@ import (
 // Batches are of any size, and each takes a buffer: a small one must not hold a large one's, nor a large one make another because all that lie
 // ready are small. So they lie by size.
 type buffers struct {
-	bytes   [classes]sync.Pool // of *[]byte
-	records [classes]sync.Pool // of *[]kgo.Record
+	bytes   shelf[[]byte]
+	records shelf[[]kgo.Record]
 }
 
 var (
@@ -29,22 +27,7 @@ const (
 	maxExpand   = 64      // a length that is claimed beyond this is not believed
 	maxKeptByte = 8 << 20 // a buffer that one huge batch has grown past this is not kept
 	framed      = "\x82SNAPPY\x00"
-
-	classes = 4 * 64
 )
-
-// roomy rounds a size up, by a quarter at most, to one that is all of its class.
-func roomy(n int) int {
-	n = max(n, 4)
-	step := 1 << (bits.Len(uint(n)) - 3)
-	return (n + step - 1) &^ (step - 1)
-}
-
-// class is that of the greatest rounded size not above n, which is 4 at least: four to a power of two.
-func class(n int) int {
-	k := bits.Len(uint(n)) - 3
-	return 4*k + n>>k - 4
-}
 
 func (b *buffers) GetDecompressBytes(compressed []byte, codec kgo.CompressionCodecType) []byte {
 	size := expand * len(compressed)
@@ -53,28 +36,28 @@ func (b *buffers) GetDecompressBytes(compressed []byte, codec kgo.CompressionCod
 		size = int(n)
 	}
 	size = roomy(size)
-	if p, _ := b.bytes[class(size)].Get().(*[]byte); p != nil {
-		return (*p)[:0]
+	if s, ok := b.bytes.take(size); ok {
+		return s[:0]
 	}
 	return make([]byte, 0, size)
 }
 
 func (b *buffers) PutDecompressBytes(s []byte) {
 	if n := cap(s); n >= 4 && n <= maxKeptByte {
-		b.bytes[class(n)].Put(&s)
+		b.bytes.give(n, s)
 	}
 }
 
 func (b *buffers) GetRecords(n int) []kgo.Record {
 	n = roomy(n)
-	if p, _ := b.records[class(n)].Get().(*[]kgo.Record); p != nil {
-		return (*p)[:0]
+	if s, ok := b.records.take(n); ok {
+		return s[:0]
 	}
 	return make([]kgo.Record, 0, n)
 }
 
 func (b *buffers) PutRecords(s []kgo.Record) {
 	if n := cap(s); n >= 4 {
-		b.records[class(n)].Put(&s)
+		b.records.give(n, s)
 	}
 }

@@ -1,10 +1,6 @@
 package pipeline
 
-import (
-	"sync"
-
-	"firstclick/join"
-)
+import "firstclick/join"
 
 // chunk is the memory of what one read brought of a shard: queue entries, what they carry, and the bytes of that. It is lent out again
 // when the last of its records has become a row or a dead letter.
@@ -17,22 +13,21 @@ type chunk struct {
 }
 
 // chunks lends chunks. Safe for concurrent use.
-type chunks struct{ pool sync.Pool }
+type chunks struct{ shelf shelf[*chunk] } // by the bytes of their slabs
 
 // maxKeptSlab is the size up to which a chunk's memory is kept for the next read.
 const maxKeptSlab = 32 << 20
 
 // take returns a chunk for n records of size bytes together. Its entries are zero.
 func (c *chunks) take(n, size int) *chunk {
-	k, _ := c.pool.Get().(*chunk)
+	room := roomy(2 * size) // for what a row takes and for the value, which is kept for a dead letter
+	k, _ := c.shelf.take(room)
 	if k == nil {
-		k = new(chunk)
+		k = &chunk{slab: make([]byte, 0, room)}
 	}
 	if cap(k.records) < n {
-		k.records, k.carried = make([]join.Pending, n), make([]checkoutRecord, n)
-	}
-	if cap(k.slab) < 2*size {
-		k.slab = make([]byte, 0, 2*size)
+		room := roomy(n)
+		k.records, k.carried = make([]join.Pending, room), make([]checkoutRecord, room)
 	}
 	k.records, k.carried, k.slab, k.left, k.bytes = k.records[:n], k.carried[:n], k.slab[:0], n, int64(size)
 	return k
@@ -45,7 +40,7 @@ func (c *chunks) give(k *chunk) {
 	}
 	clear(k.records)
 	clear(k.carried)
-	c.pool.Put(k)
+	c.shelf.give(cap(k.slab), k)
 }
 
 // held is the memory of a shard's records between their fetch and their transaction, oldest first.

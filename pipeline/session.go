@@ -149,7 +149,7 @@ func (s *session) readOptions(name string) []kgo.Opt {
 		kgo.KeepControlRecords(), // positions count them: ends are asked for with them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(fetchWait), kgo.FetchMinBytes(1),
-		kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(1 << 20), kgo.BrokerMaxReadBytes(128 << 20),
+		kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(512 << 10), kgo.BrokerMaxReadBytes(128 << 20),
 		kgo.WithPools(&s.buffers),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
 	}
