@@ -36,7 +36,7 @@ type Config struct {
 	Static        string // Kafka's group.instance.id, for static membership; none
 	Version       string // told in firstclick.instances
 	Listen        string // likewise
-	// KafkaHooks are called by a Kafka client of ours, clicks or checkouts, as kgo.WithHooks says; nil: none. Each session makes new clients.
+	// KafkaHooks are called by a Kafka client of ours, clicks, clicks-2 or checkouts, as kgo.WithHooks says; nil: none. Each session makes new clients.
 	KafkaHooks func(client string) []kgo.Hook
 	Progress   io.Writer // progress lines while catching up; nil: none
 	Logger     *slog.Logger

@@ -2,11 +2,11 @@
 //
 // # Protocol
 //
-// Two Kafka clients. One is a member of the consumer group and reads checkouts; an assigned partition is a shard, taken over in
-// Postgres (sink.Claim) before its first record is fetched, from the offset that Postgres holds, never from Kafka's. The other
-// reads every clicks partition, whole, by direct assignment, from the least restore point of the group's shards.
+// Two kinds of Kafka clients. One is a member of the consumer group and reads checkouts; an assigned partition is a shard, taken over in
+// Postgres (sink.Claim) before its first record is fetched, from the offset that Postgres holds, never from Kafka's. The
+// others, two where there are two cores, read every clicks partition by direct assignment, from the least restore point of the group's shards.
 //
-//	clicks reader    decodes, inserts into the window, tells the core how far it read      (one goroutine a partition of a poll)
+//	clicks readers   decode, insert into the window, tell the core how far they read       (one goroutine a partition of a poll)
 //	checkouts reader decodes, hands over, lets the group rebalance only in between
 //	asker            asks where the partitions end, whenever a checkout waits
 //	historian        reads again the checkouts that an earlier owner of a shard left not final

@@ -26,11 +26,11 @@ type clicksMsg struct {
 // ahead is how far an event's time may lie after its record's.
 const ahead = 5 * time.Minute
 
-// readClicks reads every clicks partition until ctx ends.
-func (s *session) readClicks(ctx context.Context) error {
+// readClicks reads the clicks partitions of one client until ctx ends.
+func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 	readers := map[int32]*clicksReader{}
 	for {
-		fetches := s.clicksClient.PollFetches(ctx)
+		fetches := cl.PollFetches(ctx)
 		if ctx.Err() != nil || fetches.IsClientClosed() {
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,7 +22,8 @@ type session struct {
 	cfg Config
 	log *slog.Logger
 
-	clicksClient    *kgo.Client
+	clicksClient    *kgo.Client // asks, and is the first of those that read
+	clicksClients   []*kgo.Client
 	checkoutsClient *kgo.Client
 	infos           map[string]topicInfo
 	progress        sink.Progress
@@ -83,7 +85,9 @@ func (s *session) run(ctx, alive context.Context) error {
 		return err
 	}
 	s.loop = newLoop(s, targets, stop)
-	g.Go(func() error { return s.readClicks(alive) })
+	for _, cl := range s.clicksClients {
+		g.Go(func() error { return s.readClicks(alive, cl) })
+	}
 	g.Go(func() error { return s.asks.run(alive) })
 	g.Go(func() error { return s.readCheckouts(ctx, alive) })
 	g.Go(func() error { return s.advise(alive) })
@@ -120,7 +124,7 @@ func (s *session) sayGoodbye(ctx context.Context) {
 }
 
 func (s *session) closeClients() {
-	for _, cl := range []*kgo.Client{s.checkoutsClient, s.clicksClient} {
+	for _, cl := range append([]*kgo.Client{s.checkoutsClient}, s.clicksClients...) {
 		if cl != nil {
 			cl.CloseAllowingRebalance()
 		}
@@ -133,13 +137,28 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return &ConfigError{err.Error()}
 	}
-	s.clicksClient, err = kgo.NewClient(append(opts, s.readOptions("clicks")...)...)
-	if err != nil {
-		return fmt.Errorf("make the Kafka client for clicks: %w", err)
+	for n := range clicksReaders() {
+		name := "clicks"
+		if n > 0 {
+			name = fmt.Sprintf("clicks-%d", n+1)
+		}
+		cl, err := kgo.NewClient(append(opts, s.readOptions(name)...)...)
+		if err != nil {
+			return fmt.Errorf("make the Kafka client for clicks: %w", err)
+		}
+		s.clicksClients = append(s.clicksClients, cl)
 	}
+	s.clicksClient = s.clicksClients[0]
 	s.infos, err = s.awaitTopics(ctx)
 	return err
 }
+
+// clicksReaders is how many clients share the clicks partitions. One waits for a broker, then checks and decompresses what came, then waits again:
+// the time in which a window is rebuilt. Two do so by turns.
+func clicksReaders() int { return min(runtime.GOMAXPROCS(0), 2) }
+
+// readerOf is the client that reads a clicks partition.
+func (s *session) readerOf(p int32) *kgo.Client { return s.clicksClients[int(p)%len(s.clicksClients)] }
 
 // readOptions are what both readers have in common. The name tells them apart.
 func (s *session) readOptions(name string) []kgo.Opt {
@@ -149,7 +168,7 @@ func (s *session) readOptions(name string) []kgo.Opt {
 		kgo.KeepControlRecords(), // positions count them: ends are asked for with them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(fetchWait), kgo.FetchMinBytes(1),
-		kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(512 << 10), kgo.BrokerMaxReadBytes(128 << 20),
+		kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(256 << 10), kgo.BrokerMaxReadBytes(128 << 20),
 		kgo.WithPools(&s.buffers),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
 	}
@@ -203,7 +222,6 @@ func (s *session) sizes() map[string]int32 {
 // placeClicks begins each clicks partition at the least restore point of the group's shards.
 func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 	s.began, s.freshFrom = make([]int64, len(starts)), make([]int64, len(starts))
-	consume := map[int32]kgo.Offset{}
 	for p, start := range starts {
 		restore, next := s.clicksPlace(shards, p)
 		lost := restore < start
@@ -217,10 +235,11 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 			lostUntil = latestClick(shards, p)
 		}
 		s.core.AddClicks(int32(p), s.began[p], lostUntil, s.now())
-		consume[int32(p)] = kgo.NewOffset().At(s.began[p])
 	}
 	s.core.KnowStored(greatestFinal(shards), s.freshFrom)
-	s.clicksClient.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: consume})
+	for p, from := range s.began {
+		s.consumeClicks(int32(p), from)
+	}
 	return nil
 }
 

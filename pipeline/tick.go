@@ -93,7 +93,7 @@ func (l *loop) holdClicks() {
 	over := budget > 0 && used > budget
 	for p := range l.clicksPaused {
 		if waits[p] || used <= budget/10*9 {
-			l.s.clicksClient.ResumeFetchPartitions(map[string][]int32{l.s.cfg.ClicksTopic: {p}})
+			l.s.readerOf(p).ResumeFetchPartitions(map[string][]int32{l.s.cfg.ClicksTopic: {p}})
 			delete(l.clicksPaused, p)
 		}
 	}
@@ -107,7 +107,7 @@ func (l *loop) holdClicks() {
 		}
 	}
 	if furthest >= 0 {
-		l.s.clicksClient.PauseFetchPartitions(map[string][]int32{l.s.cfg.ClicksTopic: {furthest}})
+		l.s.readerOf(furthest).PauseFetchPartitions(map[string][]int32{l.s.cfg.ClicksTopic: {furthest}})
 		l.clicksPaused[furthest] = true
 	}
 }
@@ -130,11 +130,15 @@ func (l *loop) addWaits(waits []bool) {
 	}
 }
 
+func (s *session) consumeClicks(p int32, from int64) {
+	s.readerOf(p).AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: {p: kgo.NewOffset().At(from)}})
+}
+
 // addClicksPartition begins to read a partition that was added to the topic.
 func (s *session) addClicksPartition(p int32) {
 	from := at(s.progress.ClicksStart, int(p))
 	s.core.AddClicks(p, from, join.NoTime, s.now())
-	s.clicksClient.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: {p: kgo.NewOffset().At(from)}})
+	s.consumeClicks(p, from)
 	s.log.Info("clicks partition added", "topic", s.cfg.ClicksTopic, "partition", p, "offset", from)
 }
 

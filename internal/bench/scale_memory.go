@@ -14,7 +14,7 @@ import (
 
 // window fills click windows and asks them. A session has two clicks, and the clicks come in order over 75 minutes, as live ones do.
 func (s *scale) window() error {
-	debug.SetGCPercent(25) // as `firstclick run` does
+	debug.SetGCPercent(30) // as `firstclick run` does
 	defer debug.SetGCPercent(100)
 	for text := range strings.SplitSeq(s.opts.scale.liveClicks, ",") {
 		n, err := strconv.Atoi(text)

@@ -106,7 +106,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
 
 // collectAt is the garbage collector's target, in per cent of what is live. The window and the recent checkouts hold next to no pointers, so
 // a collection costs little, and half of the memory is worth more than the few per cent of CPU.
-const collectAt = 25
+const collectAt = 30
 
 func (c *command) runPipeline(ctx context.Context, r running) error {
 	logger := c.logger()

@@ -10,10 +10,10 @@ import (
 )
 
 // Kafka returns the hooks for pipeline.Config.KafkaHooks that register the Kafka clients' own metrics, prefix firstclick_kafka_, label client:
-// clicks or checkouts. A client that takes another's place, in a new session, begins at 0.
+// clicks, clicks-2 or checkouts. A client that takes another's place, in a new session, begins at 0.
 func Kafka(registry *prometheus.Registry) func(client string) []kgo.Hook {
 	return func(client string) []kgo.Hook {
-		if client != "clicks" && client != "checkouts" {
+		if client != "checkouts" && !strings.HasPrefix(client, "clicks") {
 			return nil // short-lived, and there may be several of the name
 		}
 		to := &replacing{prometheus.WrapRegistererWith(prometheus.Labels{"client": client}, registry)}
