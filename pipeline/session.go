@@ -208,8 +208,7 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 		restore, next := s.clicksPlace(shards, p)
 		lost := restore < start
 		if lost && next < start {
-			return &GapError{s.cfg.ClicksTopic, int32(p), fmt.Sprintf("offsets %d to %d were never read and are gone: retention deleted them, or the topic was truncated", next, start-1),
-				s.cureForGap()}
+			return &GapError{s.cfg.ClicksTopic, int32(p), neverRead(next, start), s.cureForGap()}
 		}
 		s.began[p], s.freshFrom[p] = max(restore, start), next
 		lostUntil := int64(join.NoTime)
@@ -218,6 +217,7 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 		}
 		s.core.AddClicks(int32(p), s.began[p], lostUntil, s.now())
 		consume[int32(p)] = kgo.NewOffset().At(s.began[p])
+		s.p.tally.placed(s.cfg.ClicksTopic, int32(p), s.began[p])
 	}
 	s.core.KnowStored(greatestFinal(shards), s.freshFrom)
 	s.clicksClient.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.cfg.ClicksTopic: consume})
