@@ -56,7 +56,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
-	opts.pause, opts.drain, opts.window = 5*second, 4*time.Minute, shortWindow
+	opts.pause, opts.drain, opts.window, opts.late = 5*second, 4*time.Minute, shortWindow, shortLateness
 	if opts.trial != "" {
 		given := map[string]bool{}
 		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
