@@ -66,6 +66,9 @@ func parse(args []string, out io.Writer) (options, error) {
 	}
 	if opts.instances == 0 {
 		opts.instances = 1 + int(rand.New(rand.NewPCG(opts.seed, 10)).Int64N(3))
+		if opts.without != "" {
+			opts.instances = max(opts.instances, 2) // nobody but another instance can show what an owner is for
+		}
 	}
 	switch {
 	case flags.NArg() > 0:
@@ -160,6 +163,10 @@ func (w *world) suffer(ctx context.Context) error {
 	for _, l := range newLanes(w) {
 		lanes.Go(func() error { return l.run(breaking) })
 	}
+	shown := w.opts.without != "" && w.awaitWitness(breaking)
+	if shown {
+		stopBreaking()
+	}
 	<-breaking.Done()
 	err := lanes.Wait() // each has mended what it broke
 	pause(ctx, 2*second)
@@ -168,7 +175,11 @@ func (w *world) suffer(ctx context.Context) error {
 	if err := errors.Join(err, <-fedUp, ctx.Err()); err != nil {
 		return err
 	}
-	drained := w.judge(ctx, f)
+	look := w.judge
+	if shown { // it is red: what the rule left out has made of the table is of no interest any more
+		look = w.hearWitnesses
+	}
+	drained := look(ctx, f)
 	lookAway()
 	return errors.Join(drained, supervisors.Wait())
 }
