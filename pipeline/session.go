@@ -143,13 +143,14 @@ func (s *session) connect(ctx context.Context) error {
 
 // readOptions are what both readers have in common. The name tells them apart.
 func (s *session) readOptions(name string) []kgo.Opt {
+	all, partition := fetchSizes(s.cfg.MemoryLimit)
 	opts := []kgo.Opt{
 		kgo.ClientID("firstclick-" + name),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // positions count them: ends are asked for with them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(fetchWait), kgo.FetchMinBytes(1),
-		kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(1 << 20), kgo.BrokerMaxReadBytes(128 << 20),
+		kgo.FetchMaxBytes(all), kgo.FetchMaxPartitionBytes(partition), kgo.BrokerMaxReadBytes(128 << 20),
 		kgo.WithPools(&s.buffers),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
 	}
@@ -162,6 +163,17 @@ func (s *session) readOptions(name string) []kgo.Opt {
 // fetchWait is how long a broker holds a fetch that finds nothing. A partition that is resumed is fetched no sooner than the fetch
 // before has come back.
 const fetchWait = 100 * time.Millisecond
+
+// fetchSizes are how many bytes a fetch may bring, and of one partition, before the broker leaves off; a batch comes whole, however large.
+// Decompressed and decoded they are some eight times as many, each of the two readers holds two fetches, and all of that has to find room in the
+// half of the limit that is not the window's. From 1 GiB on a larger fetch gains nothing.
+func fetchSizes(limit int64) (all, partition int32) {
+	const mostAll, leastAll, mostPartition, leastPartition = 8 << 20, 1 << 20, 1 << 20, 128 << 10
+	if limit <= 0 {
+		return mostAll, mostPartition
+	}
+	return int32(min(max(limit/128, leastAll), mostAll)), int32(min(max(limit/1024, leastPartition), mostPartition))
+}
 
 // begin reads what is stored of the group, or stores where it begins, and sets the core up to read from there.
 func (s *session) begin(ctx context.Context) (*targets, error) {

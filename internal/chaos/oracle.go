@@ -82,7 +82,7 @@ func (w *world) drain(ctx context.Context) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, w.opts.drain)
 	defer cancel()
-	last := "nothing stored"
+	last, said := "nothing stored", began
 	for {
 		behind, err := w.behind(ctx)
 		if err == nil && behind == "" {
@@ -91,6 +91,10 @@ func (w *world) drain(ctx context.Context) error {
 		}
 		if err == nil {
 			last = behind
+		}
+		if time.Since(said) > 10*second { // what takes long is worth a look, also where it comes to a good end
+			said = time.Now()
+			w.out.say("still waiting: %s", last)
 		}
 		if !pause(ctx, 250*ms) {
 			w.blame("not everything is in Postgres after %v: %s (%v)", w.opts.drain, last, err)
