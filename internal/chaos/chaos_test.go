@@ -27,7 +27,10 @@ func TestChaosRetention(t *testing.T) { expect(t, "-trial", "retention") }
 // with faults that show it.
 func TestChaosNotices(t *testing.T) {
 	for name, duration := range map[string]string{"no-owner-check": "90s", "no-release-rule": "60s", "no-reassert": "30s"} {
-		t.Run(name, func(t *testing.T) { expect(t, "-without", name, "-seed", "1", "-duration", duration) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each waits most of the time, and being slow harms none
+			expect(t, "-without", name, "-seed", "1", "-duration", duration)
+		})
 	}
 	if len(switches()) != 3 {
 		t.Error("there are switches that nothing here turns")
