@@ -51,7 +51,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.BoolVar(&opts.quiet, "quiet", false, "no faults at all")
 	flags.BoolVar(&opts.race, "race", false, "build the instances with the race detector: a race ends them, and the run is red")
 	flags.BoolVar(&opts.disk, "disk-full", false, "put the target table on a disk of "+smallDiskSize+" and let it fill up (needs root)")
-	flags.StringVar(&opts.dir, "dir", "", "directory for data and logs (default: a temporary one, kept when the run is red)")
+	flags.StringVar(&opts.dir, "dir", "", "directory for data and logs (default: a temporary one, kept when the run is not as it should be)")
 	flags.BoolVar(&opts.keep, "keep", false, "keep the temporary directory")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
@@ -115,11 +115,11 @@ func run(ctx context.Context, args []string, out io.Writer) (wrong bool, err err
 	if err != nil {
 		return false, fmt.Errorf("seed %d: %w (logs in %s/logs)", opts.seed, err, opts.dir)
 	}
-	red := w.conclude()
-	if temporary && !opts.keep && !red {
-		return opts.without != "", os.RemoveAll(opts.dir)
+	wrong = w.conclude() == (opts.without == "")
+	if temporary && !opts.keep && !wrong {
+		err = os.RemoveAll(opts.dir)
 	}
-	return red == (opts.without == ""), nil
+	return wrong, err
 }
 
 func what(opts options) string {
