@@ -48,3 +48,21 @@ func TestSnappyTellsItsLength(t *testing.T) {
 		}
 	}
 }
+
+// Under a small limit less is under way; under none, or a large one, a fetch is as large as it gains anything.
+func TestFetchesFollowTheLimit(t *testing.T) {
+	for _, c := range []struct {
+		limit          int64
+		all, partition int32
+	}{
+		{0, 8 << 20, 256 << 10},
+		{16 << 20, 1 << 20, 128 << 10},
+		{256 << 20, 2 << 20, 256 << 10},
+		{1 << 30, 8 << 20, 256 << 10},
+		{1 << 40, 8 << 20, 256 << 10},
+	} {
+		if all, partition := fetchSizes(c.limit); all != c.all || partition != c.partition {
+			t.Errorf("limit %d: fetches of %d, of a partition %d; want %d and %d", c.limit, all, partition, c.all, c.partition)
+		}
+	}
+}

@@ -66,12 +66,14 @@ func Reasons() []join.Reason {
 type tally struct {
 	latency, commit, rows *histogram.Histogram
 
-	mu sync.Mutex
-	m  Measures
+	mu   sync.Mutex
+	m    Measures
+	goOn map[Place]int64 // the offset at which reading of a partition goes on
 }
 
 func newTally() *tally {
 	return &tally{
+		goOn:    map[Place]int64{},
 		latency: histogram.New(.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
 		commit:  histogram.New(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60),
 		rows:    histogram.New(1, 4, 16, 64, 256, 1024, 2048, 4096, 8192, 16384),
@@ -109,15 +111,21 @@ func (t *tally) read(topic string, partition int32, r Read) {
 		before := m.Read[Place{topic, partition}]
 		r.Records, r.Bytes = r.Records+before.Records, r.Bytes+before.Bytes
 		m.Read[Place{topic, partition}] = r
+		t.goOn[Place{topic, partition}] = r.Next
 	})
 }
 
-// next is the offset at which reading of a partition goes on, for what is said about it; -1: nothing of it has been read.
+// placed notes where reading of a partition begins.
+func (t *tally) placed(topic string, partition int32, next int64) {
+	t.count(func(*Measures) { t.goOn[Place{topic, partition}] = next })
+}
+
+// next is the offset at which reading of a partition goes on, for what is said about it; -1: none was ever begun.
 func (t *tally) next(topic string, partition int32) int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if r, ok := t.m.Read[Place{topic, partition}]; ok {
-		return r.Next
+	if next, ok := t.goOn[Place{topic, partition}]; ok {
+		return next
 	}
 	return -1
 }

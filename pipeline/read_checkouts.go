@@ -55,7 +55,7 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 	for s.mayFetch(ctx, alive) {
 		fetches := cl.PollFetches(ctx)
 		if ctx.Err() == nil && !fetches.IsClientClosed() {
-			if err := s.fetchErrors(fetches); err != nil {
+			if err := s.fetchErrors(alive, fetches); err != nil {
 				cl.AllowRebalance()
 				return err
 			}
@@ -155,6 +155,7 @@ func (s *session) takeOver(alive context.Context) func(context.Context, map[stri
 				return nil, err
 			}
 			topics[s.cfg.CheckoutsTopic][p] = place(st.Position.NextOffset, st.Position.LeaderEpoch)
+			s.p.tally.placed(s.cfg.CheckoutsTopic, p, st.Position.NextOffset)
 			m.shards = append(m.shards, st)
 		}
 		if len(m.shards) == 0 && m.err == nil {

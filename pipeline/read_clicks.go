@@ -34,7 +34,7 @@ func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 		if ctx.Err() != nil || fetches.IsClientClosed() {
 			return nil
 		}
-		if err := s.fetchErrors(fetches); err != nil {
+		if err := s.fetchErrors(ctx, fetches); err != nil {
 			return err
 		}
 		m, err := s.insertClicks(fetches, readers)
@@ -212,7 +212,7 @@ func howFarAhead(micros int64) string {
 }
 
 // fetchErrors turns a poll's errors into a gap, a fatal error, or nothing where the client goes on by itself.
-func (s *session) fetchErrors(fetches kgo.Fetches) error {
+func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 	var found error
 	fetches.EachError(func(topic string, partition int32, err error) {
 		var lost *kgo.ErrDataLoss
@@ -221,7 +221,7 @@ func (s *session) fetchErrors(fetches kgo.Fetches) error {
 		case errors.As(err, &lost):
 			found = &GapError{topic, partition, fmt.Sprintf("the log was truncated: reading stood at offset %d, the log goes on at %d", lost.ConsumedTo, lost.ResetTo), s.cureForGap()}
 		case errors.Is(err, kerr.OffsetOutOfRange):
-			found = &GapError{topic, partition, "the offset to be read next is not there: retention deleted it, or the log was truncated", s.cureForGap()}
+			found = &GapError{topic, partition, s.outOfRange(ctx, topic, partition), s.cureForGap()}
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
 		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 			found = fmt.Errorf("read %s[%d]: %w: grant Read and Describe on both topics and Read on group %q", topic, partition, err, s.cfg.Group)
@@ -232,6 +232,23 @@ func (s *session) fetchErrors(fetches kgo.Fetches) error {
 		}
 	})
 	return found
+}
+
+// outOfRange says what is missing of a partition that does not hold the offset to be read next.
+func (s *session) outOfRange(ctx context.Context, topic string, partition int32) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	next := s.p.tally.next(topic, partition)
+	starts, err := listOffsets(ctx, s.clicksClient, map[string]int32{topic: partition + 1}, atStart, false)
+	if err != nil || next < 0 || next >= starts[topic][partition] {
+		return "the offset to be read next is not there: retention deleted it, or the log was truncated"
+	}
+	return neverRead(next, starts[topic][partition])
+}
+
+// neverRead says that the records from an offset up to the log's start are missing.
+func neverRead(next, start int64) string {
+	return fmt.Sprintf("offsets %d to %d were never read and are gone: retention deleted them, or the topic was truncated", next, start-1)
 }
 
 func isGap(err error) bool {

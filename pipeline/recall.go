@@ -109,7 +109,7 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := s.fetchErrors(fetches); err != nil {
+		if err := s.fetchErrors(ctx, fetches); err != nil {
 			return err
 		}
 		m := &historyMsg{sh: r.sh}

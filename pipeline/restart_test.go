@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,24 +122,29 @@ func TestAGapStopsTheRun(t *testing.T) {
 		drain(t, cfg)
 		return cfg, admin(t, brokers), brokers
 	}
-	wantGap := func(t *testing.T, err error, topic string) {
+	wantGap := func(t *testing.T, err error, topic string, says ...string) {
 		t.Helper()
 		var gap *pipeline.GapError
 		if !errors.As(err, &gap) || gap.Topic != topic {
-			t.Errorf("ended with %v; want a gap in %s", err, topic)
+			t.Fatalf("ended with %v; want a gap in %s", err, topic)
+		}
+		for _, part := range says {
+			if !strings.Contains(gap.Missing, part) {
+				t.Errorf("%v: does not say %q", err, part)
+			}
 		}
 	}
 	t.Run("unread checkouts are gone", func(t *testing.T) {
 		cfg, adm, brokers := start(t)
 		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k2", 1, "p", "1", stamp(base, 4)), checkout("k3", 1, "p", "1", stamp(base, 5)))...)
 		deleteBefore(t, adm, "checkouts", 0, 2)
-		wantGap(t, runFails(t, cfg), "checkouts")
+		wantGap(t, runFails(t, cfg), "checkouts", "offsets 1 to 1 were never read")
 	})
 	t.Run("unread clicks are gone", func(t *testing.T) {
 		cfg, adm, brokers := start(t)
 		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)), click("c4", 1, "p", stamp(base, 5)))...)
 		deleteBefore(t, adm, "clicks", 0, 3)
-		wantGap(t, runFails(t, cfg), "clicks")
+		wantGap(t, runFails(t, cfg), "clicks", "offsets 2 to 2 were never read")
 	})
 	t.Run("a click that a checkout needs is gone", func(t *testing.T) {
 		cfg, adm, brokers := start(t)

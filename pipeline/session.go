@@ -162,13 +162,14 @@ func (s *session) readerOf(p int32) *kgo.Client { return s.clicksClients[int(p)%
 
 // readOptions are what both readers have in common. The name tells them apart.
 func (s *session) readOptions(name string) []kgo.Opt {
+	all, partition := fetchSizes(s.cfg.MemoryLimit)
 	opts := []kgo.Opt{
 		kgo.ClientID("firstclick-" + name),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // positions count them: ends are asked for with them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(fetchWait), kgo.FetchMinBytes(1),
-		kgo.FetchMaxBytes(8 << 20), kgo.FetchMaxPartitionBytes(256 << 10), kgo.BrokerMaxReadBytes(128 << 20),
+		kgo.FetchMaxBytes(all), kgo.FetchMaxPartitionBytes(partition), kgo.BrokerMaxReadBytes(128 << 20),
 		kgo.WithPools(&s.buffers),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
 	}
@@ -181,6 +182,17 @@ func (s *session) readOptions(name string) []kgo.Opt {
 // fetchWait is how long a broker holds a fetch that finds nothing. A partition that is resumed is fetched no sooner than the fetch
 // before has come back.
 const fetchWait = 100 * time.Millisecond
+
+// fetchSizes are how many bytes a fetch may bring, and of one partition, before the broker leaves off; a batch comes whole, however large.
+// Decompressed and decoded they are some eight times as many, each of the three readers holds two fetches, and all of that has to find room in the
+// half of the limit that is not the window's. More than 256 KiB of a partition gains nothing, and takes 20 MiB more of a backlog.
+func fetchSizes(limit int64) (all, partition int32) {
+	const mostAll, leastAll, mostPartition, leastPartition = 8 << 20, 1 << 20, 256 << 10, 128 << 10
+	if limit <= 0 {
+		return mostAll, mostPartition
+	}
+	return int32(min(max(limit/128, leastAll), mostAll)), int32(min(max(limit/1024, leastPartition), mostPartition))
+}
 
 // begin reads what is stored of the group, or stores where it begins, and sets the core up to read from there.
 func (s *session) begin(ctx context.Context) (*targets, error) {
@@ -226,8 +238,7 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 		restore, next := s.clicksPlace(shards, p)
 		lost := restore < start
 		if lost && next < start {
-			return &GapError{s.cfg.ClicksTopic, int32(p), fmt.Sprintf("offsets %d to %d were never read and are gone: retention deleted them, or the topic was truncated", next, start-1),
-				s.cureForGap()}
+			return &GapError{s.cfg.ClicksTopic, int32(p), neverRead(next, start), s.cureForGap()}
 		}
 		s.began[p], s.freshFrom[p] = max(restore, start), next
 		lostUntil := int64(join.NoTime)
@@ -235,6 +246,7 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 			lostUntil = latestClick(shards, p)
 		}
 		s.core.AddClicks(int32(p), s.began[p], lostUntil, s.now())
+		s.p.tally.placed(s.cfg.ClicksTopic, int32(p), s.began[p])
 	}
 	s.core.KnowStored(greatestFinal(shards), s.freshFrom)
 	for p, from := range s.began {

@@ -15,6 +15,8 @@
 //
 // A trial (-trial) shows one thing in the place of the mixture, with figures and a limit for each, and ends with the same judgement.
 //
+// A run without a rule (-without) ends as soon as a witness has seen something: it is red then. What only verify can see takes the whole duration.
+//
 // # Invariants
 //
 //   - Sentinels (see feed) tell whether a row was ever written without a click that Kafka had acknowledged before. Nothing else would:

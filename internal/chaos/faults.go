@@ -36,13 +36,17 @@ func newLanes(w *world) []*lane {
 	if w.opts.disk {
 		server = append(server, diskFaults()...)
 	}
-	tables := []struct {
+	type table struct {
 		name   string
 		faults []fault
-	}{
+	}
+	tables := []table{
 		{"instances", instanceFaults(&w.opts)},
 		{"kafka", append(brokerFaults(), networkFaults("network to Kafka", func(w *world) *link { return w.toKafka })...)},
 		{"postgres", append(server, networkFaults("network to Postgres", func(w *world) *link { return w.toServer })...)},
+	}
+	if w.opts.expire {
+		tables = append(tables, table{"retention", retentionFaults()})
 	}
 	var lanes []*lane
 	for n, t := range tables {
@@ -157,7 +161,8 @@ func serverFaults() []fault {
 		{name: "publication altered", weight: 1, do: run(`DO $$ BEGIN
 			IF EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'firstclick_users') THEN ALTER PUBLICATION firstclick_users DROP TABLE commerce.users; END IF; END $$`)},
 		{name: "users table rewritten", weight: 1, do: run(`VACUUM FULL commerce.users`)},
-		{name: "users table altered", weight: 1, do: run(`ALTER TABLE commerce.users ALTER username TYPE text, ALTER username TYPE varchar(255)`)},
+		{name: "users table altered", weight: 1, do: run(`DROP PUBLICATION IF EXISTS firstclick_users; ` + // Postgres refuses while the column is published
+			`ALTER TABLE commerce.users ALTER username TYPE text; ALTER TABLE commerce.users ALTER username TYPE varchar(255)`)},
 		{name: "target table locked", weight: 3, do: lock("commerce.attributed_checkouts")},
 		{name: "offsets locked", weight: 1, do: lock("firstclick.offsets")},
 	}

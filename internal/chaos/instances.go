@@ -73,7 +73,7 @@ func (s *slot) run(more ...string) (*tether.Process, error) {
 		binary, env = s.w.hooked, append(env, clockVariable+"="+wrongClock)
 	}
 	args := []string{binary, "run", "--kafka", s.w.toKafka.Listen, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
-		"--group", group, "--window", s.w.opts.window, "--lateness", lateness, "--listen", "127.0.0.1:0", "--instance", name, "--users-cache", "50",
+		"--group", group, "--window", s.w.opts.window, "--lateness", s.w.opts.late, "--listen", "127.0.0.1:0", "--instance", name, "--users-cache", "50",
 		"--log-format", "json", "--no-migrate"}
 	if s.w.opts.memory != "" {
 		args = append(args, "--memory-limit", s.w.opts.memory)

@@ -51,12 +51,12 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.BoolVar(&opts.quiet, "quiet", false, "no faults at all")
 	flags.BoolVar(&opts.race, "race", false, "build the instances with the race detector: a race ends them, and the run is red")
 	flags.BoolVar(&opts.disk, "disk-full", false, "put the target table on a disk of "+smallDiskSize+" and let it fill up (needs root)")
-	flags.StringVar(&opts.dir, "dir", "", "directory for data and logs (default: a temporary one, kept when the run is red)")
+	flags.StringVar(&opts.dir, "dir", "", "directory for data and logs (default: a temporary one, kept when the run is not as it should be)")
 	flags.BoolVar(&opts.keep, "keep", false, "keep the temporary directory")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
-	opts.pause, opts.drain, opts.window = 5*second, 4*time.Minute, shortWindow
+	opts.pause, opts.drain, opts.window, opts.late = 5*second, 4*time.Minute, shortWindow, shortLateness
 	if opts.trial != "" {
 		given := map[string]bool{}
 		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -66,6 +66,9 @@ func parse(args []string, out io.Writer) (options, error) {
 	}
 	if opts.instances == 0 {
 		opts.instances = 1 + int(rand.New(rand.NewPCG(opts.seed, 10)).Int64N(3))
+		if opts.without != "" {
+			opts.instances = max(opts.instances, 2) // nobody but another instance can show what an owner is for
+		}
 	}
 	switch {
 	case flags.NArg() > 0:
@@ -112,11 +115,11 @@ func run(ctx context.Context, args []string, out io.Writer) (wrong bool, err err
 	if err != nil {
 		return false, fmt.Errorf("seed %d: %w (logs in %s/logs)", opts.seed, err, opts.dir)
 	}
-	red := w.conclude()
-	if temporary && !opts.keep && !red {
-		return opts.without != "", os.RemoveAll(opts.dir)
+	wrong = w.conclude() == (opts.without == "")
+	if temporary && !opts.keep && !wrong {
+		err = os.RemoveAll(opts.dir)
 	}
-	return red == (opts.without == ""), nil
+	return wrong, err
 }
 
 func what(opts options) string {
@@ -160,6 +163,10 @@ func (w *world) suffer(ctx context.Context) error {
 	for _, l := range newLanes(w) {
 		lanes.Go(func() error { return l.run(breaking) })
 	}
+	shown := w.opts.without != "" && w.awaitWitness(breaking)
+	if shown {
+		stopBreaking()
+	}
 	<-breaking.Done()
 	err := lanes.Wait() // each has mended what it broke
 	pause(ctx, 2*second)
@@ -168,7 +175,11 @@ func (w *world) suffer(ctx context.Context) error {
 	if err := errors.Join(err, <-fedUp, ctx.Err()); err != nil {
 		return err
 	}
-	drained := w.judge(ctx, f)
+	look := w.judge
+	if shown { // it is red: what the rule left out has made of the table is of no interest any more
+		look = w.hearWitnesses
+	}
+	drained := look(ctx, f)
 	lookAway()
 	return errors.Join(drained, supervisors.Wait())
 }

@@ -41,10 +41,14 @@ func TestParse(t *testing.T) {
 
 // The same seed draws the same faults in the same order, whatever the other lanes do; every fault of the tables is drawn.
 func TestLanesFollowTheSeed(t *testing.T) {
-	draw := func(seed uint64) (names []string) {
-		w := &world{opts: options{seed: seed, instances: 3}}
+	draw := func(seed uint64, more ...string) (names []string) {
+		w := &world{opts: options{seed: seed, instances: 3, expire: len(more) > 0}}
 		for _, l := range newLanes(w) {
 			for range 200 {
+				if slices.Contains(more, l.name) {
+					l.choose()
+					continue
+				}
 				names = append(names, l.name+" "+l.choose().name)
 			}
 		}
@@ -53,6 +57,9 @@ func TestLanesFollowTheSeed(t *testing.T) {
 	first, again, other := draw(1), draw(1), draw(2)
 	if !slices.Equal(first, again) {
 		t.Errorf("seed 1 draws differently the second time")
+	}
+	if !slices.Equal(first, draw(1, "retention")) {
+		t.Errorf("a lane more moves what the others draw")
 	}
 	if slices.Equal(first, other) {
 		t.Errorf("seeds 1 and 2 draw the same")

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // A binary built with the tag hooksTag leaves out the rule that hooksVariable names. No other build knows of it.
@@ -25,3 +28,16 @@ func switches() map[string]string {
 }
 
 func switchNames() string { return strings.Join(slices.Sorted(maps.Keys(switches())), ", ") }
+
+// awaitWitness waits for the first thing that a witness has seen, or until ctx ends; it says which.
+func (w *world) awaitWitness(ctx context.Context) (seen bool) {
+	for !seen && pause(ctx, second/2) {
+		err := w.withDatabase(ctx, func(conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM chaos.witness)`).Scan(&seen)
+		})
+		if err != nil {
+			w.log.Debug("witnesses not heard", "cause", err) // the server is down just now
+		}
+	}
+	return seen
+}

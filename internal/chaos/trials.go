@@ -60,6 +60,13 @@ func trials() map[string]trial {
 			},
 			run: (*world).ahead,
 		},
+		"retention": {
+			about: "Kafka deletes what no restore point needs, which nobody may miss; then what somebody needs: exit code 4, and what to run",
+			set: func(o *options) {
+				o.duration, o.instances, o.window, o.late, o.expire = 70*second, 2, "1m", "5m", true
+			},
+			run: (*world).retention,
+		},
 		"restart": {
 			about: "a restart with a window of 10 million clicks: the first new row, and the pace of reading beside a bare consumer's",
 			set: func(o *options) {

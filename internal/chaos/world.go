@@ -37,9 +37,9 @@ const (
 	heldPartitions = 2
 
 	// Short enough for rows to become final and clicks to expire within minutes, long enough for the events that are ahead (4.5 min).
-	shortWindow = "10m"
-	lateness    = "10m"
-	timeLapse   = 10 // event seconds per second
+	shortWindow   = "10m"
+	shortLateness = "10m"
+	timeLapse     = 10 // event seconds per second
 )
 
 // options are the command's flags.
@@ -64,6 +64,8 @@ type options struct {
 	memory string        // of an instance; "": its default
 	limit  int64         // the same in bytes
 	window string        // of the group
+	late   string        // its lateness
+	expire bool          // Kafka deletes what no restore point needs
 	events int64         // of a backlog
 	lives  int           // how often an instance is ended
 	storm  time.Duration // how long a rebalance storm lasts; 0: some seconds
@@ -94,6 +96,8 @@ type world struct {
 	mu    sync.Mutex
 	wrong []string // what the run has shown to be wrong so far
 	tally map[string]int
+
+	expired map[string]int64 // records deleted, by topic; of the lane of retention until the lanes have ended
 }
 
 // console writes lines with the time since the start.
@@ -126,7 +130,7 @@ func (w *world) count(what string) {
 
 // newWorld starts both servers and builds the binary. What it started ends with close, also after an error.
 func newWorld(ctx context.Context, opts options, out io.Writer) (*world, error) {
-	w := &world{opts: opts, out: &console{w: out, began: time.Now()}, dir: opts.dir, tally: map[string]int{}}
+	w := &world{opts: opts, out: &console{w: out, began: time.Now()}, dir: opts.dir, tally: map[string]int{}, expired: map[string]int64{}}
 	for _, dir := range []string{filepath.Join(w.dir, "logs"), w.temporary()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return w, err
