@@ -136,6 +136,13 @@ func (t *try) run(ctx context.Context) error {
 		return err
 	}
 	t.out.staged = len(t.work.rows) > 0 && (t.work.repeats || t.sink.path.stage())
+	if t.out.staged {
+		done, err := t.sink.takeTurn(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	if err := t.begin(ctx); err != nil {
 		return err
 	}

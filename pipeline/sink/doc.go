@@ -12,8 +12,9 @@
 //	3  corrections, unknown users, dead letters, late events; COMMIT                 one round trip
 //
 // Where the COPY meets a checkout_id that has a row, the transaction goes back to the savepoint, copies to a temporary table, compares
-// what has a row with it and inserts the rest; while most commits meet duplicates it goes that way at once. Where Postgres refuses a row (a value that the column cannot hold) it is found by bisection and
-// becomes a dead letter.
+// what has a row with it and inserts the rest. While most commits meet duplicates it asks first which checkout_ids have a row: the others are copied
+// straight into the table, and only the duplicates go through the temporary one; such transactions of one process take turns. Where Postgres refuses a
+// row (a value that the column cannot hold) it is found by bisection and becomes a dead letter.
 //
 // # Invariants
 //

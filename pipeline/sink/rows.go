@@ -39,41 +39,26 @@ func (p *pathChoice) stage() bool {
 
 // writeRows writes the rows that are new and finds out about the others.
 func (t *try) writeRows(ctx context.Context) error {
-	remaining := t.work.rows
-	if !t.out.staged {
-		left, err := t.writeDirect(ctx)
-		if err == nil {
-			t.settleFresh(left)
-			return nil
-		}
-		if !errors.Is(err, errDuplicate) {
-			return err
-		}
-		// What was found refused on the way is not tried again.
-		remaining = left
-		t.out.staged = true
-		// By the simple protocol: a failed transaction takes nothing else before it is rolled back.
-		back := "ROLLBACK TO SAVEPOINT rows; " + t.target.stage + "; SAVEPOINT rows"
-		if _, err := t.conn.Exec(ctx, back, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("go back to before the rows: %w", err)
-		}
+	if t.out.staged {
+		return t.writeSifted(ctx)
 	}
-	return t.writeStaged(ctx, remaining)
-}
-
-var errDuplicate = errors.New("a checkout_id has a row already")
-
-// writeDirect copies into the table. It returns the rows that were not refused; with errDuplicate nothing has been written.
-func (t *try) writeDirect(ctx context.Context) ([]entry, error) {
 	left, err := t.copyRows(ctx, t.target.copy, t.work.rows, false)
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Code == uniqueViolation {
-		return left, errDuplicate
+	switch {
+	case isUniqueViolation(err): // nothing was written; what was found refused on the way is not tried again
+		return t.stageAgain(ctx, left)
+	case err != nil:
+		return err
 	}
-	return left, err
+	t.settleFresh(left)
+	return nil
 }
 
 const uniqueViolation = "23505"
+
+func isUniqueViolation(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == uniqueViolation
+}
 
 // settleFresh counts rows that were inserted.
 func (t *try) settleFresh(rows []entry) {

@@ -21,6 +21,7 @@ type target struct {
 	copyStage   string // COPY into the temporary table
 	insertStage string // from the temporary table into the table
 	compare     string
+	known       string // which of some checkout_ids have a row
 	correct     string
 }
 
@@ -146,6 +147,9 @@ func statements(columns map[string]column) *target {
 	t.compare = `SELECT n.ord, concat_ws(', ', ` + strings.Join(differs, ", ") + `), n.click_id IS NOT NULL AND ` + earlier + `
 		FROM pg_temp.firstclick_staged n JOIN commerce.attributed_checkouts a ON a.checkout_id = n.checkout_id
 		WHERE get_bit($1::bytea, n.ord) = 1`
+	// The limit keeps the subquery as it is: looked up by the index once for each id, however small the table is thought to be.
+	t.known = `SELECT n.ord FROM unnest($1::text[]) WITH ORDINALITY AS n (checkout_id, ord)
+		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a WHERE a.checkout_id = n.checkout_id::` + idType + ` LIMIT 1) AS stored`
 	// The rows are locked in the order of the arrays (a subquery with FOR UPDATE is not merged into the one around it), and only those that move.
 	// Once locked they stay as they were judged, so the UPDATE itself asks for nothing but the key, which leaves the planner one way.
 	t.correct = `WITH moving AS MATERIALIZED (

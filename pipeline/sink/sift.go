@@ -1,0 +1,125 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// writeSifted is the way while duplicates are common: it asks which checkout_ids have a row, copies the first of each of the others straight
+// into the table, and lets only what remains go through the temporary one, where each is compared with its row.
+//
+// A transaction that has not landed yet may hold one of the ids, and the copy would wait for it only to fail. So transactions of this kind take turns
+// (see turn); one of another instance may still come between, and then all rows go through the temporary table.
+func (t *try) writeSifted(ctx context.Context) error {
+	fresh, others, err := t.sift(ctx)
+	if _, refused := refuses(err); refused { // an id that the database's encoding cannot hold: its row is found there
+		return t.stageAgain(ctx, t.work.rows)
+	}
+	if err != nil {
+		return err
+	}
+	left := fresh
+	if len(fresh) > 0 {
+		left, err = t.copyRows(ctx, t.target.copy, fresh, false)
+	}
+	switch {
+	case isUniqueViolation(err):
+		return t.stageAgain(ctx, without(t.work.rows, fresh, left))
+	case err != nil:
+		return err
+	}
+	t.settleFresh(left)
+	if len(others) == 0 {
+		return nil
+	}
+	// What the temporary table refuses must not undo what was copied.
+	if _, err := t.conn.Exec(ctx, "SAVEPOINT rows", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("keep the rows copied: %w", err)
+	}
+	return t.writeStaged(ctx, others)
+}
+
+// stageAgain goes back to before the rows and lets them all go through the temporary table. By the simple protocol: a failed transaction
+// takes nothing else before it is rolled back.
+func (t *try) stageAgain(ctx context.Context, rows []entry) error {
+	t.out.staged = true
+	back := "ROLLBACK TO SAVEPOINT rows; " + t.target.stage + "; SAVEPOINT rows"
+	if _, err := t.conn.Exec(ctx, back, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("go back to before the rows: %w", err)
+	}
+	return t.writeStaged(ctx, rows)
+}
+
+// sift parts the rows, each part in order: the first of each checkout_id that has no row, and the others.
+func (t *try) sift(ctx context.Context) (fresh, others []entry, err error) {
+	rows := t.work.rows
+	var ids []string
+	var first []int
+	for i, e := range rows {
+		if i == 0 || !sameID(rows[i-1], e) {
+			ids, first = append(ids, string(ownID(e.row.Own))), append(first, i)
+		}
+	}
+	answer, err := t.conn.Query(ctx, t.target.known, ids)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ask which rows stand: %w", err)
+	}
+	other := newMask(len(rows))
+	for i := range rows {
+		other.set(i)
+	}
+	for _, i := range first {
+		other.clear(i)
+	}
+	var ord int64
+	_, err = pgx.ForEachRow(answer, []any{&ord}, func() error {
+		other.set(first[ord-1])
+		t.out.met = true
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("ask which rows stand: %w", err)
+	}
+	for i, e := range rows {
+		if other.has(i) {
+			others = append(others, e)
+		} else {
+			fresh = append(fresh, e)
+		}
+	}
+	return fresh, others, nil
+}
+
+// without leaves out of all the rows of some that are not in left, which is in the same order.
+func without(all, some, left []entry) []entry {
+	if len(some) == len(left) {
+		return all
+	}
+	gone := map[*Row]bool{}
+	for i, j := 0, 0; i < len(some); i++ {
+		if j < len(left) && some[i].row == left[j].row {
+			j++
+		} else {
+			gone[some[i].row] = true
+		}
+	}
+	var kept []entry
+	for _, e := range all {
+		if !gone[e.row] {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// takeTurn waits until no other transaction of this process that meets duplicates is under way.
+func (s *Sink) takeTurn(ctx context.Context) (done func(), err error) {
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another transaction: %w", context.Cause(ctx))
+	}
+}
