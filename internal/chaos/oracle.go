@@ -92,9 +92,10 @@ func (w *world) drain(ctx context.Context) error {
 		if err == nil {
 			last = behind
 		}
-		if time.Since(said) > 10*second { // what takes long is worth a look, also where it comes to a good end
+		if time.Since(said) > 20*second { // what takes long is worth a look, also where it comes to a good end
 			said = time.Now()
-			w.out.say("still waiting: %s", last)
+			first, _, _ := strings.Cut(last, "; ")
+			w.out.say("still waiting: %s, and %d more", first, strings.Count(last, "; "))
 		}
 		if !pause(ctx, 250*ms) {
 			w.blame("not everything is in Postgres after %v: %s (%v)", w.opts.drain, last, err)
