@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync/atomic"
 	"time"
 )
@@ -13,7 +14,8 @@ type asker struct {
 	s       *session
 	started atomic.Uint64
 	wake    chan struct{}
-	stable  atomic.Bool // ask for last stable offsets too
+	stable  atomic.Bool      // ask for last stable offsets too
+	sizes   map[string]int32 // partitions that the last ask has found
 }
 
 // idleAsk is how often ends are asked for while no checkout waits.
@@ -25,7 +27,9 @@ type endsMsg struct {
 	clicks, stable, checkouts []int64
 }
 
-func newAsker(s *session) *asker { return &asker{s: s, wake: make(chan struct{}, 1)} }
+func newAsker(s *session) *asker {
+	return &asker{s: s, wake: make(chan struct{}, 1), sizes: s.sizes()}
+}
 
 // need is the first ask that begins after this call, and asks for it.
 func (a *asker) need() uint64 {
@@ -82,12 +86,51 @@ func (a *asker) run(ctx context.Context) error {
 	}
 }
 
+// ask asks for everything at once: for fresh metadata, and for the ends of the partitions that were known. Where the metadata name others the
+// ends are asked for again.
 func (a *asker) ask(ctx context.Context) (*endsMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	m := &endsMsg{gen: a.started.Add(1), asked: a.s.now()}
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	ends := make(chan error, 1)
+	go func() { ends <- a.endsOf(asking, m, a.sizes) }()
+	sizes, err := a.sizesNow(ctx)
+	if err != nil {
+		stop()
+		<-ends
+		return nil, err // what has become of the topics is why there is no answer about their ends
+	}
+	err = <-ends
+	if !maps.Equal(sizes, a.sizes) {
+		a.sizes = sizes
+		err = a.endsOf(ctx, m, sizes)
+	}
+	return m, err
+}
+
+// endsOf asks where partitions end.
+func (a *asker) endsOf(ctx context.Context, m *endsMsg, sizes map[string]int32) error {
 	cfg := &a.s.cfg
-	infos, err := describe(ctx, a.s.clicksClient, cfg.ClicksTopic, cfg.CheckoutsTopic)
+	ends, err := listOffsets(ctx, a.s.clicksClient, sizes, atEnd, false)
+	if err != nil {
+		return err
+	}
+	m.clicks, m.checkouts, m.stable = ends[cfg.ClicksTopic], ends[cfg.CheckoutsTopic], nil
+	if a.stable.Load() {
+		stable, err := listOffsets(ctx, a.s.clicksClient, map[string]int32{cfg.ClicksTopic: sizes[cfg.ClicksTopic]}, atEnd, true)
+		if err != nil {
+			return err
+		}
+		m.stable = stable[cfg.ClicksTopic]
+	}
+	return nil
+}
+
+// sizesNow asks for the topics' partitions, and whether they are still the topics that they were.
+func (a *asker) sizesNow(ctx context.Context) (map[string]int32, error) {
+	infos, err := describe(ctx, a.s.clicksClient, a.s.cfg.ClicksTopic, a.s.cfg.CheckoutsTopic)
 	if err != nil {
 		return nil, err
 	}
@@ -104,17 +147,5 @@ func (a *asker) ask(ctx context.Context) (*endsMsg, error) {
 		}
 		sizes[t] = now.partitions
 	}
-	ends, err := listOffsets(ctx, a.s.clicksClient, sizes, atEnd, false)
-	if err != nil {
-		return nil, err
-	}
-	m.clicks, m.checkouts = ends[cfg.ClicksTopic], ends[cfg.CheckoutsTopic]
-	if a.stable.Load() {
-		stable, err := listOffsets(ctx, a.s.clicksClient, map[string]int32{cfg.ClicksTopic: sizes[cfg.ClicksTopic]}, atEnd, true)
-		if err != nil {
-			return nil, err
-		}
-		m.stable = stable[cfg.ClicksTopic]
-	}
-	return m, nil
+	return sizes, nil
 }
