@@ -1,6 +1,7 @@
 package join
 
 import (
+	"bytes"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -52,13 +53,15 @@ func (d *Decoder) string(field int) ([]byte, *DecodeError) {
 func appendUnescaped(dst, raw []byte) (text []byte, ok bool) {
 	ok = true
 	for i := 0; i < len(raw); {
-		c := raw[i]
-		if c != '\\' {
-			dst = append(dst, c)
-			i++
+		if plain := bytes.IndexByte(raw[i:], '\\'); plain != 0 {
+			if plain < 0 {
+				plain = len(raw) - i
+			}
+			dst = append(dst, raw[i:i+plain]...)
+			i += plain
 			continue
 		}
-		c = raw[i+1]
+		c := raw[i+1]
 		i += 2
 		switch c {
 		case 'b':
