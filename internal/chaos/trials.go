@@ -30,7 +30,7 @@ func trials() map[string]trial {
 		"kills": {
 			about: "100 SIGKILLs at random moments in one backlog",
 			set: func(o *options) {
-				o.instances, o.events, o.lives, o.drain = 1, 2_000_000, 100, 10*time.Minute
+				o.instances, o.events, o.lives, o.drain = 1, 3_000_000, 100, 10*time.Minute
 			},
 			run: (*world).kills,
 		},
