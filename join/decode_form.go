@@ -37,6 +37,7 @@ func (d *Decoder) known() bool {
 	return false
 }
 
+// has reads the value as one of that form. false: it is none, or not valid; what was noted on the way means nothing then.
 func (d *Decoder) has(f *form) bool {
 	s := &d.scan
 	b := s.b
@@ -49,14 +50,12 @@ func (d *Decoder) has(f *form) bool {
 			return false
 		}
 		i += len(before)
-		start, end, escaped := i, 0, false
+		start, end, escaped := i, -1, false
 		switch {
 		case st.quoted:
 			start--
 			end, escaped = s.str(i)
-		case b[i] == '"' || s.space(i) > i: // another kind of value, or other text before it
-			return false
-		default:
+		case b[i] != '"' && s.space(i) == i: // else it is another kind of value, or other text stands before it
 			end = s.skip(i, 1)
 		}
 		if end < 0 {

@@ -99,8 +99,8 @@ func (a *asker) ask(ctx context.Context) (*endsMsg, error) {
 	sizes, err := a.sizesNow(ctx)
 	if err != nil {
 		stop()
-		<-ends
-		return nil, err // what has become of the topics is why there is no answer about their ends
+		_ = <-ends      // what has become of the topics is why there is no answer about their ends
+		return nil, err
 	}
 	err = <-ends
 	if !maps.Equal(sizes, a.sizes) {
