@@ -99,7 +99,7 @@ func (a *asker) ask(ctx context.Context) (*endsMsg, error) {
 	sizes, err := a.sizesNow(ctx)
 	if err != nil {
 		stop()
-		_ = <-ends      // what has become of the topics is why there is no answer about their ends
+		_ = <-ends // what has become of the topics is why there is no answer about their ends
 		return nil, err
 	}
 	err = <-ends
