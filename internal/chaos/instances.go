@@ -68,11 +68,15 @@ func (s *slot) run(more ...string) (*tether.Process, error) {
 		return nil, err
 	}
 	defer log.Close() // the process has its own
-	binary, env := s.w.binary, append(append([]string{}, s.w.env...), "DATABASE_URL="+s.w.farSide)
+	kafka, database := s.w.toKafka.Listen, s.w.farSide
+	if s.w.opts.straight {
+		kafka, database = s.w.kafka.Addr, s.w.database
+	}
+	binary, env := s.w.binary, append(append([]string{}, s.w.env...), "DATABASE_URL="+database)
 	if s.wrongClock() {
 		binary, env = s.w.hooked, append(env, clockVariable+"="+wrongClock)
 	}
-	args := []string{binary, "run", "--kafka", s.w.toKafka.Listen, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
+	args := []string{binary, "run", "--kafka", kafka, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
 		"--group", group, "--window", s.w.opts.window, "--lateness", s.w.opts.late, "--listen", "127.0.0.1:0", "--instance", name, "--users-cache", "50",
 		"--log-format", "json", "--no-migrate"}
 	if s.w.opts.memory != "" {

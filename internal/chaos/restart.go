@@ -71,7 +71,7 @@ func (w *world) measureRestart(ctx context.Context, one *slot, f *fed, bare read
 	waiting, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for found := false; !found; {
-		if !pause(waiting, 5*ms) {
+		if !pause(waiting, 25*ms) {
 			return errors.Join(fmt.Errorf("the new checkout has no row\n%s", one.said(5)), waiting.Err())
 		}
 		if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM commerce.attributed_checkouts WHERE checkout_id = 'new' AND click_id = 'new')`).Scan(&found); err != nil {
@@ -108,7 +108,7 @@ func (w *world) watchReading(ctx context.Context, s *slot, all float64) <-chan r
 		defer func() { out <- r }()
 		var began time.Time
 		last := time.Now()
-		for pause(ctx, 25*ms) {
+		for pause(ctx, 100*ms) {
 			now := time.Now()
 			m, err := s.metrics(ctx)
 			if err != nil {

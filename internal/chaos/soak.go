@@ -136,6 +136,7 @@ func (s *slot) metrics(ctx context.Context) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("Accept-Encoding", "identity") // compressing costs the instance more than all else about an answer
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err

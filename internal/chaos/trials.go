@@ -70,7 +70,7 @@ func trials() map[string]trial {
 		"restart": {
 			about: "a restart with a window of 10 million clicks: the first new row, and the pace of reading beside a bare consumer's",
 			set: func(o *options) {
-				o.instances, o.events, o.drain, o.window, o.plain = 1, 15_000_000, 15*time.Minute, "1h", true
+				o.instances, o.events, o.drain, o.window, o.plain, o.straight = 1, 15_000_000, 15*time.Minute, "1h", true, true
 			},
 			run: (*world).restart,
 		},

@@ -56,19 +56,20 @@ type options struct {
 	race      bool // the binary has the race detector
 	disk      bool // the target table stands on a small disk, which fills up
 
-	trial  string        // "": everything
-	pause  time.Duration // between two faults of a lane, at most
-	drain  time.Duration // how long the instances may take for what is left, when nothing is broken any more
-	plain  bool          // no transactions, for which rows wait, and no bad input in a backlog
-	spared int           // so many instances are never ended, only frozen and cut off
-	memory string        // of an instance; "": its default
-	limit  int64         // the same in bytes
-	window string        // of the group
-	late   string        // its lateness
-	expire bool          // Kafka deletes what no restore point needs
-	events int64         // of a backlog
-	lives  int           // how often an instance is ended
-	storm  time.Duration // how long a rebalance storm lasts; 0: some seconds
+	trial    string        // "": everything
+	pause    time.Duration // between two faults of a lane, at most
+	drain    time.Duration // how long the instances may take for what is left, when nothing is broken any more
+	plain    bool          // no transactions, for which rows wait, and no bad input in a backlog
+	spared   int           // so many instances are never ended, only frozen and cut off
+	memory   string        // of an instance; "": its default
+	straight bool          // instances reach the servers without the proxy, which would take a part of the cores that are measured
+	limit    int64         // the same in bytes
+	window   string        // of the group
+	late     string        // its lateness
+	expire   bool          // Kafka deletes what no restore point needs
+	events   int64         // of a backlog
+	lives    int           // how often an instance is ended
+	storm    time.Duration // how long a rebalance storm lasts; 0: some seconds
 }
 
 // world is everything there is.
