@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"time"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
@@ -54,11 +55,15 @@ type session struct {
 
 func newSession(p *Pipeline) *session {
 	p.tally.count(func(m *Measures) { m.Sessions++ })
-	return &session{
+	s := &session{
 		p: p, cfg: p.cfg, log: p.log, epoch: time.Now(),
 		clicks: make(chan *clicksMsg), checkouts: make(chan *checkoutsMsg), permits: make(chan struct{}), history: make(chan *historyMsg),
 		control: make(chan any), work: make(chan *job, committers), gone: make(chan struct{}),
 	}
+	if limit := int(s.cfg.MemoryLimit); limit > 0 {
+		s.buffers.bytes.most, s.buffers.records.most, s.chunks.shelf.most = limit/32, limit/32/int(unsafe.Sizeof(kgo.Record{})), limit/32
+	}
+	return s
 }
 
 // now is the session's clock for join: microseconds that never go back.
@@ -137,7 +142,7 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return &ConfigError{err.Error()}
 	}
-	for n := range clicksReaders() {
+	for n := range s.clicksReaders() {
 		name := "clicks"
 		if n > 0 {
 			name = fmt.Sprintf("clicks-%d", n+1)
@@ -154,8 +159,14 @@ func (s *session) connect(ctx context.Context) error {
 }
 
 // clicksReaders is how many clients share the clicks partitions. One waits for a broker, then checks and decompresses what came, then waits again:
-// the time in which a window is rebuilt. Two do so by turns.
-func clicksReaders() int { return min(runtime.GOMAXPROCS(0), 2) }
+// the time in which a window is rebuilt. Two do so by turns, where there is memory for what the second one holds.
+func (s *session) clicksReaders() int {
+	const little = 512 << 20
+	if limit := s.cfg.MemoryLimit; limit > 0 && limit < little {
+		return 1
+	}
+	return min(runtime.GOMAXPROCS(0), 2)
+}
 
 // readerOf is the client that reads a clicks partition.
 func (s *session) readerOf(p int32) *kgo.Client { return s.clicksClients[int(p)%len(s.clicksClients)] }

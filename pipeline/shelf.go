@@ -7,9 +7,11 @@ import (
 
 // shelf keeps memory that was lent and given back, by size, for the next who asks. A sync.Pool would be emptied by every second collection, and
 // a backlog has many a second, most of them because of what is made anew then. So a shelf keeps what it gets, and lets go by itself of what
-// nobody asked for during the last lookEvery askings. Safe for concurrent use.
+// nobody asked for during the last lookEvery askings, and of what is above most. Safe for concurrent use.
 type shelf[T any] struct {
+	most  int // the sum of the sizes that lie on it; 0: any
 	mu    sync.Mutex
+	kept  int // the sum
 	lying [classes][]T
 	least [classes]int // the fewest that lay there since the last look
 	asked int
@@ -33,6 +35,9 @@ func class(n int) int {
 	return 4*k + n>>k - 4
 }
 
+// sizeOf is the least size of a class.
+func sizeOf(class int) int { return (4 + class%4) << (class / 4) }
+
 // take returns something of a size that roomy has rounded, if there is any.
 func (s *shelf[T]) take(size int) (thing T, ok bool) {
 	s.mu.Lock()
@@ -49,6 +54,7 @@ func (s *shelf[T]) take(size int) (thing T, ok bool) {
 	thing, s.lying[c][n] = s.lying[c][n], none
 	s.lying[c] = s.lying[c][:n]
 	s.least[c] = min(s.least[c], n)
+	s.kept -= sizeOf(c)
 	return thing, true
 }
 
@@ -57,6 +63,10 @@ func (s *shelf[T]) give(size int, thing T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := class(size)
+	if s.most > 0 && s.kept+sizeOf(c) > s.most {
+		return
+	}
+	s.kept += sizeOf(c)
 	s.lying[c] = append(s.lying[c], thing)
 }
 
@@ -64,6 +74,7 @@ func (s *shelf[T]) give(size int, thing T) {
 func (s *shelf[T]) tidy() {
 	s.asked = 0
 	for c, lying := range &s.lying {
+		s.kept -= s.least[c] * sizeOf(c)
 		kept := lying[s.least[c]:]
 		n := copy(lying, kept)
 		clear(lying[n:])

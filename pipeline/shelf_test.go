@@ -28,4 +28,26 @@ func TestShelfTidiesUp(t *testing.T) {
 	if _, ok := s.take(large); ok {
 		t.Error("something of nobody was lent")
 	}
+	if s.kept != 2*small {
+		t.Errorf("%d are counted, %d lie there", s.kept, 2*small)
+	}
+}
+
+// No more is kept than may be.
+func TestShelfIsBounded(t *testing.T) {
+	s := shelf[*int]{most: 3 * roomy(100)}
+	for range 5 {
+		s.give(roomy(100), new(int))
+	}
+	if n := len(s.lying[class(roomy(100))]); n != 3 || s.kept != s.most {
+		t.Errorf("%d are kept, counted as %d; want three", n, s.kept)
+	}
+}
+
+func TestSizesOfClasses(t *testing.T) {
+	for n := 4; n < 1<<20; n += 1 + n/7 {
+		if size := sizeOf(class(n)); size > n || roomy(size) != size || class(size) != class(n) {
+			t.Fatalf("class %d of %d begins at %d", class(n), n, size)
+		}
+	}
 }
