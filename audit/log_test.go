@@ -138,6 +138,21 @@ func TestVerifyAfterRetention(t *testing.T) {
 	w.expect(w.verify(), map[string]int64{"Unverifiable": 1, "Different": 1})
 }
 
+// A click that came too late would have been better than the one that the row has, which retention has taken since: nobody can say any more
+// whether that one was right.
+func TestVerifyLateClickAfterRetention(t *testing.T) {
+	w := base(t)
+	w.deleteBelow("clicks", 1, 1)    // a
+	w.deleteBelow("checkouts", 0, 1) // k1
+	w.produce("checkouts", 0, checkoutOf("k5", 1, "p", 0))
+	w.produce("clicks", 0, clickOf("z", 1, "p", -55))
+	w.late("click", 0, 2, "z", 1, "p", -55)
+	w.read([2]int64{3, 2}, [2]int64{3, 2})
+	w.row("k5", "ann", "p", 0, "a", -50)
+	w.expect(w.verify(), map[string]int64{"Unverifiable": 2})
+	w.judged(w.explain("k5"), VerdictUnverifiable, "winner z@0/2, runner_up a2@1/1, candidate b@0/0")
+}
+
 // A group does not answer for what lies before its start.
 func TestVerifyFromTheGroupsStart(t *testing.T) {
 	w := base(t)

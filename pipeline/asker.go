@@ -99,15 +99,16 @@ func (a *asker) ask(ctx context.Context) (*endsMsg, error) {
 	sizes, err := a.sizesNow(ctx)
 	if err != nil {
 		stop()
-		_ = <-ends // what has become of the topics is why there is no answer about their ends
-		return nil, err
 	}
-	err = <-ends
-	if !maps.Equal(sizes, a.sizes) {
+	endsErr := <-ends
+	switch {
+	case err != nil:
+		return nil, err // what has become of the topics is why there is no answer about their ends
+	case !maps.Equal(sizes, a.sizes):
 		a.sizes = sizes
-		err = a.endsOf(ctx, m, sizes)
+		endsErr = a.endsOf(ctx, m, sizes)
 	}
-	return m, err
+	return m, endsErr
 }
 
 // endsOf asks where partitions end.
