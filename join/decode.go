@@ -233,8 +233,7 @@ func (d *Decoder) unknown(value []byte) *DecodeError {
 		}
 		return &DecodeError{ReasonShape, "not an object: " + quote(value[i:end])}
 	}
-	end := d.members(i + 1)
-	if end < 0 || s.space(end) != len(value) {
+	if end := d.members(i + 1); end < 0 || s.space(end) != len(value) {
 		return d.invalid()
 	}
 	return nil

@@ -81,13 +81,21 @@ func (w *Window) stripeOf(key Key) (*stripe, Key) {
 
 func mixed(key Key) Key { return Key{Hi: mix64(key.Hi ^ mix64(key.Lo)), Lo: key.Lo} }
 
+// placeOf finds a time's bucket, and where in it the time is. ok is false for times that are not held.
+func (w *Window) placeOf(t int64) (number, off uint32, ok bool) {
+	if t < 0 || t >= endOfTime*1e6 {
+		return 0, 0, false
+	}
+	return uint32(t / w.length), uint32(t % w.length), true
+}
+
 // Insert adds a click. It returns false, and adds nothing, when t is below the floor, before 1970 or after 9999, or when that
 // (t, id) is there already.
 func (w *Window) Insert(key Key, t int64, id ID) bool {
-	if t < 0 || t >= endOfTime*1e6 {
+	number, off, ok := w.placeOf(t)
+	if !ok {
 		return false
 	}
-	number, off := uint32(t/w.length), uint32(t%w.length)
 	s, key := w.stripeOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()

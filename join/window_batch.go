@@ -30,12 +30,9 @@ func (b *Batch) Full() bool { return len(b.clicks) == BatchSize }
 
 // Add takes a click in. It is in the window after the next Flush, if Insert would have taken it.
 func (b *Batch) Add(key Key, t int64, id ID) {
-	if t < 0 || t >= endOfTime*1e6 {
-		return
+	if number, off, ok := b.window.placeOf(t); ok {
+		b.clicks = append(b.clicks, batched{key: mixed(key), number: number, off: off, id: id})
 	}
-	w := b.window
-	key = mixed(key)
-	b.clicks = append(b.clicks, batched{key: key, number: uint32(t / w.length), off: uint32(t % w.length), id: id})
 }
 
 // Flush inserts what was added, in that order within a key.

@@ -60,57 +60,43 @@ func BenchmarkWindowBytes(b *testing.B) {
 
 // BenchmarkWindowInsert inserts at 10 million live clicks, and expires what leaves the window.
 func BenchmarkWindowInsert(b *testing.B) {
-	const live = 10_000_000
 	w := NewWindow(WindowConfig{})
-	const step = 75 * minute / live
-	insert := func(i int) {
-		key := i >> 1
-		if i&1 == 1 && i > 40_000 {
-			key = (i - 40_000) >> 1 // the second click comes some seconds after the first
-		}
-		w.Insert(benchKey(key), benchStart+int64(i)*step, benchID(i))
-	}
-	for i := range live {
-		insert(i)
-	}
-	i := live
-	b.ReportAllocs()
-	b.ResetTimer()
-	onCPU(b, "inserts")
-	for range b.N {
-		insert(i)
-		if i++; i&0xffff == 0 {
-			w.Expire(benchStart + int64(i-live)*step)
-		}
-	}
+	benchInsert(b, w, func(key Key, t int64, id ID) { w.Insert(key, t, id) })
 	b.ReportMetric(float64(w.Stats().Bytes)/float64(w.Stats().Clicks), "B/click")
 }
 
 // BenchmarkWindowBatch is BenchmarkWindowInsert by batches.
 func BenchmarkWindowBatch(b *testing.B) {
-	const live = 10_000_000
 	w := NewWindow(WindowConfig{})
-	const step = 75 * minute / live
 	batch := w.NewBatch()
-	insert := func(i int) {
+	benchInsert(b, w, func(key Key, t int64, id ID) {
+		if batch.Full() {
+			batch.Flush()
+		}
+		batch.Add(key, t, id)
+	})
+}
+
+// benchInsert measures an insertion of whatever kind.
+func benchInsert(b *testing.B, w *Window, insert func(Key, int64, ID)) {
+	const live = 10_000_000
+	const step = 75 * minute / live
+	one := func(i int) {
 		key := i >> 1
 		if i&1 == 1 && i > 40_000 {
 			key = (i - 40_000) >> 1 // the second click comes some seconds after the first
 		}
-		if batch.Full() {
-			batch.Flush()
-		}
-		batch.Add(benchKey(key), benchStart+int64(i)*step, benchID(i))
+		insert(benchKey(key), benchStart+int64(i)*step, benchID(i))
 	}
 	for i := range live {
-		insert(i)
+		one(i)
 	}
 	i := live
 	b.ReportAllocs()
 	b.ResetTimer()
 	onCPU(b, "inserts")
 	for range b.N {
-		insert(i)
+		one(i)
 		if i++; i&0xffff == 0 {
 			w.Expire(benchStart + int64(i-live)*step)
 		}
