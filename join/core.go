@@ -69,6 +69,7 @@ type clicksPartition struct {
 	lostUntil int64 // event time before which clicks may be missing because of that; NoTime: none
 	first     bool  // a click was read
 	index     []TimeOffset
+	unjudged  []unjudged
 }
 
 // TimeOffset is the least offset at which a partition holds a click of one bucket of event time.
@@ -102,6 +103,7 @@ type ClicksRead struct {
 	Epoch      int32 // leader epoch of the last record
 	MaxTime    int64 // NoTime: no click in it
 	FirstTime  int64 // event time of the first click; NoTime: none
+	Unjudged   int64 // the least event time of a click that did not come before [Core.LateBefore]; Forever: none
 	Index      []TimeOffset
 	Candidates []Candidate
 }
@@ -119,7 +121,7 @@ type Candidate struct {
 
 // Reset makes r ready for the next read of a partition.
 func (r *ClicksRead) Reset(partition int32) {
-	*r = ClicksRead{Partition: partition, MaxTime: NoTime, FirstTime: NoTime, Epoch: -1, Index: r.Index[:0], Candidates: r.Candidates[:0]}
+	*r = ClicksRead{Partition: partition, MaxTime: NoTime, FirstTime: NoTime, Unjudged: forever, Epoch: -1, Index: r.Index[:0], Candidates: r.Candidates[:0]}
 }
 
 // Note adds a click's place to what the read brought.
@@ -173,6 +175,9 @@ type keptCandidate struct {
 // the offset below which every shard has stored every click's effect.
 func (c *Core) KnowStored(finalBefore int64, clicksNext []int64) {
 	c.raiseLate(finalBefore)
+	for p := range min(len(c.parts), len(clicksNext)) {
+		c.parts[p].judged(clicksNext[p])
+	}
 	c.kept = slices.DeleteFunc(c.kept, func(k keptCandidate) bool {
 		return int(k.partition) < len(clicksNext) && k.Offset < clicksNext[k.partition]
 	})
@@ -214,6 +219,7 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) {
 	for _, e := range r.Index {
 		p.note(e)
 	}
+	p.judge(unjudged{r.Unjudged, r.Next})
 	c.version++
 	for i := range r.Candidates {
 		k := &r.Candidates[i]

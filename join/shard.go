@@ -212,13 +212,23 @@ func (c *Core) ReadUpTo(positions []int64) bool {
 	return true
 }
 
-// Covers says whether the window reaches back far enough for a shard stored at this position.
+// Covers says whether a shard stored at this position can be taken over with what was read so far: whether the window reaches back
+// far enough, and every click that its last owner may have died with, too late for the shard's rows, was seen to be too late here.
 func (c *Core) Covers(at Position) bool {
 	if floor := c.win.Stats().Floor; floor != NoTime && (at.ExpireBefore == NoTime || at.ExpireBefore < floor) {
 		return false
 	}
 	for p, want := range at.ClicksRestore {
 		if p < len(c.parts) && c.parts[p].started > want && !c.parts[p].lost {
+			return false
+		}
+	}
+	for p := range c.parts {
+		var stored int64
+		if p < len(at.ClicksNext) {
+			stored = at.ClicksNext[p]
+		}
+		if c.parts[p].unjudgedBefore(at.FinalBefore, stored) {
 			return false
 		}
 	}

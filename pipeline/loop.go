@@ -212,7 +212,7 @@ func (l *loop) takeEnds(m *endsMsg) {
 	}
 }
 
-// assign takes shards in hand. A shard that needs clicks from before what this window holds ends the session: the next one reads
+// assign takes shards in hand. A shard that needs clicks that were not kept (see [join.Core.Covers]) ends the session: the next one reads
 // them again.
 func (l *loop) assign(m *assignedMsg) error {
 	if m.err != nil {
@@ -222,7 +222,7 @@ func (l *loop) assign(m *assignedMsg) error {
 		st := &m.shards[i]
 		at := join.Position(st.Position)
 		if !l.core.Covers(at) {
-			return &againError{cause: fmt.Errorf("checkouts partition %d needs clicks from before this instance's window", st.Claim.Partition)}
+			return &againError{cause: fmt.Errorf("checkouts partition %d needs clicks that this instance did not keep", st.Claim.Partition)}
 		}
 		l.core.RestoreWatermark(l.targets.watermark())
 		restoring := at.RecentOffset < at.NextOffset

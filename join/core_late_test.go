@@ -1,0 +1,78 @@
+package join_test
+
+import (
+	"testing"
+	"time"
+
+	"firstclick/join"
+)
+
+// A click that came too late for final rows of a shard elsewhere is noted by its owner. Should that one die before, whoever takes the shard
+// over must have seen it as such, or read it again.
+func TestTakeoverOfAShardThatOwesANote(t *testing.T) {
+	const base = 1_800_000_000 * second
+	none := []unjudgedRead{}
+	for _, c := range []struct {
+		name   string
+		reads  []unjudgedRead
+		known  int64 // what every shard is known to have stored, after the reads
+		final  int64 // of the shard
+		stored int64
+		covers bool
+	}{
+		{"nothing was read", none, 0, base, 1, true},
+		{"a click from before, which the owner has stored", []unjudgedRead{{base - 1, 5}}, 0, base, 5, true},
+		{"a click from before, which it has not", []unjudgedRead{{base - 1, 6}}, 0, base, 5, false},
+		{"a click of the very time is not too late", []unjudgedRead{{base, 6}}, 0, base, 5, true},
+		{"the later read's click is the earlier one", []unjudgedRead{{base + 1, 6}, {base - 1, 7}}, 0, base, 6, false},
+		{"the earlier read's click is, and stored", []unjudgedRead{{base - 1, 6}, {base + 1, 7}}, 0, base, 6, true},
+		{"the earlier read's click is, and not stored", []unjudgedRead{{base - 1, 6}, {base + 1, 7}}, 0, base, 5, false},
+		{"all have stored it", []unjudgedRead{{base - 1, 6}, {base + 1, 7}}, 6, base, 5, true},
+		{"nothing is final", []unjudgedRead{{base - 1, 6}}, 0, noTime, 0, true},
+		{"all clicks came before the time known to be final", []unjudgedRead{{join.Forever, 6}}, 0, base, 5, true},
+	} {
+		core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
+		core.AddClicks(0, 0, noTime, 0)
+		for _, u := range c.reads {
+			u.into(core)
+		}
+		core.KnowStored(noTime, []int64{c.known})
+		if got := core.Covers(join.Position{ClicksNext: []int64{c.stored}, FinalBefore: c.final, ExpireBefore: noTime}); got != c.covers {
+			t.Errorf("%s: covers %v, want %v", c.name, got, c.covers)
+		}
+	}
+}
+
+type unjudgedRead struct{ time, next int64 }
+
+func (u unjudgedRead) into(core *join.Core) {
+	var r join.ClicksRead
+	r.Reset(0)
+	r.Next, r.Unjudged = u.next, u.time
+	core.Clicks(&r, 0, nil)
+}
+
+// While nothing is heard of other shards, what is kept of the reads is bounded; then it errs to the safe side.
+func TestUnjudgedReadsAreBounded(t *testing.T) {
+	const base = 1_800_000_000 * second
+	const reads = 5000
+	core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
+	core.AddClicks(0, 0, noTime, 0)
+	for i := range int64(reads) {
+		unjudgedRead{base + i*second, i + 1}.into(core)
+	}
+	covers := func(final, stored int64) bool {
+		return core.Covers(join.Position{ClicksNext: []int64{stored}, FinalBefore: final, ExpireBefore: noTime})
+	}
+	for i := range int64(reads) {
+		if covers(base+i*second+1, i) { // of this very read
+			t.Fatalf("a click of read %d is forgotten", i)
+		}
+	}
+	if !covers(base+(reads-10)*second, reads-10) {
+		t.Error("the newest reads are not told apart any more")
+	}
+	if covers(base+10*second, 10) {
+		t.Error("5,000 reads are kept one by one")
+	}
+}

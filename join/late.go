@@ -1,0 +1,50 @@
+package join
+
+import "slices"
+
+// unjudged is a read of a clicks partition whose clicks were not all before LateBefore as it stood. Rows of a shard elsewhere may have been
+// final for them already, without our knowledge: should that one's owner die with its note of such a click, nobody would have it. So
+// whoever takes that shard over reads again (invariant: a click that comes too late for rows that it could change is noted, whoever dies).
+type unjudged struct {
+	time int64 // the least event time of those clicks
+	next int64 // the position after the read
+}
+
+// maxUnjudged bounds what is kept of a partition while nothing is heard of the other shards. Past it the two oldest become one that claims
+// more than both: somebody may read again for nothing.
+const maxUnjudged = 1024
+
+// judge takes in a read. Both time and next rise from entry to entry: an older one with a later time says nothing more.
+func (p *clicksPartition) judge(u unjudged) {
+	if u.time == forever {
+		return
+	}
+	for n := len(p.unjudged); n > 0 && p.unjudged[n-1].time >= u.time; n-- {
+		p.unjudged = p.unjudged[:n-1]
+	}
+	if len(p.unjudged) >= maxUnjudged {
+		p.unjudged[1].time = p.unjudged[0].time
+		p.unjudged = slices.Delete(p.unjudged, 0, 1)
+	}
+	p.unjudged = append(p.unjudged, u)
+}
+
+// judged forgets the reads of clicks whose effect every shard has stored.
+func (p *clicksPartition) judged(stored int64) {
+	n := 0
+	for n < len(p.unjudged) && p.unjudged[n].next <= stored {
+		n++
+	}
+	p.unjudged = slices.Delete(p.unjudged, 0, n)
+}
+
+// unjudgedBefore says whether a click at or past the offset stored may have come too late for rows that were final before the time, and was
+// not seen to.
+func (p *clicksPartition) unjudgedBefore(final, stored int64) bool {
+	for _, u := range p.unjudged {
+		if u.next > stored {
+			return u.time < final // those after it are of later times
+		}
+	}
+	return false
+}
