@@ -169,6 +169,9 @@ func (w *world) suffer(ctx context.Context) error {
 	}
 	<-breaking.Done()
 	err := lanes.Wait() // each has mended what it broke
+	if w.opts.expire {
+		w.awaitExpired(feeding)
+	}
 	pause(ctx, 2*second)
 	stopFeeding()
 	w.out.say("nothing breaks any more")

@@ -11,11 +11,11 @@ import (
 
 // retentionFaults let Kafka delete records, as its retention does when their time is over. Nobody may miss them.
 func retentionFaults() []fault {
-	return []fault{{name: "records before the restore points deleted", weight: 1, do: func(l *lane) error { return l.world.expire(l) }}}
+	return []fault{{name: "records before the restore points deleted", weight: 1, do: func(l *lane) error { l.world.expire(l.name); return nil }}}
 }
 
 // expire deletes what stands before the least restore points of all shards, once all are stored.
-func (w *world) expire(l *lane) error {
+func (w *world) expire(lane string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*second)
 	defer cancel()
 	before := map[string]map[int32]int64{clicksTopic: {}, checkoutsTopic: {}}
@@ -43,10 +43,18 @@ func (w *world) expire(l *lane) error {
 	}
 	if err != nil { // a server is down just now
 		w.log.Debug("no records deleted", "cause", err)
-		return nil
+		return
 	}
-	l.world.out.say("%-9s | %d clicks and %d checkouts are deleted", l.name, w.expired[clicksTopic], w.expired[checkoutsTopic])
-	return nil
+	w.out.say("%-9s | %d clicks and %d checkouts are deleted", lane, w.expired[clicksTopic], w.expired[checkoutsTopic])
+}
+
+// awaitExpired gives restore points that had no time to move among the faults some without. What is fed meanwhile moves them.
+func (w *world) awaitExpired(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for w.expired[clicksTopic] == 0 && pause(ctx, second) {
+		w.expire("retention")
+	}
 }
 
 // deleteBefore deletes the records below an offset by topic and partition, and counts them.
