@@ -74,7 +74,11 @@ func readReport(path string) (*Report, error) {
 // the same run, so that both are told. A change less than COPY differs from itself is noise.
 func comparison(before, now *Report) string {
 	noise := max(copyNoise(before), copyNoise(now))
-	text := "| phase | s before | s now | change | to COPY before | to COPY now | change |\n|---|--:|--:|--:|--:|--:|--:|\n"
+	text := ""
+	if a, b := before.Workload.compression(), now.Workload.compression(); a != b {
+		text = fmt.Sprintf("The workloads differ: batches were compressed with %s before, with %s now.\n\n", a, b)
+	}
+	text += "| phase | s before | s now | change | to COPY before | to COPY now | change |\n|---|--:|--:|--:|--:|--:|--:|\n"
 	for _, name := range phaseNames() {
 		a, ok := before.Medians[name]
 		b, both := now.Medians[name]

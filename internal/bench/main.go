@@ -8,7 +8,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
+
+	"firstclick/internal/datagen"
 )
 
 func main() {
@@ -24,20 +28,21 @@ func main() {
 }
 
 type options struct {
-	events     int64   // clicks + checkouts, about two to one
-	eventRate  float64 // events per second of event time
-	partitions int
-	seed       uint64
-	rounds     int
-	phases     phaseSet
-	dir        string // where the servers keep their data; empty: a temporary directory
-	results    string // directory of the result files
-	name       string // of the result files
-	program    string // the firstclick binary; empty: build it
-	watched    bool   // what being looked at costs, instead of the phases
-	compare    string // result file to compare with; "last": the newest one that is committed
-	live       liveOptions
-	scale      scaleOptions
+	events      int64   // clicks + checkouts, about two to one
+	eventRate   float64 // events per second of event time
+	partitions  int
+	seed        uint64
+	compression string
+	rounds      int
+	phases      phaseSet
+	dir         string // where the servers keep their data; empty: a temporary directory
+	results     string // directory of the result files
+	name        string // of the result files
+	program     string // the firstclick binary; empty: build it
+	watched     bool   // what being looked at costs, instead of the phases
+	compare     string // result file to compare with; "last": the newest one that is committed
+	live        liveOptions
+	scale       scaleOptions
 }
 
 func parse(args []string, out io.Writer) (options, error) {
@@ -47,6 +52,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.Int64Var(&opts.events, "events", 1_500_000, "clicks and checkouts together, about two to one")
 	flags.Float64Var(&opts.eventRate, "event-rate", 250, "events per second of event time: 250 spreads the default over 100 minutes")
 	flags.IntVar(&opts.partitions, "partitions", 4, "partitions of each topic")
+	flags.StringVar(&opts.compression, "compression", "none", "of the topics' batches: "+strings.Join(datagen.Compressions(), ", "))
 	flags.Uint64Var(&opts.seed, "seed", 1, "same seed, same events")
 	flags.IntVar(&opts.rounds, "rounds", 5, "how often the phases take turns")
 	flags.Var(&opts.phases, "phases", "phases to run, comma separated")
@@ -64,6 +70,8 @@ func parse(args []string, out io.Writer) (options, error) {
 	switch {
 	case flags.NArg() > 0:
 		return opts, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	case !slices.Contains(datagen.Compressions(), opts.compression):
+		return opts, fmt.Errorf("compression is %q: want one of %s", opts.compression, strings.Join(datagen.Compressions(), ", "))
 	case opts.events < 1 || opts.rounds < 1 || opts.partitions < 1 || !(opts.eventRate > 0):
 		return opts, errors.New("events, rounds, partitions and event-rate have to be positive")
 	}

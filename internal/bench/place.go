@@ -90,9 +90,10 @@ func (p *place) stop() error {
 
 // produce lays down the events, all well-formed, and the users.
 func (p *place) produce(ctx context.Context, opts options) (Workload, error) {
-	load := Workload{Seed: opts.seed, EventRate: opts.eventRate, Partitions: opts.partitions}
+	load := Workload{Compression: opts.compression, Seed: opts.seed, EventRate: opts.eventRate, Partitions: opts.partitions}
 	summary, err := p.generate(ctx, datagen.Config{
 		Database: p.database, Partitions: int32(opts.partitions), Count: opts.events, Seed: opts.seed, EventRate: opts.eventRate,
+		Compression: opts.compression,
 	})
 	if err != nil {
 		return load, err

@@ -9,16 +9,24 @@ import (
 
 // Workload is what every phase works on, and the answer.
 type Workload struct {
-	Seed       uint64  `json:"seed"`
-	EventRate  float64 `json:"event_rate_per_second"` // of event time
-	Partitions int     `json:"partitions"`
-	Clicks     int64   `json:"clicks"`
-	Checkouts  int64   `json:"checkouts"`
-	Records    int64   `json:"records"`     // with the duplicates
-	Bytes      int64   `json:"value_bytes"` // of the records' values
-	Rows       int64   `json:"rows"`
-	Attributed int64   `json:"attributed"`
-	Digest     string  `json:"digest"` // of checkout_id, click_id, click_time over all rows
+	Compression string  `json:"compression"` // of the topics' batches; "" in reports before there was a choice: snappy
+	Seed        uint64  `json:"seed"`
+	EventRate   float64 `json:"event_rate_per_second"` // of event time
+	Partitions  int     `json:"partitions"`
+	Clicks      int64   `json:"clicks"`
+	Checkouts   int64   `json:"checkouts"`
+	Records     int64   `json:"records"`     // with the duplicates
+	Bytes       int64   `json:"value_bytes"` // of the records' values
+	Rows        int64   `json:"rows"`
+	Attributed  int64   `json:"attributed"`
+	Digest      string  `json:"digest"` // of checkout_id, click_id, click_time over all rows
+}
+
+func (w Workload) compression() string {
+	if w.Compression == "" {
+		return "snappy"
+	}
+	return w.Compression
 }
 
 // Events is the number of records.
@@ -122,8 +130,8 @@ func median(values []float64) float64 {
 func (r *Report) Markdown() string {
 	var b strings.Builder
 	w := r.Workload
-	fmt.Fprintf(&b, "%d clicks and %d checkouts (%d rows, %d with a click; %.0f MB of JSON) over %d+%d partitions, seed %d. ",
-		w.Clicks, w.Checkouts, w.Rows, w.Attributed, float64(w.Bytes)/1e6, w.Partitions, w.Partitions, w.Seed)
+	fmt.Fprintf(&b, "%d clicks and %d checkouts (%d rows, %d with a click; %.0f MB of JSON) over %d+%d partitions, compression %s, seed %d. ",
+		w.Clicks, w.Checkouts, w.Rows, w.Attributed, float64(w.Bytes)/1e6, w.Partitions, w.Partitions, w.compression(), w.Seed)
 	fmt.Fprintf(&b, "%d rounds on %d cores (%s), %s, Postgres %s, fsync %s.\n\n",
 		len(r.Rounds), r.Cores, r.CPU, r.Go, r.Postgres["server_version"], r.Postgres["fsync"])
 

@@ -26,7 +26,7 @@ func (s *scale) lay(ctx context.Context, name string, change func(*datagen.Confi
 	p.answers = `bench."` + name + `"`
 	cfg := datagen.Config{
 		Count: s.opts.scale.events, Seed: s.opts.seed, EventRate: float64(s.opts.scale.events) / 6000, Partitions: int32(s.opts.partitions),
-		Users: liveUsers,
+		Users: liveUsers, Compression: s.opts.compression,
 	}
 	if change != nil {
 		change(&cfg)
@@ -35,7 +35,7 @@ func (s *scale) lay(ctx context.Context, name string, change func(*datagen.Confi
 	if err != nil {
 		return nil, err
 	}
-	load := Workload{Seed: cfg.Seed, EventRate: cfg.EventRate, Partitions: int(cfg.Partitions), Clicks: sum.Clicks, Checkouts: sum.Checkouts, Records: sum.Records}
+	load := Workload{Compression: cfg.Compression, Seed: cfg.Seed, EventRate: cfg.EventRate, Partitions: int(cfg.Partitions), Clicks: sum.Clicks, Checkouts: sum.Checkouts, Records: sum.Records}
 	if p.ends, err = p.endsOf(ctx, p.topics.clicks, p.topics.checkouts); err != nil {
 		return nil, err
 	}

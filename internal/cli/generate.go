@@ -51,6 +51,7 @@ func (g *generating) flags(fs *pflag.FlagSet) {
 	share(&d.Future, "future", "events ahead of the clock")
 	share(&d.HotKey, "hot-key", "sessions of one and the same user and product")
 	define(fs, &d.Renames, "renames", "", "n", "0", parseRate, "users renamed a second")
+	define(fs, &d.Compression, "compression", "", "codec", "none", oneOf(datagen.Compressions()...), "compression of batches: none, gzip, snappy, lz4 or zstd")
 	defineSwitch(fs, &d.Unordered, "unordered", "", "do not wait for a click's acknowledgement before its checkout is sent")
 	define(fs, &d.Transactional, "transactional", "", "id", "", parseText, "send in transactions with this transactional id")
 	share(&d.Aborted, "aborted", "transactions that are aborted")

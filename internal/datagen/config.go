@@ -6,7 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkaconn"
 )
@@ -47,6 +50,9 @@ type Config struct {
 	Zipf float64
 
 	Renames float64 // usernames changed per second of real time, while events flow
+
+	// Compression of the record batches: none (as is ""), gzip, snappy, lz4 or zstd. The original's is none.
+	Compression string
 
 	// Unordered gives up waiting for the acknowledgement of the clicks before the checkouts that follow them are produced.
 	Unordered bool
@@ -122,6 +128,9 @@ func (c Config) check() error {
 			return fmt.Errorf("%s is %v: want a finite number, 0 or more", n.name, n.value)
 		}
 	}
+	if _, ok := codecs()[c.Compression]; !ok {
+		return fmt.Errorf("compression is %q: want one of %s", c.Compression, strings.Join(Compressions(), ", "))
+	}
 	switch {
 	case c.Zipf != 0 && !(c.Zipf > 1 && c.Zipf < 100):
 		return fmt.Errorf("zipf is %v: want 0, or an exponent above 1 and below 100", c.Zipf)
@@ -141,6 +150,16 @@ func (c Config) check() error {
 		return fmt.Errorf("renames is %v without a database", c.Renames)
 	}
 	return nil
+}
+
+// Compressions are the names that [Config.Compression] takes.
+func Compressions() []string { return []string{"none", "gzip", "snappy", "lz4", "zstd"} }
+
+func codecs() map[string]kgo.CompressionCodec {
+	none := kgo.NoCompression()
+	return map[string]kgo.CompressionCodec{
+		"": none, "none": none, "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	}
 }
 
 // step is the event time between two events, in microseconds; 0: the wall clock tells.

@@ -370,6 +370,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"aborts, no transaction": {Aborted: 0.5},
 		"negative users":         {Users: -1},
 		"negative partitions":    {Partitions: -1},
+		"an unknown codec":       {Compression: "zip"},
 	} {
 		if _, err := Run(t.Context(), cfg); err == nil {
 			t.Errorf("%s is accepted", name)

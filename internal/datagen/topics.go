@@ -29,7 +29,7 @@ func connect(ctx context.Context, cfg Config) (*kgo.Client, error) {
 		kgo.ProducerLinger(0), // batches are made here
 		kgo.MaxBufferedRecords(8*maxBatch),
 		kgo.MetadataMinAge(250*time.Millisecond), // a topic just created, or a new leader, is noticed soon
-		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
+		kgo.ProducerBatchCompression(codecs()[cfg.Compression]),
 	)
 	if cfg.TooLarge > 0 {
 		opts = append(opts, kgo.ProducerBatchMaxBytes(largest+1<<20))
