@@ -200,12 +200,8 @@ func TestTakeoverEndsFrozenSession(t *testing.T) {
 		return pass
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
 	batch.Rows = rows
-	go func() {
-		_, err := old.Commit(ctx, []*Batch{batch})
-		done <- err
-	}()
+	ended := aside(ctx, old, batch)
 	<-reached
 	b.await(`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-old' AND wait_event = 'ClientRead' AND query LIKE '%COPY%'`)
 
@@ -216,7 +212,7 @@ func TestTakeoverEndsFrozenSession(t *testing.T) {
 		t.Fatalf("%+v", res)
 	}
 	cancel()
-	if err := <-done; err == nil {
+	if d := <-ended; d.err == nil {
 		t.Fatal("the old owner's transaction landed as well")
 	}
 	b.expect("5000", `SELECT count(*) FROM commerce.attributed_checkouts`)
@@ -265,8 +261,7 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	}
 	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
 	batch.Corrections = []Correction{{0, id("a"), id("c"), noon}, {1, id("b"), id("c"), noon}}
-	done := make(chan Result)
-	go func() { done <- b.commit(b.sink, batch) }()
+	ended := aside(t.Context(), b.sink, batch)
 	b.await(`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
 	if _, err := tx.Exec(t.Context(), `UPDATE commerce.attributed_checkouts SET user_name = 'x' WHERE checkout_id = 'a'`); err != nil {
 		t.Fatal(err)
@@ -274,8 +269,8 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if res := <-done; res.Corrected != 2 {
-		t.Fatalf("%+v", res)
+	if d := <-ended; d.err != nil || d.res.Corrected != 2 {
+		t.Fatalf("%+v", d)
 	}
 	if got := b.sink.Stats().Retries[causeConflict]; got != 1 {
 		t.Fatalf("%d retries", got)
@@ -299,26 +294,17 @@ func TestSameNewCheckoutInTwoTransactions(t *testing.T) {
 	conflicting.IP = text("other")
 	one.Rows = []Row{row(0, checkout("m")), row(1, checkout("c")), row(2, checkout("b"))}
 	two.Rows = []Row{row(0, checkout("b")), clicked(row(1, checkout("z")), "k", noon), row(2, conflicting)}
-	type done struct {
-		res Result
-		err error
-	}
-	ends := make(chan done, 2)
-	commit := func(batch *Batch) {
-		res, err := b.sink.Commit(t.Context(), []*Batch{batch})
-		ends <- done{res, err}
-	}
-	go commit(one)
+	first := aside(t.Context(), b.sink, one)
 	waiting := `SELECT count(*) = %d FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`
 	b.await(strings.Replace(waiting, "%d", "1", 1))
-	go commit(two)
+	second := aside(t.Context(), b.sink, two)
 	b.await(strings.Replace(waiting, "%d", "2", 1))
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var sum Result
-	for range 2 {
-		d := <-ends
+	for _, ended := range []<-chan landing{first, second} {
+		d := <-ended
 		if d.err != nil {
 			t.Fatal(d.err)
 		}

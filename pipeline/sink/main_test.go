@@ -182,6 +182,22 @@ func (b *bench) commit(s *Sink, batches ...*Batch) Result {
 	return res
 }
 
+// landing is how a commit that runs aside ended.
+type landing struct {
+	res Result
+	err error
+}
+
+// aside commits beside the test. The channel gives the one end.
+func aside(ctx context.Context, s *Sink, batch *Batch) <-chan landing {
+	ended := make(chan landing, 1)
+	go func() {
+		res, err := s.Commit(ctx, []*Batch{batch})
+		ended <- landing{res, err}
+	}()
+	return ended
+}
+
 func checkout(id string) *join.Checkout {
 	return &join.Checkout{
 		ID: []byte(id), User: 1, Product: []byte("p-1"), Payment: text("card"), Amount: text("12.50"),

@@ -128,11 +128,7 @@ func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			batch.Rows = []Row{row(0, checkout("a"))}
-			done := make(chan error, 1)
-			go func() {
-				_, err := s.Commit(t.Context(), []*Batch{batch})
-				done <- err
-			}()
+			ended := aside(t.Context(), s, batch)
 			watcher := b.connect("another watcher")
 			waits := func() bool {
 				if c.cause != "" {
@@ -149,8 +145,8 @@ func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
 			if err := tx.Rollback(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-done; err != nil {
-				t.Fatal(err)
+			if d := <-ended; d.err != nil {
+				t.Fatal(d.err)
 			}
 			b.expect("a", `SELECT checkout_id FROM commerce.attributed_checkouts`)
 		})

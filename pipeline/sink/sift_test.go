@@ -39,20 +39,12 @@ func TestSiftedRows(t *testing.T) {
 		SELECT (jsonb_populate_record(a, '{"checkout_id": "held"}')).* FROM commerce.attributed_checkouts a WHERE checkout_id = 'a'`); err != nil {
 		t.Fatal(err)
 	}
-	type done struct {
-		res Result
-		err error
-	}
-	ends := make(chan done, 1)
-	go func() {
-		res, err := b.sink.Commit(t.Context(), []*Batch{batch})
-		ends <- done{res, err}
-	}()
+	ended := aside(t.Context(), b.sink, batch)
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock' AND query LIKE '%COPY commerce%'`)
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	d := <-ends
+	d := <-ended
 	if d.err != nil {
 		t.Fatal(d.err)
 	}
@@ -77,11 +69,7 @@ func TestSiftedTransactionsTakeTurns(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('a')`); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() {
-		_, err := b.sink.Commit(t.Context(), []*Batch{one})
-		ended <- err
-	}()
+	ended := aside(t.Context(), b.sink, one)
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -91,8 +79,8 @@ func TestSiftedTransactionsTakeTurns(t *testing.T) {
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; err != nil {
-		t.Fatal(err)
+	if d := <-ended; d.err != nil {
+		t.Fatal(d.err)
 	}
 	b.commit(b.sink, two)
 	b.expect("a\nb", `SELECT checkout_id FROM commerce.attributed_checkouts ORDER BY 1`)
