@@ -3,7 +3,6 @@ package sink
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,50 +62,6 @@ func newWork(batches []*Batch) (*work, error) {
 
 func compareShards(a, b *Claim) int {
 	return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-}
-
-// orderRows merges the rows of all batches.
-func (w *work) orderRows(n int) {
-	if n == 0 {
-		return
-	}
-	w.rows = make([]entry, 0, n)
-	w.users = make([]int32, 0, n)
-	for i, b := range w.batches {
-		for j := range b.Rows {
-			row := &b.Rows[j]
-			w.rows = append(w.rows, entry{prefix: prefix(ownID(row.Own)), row: row, batch: int32(i), index: int32(j)})
-			w.users = append(w.users, row.User)
-		}
-	}
-	slices.SortFunc(w.rows, func(a, b entry) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		if c := bytes.Compare(ownID(a.row.Own), ownID(b.row.Own)); c != 0 {
-			return c
-		}
-		return cmp.Or(cmp.Compare(a.batch, b.batch), cmp.Compare(a.row.Offset, b.row.Offset))
-	})
-	for i := 1; i < len(w.rows) && !w.repeats; i++ {
-		w.repeats = sameID(w.rows[i-1], w.rows[i])
-	}
-	slices.Sort(w.users)
-	w.users = slices.Compact(w.users)
-}
-
-// prefix is ordered as the bytes of id are; a shorter id is filled up with NUL, which no id holds.
-func prefix(id []byte) uint64 {
-	if len(id) >= 8 {
-		return binary.BigEndian.Uint64(id)
-	}
-	var b [8]byte
-	copy(b[:], id)
-	return binary.BigEndian.Uint64(b[:])
-}
-
-func sameID(a, b entry) bool {
-	return a.prefix == b.prefix && bytes.Equal(ownID(a.row.Own), ownID(b.row.Own))
 }
 
 // corrections merges those of all batches and of duplicates; of several for one checkout only the least can have an effect. Left out are
