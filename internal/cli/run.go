@@ -104,16 +104,13 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
 	return cmd
 }
 
-// collectAt is the garbage collector's target, in per cent of what is live. The window and the recent checkouts hold next to no pointers, so
-// a collection costs little, and half of the memory is worth more than the few per cent of CPU.
-const collectAt = 30
-
-func (c *command) runPipeline(ctx context.Context, r running) error {
+func (c *command) runPipeline(ctx context.Context, r running) (err error) {
 	logger := c.logger()
 	limit := memoryLimit(r.memoryLimit, machine())
 	debug.SetMemoryLimit(limit)
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+		tuning := begin(ctx, tuneCollector)
+		defer func() { err = errors.Join(err, tuning.end()) }()
 	}
 
 	registry := newRegistry()
