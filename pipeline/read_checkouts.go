@@ -215,6 +215,7 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 	m := &checkoutsMsg{}
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
+	many := fetches.NumRecords() >= sideBySide
 	var used []*checkoutsReader
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if len(f.Records) == 0 {
@@ -226,6 +227,10 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 			readers[f.Partition] = r
 		}
 		used = append(used, r)
+		if !many {
+			r.read(f.Partition, f.Records, need)
+			return
+		}
 		g.Go(func() error { r.read(f.Partition, f.Records, need); return nil })
 	})
 	_ = g.Wait() // read returns no error

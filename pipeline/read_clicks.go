@@ -52,10 +52,15 @@ func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 	}
 }
 
-// insertClicks decodes and inserts the partitions of a poll side by side.
+// sideBySide is from how many records on the partitions of a poll are decoded side by side: those of live polls are few, and would cost less than
+// the goroutines.
+const sideBySide = 256
+
+// insertClicks decodes and inserts the partitions of a poll, side by side where they bring much.
 func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksReader) (*clicksMsg, error) {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
+	many := fetches.NumRecords() >= sideBySide
 	var used []*clicksReader
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if len(f.Records) == 0 {
@@ -67,6 +72,10 @@ func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksRea
 			readers[f.Partition] = r
 		}
 		used = append(used, r)
+		if !many {
+			r.read(f.Records)
+			return
+		}
 		g.Go(func() error { r.read(f.Records); return nil })
 	})
 	if err := g.Wait(); err != nil {
