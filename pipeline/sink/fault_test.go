@@ -246,30 +246,44 @@ func (b *bench) await(sql string) {
 func TestDeadlockIsTriedAgain(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))}
+	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b")), row(2, checkout("c"))}
 	b.commit(b.sink, batch)
-	// The other session never looks for deadlocks itself, so the sink's is the one that fails.
-	other := b.connect("other")
-	tx, err := other.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, sql := range []string{`SET deadlock_timeout = '1h'`, `UPDATE commerce.attributed_checkouts SET user_name = 'x' WHERE checkout_id = 'b'`} {
-		if _, err := tx.Exec(t.Context(), sql); err != nil {
+	const update = `UPDATE commerce.attributed_checkouts SET user_name = 'x' WHERE checkout_id = `
+	open := func(application, id string) pgx.Tx {
+		tx, err := b.connect(application).Begin(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
+		for _, sql := range []string{`SET deadlock_timeout = '1h'`, update + id} {
+			if _, err := tx.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return tx
 	}
+	await := func(application string) {
+		b.await(`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = '` + application + `' AND wait_event_type = 'Lock' AND datname = current_database()`)
+	}
+	// A session looks for deadlocks once, a while after it began to wait. The other one never does, and the gate holds the sink up until the other
+	// one waits: so the sink's is the last to wait, and the one that fails.
+	gate, other := open("gate", "'b'"), open("other", "'c'")
 	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
-	batch.Corrections = []Correction{{0, id("a"), id("c"), noon}, {1, id("b"), id("c"), noon}}
+	batch.Corrections = []Correction{{0, id("a"), id("k"), noon}, {1, id("b"), id("k"), noon}, {2, id("c"), id("k"), noon}}
 	ended := aside(t.Context(), b.sink, batch)
-	b.await(`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
-	if _, err := tx.Exec(t.Context(), `UPDATE commerce.attributed_checkouts SET user_name = 'x' WHERE checkout_id = 'a'`); err != nil {
+	await("firstclick-a")
+	moved := make(chan error, 1)
+	go func() {
+		_, err := other.Exec(t.Context(), update+"'a'")
+		moved <- errors.Join(err, other.Commit(t.Context()))
+	}()
+	await("other")
+	if err := gate.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := tx.Commit(t.Context()); err != nil {
+	if err := <-moved; err != nil {
 		t.Fatal(err)
 	}
-	if d := <-ended; d.err != nil || d.res.Corrected != 2 {
+	if d := <-ended; d.err != nil || d.res.Corrected != 3 {
 		t.Fatalf("%+v", d)
 	}
 	if got := b.sink.Stats().Retries[causeConflict]; got != 1 {
