@@ -55,11 +55,11 @@ func TestFetchesFollowTheLimit(t *testing.T) {
 		limit          int64
 		all, partition int32
 	}{
-		{0, 8 << 20, 1536 << 10},
+		{0, 3 << 20, 1536 << 10},
 		{16 << 20, 1 << 20, 128 << 10},
 		{256 << 20, 2 << 20, 256 << 10},
-		{1 << 30, 8 << 20, 1 << 20},
-		{1 << 40, 8 << 20, 1536 << 10},
+		{1 << 30, 3 << 20, 1 << 20},
+		{1 << 40, 3 << 20, 1536 << 10},
 	} {
 		if all, partition := fetchSizes(c.limit); all != c.all || partition != c.partition {
 			t.Errorf("limit %d: fetches of %d, of a partition %d; want %d and %d", c.limit, all, partition, c.all, c.partition)

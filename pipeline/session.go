@@ -196,10 +196,10 @@ const fetchWait = 100 * time.Millisecond
 
 // fetchSizes are how many bytes a fetch may bring, and of one partition, before the broker leaves off; a batch comes whole, however large.
 // Decompressed and decoded they are some eight times as many, each of the three readers holds two fetches, and all of that has to find room in the
-// half of the limit that is not the window's. The last batch
-// of a partition comes cut off, for nothing; of batches of half a megabyte, as a fast producer makes them, two and a half fit into 1.5 MiB.
+// half of the limit that is not the window's. A partition's last batch comes cut off, for nothing: of batches of half a megabyte, as a fast
+// producer makes them, two and a half fit into 1.5 MiB.
 func fetchSizes(limit int64) (all, partition int32) {
-	const mostAll, leastAll, mostPartition, leastPartition = 8 << 20, 1 << 20, 1536 << 10, 128 << 10
+	const mostAll, leastAll, mostPartition, leastPartition = 3 << 20, 1 << 20, 1536 << 10, 128 << 10
 	if limit <= 0 {
 		return mostAll, mostPartition
 	}
