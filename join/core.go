@@ -24,6 +24,7 @@ type Config struct {
 // are microseconds of any clock that never goes back; they are only subtracted from each other.
 type Core struct {
 	win        *Window
+	lookups    *Lookups
 	window     int64
 	lateness   int64
 	outOfOrder int64
@@ -87,7 +88,7 @@ func NewCore(cfg Config, w *Window) *Core {
 		cfg.OpenTransaction = 15 * time.Second
 	}
 	c := &Core{
-		win: w, window: cfg.Window.Microseconds(), lateness: cfg.Lateness.Microseconds(),
+		win: w, lookups: w.NewLookups(), window: cfg.Window.Microseconds(), lateness: cfg.Lateness.Microseconds(),
 		outOfOrder: cfg.OutOfOrder.Microseconds(), farBehind: cfg.FarBehind, openTxn: cfg.OpenTransaction.Microseconds(),
 		watermark: NoTime, endsAt: noClock, clockAt: noClock, restoreMemo: map[int64]restorePoints{},
 	}

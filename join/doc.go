@@ -12,7 +12,7 @@
 //
 //   - Decoder turns a record's value into a Click or a Checkout, or says why not (DecodeError, with a stable Reason).
 //   - Hasher turns (user_id, product_id) into a Key, ID packs an event's id.
-//   - Window holds the clicks by Key and answers First. Safe for concurrent use.
+//   - Window holds the clicks by Key and answers First. Safe for concurrent use. Batch inserts and Lookups asks many at a time.
 //   - Recents holds the checkouts whose answer may still move. One shard owns it, one goroutine at a time.
 //
 // Window and Recents hold no pointers per entry: ten million clicks give the garbage collector nothing to scan.

@@ -115,16 +115,38 @@ func (c *Core) Release(s *Shard, limit int, now int64, emit func(k *Pending, r *
 	if top != NoTime {
 		c.raiseFrontier(top) // before any look-up: see Frontier
 	}
-	for ; s.head < last; s.head++ {
+	for s.head < last {
+		if err := c.giveOut(s, min(last, s.head+LookupsSize), emit); err != nil {
+			return n, err
+		}
+	}
+	if s.head == len(s.queue) {
+		s.queue, s.head = s.queue[:0], 0
+	}
+	c.settle(s)
+	return n, nil
+}
+
+// giveOut gives out the records up to a place in the queue.
+func (c *Core) giveOut(s *Shard, to int, emit func(k *Pending, r *Recent, late bool)) error {
+	c.lookups.Reset()
+	for i := s.head; i < to; i++ {
+		if k := &s.queue[i]; !k.Skip {
+			c.lookups.Ask(k.Key, k.Time-c.window, k.Time)
+		}
+	}
+	c.lookups.Find()
+	for answer := 0; s.head < to; s.head++ {
 		k := &s.queue[s.head]
 		var r Recent
 		late := false
 		if !k.Skip {
 			if err := c.lost(k); err != nil {
-				return n, err
+				return err
 			}
 			r = Recent{Time: k.Time, Offset: k.Offset, ID: k.ID}
-			r.ClickTime, r.Click, r.HasClick = c.win.First(k.Key, k.Time-c.window, k.Time)
+			r.ClickTime, r.Click, r.HasClick = c.lookups.Answer(answer)
+			answer++
 			late = k.Time < s.final
 			if !late {
 				s.recents.Add(k.Key, r)
@@ -135,11 +157,7 @@ func (c *Core) Release(s *Shard, limit int, now int64, emit func(k *Pending, r *
 		emit(k, &r, late)
 		*k = Pending{}
 	}
-	if s.head == len(s.queue) {
-		s.queue, s.head = s.queue[:0], 0
-	}
-	c.settle(s)
-	return n, nil
+	return nil
 }
 
 func (c *Core) lost(k *Pending) error {

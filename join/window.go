@@ -111,6 +111,12 @@ func (w *Window) First(key Key, from, to int64) (t int64, id ID, ok bool) {
 	s, key := w.stripeOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.earliest(key, from, to)
+}
+
+// earliest is First of a mixed key.
+func (s *stripe) earliest(key Key, from, to int64) (t int64, id ID, ok bool) {
+	w := s.window
 	from, to = max(from, w.floor.Load(), 0), min(to, endOfTime*1e6-1)
 	if from > to {
 		return 0, ID{}, false

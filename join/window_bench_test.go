@@ -123,6 +123,33 @@ func BenchmarkWindowFirst(b *testing.B) {
 	}
 }
 
+// BenchmarkWindowLookups is BenchmarkWindowFirst, many at a time.
+func BenchmarkWindowLookups(b *testing.B) {
+	const live = 10_000_000
+	w := NewWindow(WindowConfig{})
+	fill(w, Hasher{}, live, 2)
+	lookups := w.NewLookups()
+	b.ReportAllocs()
+	b.ResetTimer()
+	onCPU(b, "firsts")
+	for i := 0; i < b.N; {
+		lookups.Reset()
+		asked := min(LookupsSize, b.N-i)
+		for range asked {
+			n := int(mix64(uint64(i)) % (live / 2))
+			at := benchStart + int64(2*n)*75*minute/live
+			lookups.Ask(benchKey(n), at-60*minute, at+minute)
+			i++
+		}
+		lookups.Find()
+		for n := range asked {
+			if _, _, ok := lookups.Answer(n); !ok {
+				b.Fatal("not found")
+			}
+		}
+	}
+}
+
 func BenchmarkWindowFirstMiss(b *testing.B) {
 	const live = 10_000_000
 	w := NewWindow(WindowConfig{})

@@ -88,6 +88,10 @@ func (x pair) insert(t fataler, key Key, at int64, id string) {
 
 func (x pair) first(t fataler, key Key, from, to int64) {
 	at, id, ok := x.w.First(key, from, to)
+	x.isFirst(t, key, from, to, at, id, ok)
+}
+
+func (x pair) isFirst(t fataler, key Key, from, to, at int64, id ID, ok bool) {
 	want, wantOK := x.p.First(key, from, to)
 	if ok != wantOK || ok && (at != want.t || id.String() != want.id) {
 		t.Fatalf("first %v %d..%d: %d %s %t, want %v %t", key, from, to, at, id, ok, want, wantOK)
@@ -161,6 +165,7 @@ func mixedID(n int) string {
 func TestWindowLikePlain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := newPair(WindowConfig{Bucket: time.Duration(rapid.IntRange(0, 5).Draw(t, "bucket")) * time.Minute, Stripes: rapid.IntRange(0, 3).Draw(t, "stripes")})
+		lookups := x.w.NewLookups()
 		start := rapid.SampledFrom([]int64{0, 1_795_000_000_000_000, endOfTime*1e6 - 120*minute}).Draw(t, "start")
 		span := rapid.SampledFrom([]int64{1, 1000, minute, 5 * minute, 100 * minute}).Draw(t, "span")
 		keys := rapid.IntRange(1, 6).Draw(t, "keys")
@@ -207,6 +212,26 @@ func TestWindowLikePlain(t *testing.T) {
 				x.first(t, key(t), to-rapid.SampledFrom([]int64{0, 1, minute, 60 * minute}).Draw(t, "window"), to)
 			},
 			"first of all": func(t *rapid.T) { x.first(t, key(t), NoTime, forever) },
+			"first of many": func(t *rapid.T) {
+				r := rand.New(rand.NewPCG(3, uint64(rapid.IntRange(0, 1000).Draw(t, "seed"))))
+				type question struct {
+					key      Key
+					from, to int64
+				}
+				var asked []question
+				lookups.Reset()
+				for range rapid.SampledFrom([]int{0, 1, 7, LookupsSize}).Draw(t, "n") {
+					n, from := r.Uint64N(uint64(keys)), start-minute+r.Int64N(span+2*minute)
+					q := question{[]Key{{n, 0}, {0, n}}[n&1], from, from + r.Int64N(span+1)}
+					asked = append(asked, q)
+					lookups.Ask(q.key, q.from, q.to)
+				}
+				lookups.Find()
+				for n, q := range asked {
+					at, id, ok := lookups.Answer(n)
+					x.isFirst(t, q.key, q.from, q.to, at, id, ok)
+				}
+			},
 			"expire": func(t *rapid.T) {
 				if rapid.IntRange(0, 3).Draw(t, "really") == 0 {
 					x.expire(t, at(t))
