@@ -33,7 +33,7 @@ func payloads(dead []sink.DeadLetter) (n int64) {
 // many of clicks that are dead letters, before no more clicks are taken. Records may be small and many, or as large as is taken. Decoded, queued
 // and made rows of they take some six times as much, so that a 48th of the limit is an eighth of it.
 func (l *loop) maxHeld() int64 {
-	const most, least = 12 << 20, 256 << 10 // less, and large records would go one by one
+	const most, least = 10 << 20, 256 << 10 // less, and large records would go one by one
 	if limit := l.s.cfg.MemoryLimit; limit > 0 {
 		return max(min(most, limit/48), least)
 	}
