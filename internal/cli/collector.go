@@ -11,7 +11,7 @@ import (
 // large heap costs little, and half of the memory is worth more than the few per cent of CPU. Over a small heap the same target would have it
 // run all the time, and take a core from live rows many times a second: there the heap may grow by headroom first.
 const (
-	collectAt  = 25
+	collectAt  = 30
 	headroom   = 32 << 20
 	mostAt     = 400 // Go's least heap grows with the target: 4 MiB at 100
 	lookAtHeap = 50 * time.Millisecond
