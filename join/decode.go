@@ -88,6 +88,9 @@ func NewDecoder(zone *time.Location) *Decoder {
 	return &Decoder{zone: zone}
 }
 
+// LetGo forgets the last record. It may lie in the memory of a whole fetch, which is kept for as long as anything of it is.
+func (d *Decoder) LetGo() { d.scan.b = nil }
+
 // The members that are used. Order matters nowhere but in memberNames.
 const (
 	fieldNone = iota

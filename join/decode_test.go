@@ -6,10 +6,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+	"weak"
 
 	"pgregory.net/rapid"
 )
@@ -434,4 +436,25 @@ func BenchmarkDecodeCheckout(b *testing.B) {
 			i = 0
 		}
 	}
+}
+
+// A decoder waits for the next record of its partition for as long as it takes, and must not hold a whole fetch meanwhile.
+func TestDecoderLetsGo(t *testing.T) {
+	d := NewDecoder(nil)
+	record := func() weak.Pointer[[1 << 20]byte] {
+		fetch := new([1 << 20]byte)
+		value := fetch[:copy(fetch[:], `{"click_id": "c", "user_id": 1, "product_id": "p", "datetime_occured": "2026-11-27 00:00:00.000"}`)]
+		var c Click
+		if err := d.Click(value, &c); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(fetch)
+	}
+	held := record()
+	d.LetGo()
+	runtime.GC()
+	if held.Value() != nil {
+		t.Error("the fetch is held")
+	}
+	runtime.KeepAlive(d)
 }

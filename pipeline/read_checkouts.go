@@ -278,6 +278,8 @@ func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint
 		}
 		rec.Recycle()
 	}
+	r.decoder.LetGo()
+	r.checkout = join.Checkout{}
 }
 
 // decode returns slab with what the record carries appended.

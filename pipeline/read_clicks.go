@@ -127,6 +127,7 @@ func (r *clicksReader) read(records []*kgo.Record) {
 		}
 		rec.Recycle()
 	}
+	r.decoder.LetGo()
 	r.insert()
 }
 
