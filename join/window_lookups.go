@@ -1,73 +1,51 @@
 package join
 
-// Lookups answers First for many keys together, as Batch inserts many clicks: a stripe at a time, and what an answer needs is asked for before the
-// first is worked out, so that cache misses are waited for side by side. For one goroutine.
+// Lookups answers First for many keys together, a stripe at a time (see byStripe). For one goroutine.
 type Lookups struct {
-	window *Window
-	asked  []lookup
-	heads  []uint16 // the first question of each stripe, counted from 1; 0: none
-	looked uint64   // keeps the compiler from leaving out what is only looked at
+	by    byStripe
+	asked []lookup // by key
 }
 
 type lookup struct {
-	key      Key // mixed
 	from, to int64
-	next     uint16 // of the same stripe
 	found    bool
 	time     int64
 	id       ID
 }
 
 // LookupsSize is how many questions Lookups takes.
-const LookupsSize = 256
+const LookupsSize = manyKeys
 
 // NewLookups returns one without questions.
 func (w *Window) NewLookups() *Lookups {
-	return &Lookups{window: w, asked: make([]lookup, 0, LookupsSize), heads: make([]uint16, len(w.stripes))}
+	return &Lookups{by: newByStripe(w), asked: make([]lookup, 0, LookupsSize)}
 }
 
 // Reset forgets questions and answers.
 func (l *Lookups) Reset() {
 	clear(l.asked) // ids may be texts
-	l.asked = l.asked[:0]
+	l.by.keys, l.asked = l.by.keys[:0], l.asked[:0]
 }
 
 // Ask adds a question: see [Window.First].
 func (l *Lookups) Ask(key Key, from, to int64) {
-	l.asked = append(l.asked, lookup{key: mixed(key), from: from, to: to})
+	l.by.add(key)
+	l.asked = append(l.asked, lookup{from: from, to: to})
 }
 
 // Find answers all questions.
-func (l *Lookups) Find() {
-	w := l.window
-	for n := len(l.asked) - 1; n >= 0; n-- {
-		q := &l.asked[n]
-		head := &l.heads[q.key.Hi&w.mask]
-		q.next, *head = *head, uint16(n+1)
-	}
-	for n, head := range l.heads {
-		if head != 0 {
-			l.in(&w.stripes[n], head)
-			l.heads[n] = 0
-		}
-	}
-}
+func (l *Lookups) Find() { l.by.each(l.in) }
 
-// in answers the questions of one stripe.
+// in answers the questions of one stripe. What each answer begins with is a cache line from anywhere too.
 func (l *Lookups) in(s *stripe, head uint16) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if l.asked[head-1].next != 0 {
-		for n := head; n != 0; n = l.asked[n-1].next {
-			l.looked ^= s.index.look(l.asked[n-1].key)
-		}
-		for n := head; n != 0; n = l.asked[n-1].next {
-			l.looked ^= s.look(l.asked[n-1].key)
+	if l.by.next[head-1] != 0 { // else there is nothing to wait for beside it
+		for n := head; n != 0; n = l.by.next[n-1] {
+			l.by.looked ^= s.look(l.by.keys[n-1])
 		}
 	}
-	for n := head; n != 0; n = l.asked[n-1].next {
+	for n := head; n != 0; n = l.by.next[n-1] {
 		q := &l.asked[n-1]
-		q.time, q.id, q.found = s.earliest(q.key, q.from, q.to)
+		q.time, q.id, q.found = s.earliest(l.by.keys[n-1], q.from, q.to)
 	}
 }
 
