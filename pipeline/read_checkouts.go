@@ -3,11 +3,9 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"firstclick/join"
 	"firstclick/pipeline/sink"
@@ -212,28 +210,10 @@ func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
 }
 
 func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checkoutsReader, need uint64) *checkoutsMsg {
+	used := readPoll(fetches, readers, func(int32) *checkoutsReader {
+		return &checkoutsReader{tally: s.p.tally, chunks: &s.chunks, hasher: s.hasher, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+	}, func(r *checkoutsReader, f kgo.FetchTopicPartition) { r.read(f.Partition, f.Records, need) })
 	m := &checkoutsMsg{}
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	many := fetches.NumRecords() >= sideBySide
-	var used []*checkoutsReader
-	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-		if len(f.Records) == 0 {
-			return
-		}
-		r := readers[f.Partition]
-		if r == nil {
-			r = &checkoutsReader{tally: s.p.tally, chunks: &s.chunks, hasher: s.hasher, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
-			readers[f.Partition] = r
-		}
-		used = append(used, r)
-		if !many {
-			r.read(f.Partition, f.Records, need)
-			return
-		}
-		g.Go(func() error { r.read(f.Partition, f.Records, need); return nil })
-	})
-	_ = g.Wait() // read returns no error
 	for _, r := range used {
 		n, size := len(r.out.chunk.records), r.out.chunk.bytes
 		s.p.tally.read(s.cfg.CheckoutsTopic, r.out.partition, Read{

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"firstclick/join"
 	"firstclick/pipeline/sink"
@@ -37,10 +35,7 @@ func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 		if err := s.fetchErrors(ctx, fetches); err != nil {
 			return err
 		}
-		m, err := s.insertClicks(fetches, readers)
-		if err != nil {
-			return err
-		}
+		m := s.insertClicks(fetches, readers)
 		if len(m.reads) == 0 {
 			continue
 		}
@@ -52,35 +47,11 @@ func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 	}
 }
 
-// sideBySide is from how many records on the partitions of a poll are decoded side by side: those of live polls are few, and would cost less than
-// the goroutines.
-const sideBySide = 256
-
-// insertClicks decodes and inserts the partitions of a poll, side by side where they bring much.
-func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksReader) (*clicksMsg, error) {
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	many := fetches.NumRecords() >= sideBySide
-	var used []*clicksReader
-	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-		if len(f.Records) == 0 {
-			return
-		}
-		r := readers[f.Partition]
-		if r == nil {
-			r = &clicksReader{s: s, partition: f.Partition, decoder: join.NewDecoder(s.cfg.Zone), batch: s.window.NewBatch()}
-			readers[f.Partition] = r
-		}
-		used = append(used, r)
-		if !many {
-			r.read(f.Records)
-			return
-		}
-		g.Go(func() error { r.read(f.Records); return nil })
-	})
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
+// insertClicks decodes and inserts the partitions of a poll.
+func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksReader) *clicksMsg {
+	used := readPoll(fetches, readers, func(p int32) *clicksReader {
+		return &clicksReader{s: s, partition: p, decoder: join.NewDecoder(s.cfg.Zone), batch: s.window.NewBatch()}
+	}, func(r *clicksReader, f kgo.FetchTopicPartition) { r.read(f.Records) })
 	m := &clicksMsg{}
 	for _, r := range used {
 		s.p.tally.read(s.cfg.ClicksTopic, r.partition, Read{Records: r.records, Bytes: r.bytes, RecordTime: r.last, Next: r.out.Next})
@@ -89,7 +60,7 @@ func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksRea
 		m.records += r.records
 		m.bytes += r.bytes
 	}
-	return m, nil
+	return m
 }
 
 // clicksReader decodes one partition.
