@@ -104,7 +104,7 @@ type ClicksRead struct {
 	Epoch      int32 // leader epoch of the last record
 	MaxTime    int64 // NoTime: no click in it
 	FirstTime  int64 // event time of the first click; NoTime: none
-	Unjudged   int64 // the least event time of a click that did not come before [Core.LateBefore]; Forever: none
+	Unjudged   int64 // the least event time of a click that did not come before [Core.LateBefore]: see Judge; Forever: none
 	Index      []TimeOffset
 	Candidates []Candidate
 }
@@ -138,6 +138,15 @@ func (r *ClicksRead) Note(t, offset int64) {
 		}
 	}
 	r.Index = append(r.Index, TimeOffset{b, offset})
+}
+
+// Judge says whether a click must be handed in as a [Candidate]. frontier and late are [Core.Frontier] and [Core.LateBefore] as they were after
+// the click went into the window; fresh says that it was not read before a restart.
+func (r *ClicksRead) Judge(t, frontier, late int64, fresh bool) (candidate bool) {
+	if t >= late {
+		r.Unjudged = min(r.Unjudged, t)
+	}
+	return t <= frontier || t < late && fresh
 }
 
 // Frontier is the time up to which a click may concern a checkout that was released already. Whoever inserts a click reads

@@ -227,10 +227,7 @@ func (in *instance) readClicks(p, n int) {
 		key, id := hasher.Key(int32(c.user), fmt.Append(nil, c.product)), join.MakeID([]byte(c.id))
 		in.window.Insert(key, c.t, id)
 		r.Note(c.t, o)
-		if c.t >= in.core.LateBefore() {
-			r.Unjudged = min(r.Unjudged, c.t)
-		}
-		if c.t <= in.core.Frontier() || c.t < in.core.LateBefore() && fresh {
+		if r.Judge(c.t, in.core.Frontier(), in.core.LateBefore(), fresh) {
 			r.Candidates = append(r.Candidates, join.Candidate{Key: key, Time: c.t, ID: id, Offset: o})
 		}
 	}

@@ -178,7 +178,7 @@ func (w *world) readSome(p, n int) {
 		key, id := w.key(c.user, c.product), join.MakeID([]byte(c.id))
 		w.window.Insert(key, c.t, id)
 		r.Note(c.t, int64(o))
-		if c.t <= w.core.Frontier() || c.t < w.core.LateBefore() && int64(o) >= w.fresh[p] {
+		if r.Judge(c.t, w.core.Frontier(), w.core.LateBefore(), int64(o) >= w.fresh[p]) {
 			r.Candidates = append(r.Candidates, join.Candidate{Key: key, Time: c.t, ID: id, Offset: int64(o)})
 		}
 	}

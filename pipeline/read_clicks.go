@@ -132,10 +132,7 @@ func (r *clicksReader) insert() {
 		c := &r.batched[n]
 		product := products[:c.product]
 		products = products[c.product:]
-		if c.Time >= late {
-			r.out.Unjudged = min(r.out.Unjudged, c.Time)
-		}
-		if c.Time <= frontier || c.Time < late && r.fresh(c.Offset) {
+		if r.out.Judge(c.Time, frontier, late, r.fresh(c.Offset)) {
 			c.Product = string(product)
 			r.out.Candidates = append(r.out.Candidates, c.Candidate)
 		}
