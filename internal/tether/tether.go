@@ -17,22 +17,24 @@ import (
 )
 
 // The server's stdin is /dev/null, as of any background job of a shell that is not interactive; its stdout and stderr are the
-// watcher's. 3 is the pipe that closes when our owner ends, 4 the one that tells our owner about the server. The guard ignores
-// TERM from the moment on at which the owner has ended, so its own exit status tells whether that was why the server ended. HUP is ignored because the kernel sends it
-// to a process group with a stopped member when the group's last parent outside ends.
+// watcher's. 3 is the pipe that closes when our owner ends, 4 the one that tells our owner about the server. HUP is ignored
+// because the kernel sends it to a process group with a stopped member when the group's last parent outside ends; the server
+// may end by it before the guard has looked. So whether the owner has ended is asked of the pipe, after the server's end: a
+// line says that the owner is there, the end of the file that it is not. The guard is ended first: the server's process id may
+// by then be another's.
 const watcher = `
 signal=$1; remove=$2; shift 2
 "$@" 3<&- 4>&- &
 server=$!
-trap '' INT HUP
-( read -r _ <&3; trap '' TERM; kill -$signal $server; kill -CONT $server; exit 0 ) 2>/dev/null 4>&- &
+trap '' INT HUP TERM
+( read -r _ <&3; kill -$signal $server; kill -CONT $server ) 2>/dev/null 4>&- &
 guard=$!
-trap '' TERM
 echo $server >&4
 wait $server
 code=$?
-kill -TERM $guard 2>/dev/null
-if wait $guard && [ -n "$remove" ]; then rm -rf "$remove"; fi
+{ kill -KILL $guard; wait $guard; } 2>/dev/null
+exec 4>&-
+if ! read -r _ <&3 && [ -n "$remove" ]; then rm -rf "$remove"; fi
 exit $code
 `
 
@@ -54,7 +56,7 @@ type Config struct {
 type Process struct {
 	pid     int
 	command *exec.Cmd
-	leash   *os.File // closed: the watcher ends the server
+	leash   *os.File // closed: the watcher ends the server; a line: we have seen its end
 	status  *os.File // end of file: the server has ended
 
 	mu     sync.Mutex // guards ended, and reading status
@@ -142,8 +144,9 @@ func (p *Process) Ended(within time.Duration) bool {
 		return false
 	}
 	p.ended = true
+	_, _ = p.leash.WriteString("\n") // we are here and know: the watcher leaves Config.RemoveDir to us
+	_ = p.leash.Close()
 	p.result = p.command.Wait()
-	_ = p.leash.Close() // the watcher is gone: nothing hangs on it any more
 	_ = p.status.Close()
 	return true
 }
