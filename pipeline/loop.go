@@ -27,6 +27,7 @@ type loop struct {
 	core *join.Core
 
 	shards  map[int32]*shard
+	rows    spareRows
 	idle    int               // committers without a job
 	dead    []sink.DeadLetter // of clicks, for the next transaction
 	under   []sink.DeadLetter // of clicks, in transactions under way: each holds all, for its positions pass them, and another may be lost
@@ -57,6 +58,7 @@ type shard struct {
 	batch     *sink.Batch
 	inflight  *sink.Batch
 	spare     *sink.Batch
+	turn      time.Time // when it last went into a transaction
 	committed time.Time
 
 	time, recordTime int64     // of the last row committed

@@ -14,9 +14,9 @@ import (
 
 // release moves what need not wait any longer from the queues to the batches.
 func (l *loop) release() error {
-	now := l.s.now()
+	now, share := l.s.now(), l.share()
 	for _, sh := range l.shards {
-		room := maxRows - len(sh.batch.Rows) - len(sh.batch.Dead)
+		room := share - len(sh.batch.Rows) - len(sh.batch.Dead)
 		if room <= 0 || sh.letting != nil || sh.Queued() == 0 {
 			continue
 		}
@@ -33,6 +33,19 @@ func (l *loop) release() error {
 	return nil
 }
 
+// share is how many rows a shard's batch may grow to. A few shards may each fill a transaction; many fill one together, so that what lies
+// in batches stays a few transactions' worth, and no shard waits for a turn that comes once in seconds.
+func (l *loop) share() int {
+	const least = 256
+	busy := 0
+	for _, sh := range l.shards {
+		if sh.Queued()+len(sh.batch.Rows) > 0 {
+			busy++
+		}
+	}
+	return min(maxRows, max(4*enough/max(busy, 1), least))
+}
+
 func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
 	sh.held.gone++
 	rec, ok := k.Record.(*checkoutRecord)
@@ -42,6 +55,9 @@ func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
 	case rec.dead != nil:
 		sh.batch.Dead = append(sh.batch.Dead, *rec.dead)
 		return
+	}
+	if sh.batch.Rows == nil {
+		sh.batch.Rows = l.rows.take()
 	}
 	sh.batch.Rows = append(sh.batch.Rows, sink.Row{
 		Offset: k.Offset, Time: k.Time, User: k.User, ID: k.ID, Own: rec.own, Click: r.Click, ClickTime: r.ClickTime, HasClick: r.HasClick,
@@ -111,7 +127,11 @@ func (l *loop) nextJob() *job {
 	return j
 }
 
-// ready are the shards that go into the next transaction, the fullest first, until there is enough.
+// overdue is how long a shard may stand back behind fuller ones.
+const overdue = 250 * time.Millisecond
+
+// ready are the shards that go into the next transaction, until there is enough: those whose last turn is long ago, the longest first,
+// then the fullest. By fullness alone a shard that gets a row now and then would wait for the end of two others' backlog.
 func (l *loop) ready() []*shard {
 	var ready []*shard
 	for _, sh := range l.shards {
@@ -119,7 +139,11 @@ func (l *loop) ready() []*shard {
 			ready = append(ready, sh)
 		}
 	}
-	slices.SortFunc(ready, func(a, b *shard) int { return cmp.Compare(len(b.batch.Rows), len(a.batch.Rows)) })
+	limit := time.Now().Add(-overdue)
+	turn := func(sh *shard) int64 { return min(sh.turn.Sub(limit), 0).Nanoseconds() }
+	slices.SortFunc(ready, func(a, b *shard) int {
+		return cmp.Or(cmp.Compare(turn(a), turn(b)), cmp.Compare(len(b.batch.Rows), len(a.batch.Rows)))
+	})
 	rows := 0
 	for i, sh := range ready {
 		if rows >= enough {
@@ -163,7 +187,7 @@ func (l *loop) takeBatch(sh *shard) *sink.Batch {
 	}
 	sh.Corrections = sh.Corrections[:0]
 	b.Claim, b.TopicID, b.Position = &sh.claim, sh.topicID, sink.Position(l.core.Position(sh.Shard))
-	sh.inflight = b
+	sh.inflight, sh.turn = b, time.Now()
 	sh.batch, sh.spare = sh.spare, nil
 	if sh.batch == nil {
 		sh.batch = &sink.Batch{}
@@ -192,7 +216,7 @@ func (l *loop) takeDone(m *jobDone) error {
 		for _, n := range b.Rejected {
 			l.core.Reject(sh.Shard, b.Rows[n].Offset)
 		}
-		recycle(b)
+		l.recycle(b)
 		sh.held.settle(m.job.gone[i], &l.s.chunks)
 		sh.spare = b
 		if m.job.letting[i] {
@@ -204,10 +228,32 @@ func (l *loop) takeDone(m *jobDone) error {
 	return nil
 }
 
-func recycle(b *sink.Batch) {
-	clear(b.Rows)
+func (l *loop) recycle(b *sink.Batch) {
+	l.rows.give(b.Rows, l.share())
 	clear(b.Dead)
-	b.Rows, b.Corrections, b.Dead, b.Late, b.Rejected = b.Rows[:0], b.Corrections[:0], b.Dead[:0], b.Late[:0], b.Rejected[:0]
+	b.Rows, b.Corrections, b.Dead, b.Late, b.Rejected = nil, b.Corrections[:0], b.Dead[:0], b.Late[:0], b.Rejected[:0]
+}
+
+// spareRows is the memory of rows that are written, for whichever shard has the next ones: with many shards most have none.
+type spareRows [][]sink.Row
+
+func (s *spareRows) take() []sink.Row {
+	n := len(*s) - 1
+	if n < 0 {
+		return nil
+	}
+	rows := (*s)[n]
+	(*s)[n], *s = nil, (*s)[:n]
+	return rows
+}
+
+// give keeps rows, but not those of a time when a shard's share was much larger.
+func (s *spareRows) give(rows []sink.Row, share int) {
+	if rows == nil || cap(rows) > 2*share {
+		return
+	}
+	clear(rows)
+	*s = append(*s, rows[:0])
 }
 
 // commit is a committer: it writes one job after another.
