@@ -45,7 +45,8 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 			return Result{}, err
 		}
 	}
-	out, err := s.land(ctx, w)
+	s.familiar.meet(w, s.path.asks())
+	out, err := s.landInTurn(ctx, w)
 	if err != nil {
 		return out.result, err
 	}
@@ -62,6 +63,17 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 		s.fillAfterCommit(ctx, out)
 	}
 	return out.result, nil
+}
+
+// landInTurn waits for the transaction before, where all of this one's has to.
+func (s *Sink) landInTurn(ctx context.Context, w *work) (outcome, error) {
+	defer w.turn.end()
+	if w.asks {
+		if err := w.turn.wait(ctx, nil); err != nil {
+			return outcome{}, err
+		}
+	}
+	return s.land(ctx, w)
 }
 
 // land tries until the transaction has landed.
@@ -112,7 +124,7 @@ type outcome struct {
 	corrected []Correction // duplicates whose click is better than the stored one
 	unknown   []entry      // fresh rows without a name
 	staged    bool
-	met       bool // duplicates
+	met       bool // duplicates that were not familiar
 }
 
 // try is one transaction.
@@ -135,14 +147,7 @@ func (t *try) run(ctx context.Context) error {
 	if t.target, err = t.sink.describe(ctx, t.conn); err != nil {
 		return err
 	}
-	t.out.staged = len(t.work.rows) > 0 && (t.work.repeats || t.sink.path.stage())
-	if t.out.staged {
-		done, err := t.sink.takeTurn(ctx)
-		if err != nil {
-			return err
-		}
-		defer done()
-	}
+	t.out.staged = t.work.sifted()
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
@@ -274,6 +279,7 @@ func micros(t pgtype.Timestamptz) int64 {
 func (s *Sink) landed(out outcome, took time.Duration) {
 	if out.result.Fresh+out.result.Duplicates+out.result.Conflicts > 0 {
 		s.path.note(out.met)
+		s.familiar.note(out.result.Duplicates+out.result.Conflicts > 0)
 	}
 	c := &s.stats
 	c.mu.Lock()

@@ -12,9 +12,10 @@
 //	3  corrections, unknown users, dead letters, late events; COMMIT                 one round trip
 //
 // Where the COPY meets a checkout_id that has a row, the transaction goes back to the savepoint, copies to a temporary table, compares
-// what has a row with it and inserts the rest. While most commits meet duplicates it asks first which checkout_ids have a row: the others are copied
-// straight into the table, and only the duplicates go through the temporary one; such transactions of one process take turns. Where Postgres refuses a
-// row (a value that the column cannot hold) it is found by bisection and becomes a dead letter.
+// what has a row with it and inserts the rest. From then on the checkout_ids that come are remembered (see familiar): rows with a new one are copied
+// straight into the table, and only what is familiar goes through the temporary one; such transactions of one process take turns. While most commits
+// meet duplicates that were not familiar, it also asks first which checkout_ids have a row. Where Postgres refuses a row (a value that the column
+// cannot hold) it is found by bisection and becomes a dead letter.
 //
 // # Invariants
 //

@@ -191,13 +191,13 @@ func TestPathFollowsDuplicates(t *testing.T) {
 	for _, duplicate := range []bool{true, true} {
 		commit(duplicate)
 	}
-	if !b.sink.path.stage() {
+	if !b.sink.path.asks() {
 		t.Fatal("two commits with duplicates do not choose the temporary table")
 	}
 	for range 3 {
 		commit(false)
 	}
-	if b.sink.path.stage() {
+	if b.sink.path.asks() {
 		t.Fatal("the temporary table is chosen without need")
 	}
 	commit(false)

@@ -15,8 +15,8 @@ import (
 	"firstclick/join"
 )
 
-// pathChoice remembers whether the last commits with rows met duplicates. The way through the temporary table costs about twice a plain
-// COPY; a plain COPY that meets a duplicate costs itself, on average by half, and that way too. So the latter pays where two of three commits meet
+// pathChoice remembers whether the last commits with rows met duplicates that were not familiar. A plain COPY that meets one costs itself, on average by half, and
+// then twice that through the temporary table; to ask for all ids first costs about a COPY. So the latter pays where two of three commits meet
 // some, as they do while a restarted shard reads again what it has written.
 type pathChoice struct{ history atomic.Uint32 }
 
@@ -29,7 +29,7 @@ func (p *pathChoice) note(met bool) {
 	p.history.Store(h & 0b111)
 }
 
-func (p *pathChoice) stage() bool {
+func (p *pathChoice) asks() bool {
 	switch p.history.Load() {
 	case 0b011, 0b110, 0b101, 0b111:
 		return true
@@ -45,6 +45,7 @@ func (t *try) writeRows(ctx context.Context) error {
 	left, err := t.copyRows(ctx, t.target.copy, t.work.rows, false)
 	switch {
 	case isUniqueViolation(err): // nothing was written; what was found refused on the way is not tried again
+		t.out.met = true
 		return t.stageAgain(ctx, left)
 	case err != nil:
 		return err

@@ -3,15 +3,18 @@ package sink
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// writeSifted is the way while duplicates are common: it asks which checkout_ids have a row, copies the first of each of the others straight
-// into the table, and lets only what remains go through the temporary one, where each is compared with its row.
+// writeSifted is the way where duplicates are known or common: it copies the first row of each checkout_id that is not familiar straight into the
+// table, and lets only what remains go through the temporary one, where each is compared with its row. Where familiarity has failed of late it asks
+// Postgres as well which checkout_ids have a row.
 //
-// A transaction that has not landed yet may hold one of the ids, and the copy would wait for it only to fail. So transactions of this kind take turns
-// (see turn); one of another instance may still come between, and then all rows go through the temporary table.
+// A transaction that has not landed yet may hold one of the ids, and we would wait for it, or it for us. So transactions of this kind take turns (see
+// turn): those that ask with all they do, the others with what goes through the temporary table, for what they copy straight nobody else has. One of
+// another instance may still come between, and then all rows go through the temporary table.
 func (t *try) writeSifted(ctx context.Context) error {
 	fresh, others, err := t.sift(ctx)
 	if _, refused := refuses(err); refused { // an id that the database's encoding cannot hold: its row is found there
@@ -26,6 +29,7 @@ func (t *try) writeSifted(ctx context.Context) error {
 	}
 	switch {
 	case isUniqueViolation(err):
+		t.out.met = true
 		return t.stageAgain(ctx, without(t.work.rows, fresh, left))
 	case err != nil:
 		return err
@@ -33,6 +37,9 @@ func (t *try) writeSifted(ctx context.Context) error {
 	t.settleFresh(left)
 	if len(others) == 0 {
 		return nil
+	}
+	if err := t.work.turn.wait(ctx, t.sink.clock.After(turnWithin)); err != nil {
+		return err
 	}
 	// What the temporary table refuses must not undo what was copied.
 	if _, err := t.conn.Exec(ctx, "SAVEPOINT rows", pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -52,37 +59,15 @@ func (t *try) stageAgain(ctx context.Context, rows []entry) error {
 	return t.writeStaged(ctx, rows)
 }
 
-// sift parts the rows, each part in order: the first of each checkout_id that has no row, and the others.
+// sift parts the rows, each part in order: those whose checkout_id is thought to have no row, and the others.
 func (t *try) sift(ctx context.Context) (fresh, others []entry, err error) {
-	rows := t.work.rows
-	var ids []string
-	var first []int
-	for i, e := range rows {
-		if i == 0 || !sameID(rows[i-1], e) {
-			ids, first = append(ids, string(ownID(e.row.Own))), append(first, i)
+	other := slices.Clone(t.work.known)
+	if t.work.asks {
+		if err := t.ask(ctx, other); err != nil {
+			return nil, nil, fmt.Errorf("ask which rows stand: %w", err)
 		}
 	}
-	answer, err := t.conn.Query(ctx, t.target.known, ids)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ask which rows stand: %w", err)
-	}
-	other := newMask(len(rows))
-	for i := range rows {
-		other.set(i)
-	}
-	for _, i := range first {
-		other.clear(i)
-	}
-	var ord int64
-	_, err = pgx.ForEachRow(answer, []any{&ord}, func() error {
-		other.set(first[ord-1])
-		t.out.met = true
-		return nil
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("ask which rows stand: %w", err)
-	}
-	for i, e := range rows {
+	for i, e := range t.work.rows {
 		if other.has(i) {
 			others = append(others, e)
 		} else {
@@ -90,6 +75,28 @@ func (t *try) sift(ctx context.Context) (fresh, others []entry, err error) {
 		}
 	}
 	return fresh, others, nil
+}
+
+// ask adds to other the rows whose checkout_id has a row.
+func (t *try) ask(ctx context.Context, other mask) error {
+	var ids []string
+	var asked []int
+	for i, e := range t.work.rows {
+		if !other.has(i) {
+			ids, asked = append(ids, string(ownID(e.row.Own))), append(asked, i)
+		}
+	}
+	answer, err := t.conn.Query(ctx, t.target.known, ids)
+	if err != nil {
+		return err
+	}
+	var ord int64
+	_, err = pgx.ForEachRow(answer, []any{&ord}, func() error {
+		other.set(asked[ord-1])
+		t.out.met = true
+		return nil
+	})
+	return err
 }
 
 // without leaves out of all the rows of some that are not in left, which is in the same order.
@@ -112,14 +119,4 @@ func without(all, some, left []entry) []entry {
 		}
 	}
 	return kept
-}
-
-// takeTurn waits until no other transaction of this process that meets duplicates is under way.
-func (s *Sink) takeTurn(ctx context.Context) (done func(), err error) {
-	select {
-	case s.turn <- struct{}{}:
-		return func() { <-s.turn }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for another transaction: %w", context.Cause(ctx))
-	}
 }

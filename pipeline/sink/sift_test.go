@@ -13,7 +13,17 @@ import (
 // While duplicates are common each row still ends as it would: the first of an id stays, whether it was there, comes in the same transaction, is
 // refused, or is written by another instance between the question and the copy.
 func TestSiftedRows(t *testing.T) {
+	for name, before := range map[string]func(s *Sink){
+		"asked for": func(s *Sink) { s.path.note(true); s.path.note(true) },
+		"familiar":  func(s *Sink) { s.familiar.note(true) },
+	} {
+		t.Run(name, func(t *testing.T) { siftedRows(t, before) })
+	}
+}
+
+func siftedRows(t *testing.T, before func(s *Sink)) {
 	b := newBench(t)
+	before(b.sink)
 	batch := b.claim(b.sink, 0)
 	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))}
 	b.commit(b.sink, batch)

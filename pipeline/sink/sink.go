@@ -27,12 +27,12 @@ type Sink struct {
 	clock       Clock
 	pool        *pgxpool.Pool
 	commits     chan struct{} // a token for each Commit that may be at work
-	turn        chan struct{} // the token of the transaction that meets duplicates
 
-	target targetCache
-	path   pathChoice
-	stats  counters
-	lost   lostSessions
+	target   targetCache
+	path     pathChoice
+	familiar familiar
+	stats    counters
+	lost     lostSessions
 }
 
 // New reads the configuration. It opens no connection.
@@ -66,7 +66,6 @@ func New(cfg Config, names Names) (*Sink, error) {
 		clock:       cfg.Clock,
 		pool:        pool,
 		commits:     make(chan struct{}, cfg.Connections),
-		turn:        make(chan struct{}, 1),
 		stats:       counters{retries: map[string]int64{}},
 	}, nil
 }

@@ -225,7 +225,6 @@ func (st *staging) compare(ctx context.Context) error {
 	}
 	slices.SortFunc(verdicts, func(a, b verdict) int { return int(a.ord - b.ord) })
 	for _, v := range verdicts {
-		st.out.met = true
 		st.known.set(int(v.ord))
 		e := st.rows[v.ord]
 		if v.differs != "" {

@@ -28,7 +28,14 @@ type work struct {
 	late    []late
 	users   []int32 // of the rows, each once
 	names   map[int32]string
+
+	known mask  // rows that are thought to stand already, or to repeat another of these
+	asks  bool  // Postgres is asked about the others
+	turn  *turn // nil: it need not wait for others
 }
+
+// sifted says whether rows are known or asked for: the others go straight into the table.
+func (w *work) sifted() bool { return w.turn != nil }
 
 type deadLetter struct {
 	*DeadLetter
