@@ -211,8 +211,9 @@ func (c *Core) grow(n int, now int64) {
 }
 
 // Clicks takes in what a read of a clicks partition brought. late is called for each candidate and each shard for which it comes too
-// late.
-func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) {
+// late. judged is false where a shard was taken over while the read was under way, and a click of it may have come too late for the shard
+// without being handed in: who wants the note of it reads again.
+func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) (judged bool) {
 	c.grow(int(r.Partition)+1, now)
 	p := &c.parts[r.Partition]
 	if r.Next > p.next {
@@ -229,7 +230,9 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) {
 	for _, e := range r.Index {
 		p.note(e)
 	}
-	p.judge(unjudged{r.Unjudged, r.Next})
+	u := unjudged{r.Unjudged, r.Next}
+	p.judge(u)
+	judged = !slices.ContainsFunc(c.shards, func(s *Shard) bool { return u.owedTo(s.stored, int(r.Partition)) })
 	c.version++
 	for i := range r.Candidates {
 		k := &r.Candidates[i]
@@ -244,6 +247,7 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) {
 		}
 	}
 	c.advance(now, int(r.Partition))
+	return judged
 }
 
 // note keeps the least offset of each bucket, by bucket.

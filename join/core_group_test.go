@@ -71,6 +71,7 @@ type instance struct {
 	dead    []place
 	under   []place // dead letters that transactions under way hold
 	jobs    []*job
+	flying  map[int]*join.ClicksRead // by clicks partition: a read whose clicks are in the window, and which the core has not heard of
 }
 
 type batch struct {
@@ -117,6 +118,7 @@ func (in *instance) begin() {
 	in.window = join.NewWindow(join.WindowConfig{})
 	in.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, FarBehind: g.far}, in.window)
 	in.owns, in.batches, in.dead, in.under, in.jobs, in.asked = map[int32]int{}, map[int32]*batch{}, nil, nil, nil, 0
+	in.flying = map[int]*join.ClicksRead{}
 	in.read = make([]int64, len(g.clicks))
 	for p := range g.clicks {
 		in.read[p] = join.Forever
@@ -206,6 +208,13 @@ func (in *instance) noteLate(s *join.Shard, partition int32, k *join.Candidate) 
 }
 
 func (in *instance) readClicks(p, n int) {
+	in.insertClicks(p, n)
+	in.tellClicks(p)
+}
+
+// insertClicks is a read up to where its reader waits for the core.
+func (in *instance) insertClicks(p, n int) {
+	in.tellClicks(p)
 	log := in.g.clicks[p]
 	to := min(int(in.read[p])+n, len(log))
 	if to <= int(in.read[p]) {
@@ -232,8 +241,18 @@ func (in *instance) readClicks(p, n int) {
 		}
 	}
 	in.read[p] = int64(to)
-	in.core.Clicks(&r, in.g.clock, in.noteLate)
-	in.recall()
+	in.flying[p] = &r
+}
+
+// tellClicks tells the core of the read that waits.
+func (in *instance) tellClicks(p int) {
+	if r := in.flying[p]; r != nil {
+		delete(in.flying, p)
+		if !in.core.Clicks(r, in.g.clock, in.noteLate) {
+			in.begin()
+		}
+		in.recall()
+	}
 }
 
 func (in *instance) recall() {

@@ -209,7 +209,7 @@ func (g *group) leap() {
 func (g *group) step() {
 	in := g.instances[rapid.IntRange(0, 1).Draw(g.t, "instance")]
 	p := int32(rapid.IntRange(0, len(g.checkouts)-1).Draw(g.t, "shard"))
-	switch step := rapid.IntRange(0, 29).Draw(g.t, "step"); {
+	switch step := rapid.IntRange(0, 31).Draw(g.t, "step"); {
 	case step < 4:
 		g.produce()
 	case step < 10:
@@ -242,6 +242,8 @@ func (g *group) step() {
 		in.crash()
 	case step == 28:
 		g.leap()
+	case step > 29:
+		in.insertClicks(rapid.IntRange(0, len(g.clicks)-1).Draw(g.t, "partition"), rapid.IntRange(1, 30).Draw(g.t, "records"))
 	default:
 		in.core.Tick(g.clock)
 	}

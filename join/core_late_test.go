@@ -45,11 +45,11 @@ func TestTakeoverOfAShardThatOwesANote(t *testing.T) {
 
 type unjudgedRead struct{ time, next int64 }
 
-func (u unjudgedRead) into(core *join.Core) {
+func (u unjudgedRead) into(core *join.Core) (judged bool) {
 	var r join.ClicksRead
 	r.Reset(0)
 	r.Next, r.Unjudged = u.next, u.time
-	core.Clicks(&r, 0, nil)
+	return core.Clicks(&r, 0, nil)
 }
 
 // While nothing is heard of other shards, what is kept of the reads is bounded; then it errs to the safe side.
@@ -74,5 +74,31 @@ func TestUnjudgedReadsAreBounded(t *testing.T) {
 	}
 	if covers(base+10*second, 10) {
 		t.Error("5,000 reads are kept one by one")
+	}
+}
+
+// A read may be under way while a shard is taken over: judged by what was final before, and not told of yet.
+func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
+	const base = 1_800_000_000 * second
+	for _, c := range []struct {
+		name           string
+		unjudged, next int64
+		owes           bool
+	}{
+		{"a click from before the shard's final time, which its last owner has not stored", base - 1, 6, true},
+		{"one that it has", base - 1, 5, false},
+		{"a click of the very time", base, 6, false},
+		{"none", join.Forever, 6, false},
+	} {
+		core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
+		core.AddClicks(0, 0, noTime, 0)
+		at := join.Position{ClicksNext: []int64{5}, FinalBefore: base, ExpireBefore: noTime}
+		if !core.Covers(at) {
+			t.Fatalf("%s: not covered before it is told of", c.name)
+		}
+		core.AddShard(0, at, false, nil)
+		if owes := !(unjudgedRead{c.unjudged, c.next}.into(core)); owes != c.owes {
+			t.Errorf("%s: owes %v, want %v", c.name, owes, c.owes)
+		}
 	}
 }

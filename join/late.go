@@ -38,12 +38,18 @@ func (p *clicksPartition) judged(stored int64) {
 	p.unjudged = slices.Delete(p.unjudged, 0, n)
 }
 
-// unjudgedBefore says whether a click at or past the offset stored may have come too late for rows that were final before the time, and was
-// not seen to.
-func (p *clicksPartition) unjudgedBefore(final, stored int64) bool {
-	for _, u := range p.unjudged {
-		if u.next > stored {
-			return u.time < final // those after it are of later times
+// owedTo says whether a click of the read may have come too late for rows of a shard taken over at this position, and not had its effect there.
+func (u unjudged) owedTo(at Position, partition int) bool {
+	return u.time < at.FinalBefore && u.next > at.clicksNext(partition)
+}
+
+// owes says whether a read was not seen to be owed to a shard stored at this position.
+func (c *Core) owes(at Position) bool {
+	for p := range c.parts {
+		for _, u := range c.parts[p].unjudged {
+			if u.owedTo(at, p) {
+				return true
+			}
 		}
 	}
 	return false

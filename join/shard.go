@@ -49,6 +49,14 @@ type Position struct {
 	ExpireBefore  int64
 }
 
+// clicksNext is the offset in a clicks partition below which every click has had its effect.
+func (at *Position) clicksNext(p int) int64 {
+	if p < len(at.ClicksNext) {
+		return at.ClicksNext[p]
+	}
+	return 0
+}
+
 // Pending is a fetched record of the checkouts topic on its way to release.
 type Pending struct {
 	Offset int64
@@ -223,16 +231,7 @@ func (c *Core) Covers(at Position) bool {
 			return false
 		}
 	}
-	for p := range c.parts {
-		var stored int64
-		if p < len(at.ClicksNext) {
-			stored = at.ClicksNext[p]
-		}
-		if c.parts[p].unjudgedBefore(at.FinalBefore, stored) {
-			return false
-		}
-	}
-	return true
+	return !c.owes(at)
 }
 
 // Position is what must be stored with everything that was released and corrected so far.

@@ -98,7 +98,7 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case m := <-clicks:
-			l.takeClicks(m)
+			err = l.takeClicks(m)
 		case <-permits:
 			continue // nothing has changed
 		case m := <-l.s.checkouts:
@@ -125,11 +125,15 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 	}
 }
 
-func (l *loop) takeClicks(m *clicksMsg) {
+// takeClicks takes in a poll of clicks. One that was under way while a shard was taken over may hold a late click that nobody has noted: the
+// next session reads it again.
+func (l *loop) takeClicks(m *clicksMsg) error {
 	now := l.s.now()
 	before := l.pendingCorrections()
 	for _, r := range m.reads {
-		l.core.Clicks(r, now, l.noteLate)
+		if !l.core.Clicks(r, now, l.noteLate) {
+			return &againError{cause: fmt.Errorf("clicks partition %d was read on while a shard was taken over that late clicks concern", r.Partition)}
+		}
 	}
 	if n := l.pendingCorrections() - before; n > 0 {
 		l.s.p.tally.count(func(m *Measures) { m.LateCorrected += n })
@@ -138,6 +142,7 @@ func (l *loop) takeClicks(m *clicksMsg) {
 	l.noted += payloads(m.dead)
 	l.counts.clicks += m.records
 	l.counts.clicksBytes += m.bytes
+	return nil
 }
 
 // noteLate notes a click that came after rows of the shard that it could change were final.
