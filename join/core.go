@@ -71,6 +71,7 @@ type clicksPartition struct {
 	first     bool  // a click was read
 	index     []TimeOffset
 	unjudged  []unjudged
+	forgotten int64 // offset below which every shard had stored every click's effect
 }
 
 // TimeOffset is the least offset at which a partition holds a click of one bucket of event time.

@@ -27,7 +27,9 @@ func TestTakeoverOfAShardThatOwesANote(t *testing.T) {
 		{"the later read's click is the earlier one", []unjudgedRead{{base + 1, 6}, {base - 1, 7}}, 0, base, 6, false},
 		{"the earlier read's click is, and stored", []unjudgedRead{{base - 1, 6}, {base + 1, 7}}, 0, base, 6, true},
 		{"the earlier read's click is, and not stored", []unjudgedRead{{base - 1, 6}, {base + 1, 7}}, 0, base, 5, false},
-		{"all have stored it", []unjudgedRead{{base - 1, 6}, {base + 1, 7}}, 6, base, 5, true},
+		{"all have stored it", []unjudgedRead{{base - 1, 6}, {base + 1, 7}}, 6, base, 6, true},
+		{"all had stored it, and Postgres has lost that", []unjudgedRead{{base - 1, 6}, {base + 1, 7}}, 6, base, 5, false},
+		{"all had stored more than Postgres has, and nothing was read", none, 6, base, 5, false},
 		{"nothing is final", []unjudgedRead{{base - 1, 6}}, 0, noTime, 0, true},
 		{"all clicks came before the time known to be final", []unjudgedRead{{join.Forever, 6}}, 0, base, 5, true},
 	} {

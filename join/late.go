@@ -31,6 +31,7 @@ func (p *clicksPartition) judge(u unjudged) {
 
 // judged forgets the reads of clicks whose effect every shard has stored.
 func (p *clicksPartition) judged(stored int64) {
+	p.forgotten = max(p.forgotten, stored)
 	n := 0
 	for n < len(p.unjudged) && p.unjudged[n].next <= stored {
 		n++

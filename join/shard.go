@@ -231,6 +231,11 @@ func (c *Core) Covers(at Position) bool {
 			return false
 		}
 	}
+	for p := range c.parts { // invariant: what is forgotten is not asked for, also where Postgres failed over and lost that it was stored
+		if c.parts[p].forgotten > at.clicksNext(p) {
+			return false
+		}
+	}
 	return !c.owes(at)
 }
 
