@@ -125,3 +125,28 @@ func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 		t.Error("held for 15 s, and still not released")
 	}
 }
+
+// A busy partition's end runs far ahead of an open transaction within its 15 s. Checkouts are not held for longer for that.
+func TestAPartitionHeldByATransactionIsPassedOverHoweverFarItsEndIs(t *testing.T) {
+	const base = 1_800_000_000 * second
+	core, _, s := begun(base, 1)
+	now := hour
+	s.Fetched([]join.Pending{{Offset: 0, Time: base + hour, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k")), Need: 3}})
+	released := func() int64 {
+		if _, err := core.Release(s, 10, now, func(*join.Pending, *join.Recent, bool) {}); err != nil {
+			t.Fatal(err)
+		}
+		return s.Next()
+	}
+	core.Ends(3, []int64{2}, []int64{1}, []int64{1}, now)
+	now += 14 * second
+	core.Ends(4, []int64{20_000}, []int64{1}, []int64{1}, now)
+	if released() != 0 {
+		t.Error("released before the transaction was open for 15 s")
+	}
+	now += second
+	core.Ends(5, []int64{21_000}, []int64{1}, []int64{1}, now)
+	if released() != 1 || core.OpenTxnReleases != 1 {
+		t.Error("held for 15 s, and still not released")
+	}
+}

@@ -220,10 +220,10 @@ func (c *Core) judge(a *ask, now int64) {
 		p := &c.parts[i]
 		switch {
 		case p.next >= end:
+		case p.lso >= 0 && p.next >= p.lso && now-p.movedAt >= c.openTxn:
+			a.stuck = true // invariant: nothing of it can be read, so its event time is not waited for, however far it is behind
 		case p.end-p.next > c.farBehind && p.maxTime != NoTime:
 			a.pass = min(a.pass, p.maxTime-c.outOfOrder)
-		case p.lso >= 0 && p.next >= p.lso && now-p.movedAt >= c.openTxn:
-			a.stuck = true
 		default:
 			a.pass = NoTime
 			return
