@@ -202,7 +202,7 @@ func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 		case errors.As(err, &lost):
 			found = &GapError{topic, partition, fmt.Sprintf("the log was truncated: reading stood at offset %d, the log goes on at %d", lost.ConsumedTo, lost.ResetTo), s.cureForGap()}
 		case errors.Is(err, kerr.OffsetOutOfRange):
-			found = &GapError{topic, partition, s.outOfRange(ctx, topic, partition), s.cureForGap()}
+			found = s.outOfRange(ctx, topic, partition)
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
 		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 			found = fmt.Errorf("read %s[%d]: %w: grant Read and Describe on both topics and Read on group %q", topic, partition, err, s.cfg.Group)
@@ -215,16 +215,20 @@ func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 	return found
 }
 
-// outOfRange says what is missing of a partition that does not hold the offset to be read next.
-func (s *session) outOfRange(ctx context.Context, topic string, partition int32) string {
+// outOfRange is what it means that a partition does not hold the offset to be read next. Clicks that are read again may go: the next session
+// finds out who needs them.
+func (s *session) outOfRange(ctx context.Context, topic string, partition int32) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	next := s.p.tally.next(topic, partition)
 	starts, err := listOffsets(ctx, s.clicksClient, map[string]int32{topic: partition + 1}, atStart, false)
-	if err != nil || next < 0 || next >= starts[topic][partition] {
-		return "the offset to be read next is not there: retention deleted it, or the log was truncated"
+	switch {
+	case err != nil || next < 0 || next >= starts[topic][partition]:
+		return &GapError{topic, partition, "the offset to be read next is not there: retention deleted it, or the log was truncated", s.cureForGap()}
+	case topic == s.cfg.ClicksTopic && int(partition) < len(s.freshFrom) && next < s.freshFrom[partition]: // invariant: a gap is of what was never read
+		return &againError{cause: fmt.Errorf("retention deleted clicks of partition %d while they were read again", partition)}
 	}
-	return neverRead(next, starts[topic][partition])
+	return &GapError{topic, partition, neverRead(next, starts[topic][partition]), s.cureForGap()}
 }
 
 // neverRead says that the records from an offset up to the log's start are missing.

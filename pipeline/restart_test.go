@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"firstclick/internal/kafkatest"
 	"firstclick/pipeline"
@@ -222,5 +225,42 @@ func TestOtherSettingsThanTheStoredOnesAreRefused(t *testing.T) {
 		if err := runFails(t, cfg); !errors.As(err, &refused) {
 			t.Errorf("%s: ended with %v; want a refusal", name, err)
 		}
+	}
+}
+
+// Retention may take clicks that a restart reads again, between the question where the log begins and the first fetch. Every checkout that
+// could need them has its row: no gap.
+func TestRetentionTakesClicksThatAreReadAgain(t *testing.T) {
+	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
+	brokers := cluster.ListenAddrs()
+	dsn, conn := prepare(t, 10)
+	at := time.Now().Add(-2 * time.Hour)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(at, 1)), click("c2", 1, "p", stamp(at, 2)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(at, 3)))...)
+	cfg := testConfig(t, brokers, dsn)
+	drain(t, cfg)
+
+	held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "clicks", Err: kerr.NotLeaderForPartition, Count: -1})
+	p := begin(t, cfg)
+	eventually(t, "the shard", func() bool { return len(p.Stats().Shards) == 1 })
+	if err := cluster.DeleteRecords("clicks", 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	held.Remove()
+	soon := time.Now()
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(soon, 0)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k2", 1, "p", "1", stamp(soon, 1)))...)
+	eventually(t, "the next row", func() bool {
+		select {
+		case err := <-p.ended:
+			p.over = true
+			t.Fatalf("ended with %v", err)
+		default:
+		}
+		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k2'`) == 1
+	})
+	p.end()
+	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c1'`); n != 1 {
+		t.Errorf("%d rows have the click that is gone", n)
 	}
 }
