@@ -143,10 +143,10 @@ func (a *asker) sizesNow(ctx context.Context) (map[string]int32, error) {
 			return nil, fmt.Errorf("topic %s is gone", t)
 		case now.id != old.id:
 			return nil, &GapError{t, 0, fmt.Sprintf("the topic was deleted and made again (topic id %x, before %x)", now.id, old.id), a.s.cureForGap()}
-		case now.partitions < old.partitions:
+		case now.partitions < old.partitions && now.id == [16]byte{}:
 			return nil, &GapError{t, now.partitions, "the topic has fewer partitions than before: it was deleted and made again", a.s.cureForGap()}
 		}
-		sizes[t] = now.partitions
+		sizes[t] = max(now.partitions, a.sizes[t]) // invariant: a partition once known is asked for; a broker may not have heard of it yet
 	}
 	return sizes, nil
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"firstclick/internal/kafkatest"
@@ -30,6 +32,17 @@ func (w *working) fails() error {
 		w.stop()
 		<-w.ended
 		w.t.Fatal("the run goes on")
+		return nil
+	}
+}
+
+// failed is the error that a pipeline at work has ended with, if it has.
+func (w *working) failed() error {
+	select {
+	case err := <-w.ended:
+		w.ended <- err
+		return err
+	default:
 		return nil
 	}
 }
@@ -151,5 +164,63 @@ func TestATopicThatIsGoneIsSaidOnce(t *testing.T) {
 	p.end()
 	if n := strings.Count(log.text.String(), "topic clicks is gone"); n != 1 {
 		t.Errorf("said %d times", n)
+	}
+}
+
+// A broker may answer that has not yet heard of a partition added to the topic. The partition is waited for all the same, and the topic was not made
+// again.
+func TestABrokerThatHasNotHeardOfAPartition(t *testing.T) {
+	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "checkouts"), kfake.SeedTopics(2, "clicks"))
+	brokers := cluster.ListenAddrs()
+	dsn, conn := prepare(t, 10)
+	ask := kmsg.NewPtrMetadataRequest()
+	for _, topic := range []string{"clicks", "checkouts"} {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = kmsg.StringPtr(topic)
+		ask.Topics = append(ask.Topics, rt)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	before, err := ask.RequestWith(t.Context(), cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range before.Topics {
+		before.Topics[i].Partitions = before.Topics[i].Partitions[:1]
+	}
+	p := begin(t, testConfig(t, brokers, dsn))
+	eventually(t, "the shard", func() bool { return len(p.Stats().Shards) == 1 })
+
+	var answered atomic.Int64
+	var heard atomic.Bool
+	cluster.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if heard.Load() || len(req.(*kmsg.MetadataRequest).Topics) != len(ask.Topics) { // the clients', of one topic each
+			return nil, nil, false
+		}
+		answer := *before
+		answer.SetVersion(req.GetVersion())
+		answered.Add(1)
+		return &answer, nil, true
+	})
+	held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "clicks", Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: -1})
+	at := time.Now().Add(-time.Minute)
+	kafkatest.Produce(t, brokers, "clicks", 1, values(click("c", 1, "p", stamp(at, 1)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(at, 2)))...)
+	eventually(t, "a few answers", func() bool { return answered.Load() > 5 || p.failed() != nil })
+	held.Remove()
+	heard.Store(true)
+	eventually(t, "the row", func() bool {
+		if err := p.failed(); err != nil {
+			t.Fatalf("ended with %v", err)
+		}
+		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`) == 1
+	})
+	p.end()
+	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c'`); n != 1 || p.Stats().Result.Corrected != 0 {
+		t.Errorf("%d rows have the click, %d were corrected: released before the click was read", n, p.Stats().Result.Corrected)
 	}
 }

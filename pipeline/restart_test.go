@@ -251,11 +251,8 @@ func TestRetentionTakesClicksThatAreReadAgain(t *testing.T) {
 	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(soon, 0)))...)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k2", 1, "p", "1", stamp(soon, 1)))...)
 	eventually(t, "the next row", func() bool {
-		select {
-		case err := <-p.ended:
-			p.over = true
+		if err := p.failed(); err != nil {
 			t.Fatalf("ended with %v", err)
-		default:
 		}
 		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k2'`) == 1
 	})
