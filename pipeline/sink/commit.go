@@ -84,6 +84,14 @@ func (s *Sink) land(ctx context.Context, w *work) (outcome, error) {
 		err := s.withConn(ctx, func(conn *pgx.Conn) error {
 			t := &try{sink: s, work: w, conn: conn}
 			err := t.run(ctx)
+			if t.refusedAfterRows(err) {
+				if _, err := conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol); err != nil {
+					return fmt.Errorf("roll back: %w", err)
+				}
+				w.wary = true
+				t = &try{sink: s, work: w, conn: conn}
+				err = t.run(ctx)
+			}
 			out = t.out
 			if err != nil && t.sent && !answered(err) {
 				doubt = true
@@ -134,7 +142,14 @@ type try struct {
 	work   *work
 	conn   *pgx.Conn
 	out    outcome
+	after  bool // what comes after the rows is being written
 	sent   bool // COMMIT may have reached Postgres
+}
+
+// refusedAfterRows says whether a correction or a note was refused, in a try that was not wary of that.
+func (t *try) refusedAfterRows(err error) bool {
+	_, refused := refuses(err)
+	return refused && t.after && !t.work.wary
 }
 
 // orderError says that Postgres answered COMMIT with ROLLBACK.
@@ -153,6 +168,12 @@ func (t *try) run(ctx context.Context) error {
 	}
 	if len(t.work.rows) > 0 {
 		if err := t.writeRows(ctx); err != nil {
+			return err
+		}
+	}
+	t.after = true
+	if t.work.wary {
+		if err := t.correctWarily(ctx); err != nil {
 			return err
 		}
 	}

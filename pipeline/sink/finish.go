@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"firstclick/join"
@@ -46,7 +47,15 @@ func (t *try) finish(ctx context.Context) error {
 		counts = append(counts, to)
 	}
 	result := &t.out.result
-	t.queueCorrections(queue)
+	clean := clean
+	if t.work.wary {
+		clean = ascii
+	}
+	if !t.work.wary {
+		for chunk := range slices.Chunk(t.work.corrections(&t.out, t.target.clickMax), correctionsPerStatement) {
+			queue(&result.Corrected, t.target.correct, correctionArgs(chunk)...)
+		}
+	}
 	var noted int64
 	if len(t.out.unknown) > 0 {
 		ids, texts := make([]int32, len(t.out.unknown)), make([]string, len(t.out.unknown))
@@ -59,11 +68,11 @@ func (t *try) finish(ctx context.Context) error {
 	sortDead(dead)
 	for len(dead) > 0 {
 		n := chunkOfLetters(dead)
-		queue(&result.DeadLetters, deadSQL, deadArgs(dead[:n])...)
+		queue(&result.DeadLetters, deadSQL, deadArgs(dead[:n], clean)...)
 		dead = dead[n:]
 	}
 	for chunk := range slices.Chunk(t.work.late, lettersPerStatement) {
-		queue(&result.Late, lateSQL, lateArgs(chunk)...)
+		queue(&result.Late, lateSQL, lateArgs(chunk, clean)...)
 	}
 	b.Queue("COMMIT")
 	t.sent = true
@@ -91,14 +100,47 @@ func (t *try) finish(ctx context.Context) error {
 // correctionsPerStatement bounds the memory of one UPDATE.
 const correctionsPerStatement = 20_000
 
-func (t *try) queueCorrections(queue func(to *int64, sql string, args ...any)) {
-	for chunk := range slices.Chunk(t.work.corrections(&t.out, t.target.clickMax), correctionsPerStatement) {
-		ids, clicks, times := make([]string, len(chunk)), make([]string, len(chunk)), make([]time.Time, len(chunk))
-		for i, c := range chunk {
-			ids[i], clicks[i], times[i] = c.Checkout.String(), c.Click.String(), time.UnixMicro(c.ClickTime).UTC()
-		}
-		queue(&t.out.result.Corrected, t.target.correct, ids, clicks, times)
+func correctionArgs(chunk []Correction) []any {
+	ids, clicks, times := make([]string, len(chunk)), make([]string, len(chunk)), make([]time.Time, len(chunk))
+	for i, c := range chunk {
+		ids[i], clicks[i], times[i] = c.Checkout.String(), c.Click.String(), time.UnixMicro(c.ClickTime).UTC()
 	}
+	return []any{ids, clicks, times}
+}
+
+// correctWarily makes the corrections in savepoints, and finds by halves those that Postgres refuses (a check, a trigger, an encoding): their
+// rows keep the click they have (invariant: bad input harms nobody else).
+func (t *try) correctWarily(ctx context.Context) error {
+	pieces := slices.Collect(slices.Chunk(t.work.corrections(&t.out, t.target.clickMax), correctionsPerStatement))
+	slices.Reverse(pieces) // the last one comes next
+	for len(pieces) > 0 {
+		piece := pieces[len(pieces)-1]
+		pieces = pieces[:len(pieces)-1]
+		var b pgx.Batch
+		b.Queue("SAVEPOINT piece")
+		b.Queue(t.target.correct, correctionArgs(piece)...).Exec(func(tag pgconn.CommandTag) error {
+			t.out.result.Corrected += tag.RowsAffected()
+			return nil
+		})
+		b.Queue("RELEASE SAVEPOINT piece")
+		err := t.conn.SendBatch(ctx, &b).Close()
+		pe, refused := refuses(err)
+		switch {
+		case err == nil:
+			continue
+		case !refused:
+			return fmt.Errorf("write corrections: %w", err)
+		}
+		if _, err := t.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT piece; RELEASE SAVEPOINT piece", pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("go back to before a refused correction: %w", err)
+		}
+		if half := len(piece) / 2; half > 0 {
+			pieces = append(pieces, piece[half:], piece[:half])
+		} else {
+			t.sink.log.Warn("Postgres refuses an earlier click: its row keeps the one it has", "checkout_id", piece[0].Checkout.String(), "cause", refusal(pe))
+		}
+	}
+	return nil
 }
 
 // chunkOfLetters is how many go into one statement, at least one.
@@ -113,7 +155,7 @@ func chunkOfLetters(dead []deadLetter) int {
 	return len(dead)
 }
 
-func deadArgs(dead []deadLetter) []any {
+func deadArgs(dead []deadLetter, clean func(string) string) []any {
 	n := len(dead)
 	groups, topics, reasons, details := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	topicIDs, partitions, offsets := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n)
@@ -130,7 +172,7 @@ func deadArgs(dead []deadLetter) []any {
 	return []any{groups, topics, topicIDs, partitions, offsets, reasons, details, payloads, sizes, sums, times}
 }
 
-func lateArgs(chunk []late) []any {
+func lateArgs(chunk []late, clean func(string) string) []any {
 	n := len(chunk)
 	groups, topics, kinds, ids, products := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	topicIDs, partitions, offsets := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n)
@@ -149,4 +191,14 @@ func clean(s string) string {
 		s = s[:maxDetail]
 	}
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// ascii makes text that a database of any encoding stores: what is said of a record is found by its offset.
+func ascii(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r > '~' {
+			return '?'
+		}
+		return r
+	}, clean(s))
 }

@@ -2,8 +2,10 @@ package sink
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"firstclick/join"
+	"firstclick/migrations"
 )
 
 // Rows that the old pipeline's table cannot hold become dead letters; their neighbours land.
@@ -220,4 +223,78 @@ func TestNamesAreAskedOnceAndTriedAgain(t *testing.T) {
 	if _, err := b.sink.Commit(t.Context(), []*Batch{batch}); err == nil || !strings.Contains(err.Error(), "no such thing") {
 		t.Fatal(err)
 	}
+}
+
+// A correction that Postgres refuses is left out, wherever it stands: its row keeps the click it has, its neighbours move.
+func TestRefusedCorrectionsAreFound(t *testing.T) {
+	const n = 40
+	for _, schema := range []string{
+		`CREATE DOMAIN click AS varchar CHECK (VALUE NOT LIKE 'bad%'); ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE click`,
+		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF NEW.click_id LIKE 'bad%' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+			CREATE TRIGGER refuse BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
+	} {
+		for _, bad := range [][]int{{0}, {7, 8, n - 1}, count(n)} {
+			b := newBench(t)
+			b.exec(schema)
+			batch := b.claim(b.sink, 0)
+			for i := range n {
+				batch.Rows = append(batch.Rows, row(int64(i), checkout(uuid(i))))
+			}
+			b.commit(b.sink, batch)
+			for i := range n {
+				click := "good"
+				if slices.Contains(bad, i) {
+					click = "bad"
+				}
+				batch.Corrections = append(batch.Corrections, Correction{int64(i), join.MakeID([]byte(uuid(i))), join.MakeID([]byte(click)), noon - 1})
+			}
+			batch.Rows = []Row{row(n, checkout(uuid(n)))}
+			batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "late", User: 1, Product: "p", Time: noon}}
+			if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Corrected: int64(n - len(bad)), Late: 1}); res != want {
+				t.Fatalf("got %+v, want %+v", res, want)
+			}
+			b.expect(fmt.Sprintf("%d|%d", n+1, n-len(bad)), `SELECT count(*), count(*) FILTER (WHERE click_id = 'good') FROM commerce.attributed_checkouts`)
+			b.expect("2", `SELECT commits FROM firstclick.offsets`)
+		}
+	}
+}
+
+// What the database's encoding cannot hold stops nothing: not a click's id, not what is said about a record.
+func TestADatabaseOfAnotherEncoding(t *testing.T) {
+	b := newBench(t)
+	latin, err := url.Parse(b.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(latin.Path, "/") + "_latin"
+	b.exec(`CREATE DATABASE ` + name + ` ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
+	t.Cleanup(func() {
+		if _, err := b.db.Exec(context.WithoutCancel(t.Context()), `DROP DATABASE `+name+` WITH (FORCE)`); err != nil {
+			t.Error(err)
+		}
+	})
+	latin.Path = name
+	if err := migrations.Up(t.Context(), latin.String(), nil); err != nil {
+		t.Fatal(err)
+	}
+	in := &bench{t: t, names: b.names, log: b.log}
+	in.sink = in.open(latin.String(), "firstclick-latin", in.names)
+	latin.RawQuery += "&client_encoding=UTF8"
+	in.dsn = latin.String()
+	in.db = in.connect("watcher")
+	batch := in.claim(in.sink, 0)
+	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("é")), clicked(row(2, checkout("c")), "€", noon)}
+	if res, want := in.commit(in.sink, batch), (Result{Fresh: 2, Refused: 1, DeadLetters: 1}); res != want {
+		t.Fatalf("got %+v, want %+v", res, want)
+	}
+	batch.Corrections = []Correction{{0, join.MakeID([]byte("a")), join.MakeID([]byte("€")), noon - 1}, {1, join.MakeID([]byte("é")), join.MakeID([]byte("ü")), noon - 1}}
+	batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "€", User: 1, Product: "p", Time: noon}}
+	batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 2, Reason: join.ReasonShape, Detail: "not an object: €", Payload: []byte("€"), RecordTime: noon}}
+	if res, want := in.commit(in.sink, batch), (Result{Corrected: 1, Late: 1, DeadLetters: 1}); res != want {
+		t.Fatalf("got %+v, want %+v", res, want)
+	}
+	in.expect("a|-\né|ü", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
+	in.expect("?", `SELECT event_id FROM firstclick.late`)
+	in.expect("not an object: ?|e282ac", `SELECT detail, encode(payload, 'hex') FROM firstclick.dead_letters WHERE topic = 'clicks'`)
 }

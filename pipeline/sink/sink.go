@@ -105,6 +105,7 @@ func newPool(cfg Config) (*pgxpool.Pool, error) {
 		cc.RuntimeParams = map[string]string{}
 	}
 	cc.RuntimeParams["application_name"] = cfg.Application
+	cc.RuntimeParams["client_encoding"] = "UTF8" // as events are, whatever the database's own encoding is
 	// Half a minute after the host of the server is gone, reads fail instead of waiting for ever.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}}
 	cc.DialFunc = dialer.DialContext

@@ -19,7 +19,7 @@ type entry struct {
 	index  int32 // of the row in its batch
 }
 
-// work is what one Commit writes, put in order. The tries of a Commit share it and do not change it.
+// work is what one Commit writes, put in order. The tries of a Commit share it and do not change it; between them it may become wary.
 type work struct {
 	batches []*Batch // by group, topic, partition: the lock order
 	rows    []entry  // by checkout_id as bytes, then partition, then offset: the lock order
@@ -28,6 +28,7 @@ type work struct {
 	late    []late
 	users   []int32 // of the rows, each once
 	names   map[int32]string
+	wary    bool // Postgres refused something of what is written after the rows: the next try finds it
 
 	known mask  // rows that are thought to stand already, or to repeat another of these
 	asks  bool  // Postgres is asked about the others
