@@ -103,6 +103,7 @@ func (p *Pipeline) namesPool(ctx context.Context) (*pgxpool.Pool, error) {
 	}
 	cfg.MaxConns, cfg.MinConns = 3, 0
 	cfg.ConnConfig.RuntimeParams["application_name"] = p.cfg.Instance + " names"
+	cfg.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // as they are written
 	return pgxpool.NewWithConfig(ctx, cfg)
 }
 
