@@ -78,7 +78,7 @@ func (l *loop) holdCheckouts() {
 		case over && sh.held.bytes > share && !l.checkoutsPaused[p]:
 			l.s.checkoutsClient.PauseFetchPartitions(one)
 			l.checkoutsPaused[p] = true
-		case !over && sh.held.bytes <= share && l.checkoutsPaused[p]:
+		case (!over || sh.held.bytes == 0) && sh.held.bytes <= share && l.checkoutsPaused[p]: // invariant: no shard is paused that has nothing to do
 			l.s.checkoutsClient.ResumeFetchPartitions(one)
 			delete(l.checkoutsPaused, p)
 		}

@@ -1,0 +1,36 @@
+package pipeline
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/join"
+)
+
+// A shard that was paused for a hungry one becomes hungry itself: it goes on, though another, whose checkouts wait for their clicks, still holds much.
+func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
+	l := &loop{s: &session{checkoutsClient: cl, cfg: Config{CheckoutsTopic: "checkouts"}}, core: core, shards: map[int32]*shard{}, checkoutsPaused: map[int32]bool{}}
+	most := l.maxHeld()
+	for p, bytes := range []int64{most, most, 0} {
+		at := join.Position{Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+		l.shards[int32(p)] = &shard{Shard: core.AddShard(int32(p), at, false, nil), held: held{bytes: bytes}}
+	}
+	core.Ends(1, nil, nil, []int64{9, 9, 9}, 0)
+	l.holdCheckouts()
+	if !l.checkoutsPaused[0] || !l.checkoutsPaused[1] || l.checkoutsPaused[2] {
+		t.Fatalf("paused: %v; want the two that hold much", l.checkoutsPaused)
+	}
+	l.shards[0].held.bytes = 0
+	l.holdCheckouts()
+	if l.checkoutsPaused[0] || !l.checkoutsPaused[1] {
+		t.Errorf("paused: %v; want the one that holds much", l.checkoutsPaused)
+	}
+}
