@@ -12,6 +12,12 @@ type chunk struct {
 	bytes   int64 // of the records' values
 }
 
+// leastRecord is what a record counts as at least, however small its value: a queue entry and a dead letter take memory of their own.
+const leastRecord = 64
+
+// weight is what the chunk counts as while it is held.
+func (k *chunk) weight() int64 { return max(k.bytes, int64(len(k.records))*leastRecord) }
+
 // chunks lends chunks. Safe for concurrent use.
 type chunks struct{ shelf shelf[*chunk] } // by the bytes of their slabs
 
@@ -57,7 +63,7 @@ func (h *held) add(k *chunk, skip int, back *chunks) {
 		return
 	}
 	h.chunks = append(h.chunks, k)
-	h.bytes += k.bytes
+	h.bytes += k.weight()
 }
 
 // settle lets go of the oldest n records.
@@ -70,7 +76,7 @@ func (h *held) settle(n int, back *chunks) {
 		if k.left -= m; k.left > 0 {
 			break
 		}
-		h.bytes -= k.bytes
+		h.bytes -= k.weight()
 		back.give(k)
 		done++
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/join"
+	"firstclick/pipeline/sink"
 )
 
 // A shard that was paused for a hungry one becomes hungry itself: it goes on, though another, whose checkouts wait for their clicks, still holds much.
@@ -32,5 +33,27 @@ func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
 	l.holdCheckouts()
 	if l.checkoutsPaused[0] || !l.checkoutsPaused[1] {
 		t.Errorf("paused: %v; want the one that holds much", l.checkoutsPaused)
+	}
+}
+
+// Records without a value take memory too: however many come, there is an end to what is held of them.
+func TestRecordsWithoutAValueAreHeldWithinBounds(t *testing.T) {
+	core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
+	l := &loop{s: &session{}, shards: map[int32]*shard{0: {Shard: core.AddShard(0, join.Position{FinalBefore: join.NoTime}, false, nil)}}}
+	var c chunks
+	h := &l.shards[0].held
+	for n := 0; !l.full(); n += 1000 {
+		if n > 1_000_000 {
+			t.Fatalf("%d records wait, and more are polled", n)
+		}
+		h.add(c.take(1000, 0), 0, &c)
+		h.gone += 1000
+	}
+	h.settle(h.gone, &c)
+	if h.bytes != 0 {
+		t.Errorf("%d bytes are held of nothing", h.bytes)
+	}
+	if dead := make([]sink.DeadLetter, 1_000_000); payloads(dead) < l.maxHeld() {
+		t.Errorf("a million dead letters count as %d bytes", payloads(dead))
 	}
 }

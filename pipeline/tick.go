@@ -24,7 +24,7 @@ func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) {
 // payloads is what dead letters hold.
 func payloads(dead []sink.DeadLetter) (n int64) {
 	for i := range dead {
-		n += int64(len(dead[i].Payload))
+		n += max(int64(len(dead[i].Payload)), leastRecord)
 	}
 	return n
 }
