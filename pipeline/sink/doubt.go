@@ -12,7 +12,7 @@ import (
 
 const (
 	gonePoll  = 20 * time.Millisecond
-	goneLimit = 30 * time.Second
+	goneLimit = 30 * time.Second // then it is said, and tried again
 )
 
 // lookUp finds out whether a transaction landed whose COMMIT was not answered. The session that may still be at it is among the lost ones, which
@@ -49,7 +49,7 @@ func (s *Sink) endSession(ctx context.Context, conn *pgx.Conn, who session) erro
 func (s *Sink) untilGone(ctx context.Context, end func(ctx context.Context) (int64, error)) error {
 	ticker := time.NewTicker(gonePoll)
 	defer ticker.Stop()
-	limit := time.NewTimer(goneLimit)
+	limit := time.NewTimer(s.goneLimit)
 	defer limit.Stop()
 	for {
 		n, err := end(ctx)
@@ -63,7 +63,7 @@ func (s *Sink) untilGone(ctx context.Context, end func(ctx context.Context) (int
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-limit.C:
-			return fmt.Errorf("end sessions: %d are still there %v after pg_terminate_backend", n, goneLimit)
+			return fmt.Errorf("end sessions: %d are still there %v after pg_terminate_backend: %w", n, s.goneLimit, &passingError{causeConnection})
 		case <-ticker.C:
 		}
 	}

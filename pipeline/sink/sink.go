@@ -33,6 +33,8 @@ type Sink struct {
 	familiar familiar
 	stats    counters
 	lost     lostSessions
+
+	goneLimit time.Duration
 }
 
 // New reads the configuration. It opens no connection.
@@ -67,6 +69,7 @@ func New(cfg Config, names Names) (*Sink, error) {
 		pool:        pool,
 		commits:     make(chan struct{}, cfg.Connections),
 		stats:       counters{retries: map[string]int64{}},
+		goneLimit:   goneLimit,
 	}, nil
 }
 
