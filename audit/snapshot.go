@@ -120,8 +120,17 @@ func (a *audit) readProgress(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
+// SettingsError says that what was asked for is not what the group was begun with.
+type SettingsError struct {
+	Group, What, Given, Stored string
+}
+
+func (e *SettingsError) Error() string {
+	return fmt.Sprintf("group %s runs with %s %s, not %s: leave the flag out, or name the group that runs with it", e.Group, e.What, e.Stored, e.Given)
+}
+
 func differs(group, what, given, stored string) error {
-	return fmt.Errorf("group %s runs with %s %s, not %s: leave the flag out, or name the group that runs with it", group, what, stored, given)
+	return &SettingsError{Group: group, What: what, Given: given, Stored: stored}
 }
 
 func orDefault[T comparable](v, def T) T {

@@ -82,6 +82,25 @@ func TestCutOverInPlace(t *testing.T) {
 	}
 }
 
+// Exit code 1 of these commands says that rows are wrong; a flag that does not fit the group is a usage error, as it is for run.
+func TestFlagsThatDoNotFitTheGroup(t *testing.T) {
+	_, vars := oldJob(t)
+	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
+		t.Fatalf("%v\n%s%s", err, out, log)
+	}
+	for args, says := range map[string]string{
+		"verify --window 30m":          "runs with window 1h0m0s, not 30m0s",
+		"repair --lateness 1m":         "runs with lateness 15m0s, not 1m0s",
+		"explain k0 --time-zone Japan": "runs with time zone UTC, not Japan",
+	} {
+		_, _, err := invoke(t.Context(), vars, strings.Fields(args)...)
+		var usage *UsageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
 // The second way: a table of our own, and what Kafka no longer holds from the old one.
 func TestCutOverAnew(t *testing.T) {
 	db, vars := oldJob(t)

@@ -50,7 +50,7 @@ Exit code 1 when the checkout is unknown, missing or wrong.`,
 			if errors.Is(err, audit.ErrCheckoutID) {
 				return usagef(cmd, "%v", err)
 			}
-			return err
+			return settingsAsUsage(cmd, err)
 		},
 	}
 	a.whereFlags(cmd.Flags())

@@ -92,6 +92,16 @@ func (a *auditing) config(cmd *cobra.Command, c *command) (audit.Config, error) 
 	return config, nil
 }
 
+// settingsAsUsage makes a usage error (exit code 2, as with run) of flags that do not fit what the group was begun with: exit code 1 would
+// say that the table is wrong.
+func settingsAsUsage(cmd *cobra.Command, err error) error {
+	var settings *audit.SettingsError
+	if errors.As(err, &settings) {
+		return usagef(cmd, "%v", err)
+	}
+	return err
+}
+
 // progress is where lines about how far it is go: nowhere when nobody looks.
 func (c *command) progress() io.Writer {
 	if isTerminal(c.Err) {
@@ -117,7 +127,7 @@ Changes nothing; may run while the pipeline runs. Exit code 1 when something is 
 			if err != nil {
 				return err
 			}
-			return c.runVerify(cmd.Context(), config, a.json)
+			return settingsAsUsage(cmd, c.runVerify(cmd.Context(), config, a.json))
 		},
 	}
 	a.flags(cmd.Flags())
@@ -163,7 +173,7 @@ and again.`,
 			}
 			report, err := audit.Repair(cmd.Context(), config)
 			if err != nil {
-				return err
+				return settingsAsUsage(cmd, err)
 			}
 			return c.print(report, a.json)
 		},
