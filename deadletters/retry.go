@@ -43,7 +43,7 @@ type NotKeptError struct {
 
 func (e *NotKeptError) Error() string {
 	return fmt.Sprintf("the payload of dead letter %d was not kept: it had %d bytes, more than the 1 MiB that is; "+
-		"give one with --edit FILE", e.ID, e.Size)
+		"firstclick dead-letters retry %d --edit FILE sends another", e.ID, e.Size, e.ID)
 }
 
 // pending is a letter that waits for being sent.

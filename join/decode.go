@@ -33,6 +33,14 @@ const (
 	ReasonConflict   Reason = "conflict" // other content under a checkout_id that has a row
 )
 
+// Reasons are all of them, in the order of docs/operations.md.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonEmpty, ReasonTooLarge, ReasonJSON, ReasonShape, ReasonClickID, ReasonCheckoutID, ReasonUserID, ReasonProductID,
+		ReasonTime, ReasonFuture, ReasonAmount, ReasonText, ReasonRefused, ReasonConflict,
+	}
+}
+
 // DecodeError says why a record is no event. Detail is for people; it quotes at most 100 bytes of the record and is always
 // valid UTF-8 without NUL.
 type DecodeError struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"firstclick/deadletters"
+	"firstclick/join"
 )
 
 // selecting is what the flags of list, retry and drop say about which letters are meant.
@@ -30,13 +32,28 @@ type selecting struct {
 func (s *selecting) flags(fs *pflag.FlagSet, status string) {
 	databaseFlag(fs, &s.database)
 	define(fs, &s.group, "group", "KAFKA_GROUP", "name", "firstclick", parseNonEmpty, "consumer group whose dead letters are meant")
-	define(fs, &s.reasons, "reason", "", "word,...", "", parseWords, "only these reasons, such as json,future (docs/operations.md has them all)")
+	define(fs, &s.reasons, "reason", "", "word,...", "", parseReasons, "only these reasons, such as json,future (docs/operations.md has them all)")
 	define(fs, &s.topic, "topic", "", "name", "", parseText, "only of this topic")
 	define(fs, &s.since, "since", "", "when", "", parseAgo, "only those since then: a time (RFC 3339), or how long ago (2h)")
 	define(fs, &s.until, "until", "", "when", "", parseAgo, "only those before then, likewise")
 	offering(define(fs, &s.status, "status", "", "status", status, oneOf("open", "retried", "dropped", "any"), "open, retried, dropped or any"),
 		"open", "retried", "dropped", "any")
 	defineSwitch(fs, &s.json, "json", "", "print JSON")
+}
+
+// parseReasons refuses a word that no dead letter can have: a mistyped one must not pass for "there are none".
+func parseReasons(text string) ([]string, error) {
+	var known []string
+	for _, r := range join.Reasons() {
+		known = append(known, string(r))
+	}
+	words, err := parseWords(text)
+	for _, word := range words {
+		if _, err := oneOf(known...)(word); err != nil {
+			return nil, err
+		}
+	}
+	return words, err
 }
 
 func (s *selecting) filter(ids []int64) deadletters.Filter {
@@ -117,7 +134,7 @@ func (c *command) deadLettersList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.printLetters(letters, total)
+				return c.printLetters(letters, total, s.status)
 			})
 		},
 	}
@@ -126,9 +143,12 @@ func (c *command) deadLettersList() *cobra.Command {
 	return cmd
 }
 
-func (c *command) printLetters(letters []deadletters.Letter, total int64) error {
+func (c *command) printLetters(letters []deadletters.Letter, total int64, status string) error {
 	if len(letters) == 0 {
-		_, err := fmt.Fprintln(c.Out, "no dead letters")
+		if status == "any" {
+			status = "such"
+		}
+		_, err := fmt.Fprintf(c.Out, "no %s dead letters\n", status)
 		return err
 	}
 	table := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
@@ -216,6 +236,7 @@ func (c *command) printLetter(l *deadletters.Letter) error {
 	return err
 }
 
+// letterIDs reads the IDs that were typed, each once.
 func letterIDs(cmd *cobra.Command, args []string) ([]int64, error) {
 	var ids []int64
 	for _, arg := range args {
@@ -225,7 +246,8 @@ func letterIDs(cmd *cobra.Command, args []string) ([]int64, error) {
 		}
 		ids = append(ids, id)
 	}
-	return ids, nil
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // printJSON writes indented JSON that a terminal only shows.

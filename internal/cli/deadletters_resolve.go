@@ -25,7 +25,7 @@ type resolving struct {
 
 func (r *resolving) flags(fs *pflag.FlagSet) {
 	r.selecting.flags(fs, "open")
-	defineSwitch(fs, &r.yes, "yes", "", "do it also for more than one")
+	defineSwitch(fs, &r.yes, "yes", "", "by a filter: do it also for more than one")
 	defineSwitch(fs, &r.all, "all", "", "without ids and filters: all of the group")
 }
 
@@ -93,7 +93,7 @@ becomes a new dead letter. Rows that are final already and would move are left t
 					return err
 				}
 				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: filter, Edited: edited})
-				return errors.Join(err, c.printRetries(&r, ids, done))
+				return errors.Join(err, c.printRetries(&r, ids, done, err == nil))
 			})
 		},
 	}
@@ -103,18 +103,25 @@ becomes a new dead letter. Rows that are final already and would move are left t
 	return cmd
 }
 
-func (c *command) printRetries(r *resolving, ids []int64, done deadletters.Retries) error {
+func (c *command) printRetries(r *resolving, ids []int64, done deadletters.Retries, all bool) error {
 	if r.json {
 		return c.printJSON(done)
 	}
 	fmt.Fprintf(c.Out, "%d sent again\n", done.Sent)
-	if rest := int64(len(ids)) - done.Sent; len(ids) > 0 && rest > 0 && done.Unsure == 0 {
-		fmt.Fprintf(c.Out, "%d left alone, as they are not %s (--status)\n", rest, r.status)
+	if all { // else the error says why the others were not sent
+		c.printLeftAlone(r, int64(len(ids))-done.Sent)
 	}
 	if n := len(done.NotKept); n > 0 {
 		fmt.Fprintf(c.Out, "%d left open, as their payload was larger than 1 MiB and not kept, such as %d: give one with --edit\n", n, done.NotKept[0])
 	}
 	return nil
+}
+
+// printLeftAlone says how many of the letters that were named have another status than was meant.
+func (c *command) printLeftAlone(r *resolving, rest int64) {
+	if rest > 0 {
+		fmt.Fprintf(c.Out, "%d left alone, as they are not %s (--status)\n", rest, r.status)
+	}
 }
 
 // edited reads the payload that --edit names; nil: the flag was not given.
@@ -174,6 +181,9 @@ and can still be sent again: retry ID --status dropped.`,
 					return c.printJSON(map[string]int64{"dropped": n})
 				}
 				_, err = fmt.Fprintf(c.Out, "%d dropped\n", n)
+				if r.status != "dropped" && r.status != "any" { // what those mean and is left was dropped before
+					c.printLeftAlone(&r, int64(len(ids))-n)
+				}
 				return err
 			})
 		},

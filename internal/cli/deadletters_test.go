@@ -46,7 +46,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 	if err != nil || !strings.Contains(out, "and 2 more") {
 		t.Errorf("got %q, %v", out, err)
 	}
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--until", "1h"); err != nil || out != "no dead letters\n" {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--until", "1h"); err != nil || out != "no open dead letters\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
 	out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--reason", "json,time", "--json")
@@ -89,8 +89,11 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 	if err != nil || !strings.Contains(out, "1 sent again") || !strings.Contains(out, "not kept, such as 3") || status(2) != "retried" || status(3) != "open" {
 		t.Errorf("got %q, %v; %s, %s", out, err, status(2), status(3))
 	}
-	if _, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "3"); err == nil || !strings.Contains(err.Error(), "--edit") {
-		t.Errorf("got %v", err)
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "3"); err == nil || !strings.Contains(err.Error(), "--edit") || strings.Contains(out, "not open") {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "2", "2", "--status", "any"); err != nil || out != "1 sent again\n" {
+		t.Errorf("named twice: %q, %v", out, err)
 	}
 	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "2"); err != nil || !strings.Contains(out, "1 left alone, as they are not open") {
 		t.Errorf("got %q, %v", out, err)
@@ -109,12 +112,15 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 	if err != nil || status(1) != "retried" {
 		t.Errorf("got %q, %v", piped.String(), err)
 	}
-	for topic, want := range map[string]string{"clicks": `{"mended":2}`, "checkouts": `{"total_amount":"x"}{"mended":1}`} {
+	for topic, want := range map[string]string{"clicks": `{"mended":2}`, "checkouts": `{"total_amount":"x"}{"total_amount":"x"}{"mended":1}`} {
 		if got := valuesOf(t, vars["KAFKA_BROKERS"], topic, len(want)); got != want {
 			t.Errorf("%s holds %q, want %q", topic, got, want)
 		}
 	}
 
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "drop", "1"); err != nil || out != "0 dropped\n1 left alone, as they are not open (--status)\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
 	out, _, err = invoke(t.Context(), vars, "dead-letters", "drop", "--status", "any", "--all", "--yes", "--json")
 	if err != nil || !strings.Contains(out, `"dropped": 3`) || status(1) != "dropped" {
 		t.Errorf("got %q, %v", out, err)

@@ -57,6 +57,7 @@ func TestUsageErrors(t *testing.T) {
 		"dead letter's id":       {nil, "dead-letters show x", []string{`"x"`, "ID"}},
 		"no dead letter's id":    {nil, "dead-letters show", []string{"one ID"}},
 		"retry of nothing":       {nil, "dead-letters retry", []string{"IDs", "--reason", "--all"}},
+		"reason that none has":   {nil, "dead-letters list --reason jsno", []string{"jsno", "one of empty", "conflict"}},
 		"drop of both":           {nil, "dead-letters drop 1 --topic clicks", []string{"not both"}},
 		"retry of all and one":   {nil, "dead-letters retry 1 --all", []string{"not both"}},
 		"edit of two":            {nil, "dead-letters retry 1 2 --edit -", []string{"--edit", "one ID"}},
