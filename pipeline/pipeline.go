@@ -84,9 +84,21 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g.Go(func() error { return p.probeServer(alive, pool) })
 	g.Go(func() error {
 		defer stop()
-		return p.sessions(ctx, alive)
+		if err := p.sessions(ctx, alive); err != nil || !p.cfg.UntilCaughtUp {
+			return err
+		}
+		return p.fillAtLast(ctx)
 	})
 	return g.Wait()
+}
+
+// fillAtLast fills in the names of users who are there by now: a run until caught up may be over before the filler had its turn, and where
+// all runs are such ones nobody else would.
+func (p *Pipeline) fillAtLast(ctx context.Context) error {
+	if _, err := p.sink.FillUnknown(ctx, nil); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("fill in names of users that appeared later: %w", err)
+	}
+	return nil
 }
 
 func untilStopped(err error) error {

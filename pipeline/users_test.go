@@ -39,6 +39,34 @@ func TestCacheSmallerThanTheUsers(t *testing.T) {
 	}
 }
 
+// A run until caught up fills in the names of users who came after the run that wrote their rows, also when there is nothing to read and
+// it is over before the mirror stands: here an open transaction holds that up.
+func TestRunsUntilCaughtUpFillInNames(t *testing.T) {
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	dsn, conn := prepare(t, 1)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 7, "p", "1", stamp(time.Now(), 0)))...)
+	drain(t, testConfig(t, brokers, dsn))
+	const named = `SELECT count(*) FROM commerce.attributed_checkouts WHERE user_name IS NOT NULL`
+	if got := count(t, conn, named); got != 0 {
+		t.Fatalf("%d rows have a name before there is one", got)
+	}
+	exec(t, conn, `INSERT INTO commerce.users VALUES (7, 'late', 'x')`)
+	other, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(t.Context())
+	exec(t, other, `BEGIN`)
+	exec(t, other, `SELECT pg_current_xact_id()`)
+	drain(t, testConfig(t, brokers, dsn))
+	if got := count(t, conn, named); got != 1 {
+		t.Errorf("%d of 1 row has its name", got)
+	}
+	if got := count(t, conn, `SELECT count(*) FROM firstclick.unknown_users`); got != 0 {
+		t.Errorf("%d notes are left", got)
+	}
+}
+
 // town is a table of users that changes while checkouts flow.
 type town struct {
 	t       *testing.T
