@@ -192,14 +192,14 @@ func (c *comparison) conclude() error {
 	case len(c.winners) > 0:
 		return c.won()
 	case c.records == 0 || a.gone[topicCheckouts] && c.unequal == nil:
-		return c.withoutRecord()
+		return c.withoutRecord("no row: no record that was read has this checkout_id")
 	case c.equal != nil:
 		a.addExample(KindDifferent, *c.equal, "the content of the first record with this checkout_id", "the content of a later one")
 	case c.unequal != nil:
 		name, want, there := c.row.differing(a.snap.columns, c.unequal.event)
 		a.addExample(KindDifferent, *c.unequal, name+" "+want, name+" "+there)
-	default: // every record is a dead letter, so none can have written the row
-		return c.withoutRecord()
+	default:
+		return c.withoutRecord("no row: every record that was read with this checkout_id is a dead letter")
 	}
 	k := c.unequal
 	if k == nil {
@@ -234,9 +234,10 @@ func (c *comparison) won() error {
 	return nil
 }
 
-func (c *comparison) withoutRecord() error {
+// withoutRecord tells of a row that no record can have made, in the words of want.
+func (c *comparison) withoutRecord(want string) error {
 	a, r := c.audit, &c.row
-	kind, want := KindExtra, "no row: no record that was read has this checkout_id"
+	kind := KindExtra
 	if a.gone[topicCheckouts] {
 		kind, want = KindUnverifiable, "unknown: Kafka no longer holds the record"
 		a.expected.add(r.id, r.click.text, r.clickTime, r.click.valid)
