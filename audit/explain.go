@@ -67,6 +67,7 @@ type explainer struct {
 	records []foundCheckout // by partition and offset
 	dropped int64           // records beyond those
 	source  *foundCheckout  // what the row is made of, or would be
+	several bool            // records of several users may have made the row
 	picked  *picker         // clicks; nil before they are looked for
 	noted   *noted          // in firstclick.unknown_users
 	byClick Verdict         // what the clicks say of a row whose record is gone
@@ -151,7 +152,7 @@ func (x *explainer) explainClicks(ctx context.Context) error {
 			break
 		}
 	}
-	if len(tried) > 1 {
+	if x.several = len(tried) > 1; x.several {
 		x.note("records with this checkout_id and the row's content name different users; the row has no user_id to tell which one it was made of")
 	}
 	return nil

@@ -46,7 +46,8 @@ func TestExplainSeveralUsers(t *testing.T) {
 	w.live("checkouts", 1, 0, checkoutOf("k", 5, "p", 0))
 	w.judged(w.explain("k"), VerdictRight, shopRoles, "duplicate checkouts-1 offset 0")
 	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'of 5', click_time = $1::text::timestamp`, at(-10))
-	w.judged(w.explain("k"), VerdictRight, "winner of 5@0/4", "source    checkouts-1 offset 0", "name different users")
+	w.judged(w.explain("k"), VerdictRight, "winner of 5@0/4", "source    checkouts-1 offset 0", "name different users",
+		"ann: the records name other users beside user 5")
 }
 
 // Ids and addresses are whatever somebody sent.

@@ -68,6 +68,8 @@ func (x *explainer) nameStory(n *NameNow) string {
 		return fmt.Sprintf("%s is called %s in commerce.users", user, now)
 	case !x.there:
 		return user + " is not in commerce.users"
+	case x.several && x.row.name != maybe(n.Name):
+		return fmt.Sprintf("%s: the records name other users beside %s, and the name may be of one of them", row, user)
 	case x.row.name.valid && !n.Exists:
 		return fmt.Sprintf("%s, as %s was called when the name was written; the user is not in commerce.users any more", row, user)
 	case x.row.name.valid && x.row.name == maybe(n.Name):
