@@ -164,6 +164,7 @@ func TestNextSteps(t *testing.T) {
 		"no answer of Postgres": {&reachError{"Postgres", "Postgres at a:1 did not answer", nil}, "is --database right?"},
 		"refused by Postgres":   {&reachError{"Postgres", "refuses us", &pgconn.PgError{Code: "28P01"}}, "PGPASSWORD"},
 		"no table":              {wrapped(&pgconn.PgError{Code: "42P01"}), "firstclick migrate"},
+		"no table, and said so": {fmt.Errorf("%w; run firstclick migrate first", &pgconn.PgError{Code: "42P01"}), ""},
 		"no schema":             {wrapped(&pgconn.PgError{Code: "3F000"}), "firstclick migrate"},
 		"no grant":              {wrapped(&pgconn.PgError{Code: "42501"}), "docs/operations.md"},
 		"no topic":              {wrapped(kerr.UnknownTopicOrPartition), "create the topic"},

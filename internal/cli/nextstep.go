@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -73,7 +74,7 @@ func nextStep(err error) string {
 		return "create the topic, or name another with --clicks-topic or --checkouts-topic"
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed):
 		return "the brokers' ACLs must let --kafka-user read both topics and join --group"
-	case errors.As(err, &answer):
+	case errors.As(err, &answer) && !strings.Contains(err.Error(), "firstclick migrate"): // else it says it
 		return nextSteps[answer.Code]
 	}
 	return ""
