@@ -106,6 +106,8 @@ func (g *generating) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--renames needs the database: leave out --no-database")
 	case d.Speed == 0:
 		return usagef(cmd, "--speed: must be more than 0")
+	case !d.Start.IsZero() && (d.Start.UTC().Year() < 1970 || d.Start.UTC().Year() > 9999):
+		return usagef(cmd, "--start-time: event times are of the years 1970 to 9999")
 	}
 	return checkKafka(cmd, g.kafka)
 }
