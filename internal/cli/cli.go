@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -23,7 +24,11 @@ type Streams struct {
 func Run(ctx context.Context, args []string, streams Streams) error {
 	root := newRoot(streams)
 	root.SetArgs(append([]string{}, args...)) // nil would be taken for the process' own
-	return advised(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return stopped(err)
+	}
+	return advised(err)
 }
 
 // command is what every command has: the streams and the flags of logging.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,6 +20,17 @@ type UsageError struct {
 
 func (e *UsageError) Error() string {
 	return fmt.Sprintf("%s (see %s --help)", e.Message, e.Command)
+}
+
+// errStopped ends what a signal stopped before it was done.
+var errStopped = errors.New("stopped before it was done")
+
+// stopped says what was under way then, where the error knows that.
+func stopped(err error) error {
+	if err.Error() == context.Canceled.Error() {
+		return errStopped
+	}
+	return fmt.Errorf("%w: %w", errStopped, err)
 }
 
 func usagef(cmd *cobra.Command, format string, args ...any) error {

@@ -93,9 +93,10 @@ func plainly(err error) string {
 	switch {
 	case errors.As(err, &sys):
 		return sys.Err.Error()
-	case errors.As(err, &dns):
+	case errors.As(err, &dns) && !dns.IsTimeout:
 		return dns.Error()
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	// The time of an attempt can run out on a server that says nothing; then the look-up of the next address ends at once, and is not the cause.
+	case dns != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("no answer within %s", reachAttempt)
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")

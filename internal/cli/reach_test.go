@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,6 +64,30 @@ func TestReachDoesNotRepeatWhatWasRefused(t *testing.T) {
 			t.Errorf("got %v after %s", err, time.Since(began))
 		}
 	})
+}
+
+// A server that takes connections and says nothing uses up the time of the attempt; what is tried after that ends at once.
+func TestReachSaysThatNothingIsSaid(t *testing.T) {
+	late := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "broker", IsTimeout: true}}
+	if got := plainly(late); got != "no answer within 5s" {
+		t.Errorf("got %q", got)
+	}
+	if got := plainly(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "broker", IsNotFound: true}}); got != "lookup broker: no such host" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Whoever presses Ctrl-C reads no name of an error of Go's.
+func TestStoppedBeforeItWasDone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := invoke(ctx, map[string]string{"KAFKA_BROKERS": "127.0.0.1:1", "DATABASE_URL": "postgres://127.0.0.1:1/x"}, "verify")
+	if err == nil || err.Error() != "stopped before it was done" {
+		t.Errorf("got %v", err)
+	}
+	if err := stopped(fmt.Errorf("read clicks: %w", context.Canceled)); !errors.Is(err, errStopped) || !strings.Contains(err.Error(), "read clicks") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestReachIsInterrupted(t *testing.T) {
