@@ -312,6 +312,8 @@ func kafkaDisk(f *facts) []Finding {
 		return found
 	case visible > 0:
 		return ok("more than %d %% free in %d log directories", tight, visible)
+	case errors.Is(f.errs[askDirs], kerr.UnknownTopicOrPartition): // it is asked by topic
+		return warn("", "free disk is not visible before both topics are there")
 	case f.errs[askDirs] != nil:
 		return warn("", "free disk is not visible: %s", plainly(f.errs[askDirs]))
 	}

@@ -103,6 +103,10 @@ func TestJudgements(t *testing.T) {
 			f.errs[askNewest] = fmt.Errorf("read: %w", kerr.TopicAuthorizationFailed)
 		}, Fail, []string{"--operation Read --topic clicks"}},
 		{"Kafka's disk full", "kafka disk", func(f *facts) { f.kafka.dirs[0].UsableBytes = 20 }, Warn, []string{"broker 1 has 20 B of 1000 B"}},
+		{"Kafka's disk before the topics", "kafka disk", func(f *facts) {
+			f.kafka.dirs = nil
+			f.errs[askDirs] = &kadm.ShardErrors{Name: "DescribeLogDirs", Errs: []kadm.ShardError{{Err: kerr.UnknownTopicOrPartition}}}
+		}, Warn, []string{"not visible before both topics"}},
 		{"Kafka's disk unseen", "kafka disk", func(f *facts) { f.kafka.dirs = nil; f.errs[askDirs] = kerr.ClusterAuthorizationFailed }, Warn, []string{"not visible"}},
 		{"read-only", "writable", func(f *facts) { f.postgres.server.ReadOnly = true }, Fail, []string{"read-only", `ALTER ROLE "app"`}},
 		{"statements are cut off", "timeouts", func(f *facts) { f.postgres.server.StatementTimeout = 5 * time.Second }, Warn, []string{"statement_timeout is 5s", `ALTER ROLE "app" SET statement_timeout = 0`}},
