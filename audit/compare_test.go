@@ -86,6 +86,10 @@ func TestCompare(t *testing.T) {
 			_, _ = r.WriteTo(&text)
 			t.Errorf("got %v, want %v\n%s", got, c.want, text.String())
 		}
+		var text strings.Builder
+		if _, _ = r.WriteTo(&text); strings.Contains(text.String(), "of these") != (c.want["different"] > 0) {
+			t.Errorf("a list is announced, or there is one that is not:\n%s", text.String())
+		}
 		wrong := c.want["missing"] + c.want["extra"] + c.want["doubled"] + c.want["different"]
 		if r.OK() != (wrong == 0) || (r.ExpectedDigest == r.ActualDigest) != (wrong == 0) {
 			t.Errorf("OK %v, digests %s and %s", r.OK(), r.ExpectedDigest, r.ActualDigest)
