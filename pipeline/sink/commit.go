@@ -130,7 +130,7 @@ type outcome struct {
 	letters   []deadLetter // of rows: conflicts and refusals
 	rejected  []entry      // those rows
 	corrected []Correction // duplicates whose click is better than the stored one
-	unknown   []entry      // fresh rows without a name
+	unknown   []entry      // rows without a name, fresh or met
 	staged    bool
 	met       bool // duplicates that were not familiar
 }

@@ -206,9 +206,10 @@ func (st *staging) compare(ctx context.Context) error {
 		return nil
 	}
 	type verdict struct {
-		ord     int32
-		differs string
-		better  bool
+		ord      int32
+		differs  string
+		better   bool
+		nameless bool
 	}
 	rows, err := st.conn.Query(ctx, st.target.compare, []byte(m))
 	if err != nil {
@@ -216,7 +217,7 @@ func (st *staging) compare(ctx context.Context) error {
 	}
 	var v verdict
 	var verdicts []verdict
-	_, err = pgx.ForEachRow(rows, []any{&v.ord, &v.differs, &v.better}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&v.ord, &v.differs, &v.better, &v.nameless}, func() error {
 		verdicts = append(verdicts, v)
 		return nil
 	})
@@ -233,6 +234,9 @@ func (st *staging) compare(ctx context.Context) error {
 			continue
 		}
 		st.out.result.Duplicates++
+		if v.nameless { // another job's row, or one whose note was lost with schema firstclick; a note that is there stays as it is
+			st.out.unknown = append(st.out.unknown, e)
+		}
 		if v.better && !e.row.Final {
 			st.out.corrected = append(st.out.corrected, Correction{Checkout: e.row.ID, Click: e.row.Click, ClickTime: e.row.ClickTime})
 		}

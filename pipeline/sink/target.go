@@ -144,7 +144,7 @@ func statements(columns map[string]column) *target {
 	for _, c := range ownColumns {
 		differs = append(differs, fmt.Sprintf("CASE WHEN n.%s IS DISTINCT FROM a.%s THEN '%s' END", c, c, c))
 	}
-	t.compare = `SELECT n.ord, concat_ws(', ', ` + strings.Join(differs, ", ") + `), n.click_id IS NOT NULL AND ` + earlier + `
+	t.compare = `SELECT n.ord, concat_ws(', ', ` + strings.Join(differs, ", ") + `), n.click_id IS NOT NULL AND ` + earlier + `, a.user_name IS NULL
 		FROM pg_temp.firstclick_staged n JOIN commerce.attributed_checkouts a ON a.checkout_id = n.checkout_id
 		WHERE get_bit($1::bytea, n.ord) = 1`
 	// The limit keeps the subquery as it is: looked up by the index once for each id, however small the table is thought to be.

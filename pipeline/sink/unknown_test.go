@@ -40,6 +40,34 @@ func TestFillUnknown(t *testing.T) {
 	b.expect("12|2", `SELECT user_id, count(*) FROM firstclick.unknown_users GROUP BY 1`)
 }
 
+// Rows that stand without a name and without a note (another job's, or schema firstclick was lost) get theirs when they are met.
+func TestNamesOfRowsThatAreMet(t *testing.T) {
+	b := newBench(t)
+	batch := b.claim(b.sink, 0)
+	b.exec(`INSERT INTO commerce.users VALUES (50, 'here', '')`)
+	commit := func() Result {
+		for i, user := range []int32{50, 51, 50} {
+			k := checkout(uuid(i))
+			k.User = user
+			batch.Rows = append(batch.Rows, row(int64(i), k))
+		}
+		return b.commit(b.sink, batch)
+	}
+	commit()
+	b.exec(`UPDATE commerce.attributed_checkouts SET user_name = NULL`)
+	b.exec(`UPDATE commerce.attributed_checkouts SET product_id = 'of another job' WHERE checkout_id = $1`, uuid(2)) // none of ours
+	b.exec(`DELETE FROM firstclick.unknown_users`)
+	if res := commit(); res.Duplicates != 2 || res.Conflicts != 1 || res.Unknown != 0 {
+		t.Fatalf("%+v", res)
+	}
+	b.expect("here|-|-", `SELECT string_agg(coalesce(user_name, '-'), '|' ORDER BY checkout_id) FROM commerce.attributed_checkouts`)
+	b.expect("51|"+uuid(1), `SELECT user_id, checkout_id FROM firstclick.unknown_users`)
+	b.exec(`INSERT INTO commerce.users VALUES (51, 'late', '')`)
+	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 1 {
+		t.Fatalf("%d filled, %v", n, err)
+	}
+}
+
 // A user who appears after the names were read and before the commit: nobody else would see that there is a row to fill.
 func TestUserWhoAppearsDuringCommit(t *testing.T) {
 	b := newBench(t)
