@@ -41,19 +41,23 @@ func (s *selecting) flags(fs *pflag.FlagSet, status string) {
 	defineSwitch(fs, &s.json, "json", "", "print JSON")
 }
 
-// parseReasons refuses a word that no dead letter can have: a mistyped one must not pass for "there are none".
+// parseReasons takes words, separated by commas. It refuses one that no dead letter can have: a mistyped one must not pass for "there are none".
 func parseReasons(text string) ([]string, error) {
 	var known []string
 	for _, r := range join.Reasons() {
 		known = append(known, string(r))
 	}
-	words, err := parseWords(text)
-	for _, word := range words {
+	var words []string
+	for word := range strings.SplitSeq(text, ",") {
+		if word = strings.TrimSpace(word); word == "" {
+			continue
+		}
 		if _, err := oneOf(known...)(word); err != nil {
 			return nil, err
 		}
+		words = append(words, word)
 	}
-	return words, err
+	return words, nil
 }
 
 func (s *selecting) filter(ids []int64) deadletters.Filter {

@@ -161,17 +161,6 @@ func parseAgo(text string) (moment, error) {
 	return moment{time: t}, nil
 }
 
-// parseWords takes words, separated by commas.
-func parseWords(text string) ([]string, error) {
-	var words []string
-	for _, word := range strings.Split(text, ",") {
-		if word = strings.TrimSpace(word); word != "" {
-			words = append(words, word)
-		}
-	}
-	return words, nil
-}
-
 // parseDuration takes Go's durations from least on.
 func parseDuration(least time.Duration) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {

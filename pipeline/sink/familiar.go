@@ -52,14 +52,14 @@ func (f *familiar) meet(w *work, asks bool) {
 // add makes an id familiar, and says whether it was.
 func (f *familiar) add(id []byte) bool {
 	hash := maphash.Bytes(f.seed, id)
-	bucket, print := &f.buckets[hash%buckets], uint32(hash>>32)|1
+	bucket, mark := &f.buckets[hash%buckets], uint32(hash>>32)|1
 	for _, p := range bucket {
-		if p == print {
+		if p == mark {
 			return true
 		}
 	}
 	copy(bucket[1:], bucket[:ways-1])
-	bucket[0] = print
+	bucket[0] = mark
 	return false
 }
 
