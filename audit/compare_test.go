@@ -185,11 +185,17 @@ func TestCompareFresh(t *testing.T) {
 func TestCompareRefuses(t *testing.T) {
 	w := legacy(t)
 	w.exec(`CREATE TABLE legacy.other (checkout_id text, click text)`)
-	for table, says := range map[string]string{"legacy.nothing": "does not exist", "nowhere.at_all": "does not exist", "legacy.other": "no column click_id, click_time"} {
+	for table, says := range map[string]string{"legacy.nothing": "does not exist", "nowhere.at_all": "does not exist", "legacy.other": "no column click_id, click_time",
+		"legacy.t; DROP TABLE x": "invalid name syntax", "a.b.c.d": "too many dotted names", "other.legacy.t": "cross-database"} {
 		_, err := Compare(t.Context(), w.cfg, Other{Table: table})
 		if !errors.Is(err, ErrTable) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", table, err)
 		}
+	}
+	// What Postgres says of a value that is no time is said once.
+	w.exec(`CREATE TABLE legacy.text (checkout_id text, click_id text, click_time text); INSERT INTO legacy.text VALUES ('k1', 'a', 'noon or so')`)
+	if _, err := Compare(t.Context(), w.cfg, Other{Table: "legacy.text"}); err == nil || strings.Count(err.Error(), "noon or so") != 1 {
+		t.Errorf("got %v", err)
 	}
 }
 

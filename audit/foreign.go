@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ErrTable says that a table that was named cannot be used as it was to be.
@@ -72,10 +73,23 @@ func (a *audit) readForeign(ctx context.Context, tx pgx.Tx, table string) error 
 	}()
 	parseErr := a.parseForeign(bufio.NewReaderSize(in, 256<<10))
 	_ = in.CloseWithError(errors.Join(parseErr, io.ErrClosedPipe)) // never fails
-	if err := errors.Join(<-copied, parseErr); err != nil {
+	err = <-copied
+	if parseErr != nil {
+		err = parseErr // it is what ended the other, or came of it
+	}
+	if err != nil {
 		return fmt.Errorf("read %s: %w", table, err)
 	}
 	return s.rows.Finish()
+}
+
+// lookUpError is an ErrTable where Postgres cannot read the name: a syntax error, too many dots, another database.
+func lookUpError(table string, err error) error {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && slices.Contains([]string{"42602", "42601", "0A000"}, answer.Code) {
+		return fmt.Errorf("%w %s: %s", ErrTable, quote(table), answer.Message)
+	}
+	return fmt.Errorf("look up table %s: %w", quote(table), err)
 }
 
 // foreignColumns looks a table or view up, by the rules by which Postgres reads names, and gives its name as SQL.
@@ -87,7 +101,7 @@ func foreignColumns(ctx context.Context, tx pgx.Tx, table string) (columns, stri
 		JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
 		WHERE c.oid = to_regclass($1)`, table)
 	if err != nil {
-		return nil, "", fmt.Errorf("look up table %s: %w", table, err)
+		return nil, "", lookUpError(table, err)
 	}
 	found := columns{}
 	var schema, name, column, kind string
@@ -96,7 +110,7 @@ func foreignColumns(ctx context.Context, tx pgx.Tx, table string) (columns, stri
 		found[column] = columnOf(kind, mod)
 		return nil
 	}); err != nil {
-		return nil, "", fmt.Errorf("look up table %s: %w", table, err)
+		return nil, "", lookUpError(table, err)
 	}
 	if len(found) == 0 {
 		return nil, "", fmt.Errorf("%w %s does not exist", ErrTable, table)
