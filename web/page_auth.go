@@ -20,10 +20,12 @@ func ReadAuth(path string) (*Auth, error) {
 		return nil, fmt.Errorf("read who may look: %w", err)
 	}
 	var a Auth
-	for _, line := range strings.Split(string(text), "\n") {
+	for n, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimRight(line, "\r")
 		switch {
 		case strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#"):
+		case strings.HasSuffix(line, ":") && strings.Count(line, ":") == 1: // forgotten, or a variable that was empty: it would let everybody in
+			return nil, fmt.Errorf("%s: line %d: a name without a password", path, n+1)
 		case strings.Contains(line, ":"):
 			a.users = append(a.users, sha256.Sum256([]byte(line)))
 		default:

@@ -300,6 +300,10 @@ func TestAuth(t *testing.T) {
 	if _, err := ReadAuth(file); err == nil {
 		t.Error("a file without anybody was taken")
 	}
+	write("b0aa-token\nada:\n")
+	if _, err := ReadAuth(file); err == nil || !strings.Contains(err.Error(), "line 2") {
+		t.Errorf("a name without a password: %v", err)
+	}
 	write("# who may look\nada:pass:word\r\nb0aa-token\n")
 	auth, err := ReadAuth(file)
 	if err != nil {

@@ -29,9 +29,6 @@ func shown(flag *pflag.Flag) string {
 
 // dryRun prints every setting with its source, after having judged all that can be judged without a connection.
 func (c *command) dryRun(cmd *cobra.Command, r running) error {
-	if _, err := r.looking.auth(); err != nil {
-		return usagef(cmd, "%v", err)
-	}
 	limit := memoryLimit(r.memoryLimit, machine())
 	if _, err := pipeline.New(r.pipelineConfig(limit, r.listen, slog.New(slog.DiscardHandler))); err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 // looking is what the page's flags say.
 type looking struct {
 	authFile string
+	auth     *web.Auth // what stands there
 	actions  bool
 }
 
@@ -30,16 +31,15 @@ func (l *looking) flags(fs *pflag.FlagSet) {
 	defineSwitch(fs, &l.actions, "ui-actions", "UI_ACTIONS", "let the page act: send dead letters again, put them aside")
 }
 
-// auth reads the file, if there is one.
-func (l *looking) auth() (*web.Auth, error) {
+// readAuth reads the file, if there is one.
+func (l *looking) readAuth(cmd *cobra.Command) (err error) {
 	if l.authFile == "" {
-		return nil, nil
+		return nil
 	}
-	auth, err := web.ReadAuth(l.authFile)
-	if err != nil {
-		return nil, fmt.Errorf("--listen-auth-file: %w", err)
+	if l.auth, err = web.ReadAuth(l.authFile); err != nil {
+		return usagef(cmd, "--listen-auth-file: %v", err)
 	}
-	return auth, nil
+	return nil
 }
 
 // checkActions refuses a page that acts for whoever reaches it.

@@ -86,7 +86,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
   KAFKA_SASL=scram-sha-512 KAFKA_USER=app KAFKA_PASSWORD_FILE=/run/secrets/kafka firstclick run --kafka-tls`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka), r.looking.checkActions(cmd, r.listen)); err != nil {
+			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka), r.looking.checkActions(cmd, r.listen), r.looking.readAuth(cmd)); err != nil {
 				return err
 			}
 			dsn, err := withPassword(cmd, r.database, c.Env)
@@ -143,10 +143,6 @@ func (r *running) pipelineConfig(limit int64, listen string, logger *slog.Logger
 
 // mount makes the job, and puts its page on the server.
 func (c *command) mount(r running, server *web.Server, registry *prometheus.Registry, logger *slog.Logger, limit int64) (*pipeline.Pipeline, error) {
-	auth, err := r.looking.auth()
-	if err != nil {
-		return nil, err
-	}
 	config := r.pipelineConfig(limit, server.Addr().String(), logger)
 	config.Progress, config.KafkaHooks = c.Err, metrics.Kafka(registry)
 	job, err := pipeline.New(config)
@@ -163,8 +159,8 @@ func (c *command) mount(r running, server *web.Server, registry *prometheus.Regi
 		return nil, err
 	}
 	server.Mount(page)
-	if auth != nil {
-		server.Guard(auth)
+	if r.looking.auth != nil {
+		server.Guard(r.looking.auth)
 	}
 	return job, nil
 }

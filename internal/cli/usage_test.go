@@ -49,6 +49,7 @@ func TestUsageErrors(t *testing.T) {
 		"start time":             {nil, "generate --start-time noon", []string{"--start-time", "RFC 3339"}},
 		"aborted transactions":   {nil, "generate --aborted 0.1", []string{"--transactional"}},
 		"a start too early":      {nil, "generate --start-time 1970-01-01T00:00:00+01:00", []string{"--start-time", "1970 to 9999"}},
+		"who may look":           {nil, "run --listen-auth-file no/such/file", []string{"--listen-auth-file", "no such file"}},
 		"renames, no database":   {nil, "generate --renames 1 --no-database", []string{"--renames"}},
 		"examples":               {nil, "verify --examples -1", []string{"--examples"}},
 		"explain without id":     {nil, "explain", []string{"one checkout_id"}},
