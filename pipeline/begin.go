@@ -56,6 +56,9 @@ func (s *session) compareProgress(want sink.Progress) error {
 	return nil
 }
 
+// askedTime is a time as Kafka is asked for it. Below 0 numbers are questions of another kind, such as where the log begins, or none at all.
+func askedTime(t time.Time) int64 { return max(t.UnixMilli(), 0) }
+
 // startOffsets turns --start into offsets: checkouts begin there, clicks a window, the lateness and the out-of-order allowance
 // earlier.
 func (s *session) startOffsets(ctx context.Context) (clicks, checkouts []int64, err error) {
@@ -78,11 +81,11 @@ func (s *session) startOffsets(ctx context.Context) (clicks, checkouts []int64, 
 		if begin, err = time.Parse(time.RFC3339, s.cfg.Start); err != nil {
 			return nil, nil, &ConfigError{"start: " + err.Error()}
 		}
-		if places, err = ask(begin.UnixMilli()); err != nil {
+		if places, err = ask(askedTime(begin)); err != nil {
 			return nil, nil, err
 		}
 	}
-	earlier, err := ask(begin.Add(-s.cfg.Window - s.cfg.Lateness - s.cfg.OutOfOrder).UnixMilli())
+	earlier, err := ask(askedTime(begin.Add(-s.cfg.Window).Add(-s.cfg.Lateness).Add(-s.cfg.OutOfOrder)))
 	if err != nil {
 		return nil, nil, err
 	}

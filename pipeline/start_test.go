@@ -1,0 +1,50 @@
+package pipeline_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkatest"
+)
+
+// A group begins with the checkouts of --start on, and with the clicks that those may need. Times before 1970 are before every record:
+// Kafka takes their negative numbers for questions of another kind.
+func TestWhereAGroupBegins(t *testing.T) {
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	day := time.Date(2024, 11, 23, 0, 0, 0, 0, time.UTC)
+	at := func(topic, value string, hours float64) {
+		kafkatest.ProduceRecords(t, brokers, topic, 0, &kgo.Record{Value: []byte(value), Timestamp: day.Add(time.Duration(hours * float64(time.Hour)))})
+	}
+	at("clicks", click("of 8", 1, "p", stamp(day, 8*3600)), 8)
+	at("clicks", click("of 9", 1, "p", stamp(day, 9*3600)), 9)
+	at("checkouts", checkout("early", 1, "p", "1", stamp(day, 8.5*3600)), 8.5)
+	at("checkouts", checkout("late", 1, "p", "1", stamp(day, 9.5*3600)), 9.5)
+	for start, want := range map[string]string{
+		"earliest":                  "0 0: early of 8, late of 9",
+		"latest":                    "2 2: ",
+		"2024-11-23T09:30:00Z":      "1 1: late of 9",
+		"2024-11-23T10:30:00+01:00": "1 1: late of 9",
+		"2030-01-01T00:00:00Z":      "2 2: ",
+		"1970-01-01T00:00:00Z":      "0 0: early of 8, late of 9",
+		"1969-12-31T23:59:59.999Z":  "0 0: early of 8, late of 9",
+		"0001-01-01T00:00:00Z":      "0 0: early of 8, late of 9",
+	} {
+		t.Run(start, func(t *testing.T) {
+			dsn, conn := prepare(t, 1)
+			cfg := testConfig(t, brokers, dsn)
+			cfg.Start = start
+			drain(t, cfg)
+			var clicks, checkouts int64
+			var rows string
+			err := conn.QueryRow(t.Context(), `SELECT clicks_start[1], checkouts_start[1],
+				coalesce((SELECT string_agg(checkout_id || ' ' || click_id, ', ' ORDER BY checkout_id) FROM commerce.attributed_checkouts), '')
+				FROM firstclick.progress`).Scan(&clicks, &checkouts, &rows)
+			if got := fmt.Sprintf("%d %d: %s", clicks, checkouts, rows); err != nil || got != want {
+				t.Errorf("got %q, want %q: %v", got, want, err)
+			}
+		})
+	}
+}
