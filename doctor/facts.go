@@ -82,6 +82,7 @@ type postgresFacts struct {
 type server struct {
 	Number      int
 	Version     string
+	Encoding    string
 	Database    string
 	Role        string
 	Superuser   bool

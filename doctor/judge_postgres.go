@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/cdc"
+	"firstclick/pipeline/sink"
 )
 
 // perInstance is how many sessions an instance may open: sink, spare ones, users mirror, web.
@@ -32,7 +33,10 @@ func postgresVersion(f *facts) []Finding {
 	if found := f.problem(cdc.ProblemVersion); found != nil {
 		return found
 	}
-	return ok("%s", f.postgres.server.Version)
+	if err := sink.CheckEncoding(f.postgres.server.Encoding); err != nil {
+		return fail("CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0; and move there with pg_dump", "%v", err)
+	}
+	return ok("%s, encoding %s", f.postgres.server.Version, f.postgres.server.Encoding)
 }
 
 func writable(f *facts) []Finding {

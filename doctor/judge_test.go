@@ -39,7 +39,7 @@ func sound() *facts {
 		f.kafka.configs[name] = map[string]string{"retention.ms": "604800000", "retention.bytes": "-1", "cleanup.policy": "delete", "min.insync.replicas": "2"}
 	}
 	f.postgres = postgresFacts{
-		server: server{Version: "17.0", Role: "app", Database: "shop", WALLevel: "logical", MaxSlots: 10, MaxSenders: 10, MaxSessions: 97, Published: true, Identity: "d", Size: 5 << 20},
+		server: server{Version: "17.0", Encoding: "UTF8", Role: "app", Database: "shop", WALLevel: "logical", MaxSlots: 10, MaxSenders: 10, MaxSessions: 97, Published: true, Identity: "d", Size: 5 << 20},
 		columns: []column{{"checkout_id", "varchar", "character varying", -1}, {"total_amount", "numeric", "numeric(12,2)", 12<<16 + 2 + 4},
 			{"click_time", "timestamp", "timestamp without time zone", -1}},
 		migrations: []migrations.FileStatus{{Version: 1, File: "a.sql", Applied: noon}},
@@ -112,6 +112,7 @@ func TestJudgements(t *testing.T) {
 		{"statements are cut off", "timeouts", func(f *facts) { f.postgres.server.StatementTimeout = 5 * time.Second }, Warn, []string{"statement_timeout is 5s", `ALTER ROLE "app" SET statement_timeout = 0`}},
 		{"locks are not waited for", "timeouts", func(f *facts) { f.postgres.server.LockTimeout = time.Second }, Warn, []string{"lock_timeout is 1s"}},
 		{"timeouts that leave time", "timeouts", func(f *facts) { f.postgres.server.StatementTimeout = 10 * time.Minute }, OK, []string{"none"}},
+		{"encoding", "postgres version", func(f *facts) { f.postgres.server.Encoding = "LATIN1" }, Fail, []string{"LATIN1", "has to be UTF8", "pg_dump"}},
 		{"wal_level", "wal_level", func(f *facts) { f.postgres.setup = setupError(cdc.ProblemWALLevel) }, Fail, []string{"mend-wal_level"}},
 		{"no slot left", "slots", func(f *facts) { f.postgres.stored.instances = nil; f.postgres.setup = setupError(cdc.ProblemSlots) }, Fail, []string{"mend-slots"}},
 		{"no slot left beside those that run", "slots", func(f *facts) { f.postgres.setup = setupError(cdc.ProblemSlots) }, Warn, []string{"another one"}},

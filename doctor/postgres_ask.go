@@ -88,7 +88,7 @@ func (p *postgres) ask(ctx context.Context, f *facts) {
 }
 
 func (p *postgres) server(ctx context.Context, s *server) error {
-	rows, err := p.pool.Query(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_database()::text, current_user::text,
+	rows, err := p.pool.Query(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'), getdatabaseencoding()::text, current_database()::text, current_user::text,
 		coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false), current_setting('wal_level'),
 		(SELECT count(*) FROM pg_replication_slots)::int, current_setting('max_replication_slots')::int,
 		(SELECT count(*) FROM pg_stat_replication)::int, current_setting('max_wal_senders')::int,
@@ -103,7 +103,7 @@ func (p *postgres) server(ctx context.Context, s *server) error {
 		(SELECT setting::bigint * 1000000 FROM pg_settings WHERE name = 'lock_timeout')`, cdc.Publication)
 	if err == nil {
 		*s, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (s server, err error) {
-			err = row.Scan(&s.Number, &s.Version, &s.Database, &s.Role, &s.Superuser, &s.WALLevel, &s.Slots, &s.MaxSlots, &s.Senders, &s.MaxSenders,
+			err = row.Scan(&s.Number, &s.Version, &s.Encoding, &s.Database, &s.Role, &s.Superuser, &s.WALLevel, &s.Slots, &s.MaxSlots, &s.Senders, &s.MaxSenders,
 				&s.Sessions, &s.MaxSessions, &s.ReadOnly, &s.Published, &s.Identity, &s.Size, &s.Directory, &s.Started, &s.StatementTimeout, &s.LockTimeout)
 			return s, err
 		})

@@ -96,7 +96,7 @@ list and show look at them, retry sends them to their topic again, drop puts the
 
 // withLetters opens the table for fn.
 func (c *command) withLetters(cmd *cobra.Command, database string, fn func(ctx context.Context, store *deadletters.Store) error) (err error) {
-	dsn, err := withPassword(cmd, database, c.Env)
+	dsn, err := connection(cmd, database, c.Env)
 	if err != nil {
 		return err
 	}

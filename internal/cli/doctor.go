@@ -32,7 +32,7 @@ nothing; is done within ten seconds, also when nobody answers. Exit code 1 when 
 			if err := errors.Join(where.check(cmd), checkKafka(cmd, kafka)); err != nil {
 				return err
 			}
-			dsn, err := withPassword(cmd, database, c.Env)
+			dsn, err := connection(cmd, database, c.Env)
 			if err != nil {
 				return err
 			}

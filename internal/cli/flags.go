@@ -80,6 +80,27 @@ func databaseFlag(fs *pflag.FlagSet, target *string) {
 // ownPassword finds a password in a connection string of keyword=value pairs.
 var ownPassword = regexp.MustCompile(`(^|\s)password\s*=`)
 
+// connection is the connection string for a command: with its password, and in UTF-8 whatever the database's encoding is. Without that Postgres
+// takes our bytes for the database's own, and writes every letter beyond ASCII wrong.
+func connection(cmd *cobra.Command, dsn string, env lookup) (string, error) {
+	dsn, err := withPassword(cmd, dsn, env)
+	if err != nil {
+		return "", err
+	}
+	const utf8 = "client_encoding=UTF8"
+	switch { // of several the last one counts
+	case !isURL(dsn):
+		return dsn + " " + utf8, nil
+	case strings.Contains(dsn, "?"):
+		return dsn + "&" + utf8, nil
+	}
+	return dsn + "?" + utf8, nil
+}
+
+func isURL(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
 // withPassword puts the password of PGPASSWORD or PGPASSWORD_FILE into a connection string that has none, and into the
 // default one, whose password nobody asked for.
 func withPassword(cmd *cobra.Command, dsn string, env lookup) (string, error) {
@@ -90,7 +111,7 @@ func withPassword(cmd *cobra.Command, dsn string, env lookup) (string, error) {
 	if !ok {
 		return dsn, nil
 	}
-	if !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
+	if !isURL(dsn) {
 		if ownPassword.MatchString(dsn) {
 			return dsn, nil
 		}

@@ -75,7 +75,7 @@ wrong in life can be turned on: each knob is a share of the events. Ctrl-C stops
 			g.config.Kafka = g.kafka
 			g.config.ClicksTopic, g.config.CheckoutsTopic = g.topics.clicks, g.topics.checkouts
 			if !g.noDatabase {
-				dsn, err := withPassword(cmd, g.database, c.Env)
+				dsn, err := connection(cmd, g.database, c.Env)
 				if err != nil {
 					return err
 				}

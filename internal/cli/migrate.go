@@ -22,7 +22,7 @@ Tables of an existing commerce schema are taken as they are. run does the same a
   DATABASE_URL_FILE=/run/secrets/database firstclick migrate`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dsn, err := withPassword(cmd, database, c.Env)
+			dsn, err := connection(cmd, database, c.Env)
 			if err != nil {
 				return err
 			}

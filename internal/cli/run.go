@@ -89,7 +89,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
 			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka), r.looking.checkActions(cmd, r.listen), r.looking.readAuth(cmd)); err != nil {
 				return err
 			}
-			dsn, err := withPassword(cmd, r.database, c.Env)
+			dsn, err := connection(cmd, r.database, c.Env)
 			if err != nil {
 				return err
 			}

@@ -60,7 +60,7 @@ func (a *auditing) config(cmd *cobra.Command, c *command) (audit.Config, error) 
 	if err := errors.Join(a.topics.check(cmd), checkKafka(cmd, a.kafka)); err != nil {
 		return audit.Config{}, err
 	}
-	dsn, err := withPassword(cmd, a.database, c.Env)
+	dsn, err := connection(cmd, a.database, c.Env)
 	if err != nil {
 		return audit.Config{}, err
 	}

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgtest"
+)
+
+func TestConnection(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"postgres://app@db/shop":                                    "postgres://app@db/shop?client_encoding=UTF8",
+		"postgresql://app@db1:1,db2:2/shop?target_session_attrs=rw": "postgresql://app@db1:1,db2:2/shop?target_session_attrs=rw&client_encoding=UTF8",
+		"host=db user=app":                                          "host=db user=app client_encoding=UTF8",
+	} {
+		if got, err := connection(&cobra.Command{}, dsn, environment(nil)); err != nil || got != want {
+			t.Errorf("%s: %s, %v", dsn, got, err)
+		}
+	}
+	for _, dsn := range []string{"postgres://app@db/shop?client_encoding=LATIN1", "host=db client_encoding=LATIN1"} {
+		got, err := connection(&cobra.Command{}, dsn, environment(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if config, err := pgx.ParseConfig(got); err != nil || config.RuntimeParams["client_encoding"] != "UTF8" {
+			t.Errorf("%s: %v, %v", got, config, err)
+		}
+	}
+}
+
+// Sessions speak UTF-8, whatever the role or the database is set to.
+func TestNamesAreWrittenInUTF8(t *testing.T) {
+	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
+	db, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context())
+	if _, err := db.Exec(t.Context(), `INSERT INTO commerce.users VALUES (1, 'Jürgen', 'x')`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(t.Context(), `ALTER DATABASE `+pgx.Identifier{db.Config().Database}.Sanitize()+` SET client_encoding = 'LATIN1'`); err != nil {
+		t.Fatal(err)
+	}
+	kafkatest.ProduceRecords(t, brokers, "checkouts", 0, &kgo.Record{Timestamp: time.Date(2024, 11, 23, 12, 0, 0, 0, time.UTC), Value: []byte(
+		`{"checkout_id":"k","user_id":1,"product_id":"é","datetime_occured":"2024-11-23 12:00:00"}`)})
+	vars := map[string]string{"DATABASE_URL": dsn, "KAFKA_BROKERS": strings.Join(brokers, ",")}
+	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
+		t.Fatalf("%v\n%s%s", err, out, log)
+	}
+	var name, product string
+	if err := db.QueryRow(t.Context(), `SELECT user_name, product_id FROM commerce.attributed_checkouts`).Scan(&name, &product); err != nil || name != "Jürgen" || product != "é" {
+		t.Errorf("%q, %q, %v", name, product, err)
+	}
+	if out, log, err := invoke(t.Context(), vars, "verify", "--names"); err != nil {
+		t.Errorf("verify: %v\n%s%s", err, out, log)
+	}
+}
+
+// A database that cannot hold every text is refused before it stops a shard for good.
+func TestADatabaseOfAnotherEncodingIsRefused(t *testing.T) {
+	dsn, brokers := pgtest.Empty(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
+	db, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context())
+	name := db.Config().Database
+	latin := name + "_latin"
+	if _, err := db.Exec(t.Context(), `CREATE DATABASE `+latin+` ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`); err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{"DATABASE_URL": strings.Replace(dsn, "/"+name, "/"+latin, 1), "KAFKA_BROKERS": strings.Join(brokers, ",")}
+	if out, _, err := invoke(t.Context(), vars, "doctor"); err == nil || !strings.Contains(out, "the database is encoded in LATIN1") {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
+	if _, _, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "encoded in LATIN1") {
+		t.Errorf("run: %v", err)
+	}
+}
