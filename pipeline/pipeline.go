@@ -87,18 +87,22 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		if err := p.sessions(ctx, alive); err != nil || !p.cfg.UntilCaughtUp {
 			return err
 		}
-		return p.fillAtLast(ctx)
+		p.fillAtLast(ctx)
+		return nil
 	})
 	return g.Wait()
 }
 
 // fillAtLast fills in the names of users who are there by now: a run until caught up may be over before the filler had its turn, and where
 // all runs are such ones nobody else would.
-func (p *Pipeline) fillAtLast(ctx context.Context) error {
+func (p *Pipeline) fillAtLast(ctx context.Context) {
 	if _, err := p.sink.FillUnknown(ctx, nil); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("fill in names of users that appeared later: %w", err)
+		notFilled(p.log, err)
 	}
-	return nil
+}
+
+func notFilled(log *slog.Logger, err error) {
+	log.Warn("names of users that appeared later are not filled in for now", "cause", err)
 }
 
 func untilStopped(err error) error {
@@ -247,7 +251,7 @@ func (f *filler) run(ctx context.Context, s *sink.Sink, log *slog.Logger) error 
 			}
 			_, err := s.FillUnknown(ctx, ids)
 			if err != nil && ctx.Err() == nil && !failing {
-				log.Warn("names of users that appeared later are not filled in for now", "cause", err)
+				notFilled(log, err)
 			}
 			failing = err != nil
 		}
