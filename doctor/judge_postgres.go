@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/cdc"
-	"firstclick/pipeline/sink"
 )
 
 // perInstance is how many sessions an instance may open: sink, spare ones, users mirror, web.
@@ -33,8 +32,9 @@ func postgresVersion(f *facts) []Finding {
 	if found := f.problem(cdc.ProblemVersion); found != nil {
 		return found
 	}
-	if err := sink.CheckEncoding(f.postgres.server.Encoding); err != nil {
-		return fail("CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0; and move there with pg_dump", "%v", err)
+	if e := f.postgres.server.Encoding; e != "UTF8" && e != "SQL_ASCII" { // the latter holds any bytes
+		return warn("CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0; and move there with pg_dump",
+			"the database is encoded in %s: checkouts with a letter that it does not have become dead letters, and clicks with one correct no row", e)
 	}
 	return ok("%s, encoding %s", f.postgres.server.Version, f.postgres.server.Encoding)
 }

@@ -112,7 +112,7 @@ func TestJudgements(t *testing.T) {
 		{"statements are cut off", "timeouts", func(f *facts) { f.postgres.server.StatementTimeout = 5 * time.Second }, Warn, []string{"statement_timeout is 5s", `ALTER ROLE "app" SET statement_timeout = 0`}},
 		{"locks are not waited for", "timeouts", func(f *facts) { f.postgres.server.LockTimeout = time.Second }, Warn, []string{"lock_timeout is 1s"}},
 		{"timeouts that leave time", "timeouts", func(f *facts) { f.postgres.server.StatementTimeout = 10 * time.Minute }, OK, []string{"none"}},
-		{"encoding", "postgres version", func(f *facts) { f.postgres.server.Encoding = "LATIN1" }, Fail, []string{"LATIN1", "has to be UTF8", "pg_dump"}},
+		{"encoding", "postgres version", func(f *facts) { f.postgres.server.Encoding = "LATIN1" }, Warn, []string{"LATIN1", "dead letters", "pg_dump"}},
 		{"wal_level", "wal_level", func(f *facts) { f.postgres.setup = setupError(cdc.ProblemWALLevel) }, Fail, []string{"mend-wal_level"}},
 		{"no slot left", "slots", func(f *facts) { f.postgres.stored.instances = nil; f.postgres.setup = setupError(cdc.ProblemSlots) }, Fail, []string{"mend-slots"}},
 		{"no slot left beside those that run", "slots", func(f *facts) { f.postgres.setup = setupError(cdc.ProblemSlots) }, Warn, []string{"another one"}},

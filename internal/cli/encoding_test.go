@@ -63,8 +63,8 @@ func TestNamesAreWrittenInUTF8(t *testing.T) {
 	}
 }
 
-// A database that cannot hold every text is refused before it stops a shard for good.
-func TestADatabaseOfAnotherEncodingIsRefused(t *testing.T) {
+// What a database of another encoding can hold, it holds; what it cannot becomes a dead letter, and doctor says so before.
+func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	dsn, brokers := pgtest.Empty(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	db, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
@@ -76,11 +76,21 @@ func TestADatabaseOfAnotherEncodingIsRefused(t *testing.T) {
 	if _, err := db.Exec(t.Context(), `CREATE DATABASE `+latin+` ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`); err != nil {
 		t.Fatal(err)
 	}
-	vars := map[string]string{"DATABASE_URL": strings.Replace(dsn, "/"+name, "/"+latin, 1), "KAFKA_BROKERS": strings.Join(brokers, ",")}
-	if out, _, err := invoke(t.Context(), vars, "doctor"); err == nil || !strings.Contains(out, "the database is encoded in LATIN1") {
-		t.Errorf("doctor: %v\n%s", err, out)
+	for _, product := range []string{"é", "\U0001F600"} {
+		kafkatest.ProduceRecords(t, brokers, "checkouts", 0, &kgo.Record{Timestamp: time.Date(2024, 11, 23, 12, 0, 0, 0, time.UTC), Value: []byte(
+			`{"checkout_id":"` + product + `","user_id":1,"product_id":"` + product + `","datetime_occured":"2024-11-23 12:00:00"}`)})
 	}
-	if _, _, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "encoded in LATIN1") {
-		t.Errorf("run: %v", err)
+	vars := map[string]string{"DATABASE_URL": strings.Replace(dsn, "/"+name, "/"+latin, 1), "KAFKA_BROKERS": strings.Join(brokers, ",")}
+	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
+		t.Fatalf("run: %v\n%s%s", err, out, log)
+	}
+	if out, log, err := invoke(t.Context(), vars, "verify"); err != nil {
+		t.Errorf("verify: %v\n%s%s", err, out, log)
+	}
+	if out, _, err := invoke(t.Context(), vars, "dead-letters", "list"); err != nil || !strings.Contains(out, "refused") {
+		t.Errorf("dead letters: %v\n%s", err, out)
+	}
+	if out, _, _ := invoke(t.Context(), vars, "doctor"); !strings.Contains(out, "the database is encoded in LATIN1") {
+		t.Errorf("doctor: %s", out)
 	}
 }

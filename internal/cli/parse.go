@@ -87,21 +87,7 @@ func parseDatabase(text string) (string, error) {
 	if _, err := pgconn.ParseConfig(text); err != nil {
 		return "", errors.New("is not a Postgres connection string; write postgres://user:password@host:5432/database, or host=db user=app dbname=shop")
 	}
-	return inUTF8(text), nil
-}
-
-// inUTF8 has sessions speak UTF-8, as events do, whatever the database's own encoding is. What the string itself says comes first.
-func inUTF8(dsn string) string {
-	const setting = "client_encoding=UTF8"
-	switch {
-	case strings.Contains(dsn, "client_encoding"):
-		return dsn
-	case !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://"):
-		return setting + " " + dsn
-	case strings.Contains(dsn, "?"):
-		return dsn + "&" + setting
-	}
-	return dsn + "?" + setting
+	return text, nil
 }
 
 // topicName is Kafka's rule: org.apache.kafka.common.internals.Topic.

@@ -55,13 +55,6 @@ func (s *Sink) describe(ctx context.Context, conn *pgx.Conn) (*target, error) {
 }
 
 func describe(ctx context.Context, conn *pgx.Conn) (*target, error) {
-	var encoding string
-	if err := conn.QueryRow(ctx, `SELECT getdatabaseencoding()`).Scan(&encoding); err != nil {
-		return nil, fmt.Errorf("ask for the encoding of the database: %w", err)
-	}
-	if err := CheckEncoding(encoding); err != nil {
-		return nil, err
-	}
 	rows, err := conn.Query(ctx, `SELECT a.attname::text, coalesce(b.typname, t.typname)::text, format_type(a.atttypid, a.atttypmod),
 			CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, a.attnotnull,
 			a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> ''
