@@ -33,6 +33,7 @@ type Sink struct {
 	familiar familiar
 	stats    counters
 	lost     lostSessions
+	nameless sync.Map // users whose names Postgres refuses, told of once each
 
 	goneLimit time.Duration
 }

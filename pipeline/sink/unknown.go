@@ -58,23 +58,47 @@ func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err 
 		return 0, err
 	}
 	for chunk := range slices.Chunk(present, usersPerFill) {
-		for {
-			var n, notes, removed int64
-			err := s.retry(ctx, "fill in names", func(ctx context.Context) error {
-				return s.withConn(ctx, func(conn *pgx.Conn) error {
-					return conn.QueryRow(ctx, fillSQL, chunk, notesPerFill).Scan(&n, &notes, &removed)
-				})
-			})
-			if err != nil {
-				return filled, err
-			}
-			filled += n
-			if notes < notesPerFill {
-				break
-			}
+		n, err := s.fill(ctx, chunk)
+		filled += n
+		if err != nil {
+			return filled, err
 		}
 	}
 	return filled, nil
+}
+
+// fill fills in the names of some users. One whose name Postgres refuses, because it is too long for user_name, say, is found by halves: the
+// others get theirs.
+func (s *Sink) fill(ctx context.Context, ids []int32) (filled int64, err error) {
+	for {
+		var n, notes, removed int64
+		err := s.retry(ctx, "fill in names", func(ctx context.Context) error {
+			return s.withConn(ctx, func(conn *pgx.Conn) error {
+				return conn.QueryRow(ctx, fillSQL, ids, notesPerFill).Scan(&n, &notes, &removed)
+			})
+		})
+		pe, refused := refuses(err)
+		switch {
+		case refused && len(ids) == 1:
+			if _, told := s.nameless.LoadOrStore(ids[0], true); !told {
+				s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it", "user_id", ids[0], "cause", refusal(pe))
+			}
+			return filled, nil
+		case refused:
+			n, err := s.fill(ctx, ids[:len(ids)/2])
+			if filled += n; err != nil {
+				return filled, err
+			}
+			n, err = s.fill(ctx, ids[len(ids)/2:])
+			return filled + n, err
+		case err != nil:
+			return filled, err
+		}
+		filled += n
+		if notes < notesPerFill {
+			return filled, nil
+		}
+	}
 }
 
 // present returns those of the ids, or of all that are noted, that are users now.

@@ -40,6 +40,28 @@ func TestFillUnknown(t *testing.T) {
 	b.expect("12|2", `SELECT user_id, count(*) FROM firstclick.unknown_users GROUP BY 1`)
 }
 
+// A name that does not fit keeps no other from its rows.
+func TestFillUnknownPastANameThatDoesNotFit(t *testing.T) {
+	b := newBench(t)
+	b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER user_name TYPE varchar(10)`)
+	batch := b.claim(b.sink, 0)
+	for i := range 5 {
+		k := checkout(uuid(i))
+		k.User = int32(10 + i)
+		batch.Rows = append(batch.Rows, row(int64(i), k))
+	}
+	b.commit(b.sink, batch)
+	b.exec(`INSERT INTO commerce.users SELECT i, CASE i WHEN 12 THEN 'much too long a name' ELSE 'user ' || i END, '' FROM generate_series(10, 14) i`)
+	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 4 {
+		t.Fatalf("filled %d: %v", n, err)
+	}
+	b.expect("12", `SELECT user_id FROM firstclick.unknown_users`)
+	b.exec(`UPDATE commerce.users SET username = 'short' WHERE id = 12`)
+	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 1 {
+		t.Fatalf("filled %d: %v", n, err)
+	}
+}
+
 // Rows that stand without a name and without a note (another job's, or schema firstclick was lost) get theirs when they are met.
 func TestNamesOfRowsThatAreMet(t *testing.T) {
 	b := newBench(t)
