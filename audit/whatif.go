@@ -266,12 +266,17 @@ func lookUpScratch(ctx context.Context, tx pgx.Tx, typed string) (scratch, error
 	return s, nil
 }
 
+// longestName is what Postgres keeps of a name, in bytes (NAMEDATALEN - 1).
+const longestName = 63
+
 // usable says why the table cannot be made, if so.
 func (s *scratch) usable(replace bool) error {
 	known := []string{"attributed_checkouts", "users", "products"}
 	switch {
 	case s.schema == "firstclick", s.schema == "information_schema", strings.HasPrefix(s.schema, "pg_"), s.schema == "commerce" && slices.Contains(known, s.name):
 		return fmt.Errorf("%w %s is not for this: name one of your own, as in scratch.half_hour", ErrTable, s.typed)
+	case len(s.name) > longestName:
+		return fmt.Errorf("%w %s: the name has %d bytes, and Postgres would cut it at %d", ErrTable, s.typed, len(s.name), longestName)
 	case !s.schemaThere:
 		return fmt.Errorf("%w %s: there is no schema %s; CREATE SCHEMA %s", ErrTable, s.typed, s.schema, pgx.Identifier{s.schema}.Sanitize())
 	case s.kind == "":

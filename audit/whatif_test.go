@@ -189,6 +189,7 @@ func TestWhatIfRefuses(t *testing.T) {
 		"scratch.theirs":                      {true, "not made by whatif"},
 		"scratch.view":                        {true, "not made by whatif"},
 		"scratch.ours":                        {false, "--replace"},
+		"scratch." + strings.Repeat("x", 64):  {false, "64 bytes"},
 		"ours":                                {true, "with its schema"},
 		"a.b.c":                               {true, "with its schema"},
 		"scratch.":                            {true, "with its schema"},
