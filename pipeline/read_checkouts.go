@@ -48,7 +48,6 @@ type revokedMsg struct {
 // loop finish every shard. alive ends it at once.
 func (s *session) readCheckouts(ctx, alive context.Context) error {
 	cl := s.checkoutsClient
-	defer close(s.gone)
 	readers := map[int32]*checkoutsReader{}
 	for s.mayFetch(ctx, alive) {
 		fetches := cl.PollFetches(ctx)
@@ -78,6 +77,7 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 	if err := cl.LeaveGroupContext(leave); err != nil && alive.Err() == nil {
 		s.log.Warn("the group was not left in good order; its session timeout will end the membership", "cause", err)
 	}
+	close(s.gone) // not where reading failed: the loop would be the first to say that something is wrong, and not what
 	return nil
 }
 
