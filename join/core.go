@@ -71,7 +71,7 @@ type clicksPartition struct {
 	first     bool  // a click was read
 	index     []TimeOffset
 	unjudged  []unjudged
-	forgotten int64 // offset below which every shard had stored every click's effect
+	forgotten int64 // offset below which what was noted of clicks is not in memory: every shard had stored it, or it was too much
 }
 
 // TimeOffset is the least offset at which a partition holds a click of one bucket of event time.
@@ -193,6 +193,9 @@ func (c *Core) KnowStored(finalBefore int64, clicksNext []int64) {
 		return int(k.partition) < len(clicksNext) && k.Offset < clicksNext[k.partition]
 	})
 }
+
+// Forget says that what was noted of clicks below an offset is in memory no more: a shard that has not passed them is not covered.
+func (c *Core) Forget(p int32, below int64) { c.parts[p].forgotten = max(c.parts[p].forgotten, below) }
 
 // AddClicks makes a clicks partition known that will be read from offset next on. lostUntil is the event time before which clicks that
 // are gone from Kafka, and were read before they went, may lie (NoTime: none is gone; Forever: nobody knows): a checkout not yet released

@@ -23,11 +23,9 @@ type group struct {
 	clicks    [][]clickRecord
 	checkouts [][]checkoutRecord
 
-	table  map[string]tableRow
-	stored map[int32]storedShard
-	claims int
-	dead   map[place]bool // clicks that can't be decoded, and rejected checkouts
-	late   map[place]bool
+	postgres            // dead: clicks that can't be decoded, and rejected checkouts
+	standby  []postgres // as it was after each of the last transactions: what a failover may go back to
+	claims   int
 
 	instances [2]*instance
 }
@@ -55,8 +53,16 @@ type tableRow struct {
 }
 
 type storedShard struct {
-	at    join.Position
-	owner int // a number of group.claims; 0: let go
+	at      join.Position
+	owner   int // a number of group.claims; 0: let go
+	commits int
+}
+
+// postgres is all that is stored.
+type postgres struct {
+	table      map[string]tableRow
+	stored     map[int32]storedShard
+	dead, late map[place]bool
 }
 
 type instance struct {
@@ -66,10 +72,12 @@ type instance struct {
 	read    []int64
 	fresh   []int64
 	asked   uint64
-	owns    map[int32]int // shard: the claim
+	owns    map[int32]storedShard // as this instance has claimed them, and committed since
+	recalls map[int32]*recalling
 	batches map[int32]*batch
 	dead    []place
 	under   []place // dead letters that transactions under way hold
+	kept    []place // dead letters that have landed, and that not all shards are known to have passed
 	jobs    []*job
 	flying  map[int]*join.ClicksRead // by clicks partition: a read whose clicks are in the window, and which the core has not heard of
 }
@@ -80,12 +88,20 @@ type batch struct {
 	corrections []join.Correction
 	at          join.Position
 	claim       int
+	commits     int
 }
 
 type releasedRow struct {
 	row
 	of     checkout
 	offset int64
+}
+
+// recalling is what the historian has still to read again.
+type recalling struct {
+	from, to int64
+	upTo     []int64        // of the clicks, before it begins
+	rejected map[int64]bool // as stored when it begins
 }
 
 // job is a transaction under way.
@@ -95,7 +111,8 @@ type job struct {
 }
 
 func newGroup(t *rapid.T) *group {
-	g := &group{t: t, clock: 1_800_000_000 * second, table: map[string]tableRow{}, stored: map[int32]storedShard{}, dead: map[place]bool{}, late: map[place]bool{}}
+	g := &group{t: t, clock: 1_800_000_000 * second}
+	g.postgres = postgres{map[string]tableRow{}, map[int32]storedShard{}, map[place]bool{}, map[place]bool{}}
 	g.clicks = make([][]clickRecord, rapid.IntRange(1, 3).Draw(t, "clicks partitions"))
 	g.checkouts = make([][]checkoutRecord, rapid.IntRange(1, 3).Draw(t, "checkouts partitions"))
 	g.far = rapid.SampledFrom([]int64{5, 1 << 40}).Draw(t, "far behind")
@@ -117,13 +134,14 @@ func (in *instance) begin() {
 	g := in.g
 	in.window = join.NewWindow(join.WindowConfig{})
 	in.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, FarBehind: g.far}, in.window)
-	in.owns, in.batches, in.dead, in.under, in.jobs, in.asked = map[int32]int{}, map[int32]*batch{}, nil, nil, nil, 0
+	in.owns, in.batches, in.dead, in.under, in.jobs, in.asked = map[int32]storedShard{}, map[int32]*batch{}, nil, nil, nil, 0
+	in.recalls, in.kept = map[int32]*recalling{}, nil
 	in.flying = map[int]*join.ClicksRead{}
 	in.read = make([]int64, len(g.clicks))
 	for p := range g.clicks {
 		in.read[p] = join.Forever
 		for _, st := range g.stored {
-			in.read[p] = min(in.read[p], st.at.ClicksRestore[p])
+			in.read[p] = min(in.read[p], placeIn(st.at.ClicksRestore, p))
 		}
 		in.core.AddClicks(int32(p), in.read[p], join.NoTime, g.clock)
 	}
@@ -136,14 +154,15 @@ func (in *instance) know() {
 	final, others := int64(noTime), join.Forever
 	for p, st := range in.g.stored {
 		final = max(final, st.at.FinalBefore)
-		if in.owns[p] == 0 {
+		if in.owns[p].owner == 0 {
 			others = min(others, st.at.ExpireBefore)
 		}
 	}
 	next := in.g.storedByAll()
 	in.core.Expire(others)
 	in.core.KnowStored(final, next)
-	in.dead = slices.DeleteFunc(in.dead, func(d place) bool { return d.offset < next[d.partition] })
+	passed := func(d place) bool { return d.offset < next[d.partition] }
+	in.dead, in.kept = slices.DeleteFunc(in.dead, passed), slices.DeleteFunc(in.kept, passed)
 }
 
 func (g *group) storedByAll() []int64 {
@@ -151,10 +170,18 @@ func (g *group) storedByAll() []int64 {
 	for p := range next {
 		next[p] = join.Forever
 		for _, st := range g.stored {
-			next[p] = min(next[p], st.at.ClicksNext[p])
+			next[p] = min(next[p], placeIn(st.at.ClicksNext, p))
 		}
 	}
 	return next
+}
+
+// placeIn is a stored offset; a partition that was added since begins at 0.
+func placeIn(offsets []int64, p int) int64 {
+	if p < len(offsets) {
+		return offsets[p]
+	}
+	return 0
 }
 
 func (g *group) produce() {
@@ -214,6 +241,9 @@ func (in *instance) readClicks(p, n int) {
 
 // insertClicks is a read up to where its reader waits for the core.
 func (in *instance) insertClicks(p, n int) {
+	if p >= len(in.read) {
+		return // not heard of yet
+	}
 	in.tellClicks(p)
 	log := in.g.clicks[p]
 	to := min(int(in.read[p])+n, len(log))
@@ -225,7 +255,7 @@ func (in *instance) insertClicks(p, n int) {
 	for o := in.read[p]; o < int64(to); o++ {
 		r.Next = o + 1
 		c := &log[o]
-		fresh := o >= in.fresh[p]
+		fresh := o >= placeIn(in.fresh, p)
 		switch {
 		case c.bad && fresh:
 			in.dead = append(in.dead, place{true, int32(p), o})
@@ -251,18 +281,32 @@ func (in *instance) tellClicks(p int) {
 		if !in.core.Clicks(r, in.g.clock, in.noteLate) {
 			in.begin()
 		}
-		in.recall()
 	}
 }
 
-func (in *instance) recall() {
+// recall is the historian, who reads some records of each shard and begins when the clicks have been read up to where the last owner was.
+func (in *instance) recall(n int64) {
 	for _, s := range in.core.Shards() {
-		at := in.g.stored[s.Partition].at
-		if !s.Restoring() || !in.core.ReadUpTo(at.ClicksNext) {
+		r := in.recalls[s.Partition]
+		if r == nil || !in.core.ReadUpTo(r.upTo) {
 			continue
 		}
-		in.core.Recall(s, in.pending(s.Partition, at.RecentOffset, s.Next()))
-		in.core.Restored(s)
+		if r.rejected == nil {
+			r.rejected = map[int64]bool{}
+			for at := range in.g.dead {
+				r.rejected[at.offset] = r.rejected[at.offset] || !at.clicks && at.partition == s.Partition
+			}
+		}
+		to := min(r.from+n, r.to)
+		records := in.pending(s.Partition, r.from, to)
+		for i := range records {
+			records[i].Skip = records[i].Skip || r.rejected[records[i].Offset]
+		}
+		in.core.Recall(s, records)
+		if r.from = to; to == r.to {
+			in.core.Restored(s)
+			delete(in.recalls, s.Partition)
+		}
 	}
 }
 
@@ -272,7 +316,7 @@ func (in *instance) pending(p int32, from, to int64) []join.Pending {
 		k := in.g.checkouts[p][o]
 		out = append(out, join.Pending{
 			Offset: o, Time: k.t, Key: hasher.Key(int32(k.user), fmt.Append(nil, k.product)), ID: join.MakeID([]byte(k.id)), Need: in.asked + 1,
-			Skip: k.id == "" || in.g.dead[place{false, p, o}],
+			Skip: k.id == "",
 		})
 	}
 	return out
@@ -294,5 +338,8 @@ func (in *instance) ask() {
 	for p := range checkouts {
 		checkouts[p] = int64(len(in.g.checkouts[p]))
 	}
-	in.core.Ends(in.asked, clicks, nil, checkouts, in.g.clock)
+	for _, p := range in.core.Ends(in.asked, clicks, nil, checkouts, in.g.clock) {
+		in.read = append(in.read, 0)
+		in.core.AddClicks(p, 0, join.NoTime, in.g.clock)
+	}
 }

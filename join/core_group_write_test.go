@@ -43,7 +43,7 @@ func (in *instance) take(shards ...int32) *job {
 			continue
 		}
 		b := in.batches[p]
-		b.claim, b.corrections, b.at = in.owns[p], slices.Clone(s.Corrections), in.core.Position(s)
+		b.claim, b.commits, b.corrections, b.at = in.owns[p].owner, in.owns[p].commits, slices.Clone(s.Corrections), in.core.Position(s)
 		s.Corrections = s.Corrections[:0]
 		j.batches[p], in.batches[p] = b, &batch{}
 	}
@@ -66,11 +66,14 @@ func (in *instance) land(j *job) {
 		return
 	}
 	in.under = slices.DeleteFunc(in.under, func(d place) bool { return slices.Contains(j.dead, d) })
+	in.kept = append(in.kept, j.dead...)
 	for p, b := range j.batches {
-		s := in.core.Shard(p)
-		if s == nil || in.owns[p] != b.claim {
+		s, own := in.core.Shard(p), in.owns[p]
+		if s == nil || own.owner != b.claim {
 			continue
 		}
+		own.commits++
+		in.owns[p] = own
 		for _, o := range rejected[p] {
 			in.core.Reject(s, o)
 		}
@@ -79,7 +82,7 @@ func (in *instance) land(j *job) {
 
 func (g *group) write(j *job) (rejected map[int32][]int64, ok bool) {
 	for p, b := range j.batches {
-		if g.stored[p].owner != b.claim {
+		if st := g.stored[p]; st.owner != b.claim || st.commits != b.commits {
 			return nil, false
 		}
 	}
@@ -90,8 +93,11 @@ func (g *group) write(j *job) (rejected map[int32][]int64, ok bool) {
 		if b.at.NextOffset < old.NextOffset || b.at.RecentOffset < old.RecentOffset || b.at.FinalBefore < old.FinalBefore {
 			g.t.Fatalf("position went back from %+v to %+v", old, b.at)
 		}
+		if len(b.at.ClicksNext) < len(old.ClicksNext) {
+			g.t.Fatalf("position of %d clicks partitions after one of %d", len(b.at.ClicksNext), len(old.ClicksNext))
+		}
 		for c := range b.at.ClicksNext {
-			if b.at.ClicksNext[c] < old.ClicksNext[c] || b.at.ClicksRestore[c] < old.ClicksRestore[c] {
+			if b.at.ClicksNext[c] < placeIn(old.ClicksNext, c) || b.at.ClicksRestore[c] < placeIn(old.ClicksRestore, c) {
 				g.t.Fatalf("position went back from %+v to %+v", old, b.at)
 			}
 		}
@@ -113,12 +119,26 @@ func (g *group) write(j *job) (rejected map[int32][]int64, ok bool) {
 		for _, l := range b.late {
 			g.late[l] = true
 		}
-		g.stored[p] = storedShard{b.at, b.claim}
+		g.stored[p] = storedShard{b.at, b.claim, b.commits + 1}
 	}
 	for _, d := range j.dead {
 		g.dead[d] = true
 	}
+	g.standby = append(g.standby, g.copy())
 	return rejected, true
+}
+
+func (pg *postgres) copy() postgres {
+	return postgres{maps.Clone(pg.table), maps.Clone(pg.stored), maps.Clone(pg.dead), maps.Clone(pg.late)}
+}
+
+// failOver goes back to before some of the last transactions. Who commits next finds out.
+func (g *group) failOver() {
+	if n := len(g.standby); n > 0 {
+		to := max(0, n-1-rapid.IntRange(0, 3).Draw(g.t, "transactions lost"))
+		g.standby = g.standby[:to+1]
+		g.postgres = g.standby[to].copy()
+	}
 }
 
 func (g *group) correct(p int32, k join.Correction, final int64, rejected bool) {
@@ -141,7 +161,7 @@ func (g *group) correct(p int32, k join.Correction, final int64, rejected bool) 
 
 // claim takes a shard over: the one that had it may go on for a while, but what it writes lands nowhere.
 func (in *instance) claim(p int32) {
-	if in.owns[p] != 0 {
+	if in.owns[p].owner != 0 {
 		in.drop(p)
 	}
 	st := in.g.stored[p]
@@ -154,21 +174,32 @@ func (in *instance) claim(p int32) {
 			in.g.t.Fatal("a session that has just begun does not cover a shard")
 		}
 	}
-	in.batches[p], in.owns[p] = &batch{}, st.owner
+	in.kept = slices.DeleteFunc(in.kept, func(d place) bool {
+		owed := d.offset >= placeIn(st.at.ClicksNext, int(d.partition))
+		if owed {
+			in.dead = append(in.dead, d)
+		}
+		return owed
+	})
+	in.batches[p], in.owns[p] = &batch{}, st
 	in.core.RestoreWatermark(st.at.Watermark)
-	in.core.AddShard(p, st.at, st.at.RecentOffset < st.at.NextOffset, in.noteLate)
-	in.recall()
+	restoring := st.at.RecentOffset < st.at.NextOffset
+	in.core.AddShard(p, st.at, restoring, in.noteLate)
+	if restoring {
+		in.recalls[p] = &recalling{from: st.at.RecentOffset, to: st.at.NextOffset, upTo: st.at.ClicksNext}
+	}
 }
 
 func (in *instance) drop(p int32) {
 	in.core.DropShard(p)
 	delete(in.owns, p)
 	delete(in.batches, p)
+	delete(in.recalls, p)
 }
 
 // letGo writes what was released, and lets a shard go.
 func (in *instance) letGo(p int32) {
-	if in.owns[p] == 0 {
+	if in.owns[p].owner == 0 {
 		return
 	}
 	for _, j := range slices.Clone(in.jobs) {
@@ -176,10 +207,13 @@ func (in *instance) letGo(p int32) {
 			in.land(j)
 		}
 	}
-	if in.owns[p] == 0 {
+	if in.owns[p].owner == 0 {
 		return // fenced
 	}
 	in.land(in.take(p))
+	if in.owns[p].owner == 0 {
+		return
+	}
 	in.drop(p)
 	if st := in.g.stored[p]; rapid.Bool().Draw(in.g.t, "in good order") {
 		st.owner = 0
@@ -209,7 +243,7 @@ func (g *group) leap() {
 func (g *group) step() {
 	in := g.instances[rapid.IntRange(0, 1).Draw(g.t, "instance")]
 	p := int32(rapid.IntRange(0, len(g.checkouts)-1).Draw(g.t, "shard"))
-	switch step := rapid.IntRange(0, 31).Draw(g.t, "step"); {
+	switch step := rapid.IntRange(0, 34).Draw(g.t, "step"); {
 	case step < 4:
 		g.produce()
 	case step < 10:
@@ -242,7 +276,17 @@ func (g *group) step() {
 		in.crash()
 	case step == 28:
 		g.leap()
-	case step > 29:
+	case step == 29:
+		in.recall(rapid.Int64Range(1, 20).Draw(g.t, "records"))
+	case step == 30:
+		if rapid.IntRange(0, 9).Draw(g.t, "failover") == 0 {
+			g.failOver()
+		}
+	case step == 31:
+		if len(g.clicks) < 5 && rapid.IntRange(0, 3).Draw(g.t, "partition added") == 0 {
+			g.clicks = append(g.clicks, nil)
+		}
+	case step > 31:
 		in.insertClicks(rapid.IntRange(0, len(g.clicks)-1).Draw(g.t, "partition"), rapid.IntRange(1, 30).Draw(g.t, "records"))
 	default:
 		in.core.Tick(g.clock)
@@ -258,6 +302,7 @@ func (in *instance) catchUp() {
 	for p := range in.g.clicks {
 		in.readClicks(p, len(in.g.clicks[p]))
 	}
+	in.recall(1 << 30)
 	in.release(1 << 30)
 }
 
@@ -265,7 +310,7 @@ func (in *instance) catchUp() {
 func (g *group) drain() {
 	for range 6 {
 		for p := range g.checkouts {
-			if owner := g.stored[int32(p)].owner; owner == 0 || owner != g.instances[0].owns[int32(p)] && owner != g.instances[1].owns[int32(p)] {
+			if owner := g.stored[int32(p)].owner; owner == 0 || owner != g.instances[0].owns[int32(p)].owner && owner != g.instances[1].owns[int32(p)].owner {
 				g.instances[0].claim(int32(p))
 			}
 		}

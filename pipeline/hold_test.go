@@ -10,21 +10,30 @@ import (
 	"firstclick/pipeline/sink"
 )
 
-// A shard that was paused for a hungry one becomes hungry itself: it goes on, though another, whose checkouts wait for their clicks, still holds much.
-func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
+// idleLoop is a loop that owns nothing, without Kafka or Postgres.
+func idleLoop(t *testing.T) *loop {
+	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cl.Close()
+	t.Cleanup(cl.Close)
 	core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
-	l := &loop{s: &session{checkoutsClient: cl, cfg: Config{CheckoutsTopic: "checkouts"}}, core: core, shards: map[int32]*shard{}, checkoutsPaused: map[int32]bool{}}
+	return newLoop(&session{checkoutsClient: cl, core: core, cfg: Config{CheckoutsTopic: "checkouts", Zone: time.UTC}}, &targets{}, nil)
+}
+
+func notBegun() join.Position {
+	return join.Position{Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+}
+
+// A shard that was paused for a hungry one becomes hungry itself: it goes on, though another, whose checkouts wait for their clicks, still holds much.
+func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
+	l := idleLoop(t)
 	most := l.maxHeld()
 	for p, bytes := range []int64{most, most, 0} {
-		at := join.Position{Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
-		l.shards[int32(p)] = &shard{Shard: core.AddShard(int32(p), at, false, nil), held: held{bytes: bytes}}
+		l.shards[int32(p)] = &shard{Shard: l.core.AddShard(int32(p), notBegun(), false, nil), held: held{bytes: bytes}}
 	}
-	core.Ends(1, nil, nil, []int64{9, 9, 9}, 0)
+	l.core.Ends(1, nil, nil, []int64{9, 9, 9}, 0)
 	l.holdCheckouts()
 	if !l.checkoutsPaused[0] || !l.checkoutsPaused[1] || l.checkoutsPaused[2] {
 		t.Fatalf("paused: %v; want the two that hold much", l.checkoutsPaused)
@@ -38,8 +47,8 @@ func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
 
 // Records without a value take memory too: however many come, there is an end to what is held of them.
 func TestRecordsWithoutAValueAreHeldWithinBounds(t *testing.T) {
-	core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
-	l := &loop{s: &session{}, shards: map[int32]*shard{0: {Shard: core.AddShard(0, join.Position{FinalBefore: join.NoTime}, false, nil)}}}
+	l := idleLoop(t)
+	l.shards[0] = &shard{Shard: l.core.AddShard(0, notBegun(), false, nil)}
 	var c chunks
 	h := &l.shards[0].held
 	for n := 0; !l.full(); n += 1000 {

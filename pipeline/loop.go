@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,7 +32,8 @@ type loop struct {
 	idle    int               // committers without a job
 	dead    []sink.DeadLetter // of clicks, for the next transaction
 	under   []sink.DeadLetter // of clicks, in transactions under way: each holds all, for its positions pass them, and another may be lost
-	noted   int64             // bytes of payload in both
+	kept    []sink.DeadLetter // of clicks, landed: until every shard is known to have passed them. See owe
+	noted   int64             // bytes of payload in dead and under
 	decoder *join.Decoder
 
 	targets *targets
@@ -236,6 +238,7 @@ func (l *loop) assign(m *assignedMsg) error {
 		l.drop(st.Claim.Partition) // the group may tell again what it told already
 		sh := &shard{claim: st.Claim, topicID: st.TopicID, at: st.Position, batch: &sink.Batch{}, committed: time.Now(), time: join.NoTime, recordTime: join.NoTime}
 		l.shards[st.Claim.Partition] = sh
+		l.owe(st)
 		sh.Shard = l.core.AddShard(st.Claim.Partition, at, restoring, l.noteLate)
 		if restoring {
 			sh.recall = &recall{sh: sh, from: at.RecentOffset, to: at.NextOffset}
@@ -246,6 +249,19 @@ func (l *loop) assign(m *assignedMsg) error {
 	l.publish()
 	l.s.asks.poke()
 	return nil
+}
+
+// owe takes dead letters that have landed for such that have not, where a shard comes that has not passed their clicks (invariant: a shard's
+// transaction that passes a click holds its letter, unless Postgres is known to have it). They may have been in a transaction that Postgres has lost.
+func (l *loop) owe(st *sink.State) {
+	l.kept = slices.DeleteFunc(l.kept, func(d sink.DeadLetter) bool {
+		owed := d.Offset >= at(st.Position.ClicksNext, int(d.Partition))
+		if owed {
+			l.dead = append(l.dead, d)
+		}
+		return owed
+	})
+	l.noted = payloads(l.dead) + payloads(l.under)
 }
 
 // revoke lets shards go: at once when they were lost, else when what was released of them is written.

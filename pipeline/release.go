@@ -154,17 +154,27 @@ func (l *loop) ready() []*shard {
 	return ready
 }
 
-// landed forgets dead letters of clicks that a transaction held. Those of a partition land from its lowest offset on.
+// landed takes in that a transaction held these dead letters of clicks. Of kept ones, those that are too many are forgotten: who takes over a shard
+// that has not passed them reads again.
 func (l *loop) landed(dead []sink.DeadLetter) {
-	to := map[int32]int64{}
-	for i := range dead {
-		to[dead[i].Partition] = dead[i].Offset
+	if len(dead) == 0 {
+		return
 	}
-	l.under = slices.DeleteFunc(l.under, func(d sink.DeadLetter) bool {
-		last, ok := to[d.Partition]
-		return ok && d.Offset <= last
-	})
+	place := func(d *sink.DeadLetter) [2]int64 { return [2]int64{int64(d.Partition), d.Offset} }
+	held := make(map[[2]int64]bool, len(dead))
+	for i := range dead {
+		held[place(&dead[i])] = true
+	}
+	l.under = slices.DeleteFunc(l.under, func(d sink.DeadLetter) bool { return held[place(&d)] })
 	l.noted = payloads(l.dead) + payloads(l.under)
+	l.kept = append(l.kept, dead...)
+	over, n := payloads(l.kept)-l.maxHeld(), 0
+	for ; n < len(l.kept) && over > 0; n++ {
+		d := &l.kept[n]
+		over -= payloads(l.kept[n : n+1])
+		l.core.Forget(d.Partition, d.Offset+1)
+	}
+	l.kept = slices.Delete(l.kept, 0, n)
 }
 
 func (l *loop) hasWork(sh *shard) bool {

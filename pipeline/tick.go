@@ -165,9 +165,9 @@ func (l *loop) takeShards(m *shardsMsg) {
 			_, next[p] = l.s.clicksPlace(m.shards, p)
 		}
 		l.core.KnowStored(greatestFinal(m.shards), next)
-		l.dead = slices.DeleteFunc(l.dead, func(d sink.DeadLetter) bool { // an instance without shards has nowhere to write them
-			return int(d.Partition) < len(next) && d.Offset < next[d.Partition]
-		})
+		passed := func(d sink.DeadLetter) bool { return int(d.Partition) < len(next) && d.Offset < next[d.Partition] }
+		l.dead = slices.DeleteFunc(l.dead, passed) // an instance without shards has nowhere to write them
+		l.kept = slices.DeleteFunc(l.kept, passed)
 		l.noted = payloads(l.dead) + payloads(l.under)
 	}
 	l.targets.stored = m.shards

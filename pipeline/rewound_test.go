@@ -1,0 +1,60 @@
+package pipeline
+
+import (
+	"testing"
+
+	"firstclick/join"
+	"firstclick/pipeline/sink"
+)
+
+// A shard comes that has not passed a click whose dead letter has landed: Postgres may have lost the transaction, to a standby that lagged. The letter
+// is written again, or the click read again where there were too many to keep.
+func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
+	const offset, large = 5, 1 << 20
+	stands := func(next int64) *sink.State {
+		return &sink.State{Position: sink.Position{ClicksNext: []int64{next}, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}}
+	}
+	for _, c := range []struct {
+		name         string
+		later        int   // large dead letters that land after it
+		known        int64 // what all shards are known to have passed then
+		next         int64 // of the shard that comes
+		owed, covers bool
+	}{
+		{"not passed", 0, 0, offset, true, true},
+		{"passed", 0, 0, offset + 1, false, true},
+		{"known to be passed by all, and not", 0, offset + 1, offset, false, false},
+		{"too many", 12, 0, offset, false, false},
+		{"too many, and passed", 12, 0, offset + 100, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := idleLoop(t)
+			l.core.AddClicks(0, 0, join.NoTime, 0)
+			letters := []sink.DeadLetter{{Offset: offset}}
+			for i := range c.later {
+				letters = append(letters, sink.DeadLetter{Offset: offset + 1 + int64(i), Payload: make([]byte, large)})
+			}
+			l.landed(letters)
+			l.takeShards(&shardsMsg{[]sink.State{*stands(c.known)}})
+			st := stands(c.next)
+			if got := l.core.Covers(join.Position(st.Position)); got != c.covers {
+				t.Errorf("covered: %v, want %v", got, c.covers)
+			}
+			l.owe(st)
+			if got := len(l.dead) > 0 && l.dead[0].Offset == offset; got != c.owed {
+				t.Errorf("owed: %v, want %v", got, c.owed)
+			}
+		})
+	}
+}
+
+// Two transactions are under way, each with all letters that are. One that has landed takes those that it held, and no other.
+func TestALetterUnderWayIsThatOfItsTransaction(t *testing.T) {
+	l := idleLoop(t)
+	l.core.AddClicks(0, 0, join.NoTime, 0)
+	l.under = []sink.DeadLetter{{Offset: 9}, {Offset: 3}} // the second came when a shard did, after the first was on its way
+	l.landed([]sink.DeadLetter{{Offset: 9}})
+	if len(l.under) != 1 || l.under[0].Offset != 3 {
+		t.Errorf("%d letters are under way: %+v", len(l.under), l.under)
+	}
+}
