@@ -47,6 +47,26 @@ func TestClicksThatAreGone(t *testing.T) {
 	}
 }
 
+// A checkout that comes too late is joined where it can be, and noted. It is no gap: its clicks would be gone without a restart too.
+func TestALateCheckoutIsNoGap(t *testing.T) {
+	const base = 1_800_000_000 * second
+	core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
+	core.AddClicks(0, 1, join.Forever, 0)
+	s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: base, FinalBefore: base, ExpireBefore: base - hour}, false, nil)
+	s.Fetched([]join.Pending{{Time: base - 1, ID: join.MakeID([]byte("late"))}, {Offset: 1, Time: base, ID: join.MakeID([]byte("not late"))}})
+	core.Ends(1, []int64{1}, nil, []int64{2}, 0)
+	var released []string
+	_, err := core.Release(s, 10, 0, func(k *join.Pending, _ *join.Recent, late bool) {
+		if late {
+			released = append(released, k.ID.String())
+		}
+	})
+	var lost *join.LostClicksError
+	if len(released) != 1 || released[0] != "late" || !errors.As(err, &lost) || lost.Checkout != 1 {
+		t.Errorf("released as late: %v, then %v; want the late one, and a gap for the other", released, err)
+	}
+}
+
 func TestAPositionKnowsTheLatestClick(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, _, s := begun(base, 2)

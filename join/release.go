@@ -141,13 +141,14 @@ func (c *Core) giveOut(s *Shard, to int, emit func(k *Pending, r *Recent, late b
 		var r Recent
 		late := false
 		if !k.Skip {
-			if err := c.lost(k); err != nil {
-				return err
+			if late = k.Time < s.final; !late { // invariant: what comes too late stops nothing
+				if err := c.lost(k); err != nil {
+					return err
+				}
 			}
 			r = Recent{Time: k.Time, Offset: k.Offset, ID: k.ID}
 			r.ClickTime, r.Click, r.HasClick = c.lookups.Answer(answer)
 			answer++
-			late = k.Time < s.final
 			if !late {
 				s.recents.Add(k.Key, r)
 			}
