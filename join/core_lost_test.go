@@ -84,3 +84,14 @@ func TestAPositionKnowsTheLatestClick(t *testing.T) {
 		t.Errorf("latest clicks %v after a restart", got)
 	}
 }
+
+// A shard may have been where a partition was known that its new owner has not heard of yet.
+func TestAPositionKeepsWhatIsStoredOfOtherPartitions(t *testing.T) {
+	core, _, _ := begun(1_800_000_000*second, 1)
+	core.DropShard(0)
+	stored := join.Position{ClicksNext: []int64{1, 8}, ClicksRestore: []int64{0, 7}, ClicksEpoch: []int32{1, 6}, ClicksLatest: []int64{3, 5}, FinalBefore: noTime, ExpireBefore: noTime}
+	at := core.Position(core.AddShard(0, stored, false, nil))
+	if len(at.ClicksNext) != 2 || at.ClicksNext[1] != 8 || at.ClicksRestore[1] != 7 || at.ClicksEpoch[1] != 6 || at.ClicksLatest[1] != 5 {
+		t.Errorf("%+v", at)
+	}
+}

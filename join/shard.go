@@ -279,7 +279,15 @@ func (c *Core) Position(s *Shard) Position {
 		}
 		at.ClicksRestore[i] = max(at.ClicksRestore[i], stored)
 	}
+	// Invariant: a position does not go back, neither in a partition that was added and not heard of here yet.
+	at.ClicksNext, at.ClicksRestore = longer(at.ClicksNext, s.stored.ClicksNext), longer(at.ClicksRestore, s.stored.ClicksRestore)
+	at.ClicksEpoch, at.ClicksLatest = longer(at.ClicksEpoch, s.stored.ClicksEpoch), longer(at.ClicksLatest, s.stored.ClicksLatest)
 	return at
+}
+
+// longer adds to a list what a stored one has beyond its end.
+func longer[T any](list, stored []T) []T {
+	return append(list, stored[min(len(list), len(stored)):]...)
 }
 
 // latest is the greatest event time of a clicks partition's clicks that were read, by us or before us. Clicks of a position stored without it
