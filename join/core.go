@@ -346,7 +346,7 @@ func (c *Core) settle(s *Shard) {
 	if s.behind() {
 		f = min(f, s.maxReleased)
 	}
-	if f == NoTime || s.restoring {
+	if f == NoTime || s.restoring || !c.ReadUpTo(s.stored.ClicksNext) { // invariant: nothing is final for a click that is read again
 		return
 	}
 	f -= c.outOfOrder + c.lateness

@@ -104,3 +104,32 @@ func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
 		}
 	}
 }
+
+// A restart reads clicks again that had had their effect before: in no row of those that are released now. Nothing is final for them, however far
+// behind its end their partition is and whatever was released meanwhile.
+func TestNothingIsFinalForAClickThatIsReadAgain(t *testing.T) {
+	const base = 1_800_000_000 * second
+	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, FarBehind: 5}, join.NewWindow(join.WindowConfig{}))
+	core.AddClicks(0, 0, noTime, 0)
+	at := join.Position{LeaderEpoch: -1, ClicksNext: []int64{10}, Watermark: base + 2*hour, FinalBefore: noTime, ExpireBefore: noTime}
+	core.RestoreWatermark(at.Watermark)
+	s := core.AddShard(0, at, false, nil)
+	key := join.Key{Hi: 1}
+	s.Fetched([]join.Pending{{Offset: 0, Time: base, Key: key, ID: join.MakeID([]byte("k")), Need: 1}, {Offset: 1, Time: base + hour, ID: join.MakeID([]byte("later")), Need: 1}})
+	core.Ends(1, []int64{100}, nil, []int64{2}, 0)
+	late := func(*join.Shard, int32, *join.Candidate) { t.Error("noted as late") }
+	core.Clicks(read(0, 5, base+2*hour), 0, late)
+	if n, err := core.Release(s, 10, 0, func(*join.Pending, *join.Recent, bool) {}); n != 2 || err != nil {
+		t.Fatalf("%d released, %v", n, err)
+	}
+	again := read(0, 9, base-second)
+	again.Candidates = append(again.Candidates, join.Candidate{Key: key, Time: base - second, ID: join.MakeID([]byte("c")), Offset: 8})
+	core.Clicks(again, 0, late)
+	if len(s.Corrections) != 1 || s.Final() != noTime {
+		t.Errorf("%d corrections, final before %d", len(s.Corrections), s.Final())
+	}
+	core.Clicks(read(0, 10, noTime), 0, late)
+	if want := base + 2*hour - 15*minute - 15*second; s.Final() != want {
+		t.Errorf("final before %d, want %d: all is read again", s.Final(), want)
+	}
+}

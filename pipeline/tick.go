@@ -113,8 +113,8 @@ func (l *loop) holdClicks() {
 	}
 }
 
-// addWaits adds the clicks partitions that something other than a checkout waits for: a recall, which is what lets the window move on
-// after a takeover, and a run until caught up.
+// addWaits adds the clicks partitions that something other than a checkout waits for: the reading up to where the last owner of a shard was, which
+// is what lets the window move on after a takeover, and a run until caught up.
 func (l *loop) addWaits(waits []bool) {
 	add := func(upTo []int64) {
 		for p, st := range l.core.ClicksStates() {
@@ -125,9 +125,7 @@ func (l *loop) addWaits(waits []bool) {
 		add(l.targets.clicks)
 	}
 	for _, sh := range l.shards {
-		if sh.recall != nil {
-			add(sh.at.ClicksNext)
-		}
+		add(sh.at.ClicksNext)
 	}
 }
 
