@@ -123,17 +123,17 @@ func (p *Page) act(a *Action, id int64) error {
 		p.mu.Lock()
 		delete(p.busy, a.Name)
 		p.mu.Unlock()
+		if err != nil {
+			p.log.WarnContext(ctx, "an action of the page", "action", a.Name, "cause", err)
+			say("failed", err.Error())
+		} else {
+			p.log.InfoContext(ctx, "an action of the page", "action", a.Name, "result", text)
+			say("done", text)
+		}
 		select {
 		case p.nudge <- struct{}{}: // whether all is well after it is what everybody waits for
 		default:
 		}
-		if err != nil {
-			p.log.WarnContext(ctx, "an action of the page", "action", a.Name, "cause", err)
-			say("failed", err.Error())
-			return
-		}
-		p.log.InfoContext(ctx, "an action of the page", "action", a.Name, "result", text)
-		say("done", text)
 	})
 	return nil
 }

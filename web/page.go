@@ -216,13 +216,21 @@ func trimmed(path string) string {
 	return path
 }
 
-// Run samples, asks and tells until ctx ends; then it ends the streams and waits for the actions under way. It returns nil.
-func (p *Page) Run(ctx context.Context) error {
-	defer p.pool.Close()
+// begin lets actions in, and returns what then has to run: it samples, asks and tells until ctx ends, ends the streams and waits for the actions
+// under way. A request may come as soon as the server serves, so begin comes before that.
+func (p *Page) begin(ctx context.Context) (run func()) {
 	ctx, stop := context.WithCancel(ctx)
 	p.mu.Lock()
 	p.working = ctx
 	p.mu.Unlock()
+	return func() {
+		defer stop()
+		p.run(ctx)
+	}
+}
+
+func (p *Page) run(ctx context.Context) {
+	defer p.pool.Close()
 	var loops sync.WaitGroup
 	loops.Go(func() { every(ctx, time.Second, p.sample) })
 	loops.Go(func() { every(ctx, time.Second, p.whileWatched(p.tellRows)) })
@@ -234,11 +242,9 @@ func (p *Page) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.working = nil
 	p.mu.Unlock()
-	stop()
 	p.hub.close()
 	p.actions.Wait()
 	loops.Wait()
-	return nil
 }
 
 func (p *Page) whileWatched(do func(context.Context)) func(context.Context) {

@@ -83,9 +83,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.page != nil {
 		showing, hide := context.WithCancel(context.WithoutCancel(ctx))
 		shown := make(chan struct{})
+		run := s.page.begin(showing)
 		go func() {
 			defer close(shown)
-			_ = s.page.Run(showing) // it ends with its context, without an error
+			run()
 		}()
 		defer func() {
 			hide()
