@@ -8,13 +8,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,6 +30,7 @@ import (
 
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
+	"firstclick/internal/ports"
 )
 
 // patience is for servers to start, and for data to come, on a busy machine.
@@ -46,14 +49,15 @@ type stage struct {
 func (s *stage) port(t *testing.T, of string) string {
 	t.Helper()
 	if s.ports[of] == "" {
-		free, err := net.Listen("tcp", "127.0.0.1:0")
+		free, err := ports.Free(1 + len(s.ports)) // so many that one of them is none of the others'
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer free.Close()
-		_, s.ports[of], err = net.SplitHostPort(free.Addr().String())
-		if err != nil {
-			t.Fatal(err)
+		others := slices.Collect(maps.Values(s.ports))
+		for _, port := range free {
+			if s.ports[of] = strconv.Itoa(port); !slices.Contains(others, s.ports[of]) {
+				break
+			}
 		}
 	}
 	return s.ports[of]

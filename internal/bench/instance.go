@@ -9,8 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
+
+	"firstclick/internal/ports"
 )
 
 // instance is a firstclick that runs.
@@ -50,11 +53,11 @@ func (p *place) launch(name string, args ...string) (*instance, error) {
 }
 
 func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := ports.Free(1)
 	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+		return "", err
 	}
-	return listener.Addr().String(), listener.Close()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(free[0])), nil
 }
 
 func (i *instance) pid() int { return i.command.Process.Pid }

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"strings"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
@@ -77,24 +75,4 @@ func networkFaults(name string, of func(*world) *link) []fault {
 		{name: name + " slow close", weight: 1, least: 2 * second, most: 6 * second, do: toxic("slow_close", one("delay", 500, 3000)), heal: heal},
 		{name: name + " narrow", weight: 1, least: 3 * second, most: 8 * second, do: toxic("bandwidth", one("rate", 20, 100)), heal: heal}, // KB/s
 	}
-}
-
-// freePorts finds ports that nobody listens at, all different.
-func freePorts(n int) (ports []int, err error) {
-	ports = make([]int, n)
-	var open []net.Listener
-	defer func() { // only when all are found, or one would be found twice
-		for _, l := range open {
-			err = errors.Join(err, l.Close())
-		}
-	}()
-	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		open = append(open, listener)
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
+	"firstclick/internal/ports"
 	"firstclick/migrations"
 )
 
@@ -188,11 +189,11 @@ func compile(ctx context.Context, binary string, args ...string) error {
 
 // startKafka runs a broker with two doors: the suite's own, and one whose address leads through the proxy.
 func (w *world) startKafka(ctx context.Context) error {
-	ports, err := freePorts(4)
+	free, err := ports.Free(4)
 	if err != nil {
 		return err
 	}
-	straight, behind, controller, before := ports[0], ports[1], ports[2], ports[3]
+	straight, behind, controller, before := free[0], free[1], free[2], free[3]
 	at := func(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 	if w.toKafka, err = newLink("kafka", at(before), at(behind)); err != nil {
 		return err
@@ -222,17 +223,17 @@ func (w *world) startKafka(ctx context.Context) error {
 }
 
 func (w *world) startPostgres(ctx context.Context) (err error) {
-	ports, err := freePorts(2)
+	free, err := ports.Free(2)
 	if err != nil {
 		return err
 	}
-	w.postgres, err = pgtest.Start(filepath.Join(w.dir, "postgres"), pgtest.WithPort(ports[0]), pgtest.WithSync(true), pgtest.WithSharedBuffers("128MB"),
+	w.postgres, err = pgtest.Start(filepath.Join(w.dir, "postgres"), pgtest.WithPort(free[0]), pgtest.WithSync(true), pgtest.WithSharedBuffers("128MB"),
 		pgtest.WithConfig(map[string]string{"log_connections": "off", "log_min_messages": "warning"}))
 	if err != nil {
 		return err
 	}
-	before := "127.0.0.1:" + strconv.Itoa(ports[1])
-	if w.toServer, err = newLink("postgres", before, "127.0.0.1:"+strconv.Itoa(ports[0])); err != nil {
+	before := "127.0.0.1:" + strconv.Itoa(free[1])
+	if w.toServer, err = newLink("postgres", before, "127.0.0.1:"+strconv.Itoa(free[0])); err != nil {
 		return err
 	}
 	w.database = w.postgres.DSN("postgres")

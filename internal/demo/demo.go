@@ -89,21 +89,17 @@ func beingStopped(ctx context.Context, err error) error {
 // stopServers.
 func (d *demo) startServers(ctx context.Context) error {
 	fmt.Fprintf(d.out, "starting Kafka, Postgres, shoppers and the pipeline; data in %s\n", d.cfg.Dir)
-	kafkaPort, err := choosePort(ctx, d.cfg.KafkaPort)
-	if err != nil {
-		return err
-	}
-	databasePort, err := choosePort(ctx, d.cfg.DatabasePort)
+	chosen, err := choosePorts(ctx, d.cfg.KafkaPort, d.cfg.DatabasePort)
 	if err != nil {
 		return err
 	}
 	var group errgroup.Group
 	group.Go(func() (err error) {
-		d.broker, err = startBroker(d.cfg.Dir, kafkaPort, d.logger)
+		d.broker, err = startBroker(d.cfg.Dir, chosen[0], d.logger)
 		return err
 	})
 	group.Go(func() (err error) {
-		d.postgres, err = startPostgres(ctx, d.cfg.Dir, databasePort, d.logger)
+		d.postgres, err = startPostgres(ctx, d.cfg.Dir, chosen[1], d.logger)
 		return err
 	})
 	if err := group.Wait(); err != nil {

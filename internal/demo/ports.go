@@ -3,26 +3,25 @@ package demo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strconv"
 	"syscall"
+
+	"firstclick/internal/ports"
 )
 
-// choosePort is the wanted port of the loopback, or a free one where that is taken or 0.
-func choosePort(ctx context.Context, wanted int) (port int, err error) {
-	if wanted != 0 && portFree(ctx, wanted) {
-		return wanted, nil
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+// choosePorts are the wanted ports of the loopback; in the place of one that is taken or 0, a free one.
+func choosePorts(ctx context.Context, wanted ...int) ([]int, error) {
+	chosen, err := ports.Free(len(wanted))
 	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+		return nil, err
 	}
-	port = listener.Addr().(*net.TCPAddr).Port
-	if err := listener.Close(); err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	for i, port := range wanted {
+		if port != 0 && portFree(ctx, port) {
+			chosen[i] = port
+		}
 	}
-	return port, nil
+	return chosen, nil
 }
 
 // portFree says whether nobody answers on the port of any loopback address, nor of all addresses: people connect to localhost, which

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -21,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"firstclick/internal/ports"
 	"firstclick/internal/tether"
 )
 
@@ -118,15 +120,14 @@ func (b *Broker) prepare(ctx context.Context) (err error) {
 	return os.MkdirAll(b.Dir, 0o755)
 }
 
-func (b *Broker) choosePorts() (err error) {
-	if b.options.port == 0 {
-		if b.port, err = freePort(); err != nil {
-			return err
-		}
+func (b *Broker) choosePorts() error {
+	free, err := ports.Free(2)
+	if err != nil {
+		return err
 	}
-	b.controller, err = freePort()
+	b.port, b.controller = cmp.Or(b.options.port, free[0]), free[1]
 	b.Addr = fmt.Sprintf("127.0.0.1:%d", b.port)
-	return err
+	return nil
 }
 
 // start writes the properties, formats the storage where there is none, and starts the process.
@@ -329,16 +330,4 @@ func (b *Broker) Restart(ctx context.Context) error {
 		return fmt.Errorf("restart the Kafka broker at %s: %w", b.Addr, err)
 	}
 	return nil
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	if err := listener.Close(); err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	return port, nil
 }

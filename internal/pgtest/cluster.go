@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -139,19 +138,6 @@ func clusterMajor(data string) (int, error) {
 		return 0, fmt.Errorf("read the version of the data: %w", err)
 	}
 	return major, nil
-}
-
-// freePort returns a port of 127.0.0.1 that nobody listens on just now.
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	if err := listener.Close(); err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	return port, nil
 }
 
 func tail(text []byte, n int) []byte {

@@ -16,6 +16,7 @@ import (
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 
+	"firstclick/internal/ports"
 	"firstclick/internal/tether"
 )
 
@@ -171,7 +172,7 @@ func unpack(cache, dir string, version embeddedpostgres.PostgresVersion) (err er
 		return fmt.Errorf("make a directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temporary)) }()
-	port, err := freePort()
+	free, err := ports.Free(1)
 	if err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func unpack(cache, dir string, version embeddedpostgres.PostgresVersion) (err er
 	}
 	// embedded-postgres downloads and unpacks only on the way to a start, and its start neither works as root nor ends with us. So the start
 	// is made to fail after the unpacking: its data directory would have to be inside a file. What counts is what has been unpacked.
-	config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(port)).CachePath(filepath.Join(temporary, "archive")).
+	config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(free[0])).CachePath(filepath.Join(temporary, "archive")).
 		BinariesPath(unpacked).RuntimePath(filepath.Join(temporary, "runtime")).DataPath(filepath.Join(obstacle, "data")).Logger(nil)
 	started := embeddedpostgres.NewDatabase(config).Start()
 	http.DefaultClient.CloseIdleConnections() // it leaves its own open, with their goroutines

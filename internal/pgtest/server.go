@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"firstclick/internal/ports"
 	"firstclick/internal/tether"
 )
 
@@ -161,11 +162,11 @@ func (s *Server) start(ctx context.Context) error {
 	choose := s.Port == 0
 	for attempt := 1; ; attempt++ {
 		if choose {
-			port, err := freePort()
+			free, err := ports.Free(1)
 			if err != nil {
 				return err
 			}
-			s.Port = port
+			s.Port = free[0]
 		}
 		err := s.startOnce(ctx)
 		if err == nil {

@@ -1,0 +1,38 @@
+package ports_test
+
+import (
+	"net"
+	"slices"
+	"testing"
+
+	"firstclick/internal/ports"
+)
+
+func TestFree(t *testing.T) {
+	found, err := ports.Free(200)
+	if err != nil || len(found) != 200 {
+		t.Fatal(found, err)
+	}
+	slices.Sort(found)
+	if len(slices.Compact(found)) != 200 {
+		t.Errorf("one port twice: %v", found)
+	}
+}
+
+// Who names no port gets none of those: it is what they are chosen for.
+func TestNobodyGetsThemByChance(t *testing.T) {
+	found, err := ports.Free(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		if port := listener.Addr().(*net.TCPAddr).Port; port <= 32_767 || port == found[0] {
+			t.Errorf("the system gives port %d to who names none", port)
+		}
+	}
+}
