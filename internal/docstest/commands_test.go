@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"firstclick/cdc"
 	"firstclick/internal/cli"
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
@@ -34,6 +35,10 @@ func openBed(t *testing.T) *bed {
 		b.checkout(id, 1, 1+float64(i), "12.5")
 	}
 	b.must("run", "--until-caught-up", "--listen", "127.0.0.1:0")
+	// Pages speak of the publication of a job at work; a run may have caught up before its mirror has made it.
+	if err := cdc.EnsurePublication(t.Context(), b.owner); err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
