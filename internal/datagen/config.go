@@ -62,7 +62,7 @@ type Config struct {
 	Aborted       float64
 
 	ConnectTimeout time.Duration // for the first answer of Kafka and of Postgres; 0: 10 s
-	StopTimeout    time.Duration // for Kafka to acknowledge what is in flight when ctx has ended; 0: 10 s
+	StopTimeout    time.Duration // for Kafka to acknowledge and Postgres to take what is in flight when ctx has ended; 0: 10 s
 	Progress       io.Writer     // nil: none. A line that rewrites itself about every second on a terminal, else a line every 10 s
 	Logger         *slog.Logger  // nil: none
 }

@@ -170,9 +170,21 @@ func (r *renamer) rename(ctx context.Context, ids []int32, names []string) error
 			return nil
 		})
 	}
-	if err := r.conn.SendBatch(ctx, &b).Close(); err != nil {
+	sending, giveUp := outlasting(ctx, r.cfg.StopTimeout)
+	defer giveUp()
+	if err := r.conn.SendBatch(sending, &b).Close(); err != nil {
 		return err
 	}
 	r.renamed += n
 	return nil
+}
+
+// outlasting is a context that ends some time after ctx. A batch that ctx cut off would land when the run is over and the names are counted.
+func outlasting(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		last := time.AfterFunc(by, cancel)
+		context.AfterFunc(longer, func() { last.Stop() })
+	})
+	return longer, func() { stop(); cancel() }
 }
