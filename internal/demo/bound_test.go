@@ -66,15 +66,16 @@ func TestOldRecordsGo(t *testing.T) {
 	dir := t.TempDir()
 	broker, admin, client := brokerOn(t, dir)
 	value := []byte(strings.Repeat("x", 512<<10))
+	now := time.Now() // of all records, however long it takes to write them
 	produce := func(n int, age time.Duration) {
 		for range n {
-			record := &kgo.Record{Topic: clicksTopic, Partition: 1, Value: value, Timestamp: time.Now().Add(-age)}
+			record := &kgo.Record{Topic: clicksTopic, Partition: 1, Value: value, Timestamp: now.Add(-age)}
 			if err := client.ProduceSync(t.Context(), record).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	cutoff := time.Now().Add(-keepRecords)
+	cutoff := now.Add(-keepRecords)
 	produce(40, keepRecords+time.Minute)
 	if err := deleteRecords(t.Context(), admin, cutoff); err != nil {
 		t.Fatal(err)
