@@ -188,8 +188,9 @@ func TestReconnect(t *testing.T) {
 	go func() { done <- m.Names(m.ctx, []int32{1}, names) }()
 	<-answered
 
-	m.exec("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()")
-	m.exec("UPDATE commerce.users SET username = 'renamed ' || id")
+	// In one transaction: the next slot waits for its end. A change that the next stream brings before the preload is done refuses what that has read.
+	m.exec("BEGIN; UPDATE commerce.users SET username = 'renamed ' || id; " +
+		"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database(); COMMIT")
 	m.until("the next stream stands", func() bool { s := m.Stats(); return s.Snapshots == 2 && s.Entries == 5 })
 	close(proceed)
 	if err := <-done; err != nil || names[1] != "user 1" {
