@@ -44,12 +44,16 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 	log := &logged{seen: map[string]int{}}
 	cfg := testConfig(t, brokers, dsn)
 	cfg.Logger = slog.New(log)
-	p := begin(t, cfg)
-	for _, c := range p.Health() {
+	early, err := pipeline.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range early.Health() {
 		if c.Name == "caught_up" && c.Err == nil {
 			t.Error("caught up before anything is known")
 		}
 	}
+	p := begin(t, cfg)
 	var clicks, checkouts [][]byte
 	for i := range pairs {
 		product := fmt.Sprintf("p%d", i)
