@@ -461,9 +461,11 @@ func (s *stage) lag(t *testing.T) {
 	}
 	line := strings.ReplaceAll(s.here(t, "", recipe[1]), "$(call setting,KAFKA_GROUP,firstclick)", "firstclick")
 	eventually(t, "Kafka's tool knows the group's offsets", func() (bool, error) {
-		said := once(t, "make lag", exec.CommandContext(t.Context(), "sh", "-c", line))
-		all := regexp.MustCompile(`(?m)^firstclick +checkouts +\d+ +\d+ +\d+ +\d+ `).FindAllString(said, -1)
-		if len(all) < 3 {
+		said, err := exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput()
+		if err != nil { // it gives the broker 5 s for an answer
+			return false, fmt.Errorf("run Kafka's tool: %w: %s", err, said)
+		}
+		if all := regexp.MustCompile(`(?m)^firstclick +checkouts +\d+ +\d+ +\d+ +\d+ `).FindAll(said, -1); len(all) < 3 {
 			return false, fmt.Errorf("it says: %s", said)
 		}
 		return true, nil

@@ -258,13 +258,29 @@ func TestEveryQueryAnswers(t *testing.T) {
 	}
 	defer metrics.Body.Close()
 	promtool(t, metrics.Body, "check", "metrics")
-	ready, err := http.Get("http://" + target + "/readyz?verbose")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ready.Body.Close()
-	if text, err := io.ReadAll(ready.Body); ready.StatusCode != http.StatusOK || err != nil {
-		t.Errorf("readyz: %d %s %v", ready.StatusCode, text, err)
+	becomesReady(t, target)
+}
+
+// becomesReady waits until the demo says that it is ready. On a busy machine a check may miss its time just now.
+func becomesReady(t *testing.T, target string) {
+	t.Helper()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.After(patience); ; {
+		ready, err := http.Get("http://" + target + "/readyz?verbose")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(ready.Body)
+		ready.Body.Close()
+		if ready.StatusCode == http.StatusOK && err == nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("readyz: %d %s %v", ready.StatusCode, text, err)
+		}
 	}
 }
 
