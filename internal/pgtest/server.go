@@ -78,6 +78,7 @@ type Server struct {
 	options  options
 	runAs    *tether.Credential
 	process  *tether.Process
+	owned    *os.File // locked while this process has the server; nil: it has none, or another process has one on the same data
 }
 
 // Start runs a server with its data in dir, which is made where it is missing, and returns when the server answers. The data of an earlier
@@ -180,6 +181,14 @@ func (s *Server) start(ctx context.Context) error {
 }
 
 func (s *Server) startOnce(ctx context.Context) (err error) {
+	if s.owned, err = own(s.Dir); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.disown()
+		}
+	}()
 	if err := s.waitForPredecessor(ctx); err != nil {
 		return err
 	}
@@ -213,12 +222,16 @@ func serverEnv() []string {
 	return append(env, "LC_ALL=C")
 }
 
-// patience is how long a server on our data may look healthy before we take it for somebody's: one whose owner was killed just now hears
-// of it within a moment.
-const patience = 2 * time.Second
+// patience is how long a server that none of our processes owns may look healthy before we take it for somebody's: one whose owner was killed just
+// now hears of it within a moment, which is longer on a busy machine.
+const patience = 30 * time.Second
 
-// waitForPredecessor waits while a server of an earlier process of ours, killed just now, is still ending on these data.
+// waitForPredecessor waits while a server of an earlier process of ours, killed just now, is still ending on these data. One that has its owner is
+// not waited for: Postgres will say that it is there.
 func (s *Server) waitForPredecessor(ctx context.Context) error {
+	if s.owned == nil {
+		return nil
+	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	began := time.Now()
@@ -237,6 +250,13 @@ func (s *Server) waitForPredecessor(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the end of the server with process id %d on the same data: %w", pid, ctx.Err())
 		}
+	}
+}
+
+func (s *Server) disown() {
+	if s.owned != nil {
+		_ = s.owned.Close() // with it the lock goes
+		s.owned = nil
 	}
 }
 
@@ -320,6 +340,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	if err := s.process.Wait(ctx); err != nil {
 		return errors.Join(fmt.Errorf("stop Postgres: %w", err), s.Kill())
 	}
+	s.disown()
 	s.options.logger.Info("postgres stopped", "pid", s.PID())
 	return nil
 }
@@ -333,6 +354,7 @@ func (s *Server) Kill() error {
 	defer cancel()
 	err := s.process.Wait(ctx)
 	if err == nil {
+		s.disown()
 		return nil
 	}
 	return errors.Join(fmt.Errorf("kill Postgres: %w", err), s.process.Signal(syscall.SIGKILL))

@@ -3,8 +3,12 @@
 package pgtest
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 
 	"firstclick/internal/tether"
@@ -22,4 +26,21 @@ func runCommandAs(command *exec.Cmd, runAs *tether.Credential) {
 	if runAs != nil {
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: runAs.UID, Gid: runAs.GID}}
 	}
+}
+
+// own takes the lock of who has the server of a directory. The system lets it go when the process ends, however that ends. Nil: somebody else has it.
+func own(dir string) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(dir, "owner"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the owner's lock: %w", err)
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return file, nil
+	}
+	file.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("take the owner's lock: %w", err)
 }
