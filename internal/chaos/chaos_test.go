@@ -23,10 +23,11 @@ func TestChaos(t *testing.T) {
 // Records that nobody needs any more go, and nobody says a gap; records that somebody needs go, and it is said.
 func TestChaosRetention(t *testing.T) { expect(t, "-trial", "retention") }
 
-// The suite itself is tested: it notices each rule that is left out. A run ends when it has; its duration is the most that it may take. The seed is one
+// The suite itself is tested: it notices each rule that is left out. A run ends when it has; its duration is the most that it may take: several times
+// what it mostly takes, for at which moment a fault finds the instances is the machine's. What only verify sees takes the whole duration. The seed is one
 // with faults that show it.
 func TestChaosNotices(t *testing.T) {
-	for name, duration := range map[string]string{"no-owner-check": "90s", "no-release-rule": "60s", "no-reassert": "30s"} {
+	for name, duration := range map[string]string{"no-owner-check": "4m", "no-release-rule": "3m", "no-reassert": "1m"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // each waits most of the time, and being slow harms none
 			expect(t, "-without", name, "-seed", "1", "-duration", duration)
