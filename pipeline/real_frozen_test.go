@@ -67,7 +67,7 @@ func TestFrozenInsideATransaction(t *testing.T) {
 				one.alive()
 				return count(t, w.conn, stands+` AND wait_event = 'advisory'`) > 0
 			})
-			if err := one.Signal(syscall.SIGSTOP); err != nil {
+			if err := one.Pause(); err != nil {
 				t.Fatal(err)
 			}
 			exec(t, holder, `SELECT pg_advisory_unlock($1::bigint)`, c.gate)
@@ -81,7 +81,7 @@ func TestFrozenInsideATransaction(t *testing.T) {
 			two := w.start(bin, "--instance", "two")
 			eventually(t, "the other instance has every shard", func() bool { two.alive(); return w.owned("two") == 2 })
 			eventually(t, "what was under way, by the other instance", func() bool { two.alive(); return count(t, w.conn, c.there) == 1 })
-			if err := one.Signal(syscall.SIGCONT); err != nil {
+			if err := one.Resume(); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, "the first instance is a member again, and has a shard", func() bool { one.alive(); two.alive(); return w.owned("one") == 1 })

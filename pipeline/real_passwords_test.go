@@ -215,7 +215,7 @@ func TestPasswordsStayInPostgres(t *testing.T) {
 		if line.seen[0].Load() {
 			t.Errorf("a password has passed the connections to Postgres")
 		}
-		if err := p.Signal(syscall.SIGSTOP); err != nil { // memory holds still
+		if err := p.Pause(); err != nil { // memory holds still
 			t.Fatal(err)
 		}
 		found := inMemory(t, p.PID(), secret, name)

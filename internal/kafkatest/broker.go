@@ -319,6 +319,12 @@ func (b *Broker) signalAndWait(sig syscall.Signal) error {
 	return b.process.Wait(ctx)
 }
 
+// Pause stops the broker where it stands (SIGSTOP) and returns when all its threads have stopped: its connections stay, and nothing answers.
+func (b *Broker) Pause() error { return b.process.Pause() }
+
+// Resume lets a paused broker go on.
+func (b *Broker) Resume() error { return b.process.Resume() }
+
 // Restart starts the broker again on the same port and data; one that runs is stopped first.
 func (b *Broker) Restart(ctx context.Context) error {
 	if err := b.Stop(ctx); err != nil {

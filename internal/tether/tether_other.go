@@ -38,6 +38,12 @@ func (*Process) PID() int { return 0 }
 // Signal does nothing.
 func (*Process) Signal(syscall.Signal) error { return nil }
 
+// Pause does nothing.
+func (*Process) Pause() error { return nil }
+
+// Resume does nothing.
+func (*Process) Resume() error { return nil }
+
 // Ended is true.
 func (*Process) Ended(time.Duration) bool { return true }
 

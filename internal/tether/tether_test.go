@@ -173,3 +173,42 @@ func TestEndedWithoutWaiting(t *testing.T) {
 		}
 	}
 }
+
+// A server that is paused does nothing until it may go on.
+func TestPause(t *testing.T) {
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	p, err := Start(Config{Args: []string{"/bin/sh", "-c", "while :; do echo; done"}, Log: log, EndSignal: "KILL"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(p.Signal(syscall.SIGKILL), p.Wait(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	size := func() int64 {
+		info, err := log.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	for range 5 {
+		before := size()
+		eventually(t, "it is at work", func() bool { return size() > before })
+		if err := p.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		paused := size()
+		if p.Ended(50*time.Millisecond) || size() != paused {
+			t.Errorf("it wrote %d bytes while it was paused", size()-paused)
+		}
+		if err := p.Resume(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
