@@ -137,7 +137,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		for began := time.Now(); ; {
 			select {
 			case <-ticker.C:
-				if time.Since(began) > 10*time.Second {
+				if time.Since(began) > time.Minute {
 					t.Fatal("it does not end")
 				}
 				_ = cmd.Process.Signal(signal) // may be gone already

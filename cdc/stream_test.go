@@ -67,7 +67,7 @@ func (w *walsender) wal(message []byte) {
 // confirmed waits for a status update and returns its position.
 func (w *walsender) confirmed() uint64 {
 	w.t.Helper()
-	if err := w.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := w.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		w.t.Fatal(err)
 	}
 	msg, err := w.Receive()

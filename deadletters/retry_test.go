@@ -25,7 +25,7 @@ func (b *bed) records(topic string, n int) []*kgo.Record {
 		b.t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	var records []*kgo.Record
 	for len(records) < n {

@@ -151,7 +151,7 @@ func TestUpsAtOnce(t *testing.T) {
 				t.Errorf("versions and how often each was applied: %q", got)
 			}
 			// Nobody holds the lock any more, or will not for long: a session lets go of it when Postgres has read that it was closed.
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if _, err := conn.Exec(ctx, fmt.Sprintf("SELECT pg_advisory_lock(%d)", int64(0x6669727374636c69))); err != nil {
 				t.Errorf("take the lock afterwards: %v", err)

@@ -150,7 +150,7 @@ func TestAbortedTransactionsAndMarkersCount(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer cl.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := cl.BeginTransaction(); err != nil {
 			t.Fatal(err)

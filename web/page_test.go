@@ -356,7 +356,7 @@ func (r *recorder) WriteHeader(status int)      { r.status = status }
 // stream reads events until it has seen one of every kind wanted, and returns the last of each.
 func stream(t *testing.T, url string, wanted ...string) map[string]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/events", nil)
 	if err != nil {

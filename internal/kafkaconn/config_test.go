@@ -106,7 +106,7 @@ func ping(t *testing.T, config kafkaconn.Config) error {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return client.Ping(ctx)
 }

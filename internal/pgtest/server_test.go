@@ -76,7 +76,7 @@ func TestServerKeepsItsData(t *testing.T) {
 	}
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(10 * time.Second); ask[string](t, server, "SHOW log_min_duration_statement") != "5s"; <-ticker.C {
+	for deadline := time.Now().Add(time.Minute); ask[string](t, server, "SHOW log_min_duration_statement") != "5s"; <-ticker.C {
 		if time.Now().After(deadline) {
 			t.Fatal("the setting has not come through")
 		}

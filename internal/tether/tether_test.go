@@ -145,12 +145,12 @@ func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !done() {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }
@@ -167,9 +167,9 @@ func TestEndedWithoutWaiting(t *testing.T) {
 	if err := p.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); !p.Ended(0); {
+	for deadline := time.Now().Add(time.Minute); !p.Ended(0); {
 		if time.Now().After(deadline) {
-			t.Fatal("the server was killed 20 s ago and still counts as running")
+			t.Fatal("the server was killed a minute ago and still counts as running")
 		}
 	}
 }

@@ -226,7 +226,7 @@ func (b *bench) await(sql string) {
 	b.t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		var ok bool
 		if err := b.db.QueryRow(b.t.Context(), sql).Scan(&ok); err != nil {
