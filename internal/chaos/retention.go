@@ -52,7 +52,7 @@ func (w *world) expire(lane string) {
 func (w *world) awaitExpired(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for w.expired[clicksTopic] == 0 && pause(ctx, second) {
+	for (w.expired[clicksTopic] == 0 || w.expired[checkoutsTopic] == 0) && pause(ctx, second) {
 		w.expire("retention")
 	}
 }
