@@ -99,7 +99,7 @@ func endLeftover(ctx context.Context, data string, logger *slog.Logger) error {
 
 // runsOn asks the server on the port whether its data is that directory.
 func runsOn(ctx context.Context, port int, data string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a stranger on the port may say nothing, and a busy machine takes a while
 	defer cancel()
 	conn, err := pgx.Connect(ctx, databaseURL(port)+"?sslmode=disable")
 	if err != nil {
