@@ -190,6 +190,7 @@ func TestTakeoverEndsFrozenSession(t *testing.T) {
 		if isCopyData(m) {
 			if copied++; copied == 10 {
 				p.rule = nil
+				p.ln.Close() // a frozen owner does not come again by another connection, and so does not land before it is taken over from
 				close(reached)
 				p.mu.Unlock() // this connection stands still, with both sides open
 				<-stop
