@@ -159,6 +159,11 @@ func (in *instance) know() {
 		}
 	}
 	next := in.g.storedByAll()
+	for _, own := range in.owns { // whoever took one over may yet be as if he had not been
+		for p := range next {
+			next[p] = min(next[p], placeIn(own.at.ClicksNext, p))
+		}
+	}
 	in.core.Expire(others)
 	in.core.KnowStored(final, next)
 	passed := func(d place) bool { return d.offset < next[d.partition] }

@@ -73,6 +73,7 @@ func (in *instance) land(j *job) {
 			continue
 		}
 		own.commits++
+		own.at = b.at
 		in.owns[p] = own
 		for _, o := range rejected[p] {
 			in.core.Reject(s, o)

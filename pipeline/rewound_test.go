@@ -48,6 +48,21 @@ func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 	}
 }
 
+// Another instance has taken a shard over, which this one does not know yet. Postgres may lose that, and the shard be this one's as it left it.
+func TestLettersAreForgottenByWhatTheOwnerHasPassed(t *testing.T) {
+	l := idleLoop(t)
+	l.core.AddClicks(0, 0, join.NoTime, 0)
+	theirs := sink.Position{ClicksNext: []int64{9}, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+	mine := theirs
+	mine.ClicksNext = []int64{5}
+	l.shards[0] = &shard{Shard: l.core.AddShard(0, join.Position(mine), false, nil), at: mine}
+	l.dead = []sink.DeadLetter{{Offset: 4}, {Offset: 7}}
+	l.takeShards(&shardsMsg{[]sink.State{{Position: theirs}}})
+	if len(l.dead) != 1 || l.dead[0].Offset != 7 {
+		t.Errorf("left are %+v", l.dead)
+	}
+}
+
 // Two transactions are under way, each with all letters that are. One that has landed takes those that it held, and no other.
 func TestALetterUnderWayIsThatOfItsTransaction(t *testing.T) {
 	l := idleLoop(t)

@@ -161,6 +161,9 @@ func (l *loop) takeShards(m *shardsMsg) {
 		next := make([]int64, len(l.core.ClicksStates()))
 		for p := range next {
 			_, next[p] = l.s.clicksPlace(m.shards, p)
+			for _, sh := range l.shards { // invariant: a shard is in hand as we left it; a takeover that we have not heard of, Postgres may lose
+				next[p] = min(next[p], at(sh.at.ClicksNext, p))
+			}
 		}
 		l.core.KnowStored(greatestFinal(m.shards), next)
 		passed := func(d sink.DeadLetter) bool { return int(d.Partition) < len(next) && d.Offset < next[d.Partition] }
