@@ -23,7 +23,7 @@ type familiar struct {
 
 const (
 	ways     = 8
-	buckets  = 1 << 17 // 4 MiB: of the last 250,000 ids one in a thousand is forgotten, of the last 130,000 one in a million
+	buckets  = 1 << 17 // 4 MiB: of the last 250,000 ids one in a thousand is forgotten, of the last 100,000 one in a million
 	forgetIn = 2_000   // transactions
 )
 
