@@ -48,10 +48,9 @@ func (t *try) finish(ctx context.Context) error {
 	}
 	result := &t.out.result
 	clean := clean
-	if t.work.wary {
+	if t.work.wary { // the corrections are made
 		clean = ascii
-	}
-	if !t.work.wary {
+	} else {
 		for chunk := range slices.Chunk(t.work.corrections(&t.out, t.target.clickMax), correctionsPerStatement) {
 			queue(&result.Corrected, t.target.correct, correctionArgs(chunk)...)
 		}
@@ -108,14 +107,11 @@ func correctionArgs(chunk []Correction) []any {
 	return []any{ids, clicks, times}
 }
 
-// correctWarily makes the corrections in savepoints, and finds by halves those that Postgres refuses (a check, a trigger, an encoding): their
-// rows keep the click they have (invariant: bad input harms nobody else).
+// correctWarily makes the corrections in savepoints. The rows of those that Postgres refuses keep the click they have (invariant: bad input harms
+// nobody else).
 func (t *try) correctWarily(ctx context.Context) error {
 	pieces := slices.Collect(slices.Chunk(t.work.corrections(&t.out, t.target.clickMax), correctionsPerStatement))
-	slices.Reverse(pieces) // the last one comes next
-	for len(pieces) > 0 {
-		piece := pieces[len(pieces)-1]
-		pieces = pieces[:len(pieces)-1]
+	err := byHalves(ctx, t.conn, pieces, func(piece []Correction) error {
 		var b pgx.Batch
 		b.Queue("SAVEPOINT piece")
 		b.Queue(t.target.correct, correctionArgs(piece)...).Exec(func(tag pgconn.CommandTag) error {
@@ -123,22 +119,12 @@ func (t *try) correctWarily(ctx context.Context) error {
 			return nil
 		})
 		b.Queue("RELEASE SAVEPOINT piece")
-		err := t.conn.SendBatch(ctx, &b).Close()
-		pe, refused := refuses(err)
-		switch {
-		case err == nil:
-			continue
-		case !refused:
-			return fmt.Errorf("write corrections: %w", err)
-		}
-		if _, err := t.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT piece; RELEASE SAVEPOINT piece", pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("go back to before a refused correction: %w", err)
-		}
-		if half := len(piece) / 2; half > 0 {
-			pieces = append(pieces, piece[half:], piece[:half])
-		} else {
-			t.sink.log.Warn("Postgres refuses an earlier click: its row keeps the one it has", "checkout_id", piece[0].Checkout.String(), "cause", refusal(pe))
-		}
+		return t.conn.SendBatch(ctx, &b).Close()
+	}, func(c Correction, pe *pgconn.PgError) {
+		t.sink.log.Warn("Postgres refuses an earlier click: its row keeps the one it has", "checkout_id", c.Checkout.String(), "cause", refusal(pe))
+	})
+	if err != nil {
+		return fmt.Errorf("write corrections: %w", err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"firstclick/join"
 )
@@ -106,39 +107,24 @@ func (st *staging) heads() []int {
 // insert inserts the heads. Rows that the table refuses, which the temporary one did not (a check, a trigger), are found by halves. again says
 // that some were, so that others of the same checkout_id may take their place.
 func (st *staging) insert(ctx context.Context, heads []int) (again bool, err error) {
-	pieces := [][]int{heads}
-	for len(pieces) > 0 {
-		piece := pieces[len(pieces)-1]
-		pieces = pieces[:len(pieces)-1]
-		m := newMask(len(st.rows))
-		for _, i := range piece {
-			m.set(i)
-		}
-		err := st.insertPiece(ctx, piece, m)
-		pe, refused := refuses(err)
-		switch {
-		case err == nil:
-			continue
-		case !refused:
-			return false, fmt.Errorf("insert rows: %w", err)
-		}
-		if _, err := st.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT piece; RELEASE SAVEPOINT piece", pgx.QueryExecModeSimpleProtocol); err != nil {
-			return false, fmt.Errorf("go back to before a refused row: %w", err)
-		}
-		if len(piece) == 1 {
-			st.open.clear(piece[0])
-			st.refuse(st.rows[piece[0]], pe)
-			again = true
-			continue
-		}
-		half := len(piece) / 2
-		pieces = append(pieces, piece[half:], piece[:half])
+	write := func(piece []int) error { return st.insertPiece(ctx, piece) }
+	err = byHalves(ctx, st.conn, [][]int{heads}, write, func(ord int, pe *pgconn.PgError) {
+		st.open.clear(ord)
+		st.refuse(st.rows[ord], pe)
+		again = true
+	})
+	if err != nil {
+		return false, fmt.Errorf("insert rows: %w", err)
 	}
 	return again, nil
 }
 
 // insertPiece inserts the rows of the ordinals, and marks those that were: they come back in order.
-func (st *staging) insertPiece(ctx context.Context, ords []int, m mask) error {
+func (st *staging) insertPiece(ctx context.Context, ords []int) error {
+	m := newMask(len(st.rows))
+	for _, i := range ords {
+		m.set(i)
+	}
 	var b pgx.Batch
 	b.Queue("SAVEPOINT piece")
 	b.Queue(st.target.insertStage, []byte(m))
