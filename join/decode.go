@@ -33,7 +33,7 @@ const (
 	ReasonConflict   Reason = "conflict" // other content under a checkout_id that has a row
 )
 
-// Reasons are all of them, in the order of docs/operations.md.
+// Reasons are all that a dead letter can have, in the order of docs/operations.md.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonEmpty, ReasonTooLarge, ReasonJSON, ReasonShape, ReasonClickID, ReasonCheckoutID, ReasonUserID, ReasonProductID,

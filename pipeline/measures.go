@@ -54,14 +54,6 @@ type Read struct {
 	At             time.Time // when that was read
 }
 
-// Reasons are all that a dead letter can have.
-func Reasons() []join.Reason {
-	return []join.Reason{
-		join.ReasonEmpty, join.ReasonJSON, join.ReasonShape, join.ReasonClickID, join.ReasonCheckoutID, join.ReasonUserID, join.ReasonProductID,
-		join.ReasonTime, join.ReasonFuture, join.ReasonTooLarge, join.ReasonAmount, join.ReasonText, join.ReasonRefused, join.ReasonConflict,
-	}
-}
-
 // tally counts. Its methods are safe for concurrent use, and do nothing on nil.
 type tally struct {
 	latency, commit, rows *histogram.Histogram

@@ -50,7 +50,7 @@ func perRead(value func(r pipeline.Read) float64) func(l *look, emit emit) {
 
 func perCause(l *look, counts map[pipeline.Cause]int64, emit emit) {
 	for _, topic := range []string{l.ClicksTopic, l.CheckoutsTopic} {
-		for _, reason := range pipeline.Reasons() {
+		for _, reason := range join.Reasons() {
 			emit(float64(counts[pipeline.Cause{Topic: topic, Reason: reason}]), topic, string(reason))
 		}
 	}
