@@ -312,7 +312,11 @@ func (r Comparison) WriteTo(w io.Writer) (int64, error) {
 	line(r.Missing, "missing", "checkouts without a row")
 	line(r.Extra, "extra", "rows of no checkout in Kafka")
 	some(r.Doubled, "doubled", "rows beyond the first of their checkout_id")
-	line(r.Different, "different", "rows with another click"+map[bool]string{true: ", of these:"}[r.Different > 0])
+	different := "rows with another click"
+	if r.Different > 0 {
+		different += ", of these:"
+	}
+	line(r.Different, "different", different)
 	some(r.Unattributed, "", "  without a click, and there is one")
 	some(r.Misled, "", "  with a click, and there is none in the window")
 	some(r.Later, "", "  with a later click than the first")

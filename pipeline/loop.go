@@ -261,7 +261,7 @@ func (l *loop) owe(st *sink.State) {
 		}
 		return owed
 	})
-	l.noted = payloads(l.dead) + payloads(l.under)
+	l.weighNotes()
 }
 
 // revoke lets shards go: at once when they were lost, else when what was released of them is written.

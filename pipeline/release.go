@@ -166,12 +166,12 @@ func (l *loop) landed(dead []sink.DeadLetter) {
 		held[place(&dead[i])] = true
 	}
 	l.under = slices.DeleteFunc(l.under, func(d sink.DeadLetter) bool { return held[place(&d)] })
-	l.noted = payloads(l.dead) + payloads(l.under)
+	l.weighNotes()
 	l.kept = append(l.kept, dead...)
 	over, n := payloads(l.kept)-l.maxHeld(), 0
 	for ; n < len(l.kept) && over > 0; n++ {
 		d := &l.kept[n]
-		over -= payloads(l.kept[n : n+1])
+		over -= weight(d)
 		l.core.Forget(d.Partition, d.Offset+1)
 	}
 	l.kept = slices.Delete(l.kept, 0, n)

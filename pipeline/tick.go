@@ -24,10 +24,15 @@ func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) {
 // payloads is what dead letters hold.
 func payloads(dead []sink.DeadLetter) (n int64) {
 	for i := range dead {
-		n += max(int64(len(dead[i].Payload)), leastRecord)
+		n += weight(&dead[i])
 	}
 	return n
 }
+
+func weight(d *sink.DeadLetter) int64 { return max(int64(len(d.Payload)), leastRecord) }
+
+// weighNotes is to be called when letters have left, or changed between the lists: noted is asked for before each message.
+func (l *loop) weighNotes() { l.noted = payloads(l.dead) + payloads(l.under) }
 
 // maxHeld is how many bytes of checkouts, of all shards together, wait for release or for their transaction, before no more are polled; and how
 // many of clicks that are dead letters, before no more clicks are taken. Records may be small and many, or as large as is taken. Decoded, queued
@@ -169,7 +174,7 @@ func (l *loop) takeShards(m *shardsMsg) {
 		passed := func(d sink.DeadLetter) bool { return int(d.Partition) < len(next) && d.Offset < next[d.Partition] }
 		l.dead = slices.DeleteFunc(l.dead, passed) // an instance without shards has nowhere to write them
 		l.kept = slices.DeleteFunc(l.kept, passed)
-		l.noted = payloads(l.dead) + payloads(l.under)
+		l.weighNotes()
 	}
 	l.targets.stored = m.shards
 	l.checkTargets()

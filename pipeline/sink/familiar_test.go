@@ -76,14 +76,7 @@ func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
 	one.Rows = []Row{row(0, checkout("a")), row(1, checkout("a")), row(2, checkout("held"))}
 	other := clicked(row(0, checkout("a")), "k", noon-5)
 	two.Rows = []Row{other, row(1, checkout("new"))}
-	hold := b.connect("another")
-	tx, err := hold.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('held')`); err != nil {
-		t.Fatal(err)
-	}
+	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('held')`)
 	first := aside(t.Context(), b.sink, one)
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
 	second := aside(t.Context(), b.sink, two)

@@ -296,15 +296,8 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 func TestSameNewCheckoutInTwoTransactions(t *testing.T) {
 	b := newBench(t)
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
-	hold := b.connect("holder")
-	tx, err := hold.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	// Somebody holds "m", so that both are at work at once, the first of them holding "b" and waiting for "m".
-	if _, err := tx.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('m')`); err != nil {
-		t.Fatal(err)
-	}
+	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('m')`)
 	conflicting := checkout("c")
 	conflicting.IP = text("other")
 	one.Rows = []Row{row(0, checkout("m")), row(1, checkout("c")), row(2, checkout("b"))}

@@ -198,6 +198,19 @@ func aside(ctx context.Context, s *Sink, batch *Batch) <-chan landing {
 	return ended
 }
 
+// held runs a statement in a transaction of another session, which stays open.
+func (b *bench) held(sql string) pgx.Tx {
+	b.t.Helper()
+	tx, err := b.connect("another").Begin(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := tx.Exec(b.t.Context(), sql); err != nil {
+		b.t.Fatal(err)
+	}
+	return tx
+}
+
 func checkout(id string) *join.Checkout {
 	return &join.Checkout{
 		ID: []byte(id), User: 1, Product: []byte("p-1"), Payment: text("card"), Amount: text("12.50"),

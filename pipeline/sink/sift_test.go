@@ -40,15 +40,8 @@ func siftedRows(t *testing.T, before func(s *Sink)) {
 		row(8, checkout("held")),     // another instance writes it meanwhile
 		row(9, checkout("the last")), // new, and copied twice for that
 	}
-	hold := b.connect("another")
-	tx, err := hold.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts
-		SELECT (jsonb_populate_record(a, '{"checkout_id": "held"}')).* FROM commerce.attributed_checkouts a WHERE checkout_id = 'a'`); err != nil {
-		t.Fatal(err)
-	}
+	tx := b.held(`INSERT INTO commerce.attributed_checkouts
+		SELECT (jsonb_populate_record(a, '{"checkout_id": "held"}')).* FROM commerce.attributed_checkouts a WHERE checkout_id = 'a'`)
 	ended := aside(t.Context(), b.sink, batch)
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock' AND query LIKE '%COPY commerce%'`)
 	if err := tx.Commit(t.Context()); err != nil {
@@ -71,14 +64,7 @@ func TestSiftedTransactionsTakeTurns(t *testing.T) {
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
 	one.Rows = []Row{row(0, checkout("a")), row(1, checkout("a"))}
 	two.Rows = []Row{row(0, checkout("b")), row(1, checkout("b"))}
-	hold := b.connect("another")
-	tx, err := hold.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('a')`); err != nil {
-		t.Fatal(err)
-	}
+	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('a')`)
 	ended := aside(t.Context(), b.sink, one)
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
