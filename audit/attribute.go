@@ -311,7 +311,8 @@ func (a *audit) conclude(d doubt, kind Kind) error {
 	k := checkout{partition: d.partition, offset: d.offset}
 	k.id = d.id
 	a.addExample(kind, k, fmt.Sprintf("%s, user %d, product %s, checkout_time %s", want, d.user, quote(d.product), formatTime(d.time)), actual)
-	if kind == KindExplained && a.fixes != nil {
+	// Whether or not a row's own click was ever there, the late one is better.
+	if late := kind == KindExplained || kind == KindUnverifiable && d.flags&flagRow != 0 && d.excuse() == KindExplained; late && a.fixes != nil {
 		return a.fixes.Add(fix{id: d.id, from: d.click, to: d.best}.append(nil))
 	}
 	return nil

@@ -138,6 +138,9 @@ func (r RepairReport) WriteTo(w io.Writer) (int64, error) {
 	if r.Left > 0 {
 		fmt.Fprintf(&b, "%s late checkouts are no longer in Kafka and stay as they are\n", grouped(r.Left))
 	}
+	if r.Unread > 0 {
+		fmt.Fprintf(&b, "%s late clicks stay open: some shard has not read them yet, and may have rows that they change. Run repair again when it has\n", grouped(r.Unread))
+	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}

@@ -15,6 +15,7 @@ type RepairReport struct {
 	Late     int64         `json:"late"`     // events recorded late and not yet repaired, when it began
 	Repaired int64         `json:"repaired"` // of them marked as repaired now
 	Left     int64         `json:"left"`     // checkouts recorded late that Kafka no longer holds: nothing to recompute them from
+	Unread   int64         `json:"unread"`   // late clicks that some shard has not read yet: what they mean for its rows is not known, so they stay open
 	Moved    int64         `json:"moved"`    // rows that moved to an earlier click
 	Kept     int64         `json:"kept"`     // rows found wanting that somebody else moved meanwhile
 	Notes    []string      `json:"notes,omitempty"`
@@ -174,7 +175,8 @@ func (a *audit) applyBatch(ctx context.Context, tx pgx.Tx, batch []fix, r *Repai
 	return nil
 }
 
-// markRepaired marks the late events of the snapshot, except checkouts that Kafka no longer holds.
+// markRepaired marks the late events of the snapshot, except checkouts that Kafka no longer holds and clicks that some shard had not read: that shard
+// may yet find the click too late for a row of its own, and that row was not judged here.
 func (a *audit) markRepaired(ctx context.Context, tx pgx.Tx, r *RepairReport) error {
 	marks, err := newStream(a.snap.marks, parseMark)
 	if err != nil {
@@ -207,12 +209,16 @@ func (a *audit) markRepaired(ctx context.Context, tx pgx.Tx, r *RepairReport) er
 			continue
 		}
 		log := a.clicks
-		if m.topic == topicCheckouts {
+		switch {
+		case m.topic == topicCheckouts:
 			log = a.checkouts
 			if log.gone(m) {
 				r.Left++
 				continue
 			}
+		case !a.snap.readByAll(m):
+			r.Unread++
+			continue
 		}
 		topics, ids = append(topics, log.name), append(ids, m.topicID)
 		partitions, offsets = append(partitions, m.partition), append(offsets, m.offset)
@@ -226,6 +232,11 @@ func (a *audit) markRepaired(ctx context.Context, tx pgx.Tx, r *RepairReport) er
 		return err
 	}
 	return flush()
+}
+
+// readByAll says whether every shard had read a click and stored what it meant for the shard's rows.
+func (s *snapshot) readByAll(m mark) bool {
+	return int(m.partition) < len(s.clicksNext) && m.offset < s.clicksNext[m.partition]
 }
 
 // gone says whether Kafka no longer holds the record.

@@ -129,6 +129,52 @@ func TestRepairAfterRetention(t *testing.T) {
 	}
 }
 
+// A shard notes a late click that another shard has not read. Whatever repair does before the other one reads it, its row is mended in the end.
+func TestRepairWhileAShardLags(t *testing.T) {
+	for _, between := range []int{0, 1, 2} { // runs of repair while the shard lags
+		w := base(t)
+		w.produce("clicks", 0, clickOf("c", 1, "p", -44)) // for k2 only, which is the second shard's
+		w.late("click", 0, 2, "c", 1, "p", -44)
+		w.exec(`UPDATE firstclick.offsets SET clicks_next = '{3,2}' WHERE partition = 0`)
+		for range between {
+			r := w.repair()
+			if r.Late != 1 || r.Moved != 0 || r.Repaired != 0 || r.Unread != 1 {
+				t.Errorf("while the shard lags: repaired %+v", r)
+			}
+			var text strings.Builder
+			if _, err := r.WriteTo(&text); err != nil || !strings.Contains(text.String(), "1 late clicks stay open: some shard has not read them yet") {
+				t.Errorf("said, with error %v:\n%s", err, text.String())
+			}
+			w.expect(w.verify(), map[string]int64{"PendingClicks": 1, "PendingRows": 1})
+		}
+		w.read([2]int64{3, 2}, [2]int64{2, 2})
+		w.expect(w.verify(), map[string]int64{"Explained": 1})
+		if r := w.repair(); r.Moved != 1 || r.Repaired != 1 || r.Unread != 0 {
+			t.Errorf("after %d runs: repaired %+v", between, r)
+		}
+		w.expect(w.verify(), nil)
+		if again := w.repair(); again.Late != 0 {
+			t.Errorf("a run after that did %+v", again)
+		}
+	}
+}
+
+// The row's own click is gone from Kafka, so nobody can say that it was right; the late click is better all the same.
+func TestRepairMovesARowWhoseClickIsGone(t *testing.T) {
+	w := base(t)
+	w.produce("clicks", 1, clickOf("c", 1, "p", -55))
+	w.read([2]int64{2, 3}, [2]int64{2, 2})
+	w.late("click", 1, 2, "c", 1, "p", -55)
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'a1', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-51))
+	w.deleteBelow("clicks", 1, 1)
+	if r := w.repair(); r.Moved != 1 || r.Repaired != 1 {
+		t.Errorf("repaired %+v", r)
+	}
+	if got := w.clickOfRow("k1"); !strings.HasPrefix(got, "c ") {
+		t.Errorf("k1 has %s", got)
+	}
+}
+
 func TestReportsForPeopleAndMachines(t *testing.T) {
 	w := base(t)
 	w.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`)

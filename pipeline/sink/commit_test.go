@@ -57,6 +57,28 @@ func TestCommitWritesEverythingTogether(t *testing.T) {
 	b.expect("2", `SELECT commits FROM firstclick.offsets`)
 }
 
+// The note of a late click is the group's, and each shard writes it that finds the click too late. Repair may have run in between.
+func TestALateClickIsOpenAgainForEachShardThatMeetsIt(t *testing.T) {
+	b := newBench(t)
+	note := func(offset int64) Late {
+		return Late{Topic: "clicks", Partition: 1, Offset: offset, Kind: LateClick, EventID: "c", User: 1, Product: "p", Time: noon}
+	}
+	open := func(want string) {
+		t.Helper()
+		b.expect(want, `SELECT "offset", repaired_at IS NULL FROM firstclick.late ORDER BY 1`)
+	}
+	first, second, third := b.claim(b.sink, 0), b.claim(b.sink, 1), b.claim(b.sink, 2)
+	first.Late = []Late{note(8), note(9)}
+	b.commit(b.sink, first)
+	b.exec(`UPDATE firstclick.late SET repaired_at = now()`)
+	open("8|f\n9|f")
+	second.Late, third.Late = []Late{note(8), note(10)}, []Late{note(8)} // two shards in one transaction
+	if res := b.commit(b.sink, second, third); res.Late != 2 {
+		t.Errorf("%d notes, want one made anew and one open again", res.Late)
+	}
+	open("8|t\n9|f\n10|t")
+}
+
 func TestDuplicatesAndConflicts(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)

@@ -29,9 +29,10 @@ const (
 		(group_id, topic, topic_id, partition, "offset", reason, detail, payload, payload_size, payload_sha256, record_time)
 		SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bigint[], $10::bytea[], $11::timestamptz[])
 		ON CONFLICT DO NOTHING`
-	lateSQL = `INSERT INTO firstclick.late (group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time)
+	// An event that was repaired before it came to this shard is open again: what it means for the shard's rows was not known then.
+	lateSQL = `INSERT INTO firstclick.late AS l (group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time)
 		SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::int[], $9::text[], $10::timestamptz[])
-		ON CONFLICT DO NOTHING`
+		ON CONFLICT (group_id, topic, topic_id, partition, "offset") DO UPDATE SET repaired_at = NULL WHERE l.repaired_at IS NOT NULL`
 )
 
 func conflictDetail(columns string) string {

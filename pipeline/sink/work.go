@@ -123,10 +123,13 @@ func (w *work) orderLetters() {
 		}
 	}
 	sortDead(w.dead)
-	slices.SortFunc(w.late, func(a, b late) int {
-		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.Topic, b.Topic), bytes.Compare(a.TopicID[:], b.TopicID[:]),
-			cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
-	})
+	slices.SortFunc(w.late, compareLate)
+	w.late = slices.CompactFunc(w.late, func(a, b late) bool { return compareLate(a, b) == 0 }) // several shards may note one click
+}
+
+func compareLate(a, b late) int {
+	return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.Topic, b.Topic), bytes.Compare(a.TopicID[:], b.TopicID[:]),
+		cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 }
 
 func sortDead(dead []deadLetter) {
