@@ -68,7 +68,6 @@ type clicksPartition struct {
 	epoch     int32
 	lost      bool  // clicks before started are gone from Kafka
 	lostUntil int64 // event time before which clicks may be missing because of that; NoTime: none
-	first     bool  // a click was read
 	index     []TimeOffset
 	unjudged  []unjudged
 	forgotten int64 // offset below which what was noted of clicks is not in memory: every shard had stored it, or it was too much
@@ -104,7 +103,6 @@ type ClicksRead struct {
 	Next       int64 // position after the last record, control records counted
 	Epoch      int32 // leader epoch of the last record
 	MaxTime    int64 // NoTime: no click in it
-	FirstTime  int64 // event time of the first click; NoTime: none
 	Unjudged   int64 // the least event time of a click that did not come before [Core.LateBefore]: see Judge; Forever: none
 	Index      []TimeOffset
 	Candidates []Candidate
@@ -123,14 +121,11 @@ type Candidate struct {
 
 // Reset makes r ready for the next read of a partition.
 func (r *ClicksRead) Reset(partition int32) {
-	*r = ClicksRead{Partition: partition, MaxTime: NoTime, FirstTime: NoTime, Unjudged: forever, Epoch: -1, Index: r.Index[:0], Candidates: r.Candidates[:0]}
+	*r = ClicksRead{Partition: partition, MaxTime: NoTime, Unjudged: forever, Epoch: -1, Index: r.Index[:0], Candidates: r.Candidates[:0]}
 }
 
 // Note adds a click's place to what the read brought.
 func (r *ClicksRead) Note(t, offset int64) {
-	if r.FirstTime == NoTime {
-		r.FirstTime = t
-	}
 	r.MaxTime = max(r.MaxTime, t)
 	b := t / indexBucket
 	for i := len(r.Index) - 1; i >= 0; i-- { // a read spans few buckets, and the newest is nearly always the one
@@ -199,7 +194,8 @@ func (c *Core) Forget(p int32, below int64) { c.parts[p].forgotten = max(c.parts
 
 // AddClicks makes a clicks partition known that will be read from offset next on. lostUntil is the event time before which clicks that
 // are gone from Kafka, and were read before they went, may lie (NoTime: none is gone; Forever: nobody knows): a checkout not yet released
-// that needs one of them cannot be joined.
+// that needs one of them cannot be joined. Invariant: only what was stored of those clicks says how young they were. The clicks that are
+// still there do not: the first of them may be a straggler.
 func (c *Core) AddClicks(p int32, next, lostUntil, now int64) {
 	c.grow(int(p)+1, now)
 	cp := &c.parts[p]
@@ -227,10 +223,6 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) (judged bool) {
 		p.epoch = r.Epoch
 	}
 	p.maxTime = max(p.maxTime, r.MaxTime)
-	if !p.first && r.FirstTime != NoTime { // those that are gone stood before it
-		p.first = true
-		p.lostUntil = min(p.lostUntil, r.FirstTime+c.outOfOrder)
-	}
 	for _, e := range r.Index {
 		p.note(e)
 	}

@@ -2,8 +2,12 @@ package join_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"firstclick/join"
 )
@@ -21,11 +25,12 @@ func TestClicksThatAreGone(t *testing.T) {
 	}{
 		{"nobody knows how young they were, and nothing is left", join.Forever, noTime, base + 100*hour, true},
 		{"nobody knows, and the first that is left is young", join.Forever, base, base + hour, true},
-		{"nobody knows, and the first that is left is older than any in the window", join.Forever, base, base + hour + 15*second, false},
+		{"nobody knows, and the first that is left is older than any in the window", join.Forever, base, base + 2*hour, true},
 		{"all were older than the window, and nothing is left", base + 1, noTime, base + hour + 1, false},
 		{"the youngest stood at the window's very begin", base + 1, noTime, base + hour, true},
 		{"all were older than the window, and the first that is left is young", base + 1, base + hour, base + hour + second, false},
-		{"what is left is older than the youngest that was read", base + hour, base - hour, base + 15*second, false},
+		{"a straggler is left, older than the youngest that was read", base + hour, base - hour, base + hour, true},
+		{"a straggler is left, and no click that is gone is in the window", base + hour, base - hour, base + 2*hour, false},
 		{"none is gone", noTime, noTime, base, false},
 	} {
 		win := join.NewWindow(join.WindowConfig{})
@@ -34,7 +39,7 @@ func TestClicksThatAreGone(t *testing.T) {
 		s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
 		if c.first != noTime {
 			core.Clicks(read(0, 2, c.first), 0, nil)
-			core.Clicks(read(0, 3, base+2*hour), 0, nil) // only the first tells
+			core.Clicks(read(0, 3, base+2*hour), 0, nil)
 		}
 		s.Fetched([]join.Pending{{Time: c.checkout, ID: join.MakeID([]byte("k"))}})
 		core.Ends(1, []int64{1}, nil, []int64{1}, 0)
@@ -94,4 +99,54 @@ func TestAPositionKeepsWhatIsStoredOfOtherPartitions(t *testing.T) {
 	if len(at.ClicksNext) != 2 || at.ClicksNext[1] != 8 || at.ClicksRestore[1] != 7 || at.ClicksEpoch[1] != 6 || at.ClicksLatest[1] != 5 {
 		t.Errorf("%+v", at)
 	}
+}
+
+// Retention cuts anywhere, stragglers stand anywhere: a checkout whose clicks are gone is a gap, and is never joined to what is left.
+func TestWhatRetentionTookAgainstBruteForce(t *testing.T) {
+	const base = 1_800_000_000 * second
+	rapid.Check(t, func(t *rapid.T) {
+		var log []int64
+		for i := range rapid.Int64Range(1, 40).Draw(t, "clicks") {
+			back := rapid.SampledFrom([]int64{0, 0, 0, 0, second, 10 * minute, 2 * hour, 30 * hour}).Draw(t, "late by")
+			log = append(log, base+i*5*minute-back)
+		}
+		read := rapid.IntRange(1, len(log)).Draw(t, "read before the restart")
+		cut := rapid.IntRange(1, read).Draw(t, "cut by retention")
+		latest := slices.Max(log[:read]) // what was stored
+
+		win := join.NewWindow(join.WindowConfig{})
+		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
+		core.AddClicks(0, int64(cut), latest+1, 0)
+		s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
+		var r join.ClicksRead
+		r.Reset(0)
+		for o := cut; o < len(log); o++ {
+			win.Insert(join.Key{Hi: 1}, log[o], join.MakeID(fmt.Append(nil, o)))
+			r.Note(log[o], int64(o))
+		}
+		r.Next = int64(len(log))
+		core.Clicks(&r, 0, nil)
+		k := base + rapid.Int64Range(-60, 60*5).Draw(t, "checkout")*minute
+		s.Fetched([]join.Pending{{Time: k, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k"))}})
+		core.Ends(1, []int64{int64(len(log))}, nil, []int64{1}, 0)
+		var row join.Recent
+		_, err := core.Release(s, 10, 0, func(_ *join.Pending, r *join.Recent, _ bool) { row = *r })
+		want := int64(noTime)
+		for _, c := range log {
+			if k-hour <= c && c <= k && (want == noTime || c < want) {
+				want = c
+			}
+		}
+		var lost *join.LostClicksError
+		switch {
+		case errors.As(err, &lost):
+			if latest < k-hour {
+				t.Errorf("a gap, though every click that was read before is older than the checkout's window")
+			}
+		case err != nil:
+			t.Fatal(err)
+		case row.HasClick != (want != noTime) || row.HasClick && row.ClickTime != want:
+			t.Errorf("joined to %+v without a word, want the click of %d", row, want)
+		}
+	})
 }
