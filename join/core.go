@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -128,7 +129,8 @@ func (r *ClicksRead) Reset(partition int32) {
 func (r *ClicksRead) Note(t, offset int64) {
 	r.MaxTime = max(r.MaxTime, t)
 	b := t / indexBucket
-	for i := len(r.Index) - 1; i >= 0; i-- { // a read spans few buckets, and the newest is nearly always the one
+	const few = 8 // a read spans few buckets, unless somebody wants it to span many
+	for i := len(r.Index) - 1; i >= max(0, len(r.Index)-few); i-- {
 		if r.Index[i].Bucket == b {
 			return // offsets rise within a read: the first one stays the least
 		}
@@ -223,9 +225,7 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) (judged bool) {
 		p.epoch = r.Epoch
 	}
 	p.maxTime = max(p.maxTime, r.MaxTime)
-	for _, e := range r.Index {
-		p.note(e)
-	}
+	p.note(r.Index)
 	u := unjudged{r.Unjudged, r.Next}
 	p.judge(u)
 	judged = !slices.ContainsFunc(c.shards, func(s *Shard) bool { return u.owedTo(s.stored, int(r.Partition)) })
@@ -247,21 +247,22 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) (judged bool) {
 }
 
 // note keeps the least offset of each bucket, by bucket.
-func (p *clicksPartition) note(e TimeOffset) {
-	i, found := slices.BinarySearchFunc(p.index, e.Bucket, func(x TimeOffset, b int64) int {
-		switch {
-		case x.Bucket < b:
-			return -1
-		case x.Bucket > b:
-			return 1
+func (p *clicksPartition) note(read []TimeOffset) {
+	known := len(p.index)
+	for _, e := range read {
+		i, found := slices.BinarySearchFunc(p.index[:known], e, func(x, e TimeOffset) int { return cmp.Compare(x.Bucket, e.Bucket) })
+		if found {
+			p.index[i].Offset = min(p.index[i].Offset, e.Offset)
+		} else {
+			p.index = append(p.index, e)
 		}
-		return 0
-	})
-	if found {
-		p.index[i].Offset = min(p.index[i].Offset, e.Offset)
-		return
 	}
-	p.index = slices.Insert(p.index, i, e)
+	if len(p.index) > known { // sorted once a read: one with a bucket a click must not move all buckets for each
+		slices.SortFunc(p.index, func(a, b TimeOffset) int {
+			return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), cmp.Compare(a.Offset, b.Offset))
+		})
+		p.index = slices.CompactFunc(p.index, func(a, b TimeOffset) bool { return a.Bucket == b.Bucket })
+	}
 }
 
 // correct hands an earlier click to every released checkout that is not final and takes it.

@@ -25,6 +25,7 @@ type Recents struct {
 	keys  recentKeys
 	texts textStore
 
+	seed  uint64          // of the ranks
 	base  uint64          // the greatest Expire, ordered as unsigned
 	lists [lists]timeList // by the highest bit in which a time differs from base; those below base are in the last
 	n     int
@@ -39,18 +40,18 @@ const (
 // timeList is a list of nodes, with the least offset in it.
 type timeList struct {
 	head  uint32
-	least int64 // MaxInt64: no node that was not removed
+	least int64 // MaxInt64: no node
 }
 
-// NewRecents returns an empty one.
-func NewRecents() *Recents {
-	r := new(Recents)
+// NewRecents returns an empty one. seed is a secret, as in [WindowConfig].
+func NewRecents(seed uint64) *Recents {
+	r := &Recents{seed: seed}
 	r.reset(0)
 	return r
 }
 
 func (r *Recents) reset(base uint64) {
-	*r = Recents{base: base}
+	*r = Recents{seed: r.seed, base: base}
 	for i := range r.lists {
 		r.lists[i].least = math.MaxInt64
 	}
@@ -116,8 +117,6 @@ func (r *Recents) sift(l *timeList, before int64) {
 		n := r.nodes.at(ref)
 		next := n.next
 		switch {
-		case n.flags&flagRemoved != 0:
-			r.nodes.give(ref)
 		case n.time < before:
 			r.uproot(ref, n)
 			r.nodes.give(ref)
@@ -151,32 +150,6 @@ func (r *Recents) compact() {
 		r.Add(key, *k)
 		return true
 	})
-}
-
-// Remove drops the checkout of key with that Offset, and says whether there was one. It looks through all of the key's.
-func (r *Recents) Remove(key Key, offset int64) bool {
-	owner := r.keys.find(key)
-	if owner == 0 {
-		return false
-	}
-	ref := r.findOffset(r.keys.at(owner).root, offset)
-	if ref == 0 {
-		return false
-	}
-	n := r.nodes.at(ref)
-	r.uproot(ref, n)
-	n.flags = flagRemoved // its list lets it go in its time
-	if l := r.listOf(n.time); l.least == offset {
-		l.least = math.MaxInt64
-		for at := l.head; at != 0; {
-			n := r.nodes.at(at)
-			if n.flags&flagRemoved == 0 {
-				l.least = min(l.least, n.offset)
-			}
-			at = n.next
-		}
-	}
-	return true
 }
 
 // OldestOffset is the least Offset among the checkouts held; false when there is none.

@@ -35,14 +35,6 @@ func (p *plainRecents) expire(before int64) {
 	p.all = slices.DeleteFunc(p.all, func(k plainRecent) bool { return k.Time < before })
 }
 
-func (p *plainRecents) remove(key Key, offset int64) bool {
-	i := slices.IndexFunc(p.all, func(k plainRecent) bool { return k.key == key && k.Offset == offset })
-	if i >= 0 {
-		p.all = slices.Delete(p.all, i, i+1)
-	}
-	return i >= 0
-}
-
 func (p *plainRecents) oldest() (least int64, ok bool) {
 	for _, k := range p.all {
 		if !ok || k.Offset < least {
@@ -106,7 +98,7 @@ func (p *plainRecents) check(t fataler, r *Recents) {
 
 func TestRecentsLikePlain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r, p := NewRecents(), &plainRecents{}
+		r, p := NewRecents(7), &plainRecents{}
 		start := rapid.SampledFrom([]int64{0, 1_795_000_000_000_000}).Draw(t, "start")
 		span := rapid.SampledFrom([]int64{1, 50, 100 * minute}).Draw(t, "span")
 		keys := rapid.IntRange(1, 8).Draw(t, "keys")
@@ -158,31 +150,13 @@ func TestRecentsLikePlain(t *testing.T) {
 				r.Expire(before)
 				p.expire(before)
 			},
-			"remove": func(t *rapid.T) {
-				key, offset := key(t), rapid.Int64Range(0, offset).Draw(t, "offset")
-				var of []int64 // offsets that say which one
-				for _, k := range p.all {
-					if k.key == key {
-						of = append(of, k.Offset)
-					}
-				}
-				if len(of) > 0 && rapid.Bool().Draw(t, "one that is there") {
-					offset = rapid.SampledFrom(of).Draw(t, "which")
-				}
-				if n := len(of) - len(slices.DeleteFunc(of, func(o int64) bool { return o == offset })); n > 1 {
-					return
-				}
-				if got, want := r.Remove(key, offset), p.remove(key, offset); got != want {
-					t.Fatalf("remove: %t, want %t", got, want)
-				}
-			},
 			"": func(t *rapid.T) { p.check(t, r) },
 		})
 	})
 }
 
 func TestRecentsEachStops(t *testing.T) {
-	r := NewRecents()
+	r := NewRecents(7)
 	for i := range int64(10) {
 		r.Add(Key{Lo: uint64(i / 5)}, Recent{Time: i, Offset: i})
 	}
@@ -203,7 +177,7 @@ func TestRecentsHotKey(t *testing.T) {
 		"at random": func(int64) int64 { return benchStart + rnd.Int64N(n*1000) }, "in reverse": func(i int64) int64 { return benchStart + (n-i)*1000 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, k := NewRecents(), Key{1, 1}
+			r, k := NewRecents(7), Key{1, 1}
 			began := time.Now()
 			for i := range int64(n) {
 				r.Add(k, Recent{Time: at(i), Offset: i, ID: benchID(int(i))})
@@ -243,7 +217,7 @@ func BenchmarkRecentsBytes(b *testing.B) {
 	const n = 5_000_000
 	for b.Loop() {
 		before := heap()
-		r := NewRecents()
+		r := NewRecents(7)
 		for i := range n {
 			r.Add(benchKey(i), Recent{Time: benchStart + int64(i)*200, Offset: int64(i), ID: benchID(i), HasClick: true, ClickTime: benchStart, Click: benchID(i + 1)})
 		}
@@ -256,7 +230,7 @@ func BenchmarkRecentsBytes(b *testing.B) {
 // BenchmarkRecents is the life of a checkout with 500,000 held: added, an improvement tried, swept, forgotten.
 func BenchmarkRecents(b *testing.B) {
 	const held = 500_000
-	r := NewRecents()
+	r := NewRecents(7)
 	b.ReportAllocs()
 	for i := 0; i < held+b.N; i++ {
 		if i == held {
@@ -275,7 +249,7 @@ func BenchmarkRecents(b *testing.B) {
 
 func BenchmarkRecentsImproveMiss(b *testing.B) {
 	const held = 500_000
-	r := NewRecents()
+	r := NewRecents(7)
 	for i := range held {
 		r.Add(benchKey(i), Recent{Time: benchStart + int64(i), Offset: int64(i), ID: benchID(i)})
 	}

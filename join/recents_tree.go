@@ -2,7 +2,7 @@ package join
 
 import "math"
 
-// recentNode is a checkout in its key's treap: by (time, offset), and a heap by rank of the refs. It is 80 bytes.
+// recentNode is a checkout in its key's treap: by (time, offset), and a heap by rank of the refs (see rank). It is 80 bytes.
 type recentNode struct {
 	time, offset int64
 	id, click    packedID
@@ -19,7 +19,6 @@ const (
 
 	flagIDText    = 1
 	flagClickText = 2
-	flagRemoved   = 4 // in no tree any more, only in its time list
 )
 
 // worse says whether the answer of a is worse (greater) than that of b.
@@ -65,9 +64,9 @@ func before(a uint32, x *recentNode, b uint32, y *recentNode) bool {
 
 // plant puts a node into a tree.
 func (r *Recents) plant(root *uint32, ref uint32) {
-	n, mine := r.nodes.at(ref), rank(ref)
+	n, mine := r.nodes.at(ref), rank(r.seed, ref)
 	at := root
-	for *at != 0 && rank(*at) >= mine {
+	for *at != 0 && rank(r.seed, *at) >= mine {
 		m := r.nodes.at(*at)
 		if r.worse(n, r.nodes.at(m.worst)) {
 			m.worst = ref
@@ -124,7 +123,7 @@ func (r *Recents) merge(a, b uint32) uint32 {
 		return b
 	case b == 0:
 		return a
-	case rank(a) >= rank(b):
+	case rank(r.seed, a) >= rank(r.seed, b):
 		m := r.nodes.at(a)
 		m.right = r.merge(m.right, b)
 		r.sum(a, m)
@@ -173,19 +172,4 @@ func (r *Recents) improve(ref uint32, by *improvement) {
 		r.improve(n.right, by)
 	}
 	r.sum(ref, n)
-}
-
-// findOffset looks through a tree for an offset.
-func (r *Recents) findOffset(ref uint32, offset int64) uint32 {
-	for ref != 0 {
-		n := r.nodes.at(ref)
-		if n.offset == offset {
-			return ref
-		}
-		if found := r.findOffset(n.left, offset); found != 0 {
-			return found
-		}
-		ref = n.right
-	}
-	return 0
 }

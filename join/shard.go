@@ -19,6 +19,7 @@ type Shard struct {
 
 	recents     *Recents
 	rejected    map[int64]struct{} // offsets of recent checkouts that did not become rows
+	sweptAt     int                // how many of them are looked through for those that are recent no more
 	maxReleased int64
 	final       int64 // click columns of rows before it do not move
 	expired     int64 // up to where recents were swept
@@ -76,7 +77,7 @@ type Pending struct {
 // read before the takeover that came too late for the shard and whose note may have died with its last owner.
 func (c *Core) AddShard(partition int32, at Position, restoring bool, late LateFunc) *Shard {
 	s := &Shard{
-		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch, recents: NewRecents(),
+		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch, recents: NewRecents(c.win.seed),
 		rejected: map[int64]struct{}{}, maxReleased: NoTime, final: at.FinalBefore, expired: NoTime, restoring: restoring, stored: at,
 	}
 	if at.FinalBefore != NoTime {
@@ -264,10 +265,13 @@ func (c *Core) Position(s *Shard) Position {
 		}
 		at.ClicksRestore = c.restoreAt(at.ExpireBefore)
 	}
-	for o := range s.rejected {
-		if o < at.RecentOffset {
-			delete(s.rejected, o)
+	if len(s.rejected) >= s.sweptAt { // not each time: somebody may send very many
+		for o := range s.rejected {
+			if o < at.RecentOffset {
+				delete(s.rejected, o)
+			}
 		}
+		s.sweptAt = 2*len(s.rejected) + 64
 	}
 	for i := range at.ClicksRestore {
 		stored := c.parts[i].started

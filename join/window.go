@@ -13,6 +13,7 @@ import (
 type WindowConfig struct {
 	Bucket  time.Duration // event time that is freed at once; 0: 1 min; kept within 1 and 4 min
 	Stripes int           // parts with a lock each; 0: 16; rounded up to a power of two, at most 256
+	Seed    uint64        // a secret of the process, against events that are made to unbalance trees
 }
 
 // The bounds of a bucket's length. Less, and the numbers of buckets up to the year 9999 would not fit 32 bits; more, and a
@@ -43,6 +44,7 @@ type WindowStats struct {
 type Window struct {
 	length  int64 // of a bucket, micros
 	mask    uint64
+	seed    uint64
 	stripes []stripe
 	floor   atomic.Int64
 
@@ -62,7 +64,7 @@ func NewWindow(cfg WindowConfig) *Window {
 	n := 1 << bits.Len(uint(min(cfg.Stripes, 256)-1))
 	w := &Window{
 		length: min(max(cfg.Bucket, minBucket), maxBucket).Microseconds(),
-		mask:   uint64(n - 1), stripes: make([]stripe, n), held: map[uint32]int32{},
+		mask:   uint64(n - 1), seed: cfg.Seed, stripes: make([]stripe, n), held: map[uint32]int32{},
 	}
 	w.floor.Store(NoTime)
 	for i := range w.stripes {

@@ -3,8 +3,8 @@ package join
 // A group is the clicks of one key in one bucket. Its head is its newest click, or a tree's header.
 //
 // Up to maxChain clicks are a chain in descending order of (time, id): clicks that come in order cost one record and one link.
-// More become a treap: a search tree by (time, id) that is a heap by a hash of the nodes' refs, and so as balanced as a random
-// tree, in whatever order the clicks come. Nothing is ever taken out of a group.
+// More become a treap: a search tree by (time, id) that is a heap by a secret hash of the nodes' refs, and so as balanced as a random
+// tree, whatever times the clicks have and in whatever order they come. Nothing is ever taken out of a group.
 const maxChain = 8
 
 // link is where the number and the ref of a group stand. number is nil where only the ref does.
@@ -146,20 +146,16 @@ func (s *stripe) insertTree(b *bucket, tree []uint32, off uint32, id *ID) bool {
 	return true
 }
 
-// rank is a node's place in the heap.
-func rank(ref uint32) uint32 {
-	ref ^= ref >> 16
-	ref *= 0x7feb352d
-	ref ^= ref >> 15
-	ref *= 0x846ca68b
-	return ref ^ ref>>16
-}
+// rank is a node's place in the heap of a treap. Refs can be foreseen from outside, so who knew the seed could choose times that make a list of
+// the tree.
+func rank(seed uint64, ref uint32) uint64 { return mix64(seed ^ uint64(ref)) }
 
 // insertNode adds a click that is not in the tree.
 func (s *stripe) insertNode(b *bucket, root *uint32, off uint32, id ID) {
 	ref, node := s.write(b, recordFar, off, id)
-	mine, at := rank(ref), root
-	for *at != 0 && rank(*at) >= mine {
+	seed := s.window.seed
+	mine, at := rank(seed, ref), root
+	for *at != 0 && rank(seed, *at) >= mine {
 		r := b.words(*at)
 		if compare(r, off, &id) < 0 {
 			at = &r[2]

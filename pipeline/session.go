@@ -225,7 +225,7 @@ func (s *session) begin(ctx context.Context) (*targets, error) {
 		return nil, err
 	}
 	s.hasher = join.NewHasher(rand.Uint64())
-	s.window = join.NewWindow(join.WindowConfig{})
+	s.window = join.NewWindow(join.WindowConfig{Seed: rand.Uint64()})
 	s.core = join.NewCore(join.Config{Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder}, s.window)
 	s.asks = newAsker(s)
 	if err := s.placeClicks(shards, starts[s.cfg.ClicksTopic]); err != nil {
