@@ -43,8 +43,8 @@ func (l *Letter) Place() string { return fmt.Sprintf("%s[%d]@%d", l.Topic, l.Par
 
 // Filter says which letters are meant. The zero value means every open letter of the group "firstclick".
 type Filter struct {
-	IDs     []int64 // these, of whichever group; nil: by the rest of the filter
-	Group   string
+	IDs     []int64   // these alone; nil: by the rest of the filter
+	Group   string    // empty: firstclick
 	Reasons []string  // nil: every reason
 	Topic   string    // empty: every topic
 	Since   time.Time // became a dead letter at or after it; zero: no bound
@@ -52,21 +52,24 @@ type Filter struct {
 	Status  Status    // empty: Open
 }
 
-// where is the filter as SQL over its arguments.
+func (f *Filter) group() string {
+	if f.Group == "" {
+		return "firstclick"
+	}
+	return f.Group
+}
+
+// where is the filter as SQL over its arguments. Whatever is read or changed is asked for by it, so that no id alone reaches another group's letter, or
+// one that somebody else has resolved meanwhile.
 func (f *Filter) where() (sql string, args []any) {
 	var terms []string
 	add := func(term string, arg any) {
 		args = append(args, arg)
 		terms = append(terms, fmt.Sprintf(term, len(args)))
 	}
+	add("group_id = $%d", f.group())
 	if f.IDs != nil {
 		add("id = ANY ($%d)", f.IDs)
-	} else {
-		group := f.Group
-		if group == "" {
-			group = "firstclick"
-		}
-		add("group_id = $%d", group)
 	}
 	if len(f.Reasons) > 0 {
 		add("reason = ANY ($%d)", f.Reasons)

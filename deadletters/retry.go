@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -57,7 +58,7 @@ type pending struct {
 // Retry sends letters again and marks them, in order of id. A letter by its id whose payload was not kept is a *NotKeptError before
 // anything is sent; one among many by a filter is left open and counted. When it ends with an error, what Retries says is done.
 func (s *Store) Retry(ctx context.Context, r Retry) (done Retries, err error) {
-	if err := s.known(ctx, r.Filter.IDs); err != nil {
+	if err := s.known(ctx, r.Filter); err != nil {
 		return done, err
 	}
 	last, err := s.last(ctx, r)
@@ -80,7 +81,7 @@ func (s *Store) Retry(ctx context.Context, r Retry) (done Retries, err error) {
 			if together, page = take(page, r.Edited != nil, &done); len(together) == 0 {
 				continue
 			}
-			if err := s.send(ctx, producer, together, r.Edited, &done); err != nil {
+			if err := s.send(ctx, producer, together, r, &done); err != nil {
 				return done, err
 			}
 		}
@@ -148,35 +149,39 @@ func take(page []pending, edited bool, done *Retries) (together, rest []pending)
 }
 
 // send produces the letters, and marks those that were acknowledged: also when others were not.
-func (s *Store) send(ctx context.Context, producer *kgo.Client, letters []pending, edited []byte, done *Retries) error {
+func (s *Store) send(ctx context.Context, producer *kgo.Client, letters []pending, r Retry, done *Retries) error {
 	ids := make([]int64, len(letters))
 	for i, l := range letters {
 		ids[i] = l.id
 	}
+	these := r.Filter
+	these.IDs = ids
+	// Asked again, as others resolve letters too: what they have done meanwhile is left alone.
+	where, args := these.where()
+	rows, err := s.conn.Query(ctx, `SELECT id, CASE WHEN $`+strconv.Itoa(len(args)+1)+` THEN NULL ELSE payload END FROM firstclick.dead_letters WHERE `+where,
+		append(args, r.Edited != nil)...)
+	if err != nil {
+		return explain("read payloads", err)
+	}
 	payloads := map[int64][]byte{}
-	if edited != nil {
-		payloads[ids[0]] = edited
-	} else {
-		rows, err := s.conn.Query(ctx, `SELECT id, payload FROM firstclick.dead_letters WHERE id = ANY ($1) AND payload IS NOT NULL`, ids)
-		if err != nil {
-			return explain("read payloads", err)
-		}
-		var id int64
-		var payload []byte
-		if _, err := pgx.ForEachRow(rows, []any{&id, &payload}, func() error {
-			payloads[id] = payload
-			payload = nil
-			return nil
-		}); err != nil {
-			return explain("read payloads", err)
-		}
+	var id int64
+	var payload []byte
+	if _, err := pgx.ForEachRow(rows, []any{&id, &payload}, func() error {
+		payloads[id] = payload
+		payload = nil
+		return nil
+	}); err != nil {
+		return explain("read payloads", err)
 	}
 	records := make([]*kgo.Record, 0, len(letters))
 	sent := make(map[*kgo.Record]int64, len(letters))
 	for _, l := range letters {
 		payload, there := payloads[l.id]
-		if !there && !l.null {
-			continue // deleted meanwhile
+		if r.Edited != nil {
+			payload = r.Edited
+		}
+		if !there || payload == nil && !l.null {
+			continue
 		}
 		record := &kgo.Record{Topic: l.topic, Value: payload, Timestamp: time.Now()}
 		records, sent[record] = append(records, record), l.id
@@ -190,7 +195,8 @@ func (s *Store) send(ctx context.Context, producer *kgo.Client, letters []pendin
 			failed = explainSend(sent[result.Record], result.Record.Topic, result.Err)
 		}
 	}
-	if err := s.mark(ctx, acknowledged); err != nil {
+	these.IDs = acknowledged
+	if err := s.mark(ctx, these); err != nil {
 		done.Unsure += int64(len(acknowledged))
 		return errors.Join(failed, fmt.Errorf("%d records were sent but not marked as retried (sending them again is harmless): %w", len(acknowledged), err))
 	}
@@ -199,13 +205,14 @@ func (s *Store) send(ctx context.Context, producer *kgo.Client, letters []pendin
 }
 
 // mark is done also when the run was told to stop: what was sent was sent.
-func (s *Store) mark(ctx context.Context, ids []int64) error {
-	if len(ids) == 0 {
+func (s *Store) mark(ctx context.Context, these Filter) error {
+	if len(these.IDs) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	_, err := s.conn.Exec(ctx, `UPDATE firstclick.dead_letters SET status = 'retried', resolved_at = clock_timestamp() WHERE id = ANY ($1)`, ids)
+	where, args := these.where()
+	_, err := s.conn.Exec(ctx, `UPDATE firstclick.dead_letters SET status = 'retried', resolved_at = clock_timestamp() WHERE `+where, args...)
 	return err
 }
 

@@ -15,10 +15,18 @@ import (
 // ErrNoTable says that the database was never migrated.
 var ErrNoTable = errors.New("there is no table firstclick.dead_letters; run: firstclick migrate")
 
-// NotFoundError says that no letter has the id.
-type NotFoundError struct{ ID int64 }
+// NotFoundError says that no letter has the id, or none of the group that was meant.
+type NotFoundError struct {
+	ID    int64
+	Group string // the letter's, where it has another than the one that was meant
+}
 
-func (e *NotFoundError) Error() string { return fmt.Sprintf("there is no dead letter %d", e.ID) }
+func (e *NotFoundError) Error() string {
+	if e.Group != "" {
+		return fmt.Sprintf("dead letter %d is of the group %q: --group says which one is meant", e.ID, e.Group)
+	}
+	return fmt.Sprintf("there is no dead letter %d", e.ID)
+}
 
 // Store is the table, over one session. It is not safe for concurrent use.
 type Store struct{ conn *pgx.Conn }
@@ -116,7 +124,7 @@ func (s *Store) Show(ctx context.Context, id int64) (Letter, error) {
 // Drop marks the letters that the filter means as dropped and says how many they were. Those that were dropped before keep
 // the time at which they were.
 func (s *Store) Drop(ctx context.Context, f Filter) (int64, error) {
-	if err := s.known(ctx, f.IDs); err != nil {
+	if err := s.known(ctx, f); err != nil {
 		return 0, err
 	}
 	where, args := f.where()
@@ -128,21 +136,21 @@ func (s *Store) Drop(ctx context.Context, f Filter) (int64, error) {
 	return tag.RowsAffected(), nil
 }
 
-// known refuses ids that no letter has: a mistyped one must not pass for done.
-func (s *Store) known(ctx context.Context, ids []int64) error {
-	if len(ids) == 0 {
+// known refuses ids that no letter of the group has: a mistyped one must not pass for done.
+func (s *Store) known(ctx context.Context, f Filter) error {
+	if len(f.IDs) == 0 {
 		return nil
 	}
-	var missing int64
-	err := s.conn.QueryRow(ctx, `SELECT i FROM unnest($1::bigint[]) i
-		WHERE NOT EXISTS (SELECT FROM firstclick.dead_letters d WHERE d.id = i) ORDER BY i LIMIT 1`, ids).Scan(&missing)
+	missing := &NotFoundError{}
+	err := s.conn.QueryRow(ctx, `SELECT i, coalesce(d.group_id, '') FROM unnest($1::bigint[]) i LEFT JOIN firstclick.dead_letters d ON d.id = i
+		WHERE d.group_id IS DISTINCT FROM $2 ORDER BY i LIMIT 1`, f.IDs, f.group()).Scan(&missing.ID, &missing.Group)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err != nil:
 		return explain("look for dead letters", err)
 	}
-	return &NotFoundError{ID: missing}
+	return missing
 }
 
 // explain wraps what Postgres said; a table that is not there is ErrNoTable.

@@ -95,7 +95,9 @@ func TestFilters(t *testing.T) {
 		"dropped":           {Filter{Status: Dropped}, []int64{dropped}},
 		"any status":        {Filter{Status: Any}, []int64{dropped, checkout, young, old}},
 		"other group":       {Filter{Group: "other"}, []int64{other}},
-		"ids":               {Filter{IDs: []int64{old, other}}, []int64{other, old}},
+		"ids":               {Filter{IDs: []int64{old, other, dropped}}, []int64{old}},
+		"ids, any status":   {Filter{IDs: []int64{old, other, dropped}, Status: Any}, []int64{dropped, old}},
+		"other group's ids": {Filter{IDs: []int64{old, other}, Group: "other"}, []int64{other}},
 		"ids of none":       {Filter{IDs: []int64{}}, nil},
 		"reason and topic":  {Filter{Reasons: []string{"json"}, Topic: "clicks"}, []int64{old}},
 		"hostile, no match": {Filter{Topic: "x' OR true --"}, nil},
@@ -178,5 +180,54 @@ func TestNoTable(t *testing.T) {
 	defer store.Close(context.Background())
 	if _, err := store.List(t.Context(), Filter{}, 0); !errors.Is(err, ErrNoTable) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An id alone reaches no letter of another group, and none that somebody else has resolved: neither is dropped nor sent again.
+func TestOthersLettersAreLeftAlone(t *testing.T) {
+	b := newBed(t, "clicks", "others-clicks")
+	var theirs int64
+	if err := b.conn.QueryRow(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, payload, payload_size)
+		VALUES ('other', 'others-clicks', 0, 1, 'json', '{', 1) RETURNING id`).Scan(&theirs); err != nil {
+		t.Fatal(err)
+	}
+	resolved := b.open("clicks", "json", "{")
+	if _, err := b.conn.Exec(t.Context(), `UPDATE firstclick.dead_letters SET status = 'dropped', resolved_at = now() WHERE id = $1`, resolved); err != nil {
+		t.Fatal(err)
+	}
+	var missing *NotFoundError
+	if n, err := b.store.Drop(t.Context(), Filter{IDs: []int64{theirs}}); !errors.As(err, &missing) || missing.Group != "other" || n != 0 {
+		t.Errorf("dropped %d of another group: %v", n, err)
+	}
+	if done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{theirs}}}); !errors.As(err, &missing) || done.Sent != 0 {
+		t.Errorf("sent %+v of another group: %v", done, err)
+	}
+	if done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{resolved}}, Edited: []byte("{}")}); err != nil || done.Sent != 0 {
+		t.Errorf("sent %+v of what was dropped: %v", done, err)
+	}
+	if b.status(theirs) != Open || b.status(resolved) != Dropped {
+		t.Errorf("now %s and %s", b.status(theirs), b.status(resolved))
+	}
+	if done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{theirs}, Group: "other"}}); err != nil || done.Sent != 1 || b.status(theirs) != Retried {
+		t.Errorf("by its own group: %+v, %v", done, err)
+	}
+}
+
+// What another operator dropped between the look and the sending stays dropped.
+func TestDroppedWhileRetried(t *testing.T) {
+	b := newBed(t, "clicks")
+	first, second := b.open("clicks", "json", "{"), b.open("clicks", "json", "[")
+	letters := []pending{{id: first, size: 1, topic: "clicks", kept: true}, {id: second, size: 1, topic: "clicks", kept: true}}
+	if _, err := b.store.Drop(t.Context(), Filter{IDs: []int64{second}}); err != nil {
+		t.Fatal(err)
+	}
+	producer, err := newProducer(b.kafka())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	var done Retries
+	if err := b.store.send(t.Context(), producer, letters, Retry{}, &done); err != nil || done.Sent != 1 || b.status(first) != Retried || b.status(second) != Dropped {
+		t.Errorf("%+v, %v: %s and %s", done, err, b.status(first), b.status(second))
 	}
 }

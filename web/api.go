@@ -54,6 +54,7 @@ func (p *Page) serveExplain(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "other explanations are under way: try again in a moment")
 		return
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(explainWithin + writeWithin)) // of a recorder in tests there is none
 	ctx, cancel := context.WithTimeout(r.Context(), explainWithin)
 	defer cancel()
 	explanation, err := p.cfg.Explain(ctx, id)
@@ -88,7 +89,7 @@ type openLetter struct {
 }
 
 const (
-	letterColumns = `id, topic, partition, "offset", reason, detail, payload_size, record_time, created_at, status`
+	letterColumns = `id, left(topic, 249), partition, "offset", left(reason, 40), left(detail, 1000), payload_size, record_time, created_at, status`
 	lettersAtOnce = 50
 	payloadShown  = 64 << 10
 )

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -29,18 +28,10 @@ var (
 	errToken   = errors.New("the token is not that of this start: load the page again")
 )
 
-// checkOrigin lets nothing pass that another site's page may have sent. Browsers set both headers and scripts cannot:
-// https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site.
+// checkOrigin lets nothing pass that another site's page may have sent, and asks for a sign that it is ours.
 func (p *Page) checkOrigin(r *http.Request) error {
-	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
-	if site == "" && origin == "" || site != "" && site != "same-origin" {
+	if foreign(r) || r.Header.Get("Sec-Fetch-Site") != "same-origin" && r.Header.Get("Origin") == "" {
 		return errForeign
-	}
-	if origin != "" {
-		u, err := url.Parse(origin)
-		if err != nil || u.Host == "" || u.Host != r.Host {
-			return errForeign
-		}
 	}
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get(tokenHeader)), []byte(p.token)) != 1 {
 		return errToken
@@ -113,9 +104,9 @@ func (p *Page) act(a *Action, id int64) error {
 	p.busy[a.Name] = true
 	began := time.Now().UnixMilli()
 	say := func(state, text string) {
-		one := acted{a.Name, a.Title, id, state, text, began, time.Now().UnixMilli()}
+		one := acted{a.Name, a.Title, id, state, clip(text, textShown), began, time.Now().UnixMilli()}
 		p.note(one)
-		p.hub.tell("action", false, one)
+		p.hub.tell("action", one)
 	}
 	say("running", "")
 	p.actions.Go(func() {

@@ -37,7 +37,7 @@ func TestReadiness(t *testing.T) {
 
 // Profiles are there only where they were asked for, and the command line never is.
 func TestProfiles(t *testing.T) {
-	server, err := New("127.0.0.1:0", prometheus.NewRegistry(), func() error { return nil })
+	server, err := New(Config{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -80,8 +79,6 @@ type Page struct {
 	feed  *feed
 	mux   http.Handler
 
-	loopback bool // set by Server.Mount: only names of this machine are answered to
-
 	explaining chan struct{} // a token for each explanation that may be under way
 
 	mu      sync.Mutex
@@ -147,7 +144,7 @@ func (p *Page) routes() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /", staticFiles(files))
-	mux.HandleFunc("GET /api/events", p.serveEvents)
+	mux.HandleFunc("GET "+eventsPath, p.serveEvents)
 	mux.HandleFunc("GET /api/explain", p.serveExplain)
 	mux.HandleFunc("GET /api/dead-letters", p.serveLetters)
 	mux.HandleFunc("GET /api/dead-letters/{id}", p.serveLetter)
@@ -158,11 +155,6 @@ func (p *Page) routes() (http.Handler, error) {
 // ServeHTTP answers with headers that let a browser do with the page only what the page does.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
-	if p.loopback && !namesThisMachine(r.Host) {
-		// A foreign name that resolves to this machine: somebody's page would read ours through it (DNS rebinding).
-		http.Error(w, "this address is for this machine only: use localhost", http.StatusMisdirectedRequest)
-		return
-	}
 	p.mux.ServeHTTP(w, r)
 }
 
@@ -178,20 +170,6 @@ func secure(h http.Header) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 	h.Set("Cache-Control", "no-store")
-}
-
-func namesThisMachine(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	if host == "localhost" {
-		return true
-	}
-	if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
-		host = host[1 : len(host)-1]
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // staticFiles serves the embedded files. A browser asks each time whether they changed: they do with the binary.

@@ -51,7 +51,7 @@ func TestActionsAreRememberedAndVerified(t *testing.T) {
 		cfg.VerifyEvery = time.Hour
 		cfg.Actions = []Action{{Name: "poke", Title: "Poke it", Do: func(context.Context, int64) (string, error) { return "It was poked", nil }}}
 	})
-	watched, err := s.page.hub.join([]byte("x")) // somebody looks
+	watched, err := s.page.hub.join("a") // somebody looks
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestActionsAreRememberedAndVerified(t *testing.T) {
 	}
 	wait("after an action")
 	var hello hello
-	if err := json.Unmarshal([]byte(stream(t, s.base, "hello")["hello"]), &hello); err != nil {
+	if err := json.Unmarshal([]byte(listen(t, s.base, "hello")["hello"]), &hello); err != nil {
 		t.Fatal(err)
 	}
 	if len(hello.Acted) != 1 || hello.Acted[0].State != "done" || hello.Acted[0].Text != "It was poked" || hello.Acted[0].Began == 0 || hello.Acted[0].At < hello.Acted[0].Began {

@@ -10,7 +10,15 @@ import (
 )
 
 // Auth is who may look: names with passwords, and tokens. Only their hashes are held.
-type Auth struct{ users, tokens [][sha256.Size]byte }
+type Auth struct {
+	users, tokens [][sha256.Size]byte
+
+	// Doubts are what should be better about the file, a line each for the operator. They quote none of it.
+	Doubts []string
+}
+
+// leastSecret is how many bytes a password or token has that is not soon guessed.
+const leastSecret = 12
 
 // ReadAuth reads a file with a line for each who may look: name:password (HTTP basic authentication), or a token (Authorization:
 // Bearer; a browser takes it as the password of any name). Empty lines and those that begin with # do not count.
@@ -20,6 +28,15 @@ func ReadAuth(path string) (*Auth, error) {
 		return nil, fmt.Errorf("read who may look: %w", err)
 	}
 	var a Auth
+	doubt := func(format string, args ...any) { a.Doubts = append(a.Doubts, path+": "+fmt.Sprintf(format, args...)) }
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o027 != 0 {
+		doubt("its mode is %#o, so that others may read it or write to it: chmod 600, or 640 for a group that is only ours", info.Mode().Perm())
+	}
+	secret := func(n int, text string) {
+		if len(text) < leastSecret {
+			doubt("line %d: its secret has fewer than %d characters and is soon guessed: openssl rand -hex 24 makes one", n+1, leastSecret)
+		}
+	}
 	for n, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimRight(line, "\r")
 		switch {
@@ -27,9 +44,13 @@ func ReadAuth(path string) (*Auth, error) {
 		case strings.HasSuffix(line, ":") && strings.Count(line, ":") == 1: // forgotten, or a variable that was empty: it would let everybody in
 			return nil, fmt.Errorf("%s: line %d: a name without a password", path, n+1)
 		case strings.Contains(line, ":"):
+			_, password, _ := strings.Cut(line, ":")
+			secret(n, password)
 			a.users = append(a.users, sha256.Sum256([]byte(line)))
 		default:
-			a.tokens = append(a.tokens, sha256.Sum256([]byte(strings.TrimSpace(line))))
+			token := strings.TrimSpace(line)
+			secret(n, token)
+			a.tokens = append(a.tokens, sha256.Sum256([]byte(token)))
 		}
 	}
 	if len(a.users)+len(a.tokens) == 0 {
@@ -59,15 +80,9 @@ func (a *Auth) admits(r *http.Request) bool {
 // open are the addresses that a watchdog asks, which has no password.
 func open(path string) bool { return path == "/livez" || path == "/readyz" || path == "/healthz" }
 
-// guard lets in whom auth admits.
-func guard(auth *Auth, inner http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !open(r.URL.Path) && !auth.admits(r) {
-			secure(w.Header())
-			w.Header().Set("WWW-Authenticate", `Basic realm="firstclick", charset="UTF-8"`)
-			http.Error(w, "who are you?", http.StatusUnauthorized)
-			return
-		}
-		inner.ServeHTTP(w, r)
-	})
+// ask says that it wants to know who is there.
+func (a *Auth) ask(w http.ResponseWriter) {
+	secure(w.Header())
+	w.Header().Set("WWW-Authenticate", `Basic realm="firstclick", charset="UTF-8"`)
+	http.Error(w, "who are you?", http.StatusUnauthorized)
 }

@@ -212,14 +212,6 @@ func (f *feed) recent(n int) []sample {
 	return out
 }
 
-func (f *feed) history() history {
-	var h history
-	for _, s := range f.recent(kept) {
-		h.add(&s)
-	}
-	return h
-}
-
 // backlog is how many records are neither read (clicks) nor written (checkouts of our shards).
 func backlog(st *pipeline.Stats) (n int64) {
 	for i := range st.Clicks {
@@ -233,10 +225,16 @@ func backlog(st *pipeline.Stats) (n int64) {
 
 // sample takes a look, and tells whoever looks at us.
 func (p *Page) sample(context.Context) {
-	st := p.cfg.Stats()
-	now := time.Now()
-	s := p.feed.take(now, st)
+	p.feed.take(time.Now(), p.cfg.Stats())
 	if p.hub.watched() {
-		p.hub.tell("now", false, p.picture(now, &st, &s))
+		p.tellNow()
+	}
+}
+
+// tellNow tells how it stands by the last sample.
+func (p *Page) tellNow() {
+	if last := p.feed.recent(1); len(last) > 0 {
+		st := p.cfg.Stats()
+		p.hub.keep("now", p.picture(time.Now(), &st, &last[0]))
 	}
 }

@@ -10,60 +10,97 @@ import (
 )
 
 const (
-	maxStreams  = 64
-	streamQueue = 64 // events that a slow reader may be behind, before it is cut off and begins anew
-	writeWithin = 10 * time.Second
-	retryAfter  = 1000 // milliseconds until a browser connects again
+	maxStreams   = 64
+	streamQueue  = 64               // events that a slow reader may be behind, before it is cut off and begins anew
+	streamBuffer = 64 << 10         // bytes of a stream that the kernel is asked to take at most before it is read
+	takeWithin   = 10 * time.Second // an event may wait so long for its reader
+	retryAfter   = 1000             // milliseconds until a browser connects again
+	retryCrowded = 15 * time.Second // until one does that made room for another
+	maxEvent     = 64 << 10         // bytes of an event with all that stands around its data
+	eventsPath   = "/api/events"
 )
 
-// hub tells all who look. What was told last of each kind is told to those who come later.
+// stream is one who looks.
+type stream struct {
+	from   string // address of the other side
+	events chan []byte
+	ousted bool // made room for another one; set before events is closed
+}
+
+// hub tells all who look. Of what stays, by its kind, only what changed is told (see patch); those who come later get the whole first.
 type hub struct {
 	mu      sync.Mutex
-	streams map[chan []byte]struct{}
-	last    map[string][]byte
-	order   []string // of last
+	streams []*stream // the oldest first
+	whole   map[string]any
+	order   []string // of whole
 	closed  bool
 	woken   chan struct{} // closed when somebody comes
 }
 
-func newHub() *hub {
-	return &hub{streams: map[chan []byte]struct{}{}, last: map[string][]byte{}, woken: make(chan struct{})}
-}
+func newHub() *hub { return &hub{whole: map[string]any{}, woken: make(chan struct{})} }
 
-var errFull = errors.New("too many pages are open")
+var errClosed = errors.New("the page is not running")
 
-// join begins a stream with first and what was told last. Its channel is closed when the stream is to end.
-func (h *hub) join(first []byte) (chan []byte, error) {
+// join begins a stream with the events of first and the whole of what stays. Its channel is closed when the stream is to end. Where there are as
+// many as may be, one makes room: 64 that do not read must not lock out the next.
+func (h *hub) join(from string, first ...[]byte) (*stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || len(h.streams) >= maxStreams {
-		return nil, errFull
+	if h.closed {
+		return nil, errClosed
 	}
-	stream := make(chan []byte, streamQueue)
-	stream <- first
+	if len(h.streams) >= maxStreams {
+		oust := h.crowding()
+		oust.ousted = true
+		h.drop(oust)
+	}
+	s := &stream{from: from, events: make(chan []byte, len(first)+len(h.order)+streamQueue)}
+	for _, event := range first {
+		s.events <- event
+	}
 	for _, kind := range h.order {
-		stream <- h.last[kind]
+		s.events <- encodeEvent(kind, h.whole[kind])
 	}
-	h.streams[stream] = struct{}{}
+	h.streams = append(h.streams, s)
 	if len(h.streams) == 1 {
 		close(h.woken)
 	}
-	return stream, nil
+	return s, nil
 }
 
-func (h *hub) leave(stream chan []byte) {
+// crowding is the stream that makes room: of the address that has most of them, the one that is furthest behind, or else the oldest.
+func (h *hub) crowding() *stream {
+	count := map[string]int{}
+	for _, s := range h.streams {
+		count[s.from]++
+	}
+	var most *stream
+	for _, s := range h.streams {
+		if most == nil || count[s.from] > count[most.from] || count[s.from] == count[most.from] && len(s.events) > len(most.events) {
+			most = s
+		}
+	}
+	return most
+}
+
+func (h *hub) leave(s *stream) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, ok := h.streams[stream]; ok {
-		h.drop(stream)
-	}
+	h.drop(s)
 }
 
-func (h *hub) drop(stream chan []byte) {
-	delete(h.streams, stream)
-	close(stream)
-	if len(h.streams) == 0 {
-		h.woken = make(chan struct{})
+// drop ends a stream, if it has not ended before; h.mu is held.
+func (h *hub) drop(s *stream) {
+	for i := range h.streams {
+		if h.streams[i] != s {
+			continue
+		}
+		h.streams = append(h.streams[:i:i], h.streams[i+1:]...)
+		close(s.events)
+		if len(h.streams) == 0 && !h.closed {
+			h.woken = make(chan struct{})
+		}
+		return
 	}
 }
 
@@ -80,25 +117,42 @@ func (h *hub) watch() <-chan struct{} {
 	return h.woken
 }
 
-// tell sends a value of a kind. keep: also to those who come later.
-func (h *hub) tell(kind string, keep bool, value any) {
-	if !keep && !h.watched() {
+// tell says something that happened to those who look now.
+func (h *hub) tell(kind string, value any) {
+	if !h.watched() {
 		return
 	}
 	event := encodeEvent(kind, value)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if keep {
-		if _, ok := h.last[kind]; !ok {
-			h.order = append(h.order, kind)
-		}
-		h.last[kind] = event
+	h.send(event)
+}
+
+// keep says how something stands: those who look are told what of it has changed, those who come later all of it.
+func (h *hub) keep(kind string, value any) {
+	whole, err := plain(value)
+	if err != nil {
+		return // a number that is none: the page keeps what it had
 	}
-	for stream := range h.streams {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was, known := h.whole[kind]
+	if !known {
+		h.order = append(h.order, kind)
+	}
+	h.whole[kind] = whole
+	if change, changed := patch(was, whole); changed && len(h.streams) > 0 {
+		h.send(encodeEvent(kind, change))
+	}
+}
+
+// send gives an event to all; h.mu is held.
+func (h *hub) send(event []byte) {
+	for _, s := range h.streams {
 		select {
-		case stream <- event:
+		case s.events <- event:
 		default:
-			h.drop(stream)
+			h.drop(s)
 		}
 	}
 }
@@ -107,84 +161,63 @@ func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	for stream := range h.streams {
-		h.drop(stream)
+	for _, s := range h.streams {
+		h.drop(s)
 	}
 }
 
-// encodeEvent is an event as https://html.spec.whatwg.org/multipage/server-sent-events.html has it: JSON has no line break.
+// encodeEvent is an event as https://html.spec.whatwg.org/multipage/server-sent-events.html has it: JSON has no line break. Whoever makes the value
+// sees to it that it fits; one that does not is left out, and the page keeps what it had.
 func encodeEvent(kind string, value any) []byte {
 	data, err := json.Marshal(value)
-	if err != nil {
-		data = []byte("null") // a number that is none: the page keeps what it had
+	event := fmt.Appendf(nil, "event: %s\ndata: %s\n\n", kind, data)
+	if err != nil || len(event) > maxEvent {
+		return fmt.Appendf(nil, "event: %s\ndata: {}\n\n", kind)
 	}
-	return fmt.Appendf(nil, "event: %s\ndata: %s\n\n", kind, data)
-}
-
-// hello is the first event of a stream.
-type hello struct {
-	Group    string       `json:"group"`
-	Version  string       `json:"version"`
-	Instance string       `json:"instance"`
-	Demo     bool         `json:"demo"`
-	Token    string       `json:"token,omitempty"`
-	Explain  bool         `json:"explain"`
-	Verify   bool         `json:"verify"`
-	Actions  []actionInfo `json:"actions"`
-	Acted    []acted      `json:"acted"` // the last actions, the oldest first
-	Settings []Setting    `json:"settings"`
-	History  history      `json:"history"`
-	Now      *picture     `json:"now"`
-}
-
-type actionInfo struct {
-	Name   string `json:"name"`
-	Title  string `json:"title"`
-	About  string `json:"about"`
-	Letter bool   `json:"letter"`
-}
-
-func (p *Page) hello() hello {
-	h := hello{
-		Group: p.cfg.Group, Version: p.cfg.Version, Instance: p.cfg.Instance, Demo: p.cfg.Demo,
-		Explain: p.cfg.Explain != nil, Verify: p.cfg.Verify != nil, Settings: p.cfg.Settings, History: p.feed.history(), Actions: []actionInfo{},
-	}
-	if recent := p.feed.recent(1); len(recent) > 0 {
-		st := p.cfg.Stats()
-		h.Now = p.picture(time.Now(), &st, &recent[0])
-	}
-	h.Acted = p.done()
-	for _, a := range p.cfg.Actions {
-		h.Token = p.token // only where it opens something
-		h.Actions = append(h.Actions, actionInfo{a.Name, a.Title, a.About, a.Letter})
-	}
-	return h
+	return event
 }
 
 func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
-	stream, err := p.hub.join(encodeEvent("hello", p.hello()))
+	if !p.hub.watched() {
+		p.tellNow() // what it was told last is of when somebody looked last
+	}
+	s, err := p.hub.join(fromOf(r), p.greeting()...)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	defer p.hub.leave(stream)
+	defer p.hub.leave(s)
+	shorten(r)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // proxies such as nginx collect answers otherwise
 	control := http.NewResponseController(w)
-	event := fmt.Appendf(nil, "retry: %d\n\n", retryAfter)
-	for ok := true; ok; {
-		// A reader that went away without a word must not hold us.
-		_ = control.SetWriteDeadline(time.Now().Add(writeWithin)) // of a recorder in tests there is none
-		if _, err := w.Write(event); err != nil {
-			return
-		}
-		if err := control.Flush(); err != nil {
-			return
-		}
+	send := func(event []byte) bool {
+		// A reader that went away without a word, or does not read, must not hold us.
+		_ = control.SetWriteDeadline(time.Now().Add(takeWithin)) // of a recorder in tests there is none
+		_, err := w.Write(event)
+		return err == nil && control.Flush() == nil
+	}
+	if !send(fmt.Appendf(nil, "retry: %d\n\n", retryAfter)) {
+		return
+	}
+	for {
 		select {
-		case event, ok = <-stream:
+		case event, more := <-s.events:
+			if !more && s.ousted {
+				send(fmt.Appendf(nil, "retry: %d\n\n", retryCrowded.Milliseconds()))
+			}
+			if !more || !send(event) {
+				return
+			}
 		case <-r.Context().Done():
 			return
 		}
 	}
+}
+
+func fromOf(r *http.Request) string {
+	if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+		return c.from
+	}
+	return r.RemoteAddr
 }

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"firstclick/join"
@@ -9,21 +11,46 @@ import (
 
 // picture is everything that moves each second.
 type picture struct {
-	At         int64             `json:"at"` // milliseconds since the epoch
-	Uptime     float64           `json:"uptime_s"`
-	Standing   standing          `json:"standing"`
-	Trouble    map[string]string `json:"trouble"` // by part of the graph: what is wrong with it, in a few words
-	Sample     history           `json:"sample"`  // of one second
-	Edges      map[string]edge   `json:"edges"`
-	Clicks     []clicksPart      `json:"clicks"`
-	Checkouts  []checkoutsShard  `json:"checkouts"`
-	Window     windowNow         `json:"window"`
-	Users      usersNow          `json:"users"`
-	Totals     totals            `json:"totals"`
-	Watermark  *int64            `json:"watermark"` // microseconds
-	Postgres   postgresNow       `json:"postgres"`
-	Fenced     int64             `json:"fenced"`
-	OpenTxnRel int64             `json:"open_txn_releases"`
+	At         int64                    `json:"at"` // milliseconds since the epoch
+	Uptime     float64                  `json:"uptime_s"`
+	Standing   standing                 `json:"standing"`
+	Trouble    map[string]string        `json:"trouble"` // by part of the graph: what is wrong with it, in a few words
+	Sample     history                  `json:"sample"`  // of one second
+	Edges      map[string]edge          `json:"edges"`
+	Clicks     map[int]clicksPart       `json:"clicks"`    // by partition; of very many, those with the greatest lag
+	Checkouts  map[int32]checkoutsShard `json:"checkouts"` // likewise
+	Held       heldNow                  `json:"held"`
+	Window     windowNow                `json:"window"`
+	Users      usersNow                 `json:"users"`
+	Totals     totals                   `json:"totals"`
+	Watermark  *int64                   `json:"watermark"` // microseconds
+	Postgres   postgresNow              `json:"postgres"`
+	Fenced     int64                    `json:"fenced"`
+	OpenTxnRel int64                    `json:"open_txn_releases"`
+}
+
+// heldNow is what is in hand over all partitions, also those that are not listed.
+type heldNow struct {
+	Clicks  int `json:"clicks"` // partitions
+	Shards  int `json:"shards"`
+	Queued  int `json:"queued"`
+	Recents int `json:"recents"`
+}
+
+// partsShown is how many partitions of a topic are told of: an event has its bound.
+const partsShown = 100
+
+// most returns the positions of the n members of a list of so many with the greatest lag, of equal ones the first.
+func most(n, of int, lag func(i int) int64) []int {
+	places := make([]int, of)
+	for i := range places {
+		places[i] = i
+	}
+	if of > n {
+		slices.SortStableFunc(places, func(a, b int) int { return cmp.Compare(lag(b), lag(a)) })
+		places = places[:n]
+	}
+	return places
 }
 
 // edge is what flows between two parts of the job. Pressure is 0 (free) to 1 (held back).
@@ -134,10 +161,10 @@ func micros(t int64) *int64 {
 func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
 	pic := &picture{
 		At: now.UnixMilli(), Uptime: now.Sub(st.Started).Seconds(), Standing: judge(now, st, p.feed.recent(causesOver)),
-		Edges: edges(st, s), Clicks: []clicksPart{}, Checkouts: []checkoutsShard{},
+		Edges: edges(st, s), Clicks: map[int]clicksPart{}, Checkouts: map[int32]checkoutsShard{}, Held: heldNow{Clicks: len(st.Clicks), Shards: len(st.Shards)},
 		Window:   windowNow{st.Window.Clicks, st.Window.Bytes, st.Window.Buckets, micros(st.Window.Oldest)},
 		Users:    users(st, s),
-		Postgres: postgresNow{st.Sink.Retries, st.Sink.LastError},
+		Postgres: postgresNow{st.Sink.Retries, clip(st.Sink.LastError, textShown)},
 		Fenced:   st.Fenced, OpenTxnRel: st.OpenTxnReleases, Trouble: trouble(now, st),
 	}
 	if !st.At.IsZero() {
@@ -148,16 +175,22 @@ func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
 	}
 	pic.Sample.add(s)
 	pic.Totals = p.feed.totals(st)
-	for i, c := range st.Clicks {
-		pic.Clicks = append(pic.Clicks, clicksPart{i, c.Next, max(c.End, c.Next), max(c.End-c.Next, 0), micros(c.MaxTime), c.Paused}) // the end was asked for a moment ago
+	pic.Standing.Detail = clip(pic.Standing.Detail, textShown)
+	for _, i := range most(partsShown, len(st.Clicks), func(i int) int64 { return st.Clicks[i].End - st.Clicks[i].Next }) {
+		c := &st.Clicks[i]
+		pic.Clicks[i] = clicksPart{i, c.Next, max(c.End, c.Next), max(c.End-c.Next, 0), micros(c.MaxTime), c.Paused} // the end was asked for a moment ago
 	}
 	for i := range st.Shards {
+		pic.Held.Queued += st.Shards[i].Queued
+		pic.Held.Recents += st.Shards[i].Recents
+	}
+	for _, i := range most(partsShown, len(st.Shards), func(i int) int64 { return st.Shards[i].End - st.Shards[i].Committed }) {
 		sh := &st.Shards[i]
-		pic.Checkouts = append(pic.Checkouts, checkoutsShard{
+		pic.Checkouts[sh.Partition] = checkoutsShard{
 			Partition: sh.Partition, Next: sh.Next, End: max(sh.End, sh.Next), Committed: sh.Committed, Lag: max(sh.End-sh.Committed, 0),
 			Behind: p.feed.behind(now, sh.Partition).Seconds(), Queued: sh.Queued, Recents: sh.Recents,
 			MaxReleased: micros(sh.MaxReleased), FinalBefore: micros(sh.FinalBefore), Restoring: sh.Restoring, Paused: sh.Paused,
-		})
+		}
 	}
 	return pic
 }
@@ -230,7 +263,7 @@ func users(st *pipeline.Stats, s *sample) usersNow {
 	now := usersNow{
 		Connected: u.Connected, Entries: u.Entries, Capacity: u.Capacity, Hits: u.Hits, Misses: u.Misses, Queries: u.ReadThroughQueries,
 		Evictions: u.Evictions, Refused: u.RefusedFills, Snapshots: u.Snapshots, Reconnects: u.Reconnects, Changes: u.AppliedChanges,
-		LastError: u.LastError, HitRate: s.Hits,
+		LastError: clip(u.LastError, textShown), HitRate: s.Hits,
 	}
 	if u.ServerLSN > u.LastLSN {
 		now.LagBytes = u.ServerLSN - u.LastLSN

@@ -30,8 +30,9 @@ func (p *Page) tellRows(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryWithin)
 	defer cancel()
-	rows, err := p.pool.Query(ctx, `SELECT checkout_id, click_id, user_name, product_id, payment_method, total_amount::text, checkout_time, click_time
-		FROM commerce.attributed_checkouts WHERE checkout_id = ANY ($1) ORDER BY checkout_time DESC NULLS LAST, checkout_id`, ids)
+	rows, err := p.pool.Query(ctx, `SELECT left(checkout_id, $2), left(click_id, $2), left(user_name, $3), left(product_id, $3), left(payment_method, $3),
+		left(total_amount::text, $3), checkout_time, click_time
+		FROM commerce.attributed_checkouts WHERE checkout_id = ANY ($1) ORDER BY checkout_time DESC NULLS LAST, checkout_id`, ids, maxID, cellShown)
 	if err != nil {
 		return // tellPostgres says so
 	}
@@ -39,7 +40,24 @@ func (p *Page) tellRows(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	p.hub.tell("rows", true, latest)
+	told := shownRows{Order: []string{}, Rows: map[string]shownRow{}}
+	for _, row := range fitting(latest, listSize, func(r shownRow) []any { return []any{r, r.CheckoutID, r.CheckoutID} }) {
+		told.Order = append(told.Order, row.CheckoutID)
+		told.Rows[row.CheckoutID] = row
+	}
+	p.hub.keep("rows", told)
+}
+
+// Texts are other people's and may be a megabyte each, so Postgres cuts them: they must not come here.
+const (
+	cellShown = 120      // characters of a text in a table, at most; an id is shown whole
+	listSize  = 48 << 10 // bytes of a list in an event
+)
+
+// shownRows are the latest rows: Order has their ids, the newest first.
+type shownRows struct {
+	Order []string            `json:"order"`
+	Rows  map[string]shownRow `json:"rows"`
 }
 
 // instance is a row of firstclick.instances.
@@ -49,22 +67,26 @@ type instance struct {
 	PID       int       `json:"pid"`
 	Version   string    `json:"version"`
 	Listen    *string   `json:"listen"`
-	Shards    []int32   `json:"shards"`
+	Shards    []int32   `json:"shards"` // the first of them
+	Has       int       `json:"has"`    // so many
 	StartedAt time.Time `json:"started_at"`
 	Silent    float64   `json:"silent_s"` // since it was last heard of
 }
 
 // aside is what Postgres says besides the rows.
 type aside struct {
-	Instances   []instance       `json:"instances"`
-	DeadLetters map[string]int64 `json:"dead_letters"` // open ones, by reason; counted up to a bound
-	Late        int64            `json:"late"`         // not repaired
-	Unknown     int64            `json:"unknown"`      // rows that wait for a user's name
-	Error       string           `json:"error,omitempty"`
+	Instances   map[string]instance `json:"instances"`    // by name
+	DeadLetters map[string]int64    `json:"dead_letters"` // open ones, by reason; counted up to a bound
+	Late        int64               `json:"late"`         // not repaired
+	Unknown     int64               `json:"unknown"`      // rows that wait for a user's name
+	Error       string              `json:"error,omitempty"`
 }
 
 // countedAtMost bounds what is counted for the page: past it there are "more".
 const countedAtMost = 10_000
+
+// reasonShown is more than the longest reason of a dead letter has.
+const reasonShown = 40
 
 func (p *Page) tellPostgres(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, queryWithin)
@@ -74,22 +96,26 @@ func (p *Page) tellPostgres(ctx context.Context) {
 		if ctx.Err() != nil {
 			a.Error = "Postgres does not answer the page within " + span(queryWithin)
 		} else {
-			a.Error = err.Error()
+			a.Error = clip(err.Error(), textShown)
 		}
 	}
-	p.hub.tell("aside", true, a)
+	p.hub.keep("aside", a)
 }
 
 func (p *Page) askAside(ctx context.Context) (a aside, err error) {
-	a = aside{Instances: []instance{}, DeadLetters: map[string]int64{}}
+	a = aside{Instances: map[string]instance{}, DeadLetters: map[string]int64{}}
 	batch := &pgx.Batch{}
-	batch.Queue(`SELECT instance, host, pid, version, listen, shards, started_at, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8
-		FROM firstclick.instances WHERE group_id = $1 ORDER BY instance LIMIT 200`, p.cfg.Group).Query(func(rows pgx.Rows) error {
-		a.Instances, err = pgx.CollectRows(rows, pgx.RowToStructByPos[instance])
+	batch.Queue(`SELECT left(instance, $2), left(host, $2), pid, left(version, $2), left(listen, $2), shards[1:32], cardinality(shards), started_at,
+		extract(epoch FROM clock_timestamp() - heartbeat_at)::float8
+		FROM firstclick.instances WHERE group_id = $1 ORDER BY heartbeat_at DESC, instance LIMIT 200`, p.cfg.Group, cellShown).Query(func(rows pgx.Rows) error {
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[instance])
+		for _, one := range fitting(list, listSize, func(i instance) []any { return []any{i, i.Instance} }) {
+			a.Instances[one.Instance] = one
+		}
 		return err
 	})
-	batch.Queue(`SELECT reason, count(*) FROM (SELECT reason FROM firstclick.dead_letters WHERE group_id = $1 AND status = 'open'
-		LIMIT $2) l GROUP BY reason`, p.cfg.Group, countedAtMost).Query(func(rows pgx.Rows) error {
+	batch.Queue(`SELECT left(reason, $3), count(*) FROM (SELECT reason FROM firstclick.dead_letters WHERE group_id = $1 AND status = 'open'
+		LIMIT $2) l GROUP BY 1 ORDER BY 2 DESC LIMIT 40`, p.cfg.Group, countedAtMost, reasonShown).Query(func(rows pgx.Rows) error {
 		var reason string
 		var n int64
 		_, err := pgx.ForEachRow(rows, []any{&reason, &n}, func() error { a.DeadLetters[reason] = n; return nil })
@@ -100,9 +126,6 @@ func (p *Page) askAside(ctx context.Context) (a aside, err error) {
 		return row.Scan(&a.Late, &a.Unknown)
 	})
 	err = p.pool.SendBatch(ctx, batch).Close()
-	if a.Instances == nil {
-		a.Instances = []instance{}
-	}
 	return a, err
 }
 
@@ -128,7 +151,7 @@ func (p *Page) verify(ctx context.Context) {
 			return
 		}
 		last.Running = true
-		p.hub.tell("verify", true, last)
+		p.hub.keep("verify", last)
 		began := time.Now()
 		verdict, err := p.cfg.Verify(ctx)
 		if ctx.Err() != nil {
@@ -137,11 +160,12 @@ func (p *Page) verify(ctx context.Context) {
 		took := time.Since(began)
 		last.Running, last.Error = false, ""
 		if err != nil {
-			last.Error = err.Error()
+			last.Error = clip(err.Error(), textShown)
 		} else {
+			verdict.Text = clip(verdict.Text, textShown)
 			last = checked{At: time.Now(), Took: took.Seconds(), Known: true, Verdict: verdict}
 		}
-		p.hub.tell("verify", true, last)
+		p.hub.keep("verify", last)
 		pause := max(p.cfg.VerifyEvery-took, 9*took)
 		if err != nil {
 			pause = 2 * time.Second // what is being restarted is back soon

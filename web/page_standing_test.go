@@ -160,7 +160,10 @@ func TestHistoryIsARing(t *testing.T) {
 	for i := range kept + 50 {
 		f.take(start.Add(time.Duration(i)*time.Second), pipeline.Stats{ClicksRead: int64(i) * 7})
 	}
-	h := f.history()
+	var h history
+	for _, s := range f.recent(kept) {
+		h.add(&s)
+	}
 	if len(h.T) != kept || len(h.Clicks) != kept {
 		t.Fatalf("%d times, %d values, want %d", len(h.T), len(h.Clicks), kept)
 	}

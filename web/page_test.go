@@ -53,6 +53,12 @@ const hostileName = `<img src=x onerror="document.title='owned'">`
 // begin sets a stage, with what change says; address is where it listens.
 func begin(t *testing.T, address, dsn string, change func(*PageConfig)) *stage {
 	t.Helper()
+	return beginServer(t, Config{Listen: address}, dsn, change)
+}
+
+// beginServer does so for a server that is given more.
+func beginServer(t *testing.T, config Config, dsn string, change func(*PageConfig)) *stage {
+	t.Helper()
 	job := &pretended{}
 	cfg := PageConfig{
 		Stats: job.stats, Latest: func() []string { return []string{"k1", hostileName} }, Database: dsn, Version: "test", Instance: "firstclick one",
@@ -74,7 +80,8 @@ func begin(t *testing.T, address, dsn string, change func(*PageConfig)) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := New(address, prometheus.NewRegistry(), func() error { return nil })
+	config.Gatherer = prometheus.NewRegistry()
+	server, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,17 +223,6 @@ func TestPayloadIsSpelledOut(t *testing.T) {
 	}
 }
 
-func TestOnlyThisMachinesNames(t *testing.T) {
-	s := begin(t, "127.0.0.1:0", pgtest.New(t), nil)
-	for host, want := range map[string]int{
-		"localhost:8081": 200, "127.0.0.1": 200, "[::1]:8081": 200, "evil.example:8081": 421, "localhost.evil.example": 421, "10.0.0.7": 421,
-	} {
-		if answer, _ := ask(t, "GET", s.base+"/", map[string]string{"Host": host}); answer.StatusCode != want {
-			t.Errorf("%s: %d, want %d", host, answer.StatusCode, want)
-		}
-	}
-}
-
 func TestActions(t *testing.T) {
 	dsn := pgtest.New(t)
 	release := make(chan struct{})
@@ -309,6 +305,21 @@ func TestAuth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for text, doubts := range map[string]int{"ada:a long password\nthis-is-a-token\n": 0, "ada:x\n": 1, "y\nada:a long password\nbob:123\n": 2} {
+		write(text)
+		if a, err := ReadAuth(file); err != nil || len(a.Doubts) != doubts {
+			t.Errorf("%q: %v, %v, want %d doubts", text, a, err, doubts)
+		}
+	}
+	write("ada:a long password\n")
+	for mode, doubts := range map[os.FileMode]int{0o600: 0, 0o400: 0, 0o440: 0, 0o640: 0, 0o666: 1, 0o644: 1, 0o660: 1, 0o604: 1} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := ReadAuth(file); err != nil || len(a.Doubts) != doubts || strings.Contains(fmt.Sprint(a.Doubts), "a long password") {
+			t.Errorf("mode %o: %v, %v, want %d doubts", mode, a.Doubts, err, doubts)
+		}
+	}
 	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	basic := func(name, password string) func(*http.Request) {
 		return func(r *http.Request) { r.SetBasicAuth(name, password) }
@@ -334,7 +345,9 @@ func TestAuth(t *testing.T) {
 		}
 		c.with(r)
 		w := &recorder{header: http.Header{}}
-		guard(auth, inner).ServeHTTP(w, r)
+		server := &Server{auth: auth, mux: http.NewServeMux(), busy: make(chan struct{}, 1)}
+		server.mux.Handle("/", inner)
+		server.serve(w, r)
 		if w.status != c.want {
 			t.Errorf("%s: %d, want %d", c.name, w.status, c.want)
 		}
@@ -353,8 +366,8 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 
-// stream reads events until it has seen one of every kind wanted, and returns the last of each.
-func stream(t *testing.T, url string, wanted ...string) map[string]string {
+// listen reads events until it has seen one of every kind wanted, and returns the first of each: of what is kept, that is the whole.
+func listen(t *testing.T, url string, wanted ...string) map[string]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -379,7 +392,12 @@ func stream(t *testing.T, url string, wanted ...string) map[string]string {
 			kind = name
 		}
 		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-			got[kind] = data
+			if len(data) > maxEvent {
+				t.Errorf("an event %s of %d bytes", kind, len(data))
+			}
+			if got[kind] == "" {
+				got[kind] = data
+			}
 		}
 		all := true
 		for _, k := range wanted {
@@ -399,10 +417,10 @@ func TestStream(t *testing.T) {
 	s := begin(t, "127.0.0.1:0", dsn, func(cfg *PageConfig) {
 		cfg.Verify = func(context.Context) (Verdict, error) { return Verdict{OK: true, Text: "all is well"}, nil }
 	})
-	got := stream(t, s.base, "hello", "now", "rows", "aside", "verify")
+	got := listen(t, s.base, "hello", "history", "now", "rows", "aside", "verify")
 	var h hello
 	var now picture
-	var rows []shownRow
+	var rows shownRows
 	var a aside
 	for kind, into := range map[string]any{"hello": &h, "now": &now, "rows": &rows, "aside": &a} {
 		if err := json.Unmarshal([]byte(got[kind]), into); err != nil {
@@ -415,10 +433,10 @@ func TestStream(t *testing.T) {
 	if now.Standing.State == "" || now.Totals.Rows == 0 || len(now.Checkouts) != 1 || now.Users.Entries != 100 {
 		t.Errorf("now: %+v", now)
 	}
-	if len(rows) != 2 || rows[0].CheckoutID != hostileName || rows[1].Amount == nil || *rows[1].Amount != "12.35" {
+	if len(rows.Order) != 2 || rows.Order[0] != hostileName || rows.Rows["k1"].Amount == nil || *rows.Rows["k1"].Amount != "12.35" {
 		t.Errorf("rows: %s", got["rows"])
 	}
-	if len(a.Instances) != 1 || a.Instances[0].Host != hostileName || a.DeadLetters["json"] != 1 || a.DeadLetters["too_large"] != 1 {
+	if len(a.Instances) != 1 || a.Instances["firstclick one"].Host != hostileName || a.DeadLetters["json"] != 1 || a.DeadLetters["too_large"] != 1 {
 		t.Errorf("aside: %s", got["aside"])
 	}
 }
@@ -445,7 +463,7 @@ func TestIdleCostsNothing(t *testing.T) {
 	if n := s.page.pool.Stat().TotalConns(); n != 0 || verified.Load() != 0 {
 		t.Errorf("%d sessions, %d verifications with no one looking", n, verified.Load())
 	}
-	stream(t, s.base, "aside", "verify")
+	listen(t, s.base, "aside", "verify")
 	if verified.Load() == 0 {
 		t.Error("no verification while somebody looks")
 	}
@@ -454,34 +472,62 @@ func TestIdleCostsNothing(t *testing.T) {
 // A reader that does not read is cut off; it holds up nobody.
 func TestSlowReader(t *testing.T) {
 	h := newHub()
-	slow, err := h.join([]byte("x"))
+	slow, err := h.join("a", []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 * streamQueue {
-		h.tell("now", false, i)
+		h.tell("now", i)
 	}
 	n := 0
-	for range slow { // ends: it was closed
+	for range slow.events { // ends: it was closed
 		n++
 	}
-	if n != streamQueue || h.watched() {
+	if n != 1+streamQueue || h.watched() {
 		t.Errorf("%d events, watched %v", n, h.watched())
 	}
-	for range maxStreams {
-		if _, err := h.join(nil); err != nil {
+}
+
+// One more than there may be is let in: it takes the place of one that reads least, of the address that has most.
+func TestCrowd(t *testing.T) {
+	h := newHub()
+	join := func(from string) *stream {
+		t.Helper()
+		s, err := h.join(from)
+		if err != nil {
 			t.Fatal(err)
 		}
+		return s
 	}
-	if _, err := h.join(nil); !errors.Is(err, errFull) {
-		t.Errorf("one stream too many: %v", err)
+	neighbour := join("neighbour")
+	var crowd []*stream
+	for range maxStreams - 1 {
+		crowd = append(crowd, join("crowd"))
+	}
+	h.tell("action", 1)
+	for i, s := range append(crowd, neighbour) {
+		if i != 7 { // all but this one read
+			<-s.events
+		}
+	}
+	newcomer := join("another")
+	if _, more := <-crowd[7].events; !more || !crowd[7].ousted {
+		t.Error("the one that does not read was not let go after what it was sent")
+	}
+	join("crowd")
+	if !crowd[0].ousted || neighbour.ousted || newcomer.ousted || len(h.streams) != maxStreams {
+		t.Errorf("the oldest of the crowd %v, others %v and %v; %d streams", crowd[0].ousted, neighbour.ousted, newcomer.ousted, len(h.streams))
+	}
+	h.close()
+	if _, err := h.join("late"); !errors.Is(err, errClosed) {
+		t.Errorf("joined what is closed: %v", err)
 	}
 }
 
 // Postgres that does not answer is told of, and nothing else stops.
 func TestPostgresIsDown(t *testing.T) {
 	s := begin(t, "127.0.0.1:0", "postgres://nobody:hidden-password@127.0.0.1:1/none?sslmode=disable", nil)
-	got := stream(t, s.base, "now", "aside")
+	got := listen(t, s.base, "now", "aside")
 	if !strings.Contains(got["aside"], `"error":"`) || strings.Contains(fmt.Sprint(got), "hidden-password") {
 		t.Errorf("aside: %s", got["aside"])
 	}

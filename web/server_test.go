@@ -36,7 +36,7 @@ func TestServesHealthAndMetrics(t *testing.T) {
 	registry.MustRegister(gauge)
 	gauge.Set(42)
 	var broken error
-	server, err := web.New("127.0.0.1:0", registry, func() error { return broken })
+	server, err := web.New(web.Config{Listen: "127.0.0.1:0", Gatherer: registry, Alive: func() error { return broken }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,13 +72,12 @@ func TestServesHealthAndMetrics(t *testing.T) {
 }
 
 func TestTakenPort(t *testing.T) {
-	ready := func() error { return nil }
-	first, err := web.New("127.0.0.1:0", prometheus.NewRegistry(), ready)
+	first, err := web.New(web.Config{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	if _, err := web.New(first.Addr().String(), prometheus.NewRegistry(), ready); !errors.Is(err, web.ErrPortTaken) {
+	if _, err := web.New(web.Config{Listen: first.Addr().String(), Gatherer: prometheus.NewRegistry()}); !errors.Is(err, web.ErrPortTaken) {
 		t.Fatalf("got %v, want ErrPortTaken", err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"firstclick/internal/demo"
+	"firstclick/internal/kafkaconn"
+	"firstclick/web"
 )
 
 func (c *command) demo() *cobra.Command {
@@ -29,7 +31,9 @@ last 2 hours, Postgres the rows of the last 4.`,
 			config.Registry = newRegistry()
 			config.Version = thisBuild().version
 			config.Program = os.Args[0]
-			config.LetterActions = letterActions
+			config.LetterActions = func(database string, kafka kafkaconn.Config) []web.Action {
+				return letterActions(database, "firstclick", kafka)
+			}
 			config.Width = terminalWidth(c.Out)
 			return demo.Run(cmd.Context(), config)
 		},
@@ -38,6 +42,7 @@ last 2 hours, Postgres the rows of the last 4.`,
 	define(fs, &config.Dir, "dir", "", "dir", "", parseText, "where the data is kept; default: firstclick/demo in the user's data directory")
 	define(fs, &config.Rate, "rate", "", "n", "200", parsePositive, "events a second")
 	define(fs, &config.Listen, "listen", "LISTEN", "host:port", demo.DefaultListen, parseListen, "where the page, /livez and /metrics are served; port 0 picks one")
+	hostsFlag(fs, &config.Hosts)
 	define(fs, &config.KafkaPort, "kafka-port", "", "port", strconv.Itoa(demo.DefaultKafkaPort), parseWhole(0, 65535), "port of the broker; 0 picks one")
 	define(fs, &config.DatabasePort, "database-port", "", "port", strconv.Itoa(demo.DefaultDatabasePort), parseWhole(0, 65535), "port of Postgres; 0 picks one")
 	return cmd

@@ -23,12 +23,19 @@ type looking struct {
 	authFile string
 	auth     *web.Auth // what stands there
 	actions  bool
+	hosts    []string
 }
 
 func (l *looking) flags(fs *pflag.FlagSet) {
 	define(fs, &l.authFile, "listen-auth-file", "LISTEN_AUTH_FILE", "file", "", parseText,
 		"who may look at --listen: a line each, name:password or a token; /livez, /readyz and /healthz stay open")
+	hostsFlag(fs, &l.hosts)
 	defineSwitch(fs, &l.actions, "ui-actions", "UI_ACTIONS", "let the page act: send dead letters again, put them aside")
+}
+
+func hostsFlag(fs *pflag.FlagSet, target *[]string) {
+	define(fs, target, "listen-hosts", "LISTEN_HOSTS", "name,...", "", parseHosts,
+		"names by which --listen is asked for, such as that of a proxy; without --listen-auth-file only addresses, localhost and these are answered to")
 }
 
 // readAuth reads the file, if there is one.
@@ -84,13 +91,14 @@ func (c *command) page(r running, job *pipeline.Pipeline, logger *slog.Logger) (
 		},
 	}
 	if r.looking.actions {
-		config.Actions = letterActions(r.database, r.kafka)
+		config.Actions = letterActions(r.database, r.meaning.group, r.kafka)
 	}
 	return web.NewPage(config)
 }
 
 // letterActions are what the page can do with a dead letter.
-func letterActions(database string, kafka kafkaconn.Config) []web.Action {
+func letterActions(database, group string, kafka kafkaconn.Config) []web.Action {
+	one := func(id int64) deadletters.Filter { return deadletters.Filter{IDs: []int64{id}, Group: group} }
 	with := func(do func(ctx context.Context, store *deadletters.Store, id int64) (string, error)) func(context.Context, int64) (string, error) {
 		return func(ctx context.Context, id int64) (text string, err error) {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -106,12 +114,18 @@ func letterActions(database string, kafka kafkaconn.Config) []web.Action {
 	return []web.Action{
 		{Name: "retry-letter", Title: "Send again", About: "Produces the record once more to its topic.", Letter: true,
 			Do: with(func(ctx context.Context, store *deadletters.Store, id int64) (string, error) {
-				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: deadletters.Filter{IDs: []int64{id}}})
+				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: one(id)})
+				if err == nil && done.Sent == 0 {
+					err = fmt.Errorf("dead letter %d is not open any more", id)
+				}
 				return fmt.Sprintf("dead letter %d: %d sent again", id, done.Sent), err
 			})},
 		{Name: "drop-letter", Title: "Put aside", About: "Marks the dead letter as dropped. It stays in the table.", Letter: true,
 			Do: with(func(ctx context.Context, store *deadletters.Store, id int64) (string, error) {
-				n, err := store.Drop(ctx, deadletters.Filter{IDs: []int64{id}})
+				n, err := store.Drop(ctx, one(id))
+				if err == nil && n == 0 {
+					err = fmt.Errorf("dead letter %d is not open any more", id)
+				}
 				return fmt.Sprintf("dead letter %d: %d put aside", id, n), err
 			})},
 	}

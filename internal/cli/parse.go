@@ -79,6 +79,21 @@ func parseListen(text string) (string, error) {
 	return text, nil
 }
 
+// parseHosts takes names of hosts, separated by commas. A port would never match: the name is compared without it.
+func parseHosts(text string) ([]string, error) {
+	var hosts []string
+	for host := range strings.SplitSeq(text, ",") {
+		switch host = strings.TrimSpace(host); {
+		case host == "":
+		case strings.ContainsAny(host, ":/* \t"):
+			return nil, fmt.Errorf("%q is not the name of a host; write names without scheme and port, separated by commas", host)
+		default:
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts, nil
+}
+
 // parseDatabase takes a URL or keyword=value pairs. What is wrong is said without quoting: there is a password in it.
 func parseDatabase(text string) (string, error) {
 	if strings.TrimSpace(text) == "" {

@@ -114,7 +114,7 @@ func (c *command) runPipeline(ctx context.Context, r running) (err error) {
 	}
 
 	registry := newRegistry()
-	server, err := web.New(r.listen, registry, func() error { return nil })
+	server, err := web.New(web.Config{Listen: r.listen, Gatherer: registry, Hosts: r.looking.hosts, Logger: logger})
 	if err != nil {
 		return fmt.Errorf("%w: choose another with --listen, or port 0", err)
 	}
@@ -160,6 +160,9 @@ func (c *command) mount(r running, server *web.Server, registry *prometheus.Regi
 	}
 	server.Mount(page)
 	if r.looking.auth != nil {
+		for _, doubt := range r.looking.auth.Doubts {
+			logger.Warn("the file of who may look", "cause", doubt)
+		}
 		server.Guard(r.looking.auth)
 	}
 	return job, nil

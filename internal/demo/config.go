@@ -40,7 +40,8 @@ type Config struct {
 
 	// Where one of these is taken, a free port is used, and said. 0 picks a free one.
 	KafkaPort, DatabasePort int
-	Listen                  string // of the page, /livez and /metrics; empty: DefaultListen
+	Listen                  string   // of the page, /livez and /metrics; empty: DefaultListen
+	Hosts                   []string // names by which that is asked for besides localhost
 
 	Out io.Writer // what people read
 	// Width of the terminal that Out is, in characters; nil where Out is no terminal: then lines instead of a table.

@@ -122,13 +122,13 @@ func (d *demo) startServers(ctx context.Context) error {
 
 // listen takes the wanted address, or a free port of the same host where it is taken.
 func (d *demo) listen() (*web.Server, error) {
-	alive := func() error { return nil }
-	server, err := web.New(d.cfg.Listen, d.cfg.Registry, alive)
+	config := web.Config{Listen: d.cfg.Listen, Gatherer: d.cfg.Registry, Hosts: d.cfg.Hosts, Logger: d.logger}
+	server, err := web.New(config)
 	if !errors.Is(err, web.ErrPortTaken) {
 		return server, err
 	}
-	host := d.cfg.Listen[:strings.LastIndexByte(d.cfg.Listen, ':')]
-	return web.New(host+":0", d.cfg.Registry, alive)
+	config.Listen = d.cfg.Listen[:strings.LastIndexByte(d.cfg.Listen, ':')] + ":0"
+	return web.New(config)
 }
 
 // stopServers ends what startServers started, in the opposite order.

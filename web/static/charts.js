@@ -102,6 +102,16 @@ export function charts(container) {
     }
   }
 
+  // extend takes in samples that came later than all that are there.
+  function extend(samples) {
+    data ??= Object.fromEntries(Object.keys(samples).map((name) => [name, []]));
+    for (const [name, list] of Object.entries(data)) {
+      list.push(...samples[name]);
+      list.splice(0, list.length - kept);
+    }
+    refresh();
+  }
+
   const redraw = () => {
     if (visible && data) plots.forEach(draw);
   };
@@ -114,15 +124,9 @@ export function charts(container) {
   document.addEventListener("visibilitychange", refresh);
 
   return {
-    begin(history) { data = history; refresh(); },
-    add(sample) {
-      if (!data || sample.t[0] <= (data.t.at(-1) ?? 0)) return;
-      for (const [name, list] of Object.entries(data)) {
-        list.push(sample[name][0]);
-        if (list.length > kept) list.shift();
-      }
-      refresh();
-    },
+    begin() { data = null; },
+    extend,
+    add(sample) { if (!(sample.t[0] <= data?.t.at(-1))) extend(sample); },
     mark(list) { marks = list; refresh(); },
     show(is) { visible = is; refresh(); },
     redraw,

@@ -81,12 +81,11 @@ export function graph(container) {
   function update(now) {
     last = now;
     const small = media.matches;
-    node("clicks", `${compact(now.totals.clicks)} read`, `${now.clicks.length} partitions`);
-    node("checkouts", `${compact(now.totals.checkouts)} read`, now.checkouts.length === 1 ? "1 shard here" : `${now.checkouts.length} shards here`);
+    node("clicks", `${compact(now.totals.clicks)} read`, `${compact(now.held.clicks)} partitions`);
+    node("checkouts", `${compact(now.totals.checkouts)} read`, now.held.shards === 1 ? "1 shard here" : `${compact(now.held.shards)} shards here`);
     node("users", `${compact(now.users.entries)} names`, now.users.connected ? "stream stands" : "no stream");
     node("window", `${compact(now.window.clicks)} clicks`, bytes(now.window.bytes));
-    const queued = now.checkouts.reduce((sum, shard) => sum + shard.queued, 0);
-    const recents = now.checkouts.reduce((sum, shard) => sum + shard.recents, 0);
+    const { queued, recents } = now.held;
     node("join", `${compact(queued)} queued`, small ? `${compact(recents)} open` : `${compact(recents)} not final yet`);
     node("postgres", `${compact(now.totals.rows)} rows`, `${Math.round(now.sample.committing[0])} % busy`);
     for (const [name, part] of Object.entries(parts.edges)) {

@@ -11,6 +11,7 @@ const picture = graph(id("graph"));
 const plots = charts(id("charts"));
 const acting = actions((when) => plots.mark(when), () => loadLetters());
 let greeting = { actions: [] };
+let kept = {}; // by kind of event: how it stands
 let now = null;
 let verdict = null;
 let view = "overview";
@@ -31,15 +32,27 @@ function connect() {
     take(JSON.parse(event.data));
   });
   on("hello", takeHello);
-  on("now", takeNow);
-  on("rows", takeRows);
-  on("aside", takeAside);
-  on("verify", (v) => { verdict = v; showVerdict(); });
+  on("history", plots.extend);
   on("action", acting.take);
+  const keep = (kind, take) => on(kind, (change) => take(kept[kind] = merge(kept[kind], change)));
+  keep("now", takeNow);
+  keep("rows", (rows) => takeRows(rows.order.map((name) => rows.rows[name]).filter(Boolean)));
+  keep("aside", takeAside);
+  keep("verify", (v) => { verdict = v; showVerdict(); });
   source.onerror = () => {
     linked(false);
     if (source.readyState === EventSource.CLOSED) later();
   };
+}
+// merge takes in what has changed (a JSON merge patch: null takes a member away). Names are other people's text, so the objects have no prototype.
+function merge(target, change) {
+  target ??= Object.create(null);
+  for (const [name, value] of Object.entries(change)) {
+    if (value === null) delete target[name];
+    else if (typeof value !== "object" || Array.isArray(value)) target[name] = value;
+    else target[name] = merge(typeof target[name] === "object" && !Array.isArray(target[name]) ? target[name] : undefined, value);
+  }
+  return target;
 }
 function later() {
   clearTimeout(retry);
@@ -70,6 +83,7 @@ function linked(is) {
 
 function takeHello(hello) {
   greeting = hello;
+  kept = {};
   linked(true);
   setText(id("group"), hello.demo ? `${hello.group}, demo` : hello.group);
   setText(id("version"), `firstclick ${hello.version}`);
@@ -78,8 +92,7 @@ function takeHello(hello) {
   table(id("settings"), [["Setting", "name"], ["Value", "wrap"], ["", "name"]],
     hello.settings.map((one) => [h("code", null, one.name), one.value === "" ? "–" : one.value, one.given ? h("span", { class: "badge info" }, "given") : "default"]), "nothing is known");
   acting.begin(hello);
-  plots.begin(hello.history);
-  if (hello.now) takeNow(hello.now);
+  plots.begin();
 }
 
 function takeNow(next) {
@@ -132,13 +145,20 @@ function showOverview() {
   else tiles.forEach(([, value], i) => setText(list.children[i].lastChild, value));
 }
 
+// parts are the lines of a table of partitions; of very many, only those with the greatest lag are told of.
+function parts(list, all, line) {
+  const lines = Object.values(list).sort((a, b) => a.partition - b.partition).map(line);
+  if (lines.length < all) lines.push([`and ${count(all - lines.length)} more with less lag`]);
+  return lines;
+}
+
 function showPartitions() {
   table(id("checkouts"), [["Partition", "name"], ["Lag", "n"], ["Behind", "n"], ["Committed", "n"], ["End", "n"], ["Queued", "n"], ["Not final", "n"], ["Final before", "time"], ["", "name"]],
-    now.checkouts.toSorted((a, b) => a.partition - b.partition).map((p) => [String(p.partition), count(p.lag), p.behind_s > 2.5 ? seconds(p.behind_s) : "0 s", count(p.committed), count(p.end), count(p.queued), count(p.recents), micros(p.final_before),
+    parts(now.checkouts, now.held.shards, (p) => [String(p.partition), count(p.lag), p.behind_s > 2.5 ? seconds(p.behind_s) : "0 s", count(p.committed), count(p.end), count(p.queued), count(p.recents), micros(p.final_before),
       p.paused ? h("span", { class: "badge warn" }, "paused") : p.restoring ? h("span", { class: "badge info" }, "recalling") : h("span", { class: "badge good" }, "reading")]),
     "This instance has no shard: others do.");
   table(id("clicks"), [["Partition", "name"], ["Lag", "n"], ["Next", "n"], ["End", "n"], ["Newest click", "time"], ["", "name"]],
-    now.clicks.map((p) => [String(p.partition), count(p.lag), count(p.next), count(p.end), micros(p.max_time), p.paused ? h("span", { class: "badge warn" }, "paused") : h("span", { class: "badge good" }, "reading")]), "No partition is known yet.");
+    parts(now.clicks, now.held.clicks, (p) => [String(p.partition), count(p.lag), count(p.next), count(p.end), micros(p.max_time), p.paused ? h("span", { class: "badge warn" }, "paused") : h("span", { class: "badge good" }, "reading")]), "No partition is known yet.");
 }
 
 function showUsers() {
@@ -167,7 +187,7 @@ function takeRows(rows) {
   const some = rows.some((r) => shown.has(r.checkout_id)); // where all are new, a colour says nothing
   const lines = rows.map((r) => {
     const between = r.click_time && r.checkout_time ? gap(Date.parse(r.checkout_time) - Date.parse(r.click_time)) : null;
-    const cells = [h("a", { href: `#rows/${encodeURIComponent(r.checkout_id)}` }, r.checkout_id), h("span", { class: r.user_name === null ? "none" : "clip", title: r.user_name }, r.user_name ?? "not known yet"), r.total_amount, instant(r.checkout_time),
+    const cells = [h("a", { href: `#rows/${encodeURIComponent(r.checkout_id)}` }, r.checkout_id), h("span", { class: r.user_name === undefined ? "none" : "clip", title: r.user_name }, r.user_name ?? "not known yet"), r.total_amount, instant(r.checkout_time),
       instant(r.click_time), between, r.click_id ?? h("span", { class: "none" }, "no click in the window")];
     if (some && !shown.has(r.checkout_id)) cells.mark = "fresh";
     return cells;
@@ -191,7 +211,7 @@ function takeAside(a) {
   }
   const mine = greeting.instance;
   table(id("instances"), [["Instance", "full"], ["Host", "full"], ["Process", "n"], ["Version", "full"], ["Shards", "wrap full"], ["Address", "full"], ["Started", "time"], ["Last heard of", "n"]],
-    a.instances.map((i) => [i.instance === mine ? `${i.instance} (this one)` : i.instance, i.host, String(i.pid), i.version, i.shards.length ? i.shards.join(", ") : "none, standing by", i.listen, instant(i.started_at),
+    Object.values(a.instances).sort((x, y) => (x.instance < y.instance ? -1 : 1)).map((i) => [i.instance === mine ? `${i.instance} (this one)` : i.instance, i.host, String(i.pid), i.version, i.has ? i.shards.join(", ") + (i.has > i.shards.length ? ` and ${count(i.has - i.shards.length)} more` : "") : "none, standing by", i.listen, instant(i.started_at),
       i.silent_s > 20 ? h("span", { class: "badge bad" }, `${seconds(i.silent_s)} ago`) : `${seconds(Math.max(i.silent_s, 0))} ago`]), "No instance has announced itself yet.");
   const reasons = Object.entries(a.dead_letters ?? {}).sort((x, y) => y[1] - x[1]);
   const sum = reasons.reduce((n, [, c]) => n + c, 0);
@@ -220,6 +240,9 @@ function showVerdict() {
   }
 }
 
+// ours marks a request as this page's: another site's page cannot.
+const ours = { headers: { "X-Firstclick": "page" } };
+
 // Explain.
 let asked = 0;
 async function explain(checkout) {
@@ -231,7 +254,7 @@ async function explain(checkout) {
   const mine = ++asked;
   let content;
   try {
-    const answer = await fetch(`api/explain?id=${encodeURIComponent(checkout)}`);
+    const answer = await fetch(`api/explain?id=${encodeURIComponent(checkout)}`, ours);
     const found = await answer.json();
     content = answer.ok ? explanation(found) : [h("p", { class: "error" }, found.error)];
   } catch (error) {
@@ -254,7 +277,7 @@ id("search").addEventListener("submit", (event) => {
 const letters = { list: [], older: false, sum: -1 };
 async function loadLetters(before) {
   try {
-    const answer = await fetch(`api/dead-letters${before ? `?before=${before}` : ""}`);
+    const answer = await fetch(`api/dead-letters${before ? `?before=${before}` : ""}`, ours);
     const list = await answer.json();
     if (!answer.ok) throw new Error(list.error);
     letters.older = Boolean(before);
@@ -273,7 +296,7 @@ async function openLetter(number) {
   const body = id("letter-body");
   id("letter").hidden = false;
   try {
-    const answer = await fetch(`api/dead-letters/${encodeURIComponent(number)}`);
+    const answer = await fetch(`api/dead-letters/${encodeURIComponent(number)}`, ours);
     const l = await answer.json();
     if (!answer.ok) throw new Error(l.error);
     setText(id("letter-title"), `Dead letter ${l.id}`);
