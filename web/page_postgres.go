@@ -12,8 +12,6 @@ type shownRow struct {
 	CheckoutID   string     `json:"checkout_id"`
 	ClickID      *string    `json:"click_id"`
 	UserName     *string    `json:"user_name"`
-	ProductID    *string    `json:"product_id"`
-	Payment      *string    `json:"payment_method"`
 	Amount       *string    `json:"total_amount"`
 	CheckoutTime *time.Time `json:"checkout_time"`
 	ClickTime    *time.Time `json:"click_time"`
@@ -30,8 +28,7 @@ func (p *Page) tellRows(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryWithin)
 	defer cancel()
-	rows, err := p.pool.Query(ctx, `SELECT left(checkout_id, $2), left(click_id, $2), left(user_name, $3), left(product_id, $3), left(payment_method, $3),
-		left(total_amount::text, $3), checkout_time, click_time
+	rows, err := p.pool.Query(ctx, `SELECT left(checkout_id, $2), left(click_id, $2), left(user_name, $3), left(total_amount::text, $3), checkout_time, click_time
 		FROM commerce.attributed_checkouts WHERE checkout_id = ANY ($1) ORDER BY checkout_time DESC NULLS LAST, checkout_id`, ids, maxID, cellShown)
 	if err != nil {
 		return // tellPostgres says so
