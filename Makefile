@@ -192,8 +192,8 @@ fuzz: ## Every fuzz target for FUZZTIME each (10s)
 lint: ## Rules of the house, go vet, golangci-lint
 	@.ci/house
 	go vet ./...
-	go vet -tags realkafka,prometheus ./...
-	go run $(GOLANGCI) run --allow-parallel-runners --build-tags realkafka,prometheus ./...
+	go vet -tags realkafka,prometheus,attack ./...
+	go run $(GOLANGCI) run --allow-parallel-runners --build-tags realkafka,prometheus,attack ./...
 
 .PHONY: fmt
 fmt: ## Format the code and put the imports in order
@@ -218,6 +218,10 @@ deploy: ## The Kubernetes manifests against their owners' types, the systemd uni
 .PHONY: chaos
 chaos: ## Break Kafka, Postgres, the network and instances for 3 minutes, then verify; ARGS="-seed 7"
 	go run $(STAMP) ./internal/chaos $(ARGS)
+
+.PHONY: attack
+attack: ## What somebody would do who wants to harm it, and what that costs: internal/attack
+	go test -tags attack -count=1 -timeout 10m -run '$(RUN)' ./internal/attack
 
 .PHONY: ci
 ci: ## All that has to pass before a change goes in

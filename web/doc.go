@@ -7,14 +7,17 @@
 //
 // # The page
 //
-// One stream of server-sent events per page (hub): "hello" with everything that stays and 15 minutes of history, "now" each second, "rows",
-// "aside" (instances, dead letters by reason), "verify", "action". A stream that is not read is cut off, and the browser begins anew.
-// The rest is asked for: /api/explain, /api/dead-letters. POST /api/actions/NAME acts.
+// One stream of server-sent events per page (hub): "hello" with everything that stays, "history" of 15 minutes in parts, "now", "rows", "aside" (instances,
+// dead letters by reason) and "verify" in whole once and then as merge patches of what changed, "action". A stream that is not read is cut off, and the
+// browser begins anew. The rest is asked for: /api/explain, /api/dead-letters. POST /api/actions/NAME acts.
 //
 // # Invariants
 //
-//   - Texts of events are hostile. They leave as JSON and become text nodes; the content security policy lets nothing else happen.
+//   - Texts of events are hostile. Postgres cuts them, they leave as JSON and become text nodes; the content security policy lets nothing else happen.
+//   - An event has 64 KB at most, whatever there is to tell.
+//   - No client keeps another one out: past the bounds of connections and of streams, one that waits or does not read makes room (gate, hub).
+//   - Without authentication only names that are ours are answered to (names). What costs is not done for another site's page (foreign).
 //   - Nothing secret reaches the page: settings come in as they may be shown, connection strings never.
-//   - Nothing is changed without actions in the configuration, an origin that is ours, and this start's token.
+//   - Nothing is changed without actions in the configuration, an origin that is ours, and this start's token; and nothing of another group.
 //   - With no one looking the page costs a copy of the statistics a second.
 package web

@@ -61,7 +61,7 @@ func (n *names) refusal(host string) string {
 	}
 	n.mu.Unlock()
 	if tell {
-		n.log.Warn("a request by a name that is not known here was refused; if the name is ours: --listen-hosts", "host", host)
+		n.log.Warn("refused a request by a name that is not ours", "host", host)
 	}
 	return fmt.Sprintf("%q is no name of this server: ask by its address, or let --listen-hosts (LISTEN_HOSTS) name it", host)
 }

@@ -161,7 +161,7 @@ func (c *command) mount(r running, server *web.Server, registry *prometheus.Regi
 	server.Mount(page)
 	if r.looking.auth != nil {
 		for _, doubt := range r.looking.auth.Doubts {
-			logger.Warn("the file of who may look", "cause", doubt)
+			logger.Warn("who may look should be kept better", "cause", doubt)
 		}
 		server.Guard(r.looking.auth)
 	}
