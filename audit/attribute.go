@@ -1,8 +1,10 @@
 package audit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -112,8 +114,9 @@ func before(c click, q ask, from int64) bool {
 
 // attribute walks through checkouts and clicks by user, product and time.
 //
-// A row's click is right when it is the best of all clicks. Late and pending clicks may or may not have had their effect, so a
-// row may also have another click, if that is not worse than the best without them; it must then be a click that exists.
+// A row's click is right when it is the best of all clicks that are not below the group's start. Clicks that the checkout's shard has not
+// read, and those that came too late for a row that was final, may or may not have had their effect. So a row may also have another
+// click, if that is not worse than the best without them; it must then be a click that exists.
 func (a *audit) attribute(ctx context.Context) error {
 	a.progress.phase("clicks of rows compared", a.askSort.count)
 	asks, err := newStream(a.askSort, parseAsk)
@@ -121,67 +124,73 @@ func (a *audit) attribute(ctx context.Context) error {
 		return err
 	}
 	defer asks.Close()
-	bests := [...]*best{{}, {without: flagPending}, {without: flagPending | flagLate}}
-	defer func() {
-		for _, b := range bests {
-			if b.stream != nil {
-				b.Close()
-			}
-		}
-	}()
-	for _, b := range bests {
-		if b.stream, err = newStream(a.clickSort, parseClick); err != nil {
-			return err
-		}
+	clicks, err := newStream(a.clickSort, parseClick)
+	if err != nil {
+		return err
 	}
-	window := a.snap.window.Microseconds()
-	for asks.ok {
-		if err := ctx.Err(); err != nil {
+	defer clicks.Close()
+	near := &nearby{clicks: clicks, window: a.snap.window.Microseconds(), column: a.snap.columns["click_time"]}
+	for ; asks.ok; err = asks.next() {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
-		d := doubt{ask: asks.head}
-		for i, into := range []*winner{&d.best, &d.settled, &d.sure} {
-			if *into, err = bests[i].of(d.ask, window); err != nil {
-				return err
-			}
+		if err := near.moveTo(asks.head); err != nil {
+			return err
 		}
-		if err := a.decide(d); err != nil {
+		if err := a.decide(a.doubt(asks.head, near)); err != nil {
 			return err
 		}
 		a.progress.add(1)
-		if err := asks.next(); err != nil {
-			return err
-		}
 	}
-	return a.askSort.Drop()
+	if err != nil {
+		return err
+	}
+	if err := a.concludeSeveral(); err != nil {
+		return err
+	}
+	return errors.Join(a.askSort.Drop(), a.clickSort.Drop())
 }
 
-// doubt is an ask with its answers: the best of all clicks, of those that are not pending, and of those that are also not late.
+// doubt is an ask with its answers. Each is the best of the clicks above the group's start: of all; of those that the checkout's shard has
+// read; of those that are also not rightly noted as too late; of those that are not noted at all.
 type doubt struct {
 	ask
-	best, settled, sure winner
+	best, settled, sure, unnoted winner
+	real                         winner // the row's click as it was clicked, where there is such a click
+
+	repairable bool   // a note that explains nothing is there for the repair all the same
+	why        string // it cannot be verified
+	doubtful   bool   // likewise
 }
 
-// doubtKey orders doubts like clicks, by the row's click.
-func (d doubt) append(b []byte) []byte {
-	b = appendText(appendInt64(appendText(appendInt32(b, d.user), d.product), d.click.time), d.click.id)
-	return d.best.append(d.settled.append(d.sure.append(d.ask.append(b))))
-}
-
-func parseDoubt(item []byte) (d doubt) {
-	f := fields(item)
-	d.user, d.product, d.click.time, d.click.id = f.int32(), f.text(), f.int64(), f.text()
-	d.user, d.product, d.time, d.id = f.int32(), f.text(), f.int64(), f.text()
-	d.partition, d.offset, d.flags = f.int32(), f.int64(), f.int32()
-	d.click = f.winner()
-	d.sure, d.settled, d.best = f.winner(), f.winner(), f.winner()
+// doubt asks the clicks that are near the checkout. Once a row is final a click that comes too late is noted, and one that is noted is
+// no excuse for a row that still moves.
+func (a *audit) doubt(q ask, near *nearby) doubt {
+	shard := a.snap.shards[q.partition]
+	final := q.time < shard.finalBefore
+	d := doubt{ask: q}
+	d.best = near.least(rule{}, shard)
+	d.settled = near.least(rule{read: true, shard: q.partition}, shard)
+	d.sure, d.unnoted = d.settled, d.settled
+	if final {
+		d.sure = near.least(rule{read: true, shard: q.partition, without: flagLate}, shard)
+	}
+	if near.noted {
+		d.unnoted = near.least(rule{read: true, shard: q.partition, without: flagLate | flagEarly}, shard)
+	}
+	d.real = near.find(q.click)
 	return d
 }
 
-// decide judges, or finds that it must first be known whether the row's click exists.
+// decide judges.
 func (a *audit) decide(d doubt) error {
+	window, stored := a.snap.window.Microseconds(), a.snap.columns["click_time"].storedTime
+	inWindow := d.click.ok && d.click.time <= stored(d.time) && d.click.time >= stored(d.time-window)
 	click := d.click
-	inWindow := click.ok && click.time <= d.time && click.time >= d.time-a.snap.window.Microseconds()
+	if d.real.ok {
+		click = d.real
+	}
+	late := d.flags&flagLate != 0
 	switch {
 	case d.flags&flagRefused != 0 && d.flags&flagRow == 0:
 		return a.refusedBests.Add(d.refusedBest().append(nil))
@@ -191,16 +200,21 @@ func (a *audit) decide(d doubt) error {
 		return a.conclude(d, "")
 	case d.flags&flagRowInvalid != 0, click.ok && !inWindow:
 		return a.conclude(d, KindDifferent)
-	case click == d.best:
+	case click == d.best, d.real.ok && click.compare(d.best) < 0: // a click below the group's start: another job's row has it
 		return a.conclude(d, "")
-	case !click.ok && d.flags&flagLate != 0:
-		return a.conclude(d, KindExplained)
-	case d.flags&flagLate == 0 && click.compare(d.sure) > 0:
+	case click.ok && !d.real.ok && (late || click.compare(d.sure) < 0):
+		return a.invented(d)
+	case click.ok && !d.real.ok:
 		return a.conclude(d, KindDifferent)
-	case !click.ok, click == d.settled, click == d.sure:
-		return a.conclude(d, d.excuse())
+	case d.flags&flagPending != 0, click.compare(d.settled) <= 0:
+		return a.conclude(d, KindPending)
+	case late && d.flags&flagEarly == 0, click.compare(d.sure) <= 0:
+		return a.conclude(d, KindExplained)
 	default:
-		return a.doubtSort.Add(d.append(nil))
+		if d.repairable = late || click.compare(d.unnoted) <= 0; d.repairable {
+			d.why = "firstclick.late has the event, which did not come too late: `firstclick repair` mends the row"
+		}
+		return a.conclude(d, KindDifferent)
 	}
 }
 
@@ -212,55 +226,73 @@ func (d doubt) excuse() Kind {
 	return KindExplained
 }
 
-// settleDoubts finds out which of the rows' clicks exist.
-func (a *audit) settleDoubts(ctx context.Context) error {
-	if err := a.doubtSort.Finish(); err != nil {
+// invented judges a row whose click no record holds, and that is better than what is there: it may be among what Kafka has lost.
+func (a *audit) invented(d doubt) error {
+	lost := &a.lost[topicClicks]
+	at := d.click.time - a.snap.columns["click_time"].unit()/2
+	d.repairable = d.click.compare(d.settled) > 0 // whether or not the row's click was ever there, the late one is better
+	why, doubtful, ok := lost.admits(at)
+	if !ok {
+		return a.conclude(d, KindDifferent)
+	}
+	d.why, d.doubtful = why, doubtful
+	return a.conclude(d, KindUnverifiable)
+}
+
+// claimClick keeps which click of those that are lost the row has: rows may share one.
+func (a *audit) claimClick(d doubt) error {
+	b := appendInt64(nil, d.click.time-a.snap.columns["click_time"].unit()/2)
+	return a.claimSort.Add(appendText(appendText(appendInt32(b, d.user), d.product), d.click.id))
+}
+
+// settleClaims finds out whether more is said to be among what Kafka has lost than can be.
+func (a *audit) settleClaims(context.Context) error {
+	if err := a.claimSort.Finish(); err != nil {
 		return err
 	}
-	doubts, err := newStream(a.doubtSort, parseDoubt)
+	claims, err := a.claimSort.Open()
 	if err != nil {
 		return err
 	}
-	defer doubts.Close()
-	clicks, err := newStream(a.clickSort, parseClick)
-	if err != nil {
-		return err
-	}
-	defer clicks.Close()
-	for ; doubts.ok; err = doubts.next() {
-		if err := cmp.Or(err, ctx.Err()); err != nil {
+	defer claims.Close()
+	var last []byte
+	for {
+		item, ok, err := claims.Next()
+		if err != nil {
 			return err
 		}
-		d := doubts.head
-		order := 1
-		for clicks.ok {
-			c := clicks.head
-			order = cmp.Or(cmp.Compare(c.user, d.user), cmp.Compare(c.product, d.product), cmp.Compare(c.time, d.click.time), cmp.Compare(c.id, d.click.id))
-			if order >= 0 {
-				break
-			}
-			if err := clicks.next(); err != nil {
-				return err
-			}
+		if !ok {
+			break
 		}
-		kind := KindDifferent
-		switch {
-		case clicks.ok && order == 0:
-			kind = d.excuse()
-		case a.gone[topicClicks]: // also where a click that came too late would have been better: what the row has may be among those gone
-			kind = KindUnverifiable
+		if last != nil && bytes.Equal(item, last) {
+			continue
 		}
-		if err := a.conclude(d, kind); err != nil {
-			return err
+		last = append(last[:0], item...)
+		f := fields(item)
+		a.lost[topicClicks].claim(f.int64())
+	}
+	for _, t := range []struct {
+		which int
+		kind  Kind
+		what  string
+	}{{topicCheckouts, KindExtra, "rows without a record"}, {topicClicks, KindDifferent, "clicks of rows without a record"}} {
+		more, claims := a.lost[t.which].excess()
+		if more <= 0 {
+			continue
 		}
+		*a.report.counter(t.kind) += more
+		a.report.Unverifiable = max(0, a.report.Unverifiable-more)
+		a.note("%s %s are not in Kafka any more, and what Kafka has lost is %s records fewer than that: at least so many are wrong",
+			grouped(claims), t.what, grouped(more))
 	}
-	if err != nil {
-		return err
+	return nil
+}
+
+// unverifiable counts such a row's doubts; the row itself is counted with its example.
+func (a *audit) unverifiable(doubtful bool) {
+	if doubtful {
+		a.report.Doubtful++
 	}
-	if err := a.concludeSeveral(); err != nil {
-		return err
-	}
-	return a.clickSort.Drop()
 }
 
 // outcome is the best that can be said about a row that several records may have written.
@@ -294,10 +326,14 @@ func (a *audit) conclude(d doubt, kind Kind) error {
 		return nil
 	}
 	want := d.best
-	if kind == KindUnverifiable {
+	if kind == KindUnverifiable || kind == "" && d.real.ok && d.real.compare(d.best) < 0 {
 		want = d.click
 	}
-	a.expected.add(d.id, want.id, want.time, want.ok)
+	stored := a.snap.columns["click_time"].storedTime(want.time)
+	a.expected.add(d.id, want.id, stored, want.ok)
+	if d.flags&flagRow != 0 && d.flags&flagPending == 0 && kind != KindUnverifiable && kind != KindPending {
+		a.report.Judged++
+	}
 	if kind == "" {
 		return nil
 	}
@@ -310,9 +346,19 @@ func (a *audit) conclude(d doubt, kind Kind) error {
 	}
 	k := checkout{partition: d.partition, offset: d.offset}
 	k.id = d.id
-	a.addExample(kind, k, fmt.Sprintf("%s, user %d, product %s, checkout_time %s", want, d.user, quote(d.product), formatTime(d.time)), actual)
-	// Whether or not a row's own click was ever there, the late one is better.
-	if late := kind == KindExplained || kind == KindUnverifiable && d.flags&flagRow != 0 && d.excuse() == KindExplained; late && a.fixes != nil {
+	expected := fmt.Sprintf("%s, user %d, product %s, checkout_time %s", want, d.user, quote(d.product), formatTime(d.time))
+	switch {
+	case kind == KindUnverifiable:
+		expected = fmt.Sprintf("%s, or an earlier one: %s", d.best, d.why)
+		a.unverifiable(d.doubtful)
+		if err := a.claimClick(d); err != nil {
+			return err
+		}
+	case d.why != "":
+		expected += "; " + d.why
+	}
+	a.addExample(kind, k, expected, actual)
+	if (kind == KindExplained || d.repairable) && a.fixes != nil {
 		return a.fixes.Add(fix{id: d.id, from: d.click, to: d.best}.append(nil))
 	}
 	return nil

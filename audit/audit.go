@@ -57,12 +57,13 @@ type audit struct {
 
 	reader            *logReader
 	clicks, checkouts topicLog
-	gone              [2]bool // by topic: Kafka no longer holds all from where the group began
+	gone              [2]bool   // by topic: Kafka no longer holds all from where the group began
+	lost              [2]losses // likewise, what may have been in there; not for those who ask Kafka alone
 
 	clickSort    *sorter // clicks by key, time and id
 	checkoutSort *sorter // checkouts by id
 	askSort      *sorter // checkouts with their row's click, by key and time
-	doubtSort    *sorter // rows' clicks of which it is to be found out whether they exist
+	claimSort    *sorter // rows' clicks that may be among those that Kafka has lost
 	nameSort     *sorter // rows' names by user
 	refusedSort  *sorter // refused checkouts
 	refusedBests *sorter // and the clicks that their rows would have had
@@ -90,7 +91,7 @@ func newAudit(cfg Config) (*audit, error) {
 	a := &audit{cfg: cfg, log: log, dir: dir, progress: newProgress(cfg.Progress), several: map[string]*outcome{}}
 	a.report.Group = cfg.Group
 	a.clickSort, a.checkoutSort = a.sorter("clicks"), a.sorter("checkouts")
-	a.askSort, a.doubtSort = a.sorter("asks"), a.sorter("doubts")
+	a.askSort, a.claimSort = a.sorter("asks"), a.sorter("claims")
 	a.nameSort = a.sorter("names")
 	a.refusedSort, a.refusedBests = a.sorter("refused"), a.sorter("refused-bests")
 	return a, nil
@@ -123,7 +124,11 @@ func (a *audit) verify(ctx context.Context) (*Report, error) {
 	r.Window = a.snap.window
 	r.Rows, r.Attributed, r.Unattributed = a.snap.rowCount, a.snap.attributed, a.snap.rowCount-a.snap.attributed
 	r.DeadLetters = a.snap.dead
+	if n := a.snap.early; n > 0 {
+		a.note("%s events are noted in firstclick.late that did not come too late: a watermark ran ahead of the clock. `firstclick repair` mends the rows they concern", grouped(n))
+	}
 	r.ExpectedDigest, r.ActualDigest = a.expected.String(), a.actual.String()
+	r.Verdict = r.verdict(a.snap.known)
 	r.Elapsed = time.Since(begun)
 	a.progress.done()
 	return r, nil
@@ -144,8 +149,8 @@ func (a *audit) examine(ctx context.Context) error {
 		a.readCheckouts,
 		a.compareRows, // fills askSort
 		a.readClicks,
-		a.attribute, // fills doubtSort
-		a.settleDoubts,
+		a.attribute, // fills claimSort
+		a.settleClaims,
 		a.checkRefused,
 		a.checkNames,
 	} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -23,6 +24,7 @@ const (
 type topicLog struct {
 	name       string
 	id         [16]byte // zero where the broker gives none
+	compacted  bool     // records that have a key may have made way for later ones
 	partitions []partitionLog
 }
 
@@ -75,7 +77,7 @@ func (l *logReader) describe(ctx context.Context, topic string) (topicLog, error
 	if err != nil {
 		return topicLog{}, fmt.Errorf("ask where topic %s ends: %w", topic, err)
 	}
-	t := topicLog{name: topic, id: detail.ID}
+	t := topicLog{name: topic, id: detail.ID, compacted: l.compacted(ctx, topic)}
 	for _, p := range slices.Sorted(maps.Keys(detail.Partitions)) {
 		s, _ := starts.Lookup(topic, p)
 		e, _ := stable.Lookup(topic, p)
@@ -86,6 +88,24 @@ func (l *logReader) describe(ctx context.Context, topic string) (topicLog, error
 		t.partitions = append(t.partitions, partitionLog{partition: p, logStart: s.Offset, end: e.Offset, high: h.Offset})
 	}
 	return t, nil
+}
+
+// compacted asks for the topic's cleanup.policy. Who may not ask is told that it is not: then a row whose record compaction took is extra.
+func (l *logReader) compacted(ctx context.Context, topic string) bool {
+	configs, err := l.admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return false
+	}
+	config, err := configs.On(topic, nil)
+	if err != nil || config.Err != nil {
+		return false
+	}
+	for _, c := range config.Configs {
+		if c.Key == "cleanup.policy" && c.Value != nil {
+			return strings.Contains(*c.Value, "compact")
+		}
+	}
+	return false
 }
 
 // read gives every committed record of the partition at offsets from <= o < to, in order. If retention takes records

@@ -119,7 +119,6 @@ func (w *world) deleteBelow(topic string, partition int32, offset int64) {
 // What retention took is said, and not counted as wrong.
 func TestVerifyAfterRetention(t *testing.T) {
 	w := base(t)
-	w.dead("checkouts", 0, 0, "json", "open")              // cannot be judged any more
 	w.deleteBelow("clicks", 1, 1)                          // a
 	w.deleteBelow("checkouts", 0, 1)                       // k1
 	w.produce("checkouts", 0, checkoutOf("k5", 1, "p", 0)) // its row has the click that is gone

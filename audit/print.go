@@ -65,6 +65,12 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 	if r.Unverifiable > 0 {
 		line(r.Unverifiable, "unverifiable", "rows that need records that Kafka no longer holds")
 	}
+	if r.Doubtful > 0 {
+		line(r.Doubtful, "", "of these: rows of a time from which Kafka most likely holds all records")
+	}
+	if r.BeforeStart > 0 {
+		line(r.BeforeStart, "earlier", "rows of before the group's start: another job's, not judged")
+	}
 	if r.Pending() > 0 {
 		line(r.PendingCheckouts, "pending", "checkouts not yet read by firstclick")
 		line(r.PendingClicks, "pending", "clicks not yet read by firstclick")
@@ -76,17 +82,28 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
 	writeExamples(&b, r.Examples)
-	switch {
-	case !r.OK():
-		b.WriteString("\nNOT as it should be.\n")
-	case r.Pending() > 0:
-		b.WriteString("\nNothing wrong so far; firstclick is not through yet, see pending.\n")
-	case r.Explained > 0:
-		b.WriteString("\nNothing wrong but what came too late: run `firstclick repair`.\n")
-	default:
-		b.WriteString("\nEverything as it should be.\n")
-	}
+	b.WriteString("\n" + r.conclusion() + "\n")
 	return b.WriteTo(w)
+}
+
+// conclusion is the report in one sentence.
+func (r Report) conclusion() string {
+	switch {
+	case r.Verdict == VerdictRed:
+		return "NOT as it should be."
+	case r.Verdict == VerdictCannotTell && r.Judged == 0:
+		return "CANNOT TELL: no row could be judged."
+	case r.Verdict == VerdictCannotTell:
+		return "CANNOT TELL: nothing wrong was found, but rows could not be judged of which Kafka should still hold the records."
+	case r.Pending() > 0:
+		return "Nothing wrong so far; firstclick is not through yet, see pending."
+	case r.Explained > 0:
+		return "Nothing wrong but what came too late: run `firstclick repair`."
+	case r.Unverifiable > 0:
+		return "Everything that Kafka still tells of is as it should be; the unverifiable rows are older."
+	default:
+		return "Everything as it should be."
+	}
 }
 
 func (r Report) writeDeadLetters(line func(int64, string, string)) {

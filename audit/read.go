@@ -25,6 +25,9 @@ const (
 	flagSeveral                // other records may have written the row too
 	flagRow                    // there is a row
 	flagRowInvalid             // whose click_id and click_time are not both NULL or both set
+	flagBefore                 // below the group's start: not demanded, and no answer to it is
+	flagEarly                  // of flagLate: noted before it can have come too late
+	flagSkipped                // before the group's start for want of a timestamp: its event time is not
 )
 
 // click is a click in its sort: by user, product, time, id, that is by what decides who wins.
@@ -108,7 +111,7 @@ type tally struct {
 func (a *audit) readTopic(ctx context.Context, t topicLog, which byte, starts []int64, into *sorter, encode func([]byte, *record) []byte) error {
 	var total int64
 	for _, p := range t.partitions {
-		total += max(0, p.end-max(p.logStart, startOf(starts, p.partition)))
+		total += max(0, p.end-p.logStart)
 	}
 	a.progress.phase("offsets of topic "+t.name, total)
 	var mu sync.Mutex // over the sorter, the report and gone
@@ -138,9 +141,11 @@ type partitionWork struct {
 	encode func([]byte, *record) []byte
 
 	marks  *cursor
-	mark   mark // the next one of this partition
-	marked bool // there is one
-	from   int64
+	mark   mark  // the next one of this partition
+	marked bool  // there is one
+	last   int64 // the next offset to come
+	first  int64 // event time of the first event of the group's; endless: none so far
+	gaps   gaps
 	buf    []byte
 	tally  tally
 }
@@ -153,22 +158,26 @@ func (w *partitionWork) run(ctx context.Context) (err error) {
 	if err := w.nextMark(); err != nil {
 		return err
 	}
-	w.from = max(w.start, w.log.logStart)
-	last := w.from
-	err = w.audit.reader.read(ctx, w.topic, w.log.partition, w.from, w.log.end, func(r *kgo.Record) error {
-		w.audit.progress.add(r.Offset + 1 - last)
-		last = r.Offset + 1
+	w.gaps, w.first = w.audit.gapsOf(w.which, w.log.partition, w.start), endless
+	w.gaps.add(lostToRetention, 0, w.log.logStart)
+	w.last = w.log.logStart
+	err = w.audit.reader.read(ctx, w.topic, w.log.partition, w.last, w.log.end, func(r *kgo.Record) error {
+		w.upTo(r.Offset)
+		w.last = r.Offset + 1
+		w.audit.progress.add(1)
 		return w.take(r)
 	}, w.lost)
 	if err != nil {
 		return err
 	}
-	w.audit.progress.add(w.log.end - last)
+	w.upTo(w.log.end)
 	if err := w.marksBelow(1<<63 - 1); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	s := &w.audit.snap
+	w.gaps.into(&w.audit.lost[w.which], w.log.partition, w.first, s.begun, (s.lateness + s.outOfOrder).Microseconds())
 	if w.which == topicClicks {
 		w.audit.report.Clicks += w.tally.valid
 		w.audit.report.PendingClicks += w.tally.pending
@@ -179,16 +188,27 @@ func (w *partitionWork) run(ctx context.Context) (err error) {
 	return nil
 }
 
+// upTo takes in that nothing was read between the last record and the offset. In a topic that is not compacted, control and aborted
+// records lie there, which make nothing.
+func (w *partitionWork) upTo(offset int64) {
+	w.audit.progress.add(offset - w.last)
+	if w.topic.compacted && offset > w.last {
+		w.gaps.add(lostToCompaction, w.last, offset)
+	}
+}
+
 // lost notes that retention took records while they were being read.
 func (w *partitionWork) lost(start int64) {
-	w.log.logStart = start
+	w.gaps.add(lostToRetention, w.last, start)
+	w.audit.progress.add(start - w.last)
+	w.last, w.log.logStart = start, start
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.audit.gone[w.which] = true
 	w.audit.note("%s-%d: offsets below %d went away while they were being read", w.topic.name, w.log.partition, start)
 }
 
-// pendingAt says whether the record need not have had its effect yet.
+// pendingAt says whether the record need not have had its effect yet: a checkout for its shard, a click for every shard.
 func (w *partitionWork) pendingAt(offset int64, stamp time.Time) bool {
 	s := &w.audit.snap
 	if w.audit.alone.on {
@@ -197,8 +217,15 @@ func (w *partitionWork) pendingAt(offset int64, stamp time.Time) bool {
 	if w.which == topicClicks {
 		return int(w.log.partition) >= len(s.clicksNext) || offset >= s.clicksNext[w.log.partition]
 	}
-	next, ok := s.next[w.log.partition]
-	return !ok || offset >= next
+	return offset >= s.shards[w.log.partition].next
+}
+
+// unread says whether no shard has read the record, so that it need not be a dead letter: the first that does writes it.
+func (w *partitionWork) unread(offset int64) bool {
+	if most := w.audit.snap.clicksMost; w.which == topicClicks {
+		return int(w.log.partition) >= len(most) || offset >= most[w.log.partition]
+	}
+	return offset >= w.audit.snap.shards[w.log.partition].next
 }
 
 // take decodes a record, holds it against its marks and sorts it in.
@@ -214,17 +241,17 @@ func (w *partitionWork) take(r *kgo.Record) error {
 	var want string
 	rec.event, want = decode(r.Value, w.audit.snap.zone)
 	// A record without a timestamp has -1; there is nothing to compare with.
-	if stamp := r.Timestamp.UnixMilli(); want == "" && stamp >= 0 && rec.time > stamp*1000+futureLimit {
+	stamp := r.Timestamp.UnixMilli()
+	if want == "" && stamp >= 0 && rec.time > stamp*1000+futureLimit {
 		want = reasonFuture
 	}
 	if w.pendingAt(r.Offset, r.Timestamp) {
 		rec.flags |= flagPending
-		w.tally.pending++
 	}
 	var dead, status string
 	for w.marked && w.mark.offset == r.Offset {
 		if w.mark.kind == markLate {
-			rec.flags |= flagLate
+			rec.flags |= flagLate | int32(w.mark.early)*flagEarly
 		} else {
 			dead, status = w.mark.reason, w.mark.status
 		}
@@ -232,15 +259,39 @@ func (w *partitionWork) take(r *kgo.Record) error {
 			return err
 		}
 	}
+	if r.Offset < w.start {
+		return w.takeBefore(&rec, want, dead, stamp)
+	}
+	if rec.flags&flagPending != 0 {
+		w.tally.pending++
+	}
 	if !w.judge(&rec, want, dead, status) {
 		return nil
 	}
+	if w.first == endless {
+		w.first = rec.time
+	}
+	w.tally.valid++
 	return w.sort(&rec)
+}
+
+// takeBefore takes a record below the group's start. Rows of it are another job's, and so may be rows that have a click from there.
+func (w *partitionWork) takeBefore(rec *record, want, dead string, stamp int64) error {
+	if dead != "" {
+		w.report(KindDeadLetterUnexplained, rec, "no dead letter: the group began behind this record", "dead letter, reason "+dead)
+	}
+	if want != "" {
+		return nil
+	}
+	rec.flags = flagBefore
+	if s := &w.audit.snap; stamp < 0 && s.startTime != noTime && rec.time >= s.startTime {
+		rec.flags |= flagSkipped
+	}
+	return w.sort(rec)
 }
 
 func (w *partitionWork) sort(rec *record) error {
 	w.buf = w.encode(w.buf[:0], rec)
-	w.tally.valid++
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.into.Add(w.buf)
@@ -264,7 +315,7 @@ func (w *partitionWork) judge(rec *record, want, dead, status string) bool {
 	case want == "":
 		w.report(KindDeadLetterUnexplained, rec, "no dead letter", "dead letter, reason "+dead)
 		return true
-	case dead == "" && rec.flags&flagPending != 0:
+	case dead == "" && w.unread(rec.offset):
 		return false
 	case dead == "":
 		w.report(KindDeadLetterMissing, rec, "dead letter, reason "+want, "none")
@@ -310,17 +361,23 @@ func (w *partitionWork) nextMark() error {
 // marksBelow deals with marks for offsets at which no record was read.
 func (w *partitionWork) marksBelow(offset int64) error {
 	for w.marked && w.mark.offset < offset {
-		gone := w.mark.offset < w.from && w.mark.offset >= w.start || w.mark.offset < w.log.logStart
+		why := lostToRetention
+		if w.mark.offset >= w.log.logStart {
+			why = lostToCompaction
+		}
+		gone := why == lostToRetention || w.topic.compacted
 		rec := record{event: w.mark.late, partition: w.log.partition, offset: w.mark.offset}
 		switch {
 		case w.mark.kind == markDead && !gone:
 			w.report(KindDeadLetterUnexplained, &rec, "no dead letter: there is no such record", "dead letter, reason "+w.mark.reason)
+		case w.mark.kind == markDead:
+			w.gaps.known(why, w.mark.offset)
 		case w.mark.kind == markLate && w.which == topicClicks && gone:
-			rec.flags = flagLate // Kafka has dropped it, but firstclick.late holds all that matters about it
+			rec.flags = flagLate | int32(w.mark.early)*flagEarly // Kafka has dropped it, but firstclick.late holds all that matters about it
+			w.gaps.known(why, w.mark.offset)
 			if err := w.sort(&rec); err != nil {
 				return err
 			}
-			w.tally.valid--
 		}
 		if err := w.nextMark(); err != nil {
 			return err

@@ -14,12 +14,17 @@ type Report struct {
 	Attributed   int64 `json:"attributed"`   // rows with a click
 	Unattributed int64 `json:"unattributed"` // rows without
 
+	Verdict Verdict `json:"verdict"` // green, red or cannot_tell
+
+	Judged       int64 `json:"judged"`       // rows that were held against Kafka's records, right or wrong
 	Missing      int64 `json:"missing"`      // checkouts below the positions without a row or a dead letter
 	Extra        int64 `json:"extra"`        // rows whose checkout_id is in no record
 	Different    int64 `json:"different"`    // rows with another click or other own columns than recomputed
 	Unfilled     int64 `json:"unfilled"`     // rows without the name of a user that exists
 	Explained    int64 `json:"explained"`    // rows that differ as firstclick.late says; `firstclick repair` mends them
 	Unverifiable int64 `json:"unverifiable"` // rows that need records that Kafka no longer holds
+	Doubtful     int64 `json:"doubtful"`     // of these: rows of a time from which Kafka most likely holds all records
+	BeforeStart  int64 `json:"before_start"` // rows of before the group's start: another job's
 
 	PendingCheckouts int64 `json:"pending_checkouts"` // records at or above the stored positions
 	PendingClicks    int64 `json:"pending_clicks"`
@@ -71,8 +76,29 @@ type Example struct {
 // Pending is how much lies at or above the stored positions, or waits for it.
 func (r Report) Pending() int64 { return r.PendingCheckouts + r.PendingClicks + r.PendingRows }
 
-// OK is true when nothing is wrong that nothing explains. Pending, explained and unverifiable rows are not wrong.
+// OK is true when nothing is wrong that nothing explains. Pending, explained and unverifiable rows are not wrong. It does not say
+// that anything could be judged: see [Report.Verdict].
 func (r Report) OK() bool {
 	return r.Missing == 0 && r.Extra == 0 && r.Different == 0 && r.Unfilled == 0 &&
 		r.DeadLettersMissing == 0 && r.DeadLettersReason == 0 && r.DeadLettersUnexplained == 0
+}
+
+// The verdicts of Verify.
+const (
+	VerdictGreen      Verdict = "green"       // nothing wrong, and every row was judged whose records Kafka should hold
+	VerdictRed        Verdict = "red"         // something is wrong: see [Report.OK]
+	VerdictCannotTell Verdict = "cannot_tell" // nothing wrong was found, but too little could be judged to say that nothing is
+)
+
+// verdict is red where anything is wrong. Rows that are older than what Kafka holds are no news: they are counted, and the rest decides. But where
+// no row at all could be judged, or rows could not that Kafka most likely should still tell of, nobody can tell.
+func (r Report) verdict(known bool) Verdict {
+	switch {
+	case !r.OK():
+		return VerdictRed
+	case !known, r.Doubtful > 0, r.Judged == 0 && r.Rows+r.PendingCheckouts > 0:
+		return VerdictCannotTell
+	default:
+		return VerdictGreen
+	}
 }

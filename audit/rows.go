@@ -104,9 +104,16 @@ type comparison struct {
 	unmarked  int64     // how many do so and should have one
 	shadowed  bool      // a refused or retried record came before others of its partition
 	missing   *checkout // should have a row, and there is none
+	before    *checkout // lies before the group's start
 }
 
 func (c *comparison) record(k checkout) error {
+	if k.flags&flagBefore != 0 {
+		if c.before == nil || k.flags&flagSkipped != 0 {
+			c.before = &k
+		}
+		return nil
+	}
 	if c.records++; c.records > 1 {
 		c.audit.report.Duplicates++
 	}
@@ -168,10 +175,10 @@ func (c *comparison) differing(k checkout) {
 	if k.flags&(flagConflict|flagRefused|flagUnasked) != 0 {
 		return
 	}
-	if k.flags&flagPending == 0 {
-		c.unmarked++
+	if k.flags&flagPending != 0 {
+		return // not read so far: it will be a dead letter
 	}
-	if c.unequal == nil {
+	if c.unmarked++; c.unequal == nil {
 		c.unequal = &k
 	}
 }
@@ -180,26 +187,32 @@ func (c *comparison) differing(k checkout) {
 func (c *comparison) conclude() error {
 	a := c.audit
 	if !c.there {
-		if c.missing == nil {
-			return nil
+		switch {
+		case c.missing != nil:
+			return a.ask(*c.missing, nil, 0)
+		case c.records == 0 && c.before != nil && c.before.flags&flagSkipped != 0:
+			a.addExample(KindMissing, *c.before, "a row: its time is not before --start, which could not find it, for its record has no timestamp", "no row")
 		}
-		return a.ask(*c.missing, nil, 0)
+		return nil
 	}
-	if len(c.winners) == 0 && c.equal != nil && (c.shadowed || a.gone[topicCheckouts]) {
+	if len(c.winners) == 0 && c.equal != nil && (c.shadowed || c.before != nil || a.lost[topicCheckouts].in[c.equal.partition]) {
 		c.winners = append(c.winners, *c.equal) // what came before it is not known well enough
 	}
 	switch {
 	case len(c.winners) > 0:
 		return c.won()
-	case c.records == 0 || a.gone[topicCheckouts] && c.unequal == nil:
-		return c.withoutRecord("no row: no record that was read has this checkout_id")
+	case c.before != nil:
+		c.mark()
+		return c.earlier()
 	case c.equal != nil:
 		a.addExample(KindDifferent, *c.equal, "the content of the first record with this checkout_id", "the content of a later one")
 	case c.unequal != nil:
 		name, want, there := c.row.differing(a.snap.columns, c.unequal.event)
 		a.addExample(KindDifferent, *c.unequal, name+" "+want, name+" "+there)
+	case c.records == 0:
+		return c.withoutRecord("no row: no record that was read has this checkout_id")
 	default:
-		return c.withoutRecord("no row: every record that was read with this checkout_id is a dead letter")
+		return c.withoutRecord("no row: every record that was read with this checkout_id is a dead letter, or will be")
 	}
 	k := c.unequal
 	if k == nil {
@@ -208,15 +221,21 @@ func (c *comparison) conclude() error {
 	return a.ask(*k, &c.row, flagJudged)
 }
 
+// mark tells of records that are not what their row says, and no dead letters.
+func (c *comparison) mark() {
+	if c.unmarked == 0 {
+		return
+	}
+	k := *c.unequal
+	name, want, there := c.row.differing(c.audit.snap.columns, k.event)
+	c.audit.addExample(KindDeadLetterMissing, k, "dead letter, reason conflict: "+name+" is "+want+" here, "+there+" in its row", "none")
+	c.audit.report.DeadLettersMissing += c.unmarked - 1
+}
+
 // won sorts the records that may have written the row for the next step.
 func (c *comparison) won() error {
 	a := c.audit
-	if c.unmarked > 0 {
-		k := *c.unequal
-		name, want, there := c.row.differing(a.snap.columns, k.event)
-		a.addExample(KindDeadLetterMissing, k, "dead letter, reason conflict: "+name+" is "+want+" here, "+there+" in its row", "none")
-		a.report.DeadLettersMissing += c.unmarked - 1
-	}
+	c.mark()
 	var flags int32
 	sameUser := true
 	if len(c.winners) > 1 {
@@ -234,16 +253,34 @@ func (c *comparison) won() error {
 	return nil
 }
 
-// withoutRecord tells of a row that no record can have made, in the words of want.
+// withoutRecord tells of a row that no record can have made, in the words of want, unless what Kafka has lost can have.
 func (c *comparison) withoutRecord(want string) error {
-	a, r := c.audit, &c.row
-	kind := KindExtra
-	if a.gone[topicCheckouts] {
-		kind, want = KindUnverifiable, "unknown: Kafka no longer holds the record"
-		a.expected.add(r.id, r.click.text, r.clickTime, r.click.valid)
+	a, r, lost := c.audit, &c.row, &c.audit.lost[topicCheckouts]
+	why, doubtful, ok := lost.admits(r.time)
+	if !r.timed { // none of firstclick's
+		why, doubtful, ok = lost.admits(noTime)
+		ok = ok && why == lostBeforeStart
 	}
-	e := Example{Kind: kind, CheckoutID: r.id, Expected: want, Actual: r.describe(), Partition: -1, Offset: -1}
-	a.report.add(e, a.cfg.Examples)
+	if !ok {
+		a.report.Judged++
+		a.report.add(Example{Kind: KindExtra, CheckoutID: r.id, Expected: want, Actual: r.describe(), Partition: -1, Offset: -1}, a.cfg.Examples)
+		return nil
+	}
+	if why == lostBeforeStart && !doubtful {
+		return c.earlier()
+	}
+	lost.claim(r.time)
+	a.unverifiable(doubtful)
+	a.expected.add(r.id, r.click.text, r.clickTime, r.click.valid)
+	a.report.add(Example{Kind: KindUnverifiable, CheckoutID: r.id, Expected: "unknown: " + why, Actual: r.describe(), Partition: -1, Offset: -1}, a.cfg.Examples)
+	return nil
+}
+
+// earlier counts a row of before the group's start: another job's, for which the group does not answer.
+func (c *comparison) earlier() error {
+	a, r := c.audit, &c.row
+	a.report.BeforeStart++
+	a.expected.add(r.id, r.click.text, r.clickTime, r.click.valid)
 	return nil
 }
 

@@ -20,10 +20,14 @@ type snapshot struct {
 	window                      time.Duration
 	zone                        *time.Location
 	clicksStart, checkoutsStart []int64
-	clicksNext                  []int64         // by partition, the least over the shards; nil without shards
-	next                        map[int32]int64 // next_offset by checkouts partition
+	lateness, outOfOrder        time.Duration
+	begun                       int64   // event time before which a record lies before the group's start, as far as can be told from outside of it
+	startTime                   int64   // of --start, where it was a time; else noTime
+	clicksNext                  []int64 // by partition, the least over the shards; nil without shards
+	clicksMost                  []int64 // by partition, the greatest over the shards
+	shards                      map[int32]position
 	columns                     columns
-	late                        int64            // events recorded late and not repaired
+	late, early                 int64            // events recorded late and not repaired; those of them that did not come too late
 	dead                        map[string]int64 // dead letters by reason
 	namesMissing                int64            // rows without a user_name
 	noted                       map[string]bool  // rows noted in unknown_users whose user exists now; true: just now
@@ -74,11 +78,13 @@ func (a *audit) readProgress(ctx context.Context, tx pgx.Tx) error {
 	var window, lateness, outOfOrder pgtype.Interval
 	var zone string
 	var clicksID, checkoutsID pgtype.UUID
+	var start string
+	var created time.Time
 	err := tx.QueryRow(ctx, `
 		SELECT clicks_topic, checkouts_topic, clicks_topic_id, checkouts_topic_id, window_length, lateness, out_of_order,
-		       time_zone, clicks_start, checkouts_start
+		       time_zone, clicks_start, checkouts_start, start, created_at
 		FROM firstclick.progress WHERE group_id = $1`, cfg.Group).
-		Scan(&s.clicksTopic, &s.checkoutsTopic, &clicksID, &checkoutsID, &window, &lateness, &outOfOrder, &zone, &s.clicksStart, &s.checkoutsStart)
+		Scan(&s.clicksTopic, &s.checkoutsTopic, &clicksID, &checkoutsID, &window, &lateness, &outOfOrder, &zone, &s.clicksStart, &s.checkoutsStart, &start, &created)
 	if errors.Is(err, pgx.ErrNoRows) {
 		s.clicksTopic, s.checkoutsTopic = orDefault(cfg.ClicksTopic, "clicks"), orDefault(cfg.CheckoutsTopic, "checkouts")
 		s.window = orDefault(cfg.Window, time.Hour)
@@ -94,7 +100,11 @@ func (a *audit) readProgress(ctx context.Context, tx pgx.Tx) error {
 	if s.zone, err = time.LoadLocation(zone); err != nil {
 		return fmt.Errorf("load time zone of group %s: %w", cfg.Group, err)
 	}
-	s.window = duration(window)
+	s.window, s.lateness, s.outOfOrder = duration(window), duration(lateness), duration(outOfOrder)
+	s.startTime, s.begun = noTime, created.UnixMicro()
+	if at, err := time.Parse(time.RFC3339, start); err == nil { // every record before the start is stamped before it
+		s.startTime, s.begun = at.UnixMicro(), at.UnixMicro()
+	}
 	if cfg.Zone != nil && cfg.Zone.String() != zone {
 		return differs(cfg.Group, "time zone", cfg.Zone.String(), zone)
 	}
@@ -146,41 +156,6 @@ func duration(i pgtype.Interval) time.Duration {
 	return time.Duration(i.Microseconds)*time.Microsecond + time.Duration(i.Days)*24*time.Hour
 }
 
-// readPositions reads how far each shard was. Clicks count as read up to where every shard has read them.
-func (a *audit) readPositions(ctx context.Context, tx pgx.Tx) error {
-	s := &a.snap
-	s.next = map[int32]int64{}
-	rows, err := tx.Query(ctx, `SELECT partition, next_offset, clicks_next FROM firstclick.offsets WHERE group_id = $1 AND topic = $2`,
-		a.cfg.Group, s.checkoutsTopic)
-	if err != nil {
-		return fmt.Errorf("read offsets of group %s: %w", a.cfg.Group, err)
-	}
-	var partition int32
-	var next int64
-	var clicks []int64
-	_, err = pgx.ForEachRow(rows, []any{&partition, &next, &clicks}, func() error {
-		if len(s.next) == 0 {
-			s.clicksNext = append([]int64(nil), clicks...)
-		}
-		s.clicksNext = s.clicksNext[:min(len(s.clicksNext), len(clicks))] // what one shard never heard of it has not read
-		for i := range s.clicksNext {
-			s.clicksNext[i] = min(s.clicksNext[i], clicks[i])
-		}
-		s.next[partition] = next
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read offsets of group %s: %w", a.cfg.Group, err)
-	}
-	err = tx.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM firstclick.instances WHERE group_id = $1 AND heartbeat_at > now() - interval '1 minute')`,
-		a.cfg.Group).Scan(&s.running)
-	if err != nil {
-		return fmt.Errorf("read instances of group %s: %w", a.cfg.Group, err)
-	}
-	return nil
-}
-
 // Kinds of marks: what firstclick has written down about a record.
 const (
 	markDead = iota
@@ -202,13 +177,14 @@ type mark struct {
 	reason      string // of a dead letter
 	status      string // of a dead letter
 	late        event  // of a late event: id, user, product and time only
+	early       byte   // of a late event: 1 where it was noted before it can have come too late
 }
 
 func (m mark) append(b []byte) []byte {
 	b = appendInt64(appendInt32(append(b, m.topic), m.partition), m.offset)
 	b = append(append(b, m.kind), m.topicID[:]...)
 	b = appendText(appendText(b, m.reason), m.status)
-	return appendInt64(appendText(appendInt32(appendText(b, m.late.id), m.late.user), m.late.product), m.late.time)
+	return append(appendInt64(appendText(appendInt32(appendText(b, m.late.id), m.late.user), m.late.product), m.late.time), m.early)
 }
 
 func parseMark(item []byte) (m mark) {
@@ -218,6 +194,7 @@ func parseMark(item []byte) (m mark) {
 	f = f[copy(m.topicID[:], f):]
 	m.reason, m.status = f.text(), f.text()
 	m.late.id, m.late.user, m.late.product, m.late.time = f.text(), f.int32(), f.text(), f.int64()
+	m.early = f.byte()
 	return m
 }
 
@@ -226,6 +203,7 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 	s.dead = map[string]int64{}
 	s.marks = a.sorter("marks")
 	var m mark
+	var happened, recorded time.Time
 	var id pgtype.UUID
 	var buf []byte
 	add := func() error {
@@ -234,6 +212,14 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 			s.dead[m.reason]++
 		} else {
 			s.late++
+			m.late.time = happened.UnixMicro()
+			// Rows are final no sooner than lateness and out-of-order allowance after their time, by a clock that at most the guard runs ahead. A
+			// note that was made before is one of a watermark that ran ahead: the event is noted, and nothing is explained by it.
+			m.early = 0
+			if m.late.time+(s.lateness+s.outOfOrder).Microseconds() > recorded.UnixMicro()+clockSlack {
+				m.early = 1
+				s.early++
+			}
 		}
 		buf = m.append(buf[:0])
 		return s.marks.Add(buf)
@@ -254,13 +240,13 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 	}
 	rows, err = tx.Query(ctx, `
 		SELECT CASE kind WHEN 'click' THEN 0 ELSE 1 END, topic_id, partition, "offset", event_id, user_id, product_id,
-		       (extract(epoch FROM event_time) * 1000000)::bigint
+		       event_time, recorded_at
 		FROM firstclick.late WHERE group_id = $1 AND topic IN ($2, $3) AND repaired_at IS NULL`, a.cfg.Group, s.clicksTopic, s.checkoutsTopic)
 	if err != nil {
 		return fmt.Errorf("read late events: %w", err)
 	}
 	m = mark{kind: markLate}
-	if _, err := pgx.ForEachRow(rows, []any{&topic, &id, &m.partition, &m.offset, &m.late.id, &m.late.user, &m.late.product, &m.late.time}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&topic, &id, &m.partition, &m.offset, &m.late.id, &m.late.user, &m.late.product, &happened, &recorded}, func() error {
 		m.topic = byte(topic)
 		return add()
 	}); err != nil {
@@ -278,7 +264,8 @@ func (a *audit) readUsers(ctx context.Context, tx pgx.Tx) error {
 		return s.users.Finish()
 	}
 	a.progress.phase("users")
-	rows, err := tx.Query(ctx, `SELECT id, username::text FROM commerce.users`)
+	// Events name users within 32 bits; the table may have others.
+	rows, err := tx.Query(ctx, `SELECT id::int, username::text FROM commerce.users WHERE id BETWEEN -2147483648 AND 2147483647`)
 	if err != nil {
 		return fmt.Errorf("read users: %w", err)
 	}

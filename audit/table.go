@@ -111,10 +111,18 @@ func (c column) stored(s string) string {
 	return s
 }
 
+// unit is what the column holds a time to, in microseconds.
+func (c column) unit() int64 {
+	if c.kind != kindTime {
+		return 1
+	}
+	return int64(math.Pow10(6 - c.scale))
+}
+
 // storedTime rounds microseconds as timestamp(p) does, halves up (times here are after 1970).
 func (c column) storedTime(micros int64) int64 {
-	unit := int64(math.Pow10(6 - c.scale))
-	if c.kind != kindTime || unit <= 1 {
+	unit := c.unit()
+	if unit <= 1 {
 		return micros
 	}
 	return (micros + unit/2) / unit * unit

@@ -122,10 +122,26 @@ func TestVerifyPending(t *testing.T) {
 			w.produce("clicks", 0, clickOf("0", 1, "p", -55))
 			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'a2' WHERE checkout_id = 'k1'`)
 		}, counts{"PendingClicks": 1, "Different": 1}},
-		{"the shard that is furthest behind counts", func(w *world) {
+		{"a click that the checkout's shard has not read", func(w *world) {
+			w.produce("clicks", 0, clickOf("0", 1, "p", -55))
+			w.exec(`UPDATE firstclick.offsets SET clicks_next = '{3,2}' WHERE partition = 1`)
+		}, counts{"PendingClicks": 1, "PendingRows": 1}},
+		{"a click that another shard has not read", func(w *world) {
 			w.produce("clicks", 0, clickOf("0", 1, "p", -55))
 			w.exec(`UPDATE firstclick.offsets SET clicks_next = '{3,2}' WHERE partition = 0`)
-		}, counts{"PendingClicks": 1, "PendingRows": 1}},
+		}, counts{"PendingClicks": 1, "Different": 1}},
+		{"a dead letter that one shard has passed", func(w *world) {
+			w.produce("clicks", 0, "{")
+			w.exec(`UPDATE firstclick.offsets SET clicks_next = '{3,2}' WHERE partition = 0`)
+		}, counts{"PendingClicks": 1, "DeadLettersMissing": 1}},
+		{"a table of NULLs beside a shard that stands still", func(w *world) {
+			w.exec(`UPDATE firstclick.offsets SET clicks_next = '{0,0}', next_offset = 0 WHERE partition = 1`)
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL`)
+		}, counts{"PendingClicks": 4, "PendingCheckouts": 2, "PendingRows": 2, "Different": 1}},
+		{"another job's row that is not read so far", func(w *world) {
+			w.produce("checkouts", 0, checkoutOf("k5", 1, "p", 0))
+			w.row("k5", "ann", "p", 0, "b", -40)
+		}, counts{"PendingCheckouts": 1, "PendingRows": 1}},
 		{"a clicks partition that no shard knows", func(w *world) { w.exec(`UPDATE firstclick.offsets SET clicks_next = '{2}'`) }, counts{"PendingClicks": 2}},
 		{"a group that has not begun", func(w *world) {
 			w.exec(`DELETE FROM firstclick.progress; `)
