@@ -20,6 +20,7 @@ const (
 	exitUsage  = 2
 	exitFenced = 3
 	exitGap    = 4
+	exitUnsure = 5
 )
 
 func main() {
@@ -49,6 +50,8 @@ func exitCode(err error) int {
 		return exitFenced
 	case errors.As(err, &gap):
 		return exitGap
+	case errors.Is(err, cli.ErrCannotTell):
+		return exitUnsure
 	}
 	return exitFailed
 }

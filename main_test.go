@@ -226,7 +226,7 @@ func TestGenerateRunVerify(t *testing.T) {
 	if err := json.Unmarshal([]byte(must("verify", "--json")), &report); err != nil {
 		t.Fatal(err)
 	}
-	if !report.OK() || report.Rows < 900 || report.Pending() != 0 || len(report.DeadLetters) == 0 {
+	if !report.OK() || report.Verdict != audit.VerdictGreen || report.Judged != report.Rows || report.Rows < 900 || report.Pending() != 0 || len(report.DeadLetters) == 0 {
 		t.Errorf("verify: %+v", report)
 	}
 
@@ -242,6 +242,10 @@ func TestGenerateRunVerify(t *testing.T) {
 	code, out, log := execute(t, append([]string{"verify"}, servers...)...)
 	if code != exitFailed || !strings.Contains(out, "missing") || !strings.Contains(log, "see the report") {
 		t.Errorf("verify of a table that lacks a row: exit code %d: %s%s", code, out, log)
+	}
+	code, out, log = execute(t, append([]string{"verify", "--group", "typo"}, servers...)...)
+	if code != exitUnsure || !strings.Contains(out, "CANNOT TELL") || !strings.Contains(log, "cannot tell") {
+		t.Errorf("verify of a group that does not exist: exit code %d: %s%s", code, out, log)
 	}
 	// Rows written under two windows would stand side by side.
 	code, _, log = execute(t, append([]string{"run", "--until-caught-up", "--listen", "127.0.0.1:0", "--window", "2h"}, servers...)...)

@@ -182,9 +182,10 @@ func (a *audit) doubt(q ask, near *nearby) doubt {
 	return d
 }
 
-// decide judges.
-func (a *audit) decide(d doubt) error {
-	window, stored := a.snap.window.Microseconds(), a.snap.columns["click_time"].storedTime
+// judge says what a row's click is; "" is that it is right. real is false where that stands and falls with whether the click ever was: no record
+// that is there holds it, and it is better than what is there.
+func (d *doubt) judge(window int64, column column) (kind Kind, real bool) {
+	stored := column.storedTime
 	inWindow := d.click.ok && d.click.time <= stored(d.time) && d.click.time >= stored(d.time-window)
 	click := d.click
 	if d.real.ok {
@@ -192,38 +193,40 @@ func (a *audit) decide(d doubt) error {
 	}
 	late := d.flags&flagLate != 0
 	switch {
+	case d.flags&flagRowInvalid != 0, click.ok && !inWindow:
+		return KindDifferent, true
+	case click == d.best, d.real.ok && click.compare(d.best) < 0: // a click below the group's start: another job's row has it
+		return "", true
+	case click.ok && !d.real.ok:
+		return KindDifferent, !late && click.compare(d.sure) > 0
+	case d.flags&flagPending != 0, click.compare(d.settled) <= 0:
+		return KindPending, true
+	case late && d.flags&flagEarly == 0, click.compare(d.sure) <= 0:
+		return KindExplained, true
+	default:
+		return KindDifferent, true
+	}
+}
+
+// decide judges the row of a checkout, or that there is none.
+func (a *audit) decide(d doubt) error {
+	switch {
 	case d.flags&flagRefused != 0 && d.flags&flagRow == 0:
 		return a.refusedBests.Add(d.refusedBest().append(nil))
 	case d.flags&flagRow == 0:
 		return a.conclude(d, KindMissing)
 	case d.flags&flagJudged != 0:
 		return a.conclude(d, "")
-	case d.flags&flagRowInvalid != 0, click.ok && !inWindow:
-		return a.conclude(d, KindDifferent)
-	case click == d.best, d.real.ok && click.compare(d.best) < 0: // a click below the group's start: another job's row has it
-		return a.conclude(d, "")
-	case click.ok && !d.real.ok && (late || click.compare(d.sure) < 0):
+	}
+	kind, real := d.judge(a.snap.window.Microseconds(), a.snap.columns["click_time"])
+	if !real {
 		return a.invented(d)
-	case click.ok && !d.real.ok:
-		return a.conclude(d, KindDifferent)
-	case d.flags&flagPending != 0, click.compare(d.settled) <= 0:
-		return a.conclude(d, KindPending)
-	case late && d.flags&flagEarly == 0, click.compare(d.sure) <= 0:
-		return a.conclude(d, KindExplained)
-	default:
-		if d.repairable = late || click.compare(d.unnoted) <= 0; d.repairable {
-			d.why = "firstclick.late has the event, which did not come too late: `firstclick repair` mends the row"
-		}
-		return a.conclude(d, KindDifferent)
 	}
-}
-
-// excuse says why a click that exists, and is not the best, is the row's.
-func (d doubt) excuse() Kind {
-	if d.click.compare(d.settled) <= 0 {
-		return KindPending // late clicks or not, all that stands between is pending
+	if kind == KindDifferent && d.flags&flagRowInvalid == 0 && d.click.compare(d.best) > 0 && (d.flags&flagLate != 0 || d.click.compare(d.unnoted) <= 0) {
+		d.repairable = true
+		d.why = "firstclick.late has the event, which did not come too late: `firstclick repair` mends the row"
 	}
-	return KindExplained
+	return a.conclude(d, kind)
 }
 
 // invented judges a row whose click no record holds, and that is better than what is there: it may be among what Kafka has lost.

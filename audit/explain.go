@@ -35,7 +35,7 @@ func Explain(ctx context.Context, cfg Config, id string) (*Explanation, error) {
 	x := &explainer{
 		audit: &audit{cfg: cfg, log: log, progress: newProgress(cfg.Progress)},
 		out:   &Explanation{CheckoutID: id, Group: cfg.Group, Records: []CheckoutRecord{}, Clicks: []ClickRecord{}, Searched: []OffsetRange{}},
-		id:    id, shards: map[int32]shard{}, dead: map[spot]deadRow{},
+		id:    id, dead: map[spot]deadRow{},
 	}
 	if err := x.explain(ctx); err != nil {
 		return nil, err
@@ -58,11 +58,10 @@ type explainer struct {
 	id  string // as the column stores it
 	at  standing
 
-	row    tableRow
-	there  bool // there is a row
-	shards map[int32]shard
-	dead   map[spot]deadRow // those that concern the checkout or its clicks
-	late   []lateRow        // likewise
+	row   tableRow
+	there bool             // there is a row
+	dead  map[spot]deadRow // those that concern the checkout or its clicks
+	late  []lateRow        // likewise
 
 	records []foundCheckout // by partition and offset
 	dropped int64           // records beyond those
@@ -79,12 +78,6 @@ type standing struct {
 	lateness, outOfOrder   time.Duration
 	watermark, finalBefore *time.Time
 	committed              *time.Time // of the row, under track_commit_timestamp
-}
-
-type shard struct {
-	next      int64
-	clicks    []int64
-	committed time.Time
 }
 
 // spot is a record's place within the group: which topic, partition, offset.
@@ -198,7 +191,7 @@ func (x *explainer) sources() []*foundCheckout {
 // withoutSource is the verdict when no record can have written the row.
 func (x *explainer) withoutSource() Verdict {
 	switch {
-	case x.there && x.gone[topicCheckouts]:
+	case x.there && (x.gone[topicCheckouts] || x.beforeStart()):
 		return VerdictUnverifiable
 	case x.there:
 		return VerdictWrong
@@ -211,6 +204,16 @@ func (x *explainer) withoutSource() Verdict {
 	default:
 		return VerdictUnknown
 	}
+}
+
+// beforeStart says whether the row's time is before the group's start, in a topic that has records from there: it is another job's.
+func (x *explainer) beforeStart() bool {
+	some := slices.ContainsFunc(x.snap.checkoutsStart, func(from int64) bool { return from > 0 })
+	if !some || !x.row.timed || x.row.time >= x.snap.begun+futureLimit {
+		return false
+	}
+	x.note("the row's time is before the start of group %s, which does not answer for it: another job wrote it", x.cfg.Group)
+	return true
 }
 
 func (x *explainer) hasLetter() bool {
@@ -250,24 +253,23 @@ func (x *explainer) explainGone(ctx context.Context) error {
 
 // pendingCheckout says whether firstclick had not read so far.
 func (x *explainer) pendingCheckout(partition int32, offset int64) bool {
-	s, ok := x.shards[partition]
+	s, ok := x.snap.shards[partition]
 	return !ok || offset >= s.next
 }
 
 // pendingClick says whether the click need not have had its effect on this checkout: that is for the checkout's shard to say,
 // or, where it is not known, for the one furthest behind.
 func (x *explainer) pendingClick(partition int32, offset int64) bool {
-	behind := func(s shard) bool { return int(partition) >= len(s.clicks) || offset >= s.clicks[partition] }
 	if x.source != nil {
-		s, ok := x.shards[x.source.partition]
-		return !ok || behind(s)
+		s, ok := x.snap.shards[x.source.partition]
+		return !ok || !s.passed(partition, offset)
 	}
-	for _, s := range x.shards {
-		if behind(s) {
+	for _, s := range x.snap.shards {
+		if !s.passed(partition, offset) {
 			return true
 		}
 	}
-	return len(x.shards) == 0
+	return len(x.snap.shards) == 0
 }
 
 func moment(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

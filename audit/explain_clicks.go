@@ -40,9 +40,11 @@ type picker struct {
 	before, inside, after []foundClick
 	dropped               int64 // of those inside
 	best, settled, sure   winner
-	exists                bool  // the row's click is among the clicks
-	rowStamp              int64 // of its first record
-	untimed               bool  // some record has no timestamp
+	final                 bool   // the row is, so that a click that is noted as too late need not be the row's
+	column                column // of the rows' click times
+	real                  winner // the row's click as it was clicked, if it is among the clicks
+	rowStamp              int64  // of its first record
+	untimed               bool   // some record has no timestamp
 }
 
 func (p *picker) add(c foundClick) {
@@ -66,18 +68,20 @@ func keepFirst(list []foundClick, n int, compare func(a, b foundClick) int) []fo
 func (p *picker) candidate(c foundClick) {
 	if c.reason == "" {
 		w := c.winner()
-		p.best = least(p.best, w)
-		if c.flags&flagPending == 0 {
+		if c.flags&flagBefore == 0 {
+			p.best = least(p.best, w)
+		}
+		if c.flags&(flagPending|flagBefore) == 0 {
 			p.settled = least(p.settled, w)
-			if c.flags&flagLate == 0 {
+			if c.flags&flagLate == 0 || c.flags&flagEarly != 0 || !p.final {
 				p.sure = least(p.sure, w)
 			}
 		}
-		if w == p.row {
-			if !p.exists || c.stamp >= 0 && (p.rowStamp < 0 || c.stamp < p.rowStamp) {
+		if p.row.ok && w.id == p.row.id && p.column.storedTime(w.time) == p.row.time {
+			if !p.real.ok || c.stamp >= 0 && (p.rowStamp < 0 || c.stamp < p.rowStamp) {
 				p.rowStamp = c.stamp
 			}
-			p.exists = true
+			p.real = w
 		}
 	}
 	p.inside = append(p.inside, c)
@@ -112,7 +116,10 @@ func (x *explainer) findClicks(ctx context.Context, join JoinSpan) error {
 	join.Window = x.snap.window
 	join.From = join.To.Add(-join.Window)
 	x.out.Join = &join
-	p := &picker{span: join, from: join.From.UnixMicro(), to: join.To.UnixMicro()}
+	p := &picker{span: join, from: join.From.UnixMicro(), to: join.To.UnixMicro(), column: x.snap.columns["click_time"]}
+	if x.source != nil {
+		p.final = p.to < x.snap.shards[x.source.partition].finalBefore
+	}
 	if x.there && x.row.click.valid && x.row.clickTimed {
 		p.row = winner{id: x.row.click.text, time: x.row.clickTime, ok: true}
 	}
@@ -135,8 +142,9 @@ func (x *explainer) findClicks(ctx context.Context, join JoinSpan) error {
 			x.note("%s-%d: Kafka holds what is at offset %d and later: clicks of this window may be gone", t.name, l.partition, l.logStart)
 		}
 	}
-	near := append(x.spans(t, starts, from, to), x.unread(x.spans(t, starts, to, nil))...)
-	for i, part := range [][]span{near, x.spans(t, starts, to, nil), x.spans(t, starts, nil, from)} {
+	// Also below the group's start: another job's row may have a click from there.
+	near := append(x.spans(t, nil, from, to), x.unread(x.spans(t, nil, to, nil))...)
+	for i, part := range [][]span{near, x.spans(t, nil, to, nil), x.spans(t, nil, nil, from)} {
 		if i > 0 && !x.unsettled(i) {
 			break
 		}
@@ -152,9 +160,9 @@ func (x *explainer) findClicks(ctx context.Context, join JoinSpan) error {
 // it was stamped. None, if that is too much to look through for one checkout.
 func (x *explainer) unread(spans []span) []span {
 	var total int64
-	shards := x.shards
+	shards := x.snap.shards
 	if x.source != nil {
-		shards = map[int32]shard{x.source.partition: x.shards[x.source.partition]}
+		shards = map[int32]position{x.source.partition: x.snap.shards[x.source.partition]}
 	}
 	for i, s := range spans {
 		next := s.to
@@ -192,9 +200,11 @@ func (x *explainer) unsettled(part int) bool {
 func (x *explainer) scanClicks(ctx context.Context, spans []span) error {
 	p := x.picked
 	product := []byte(p.span.ProductID)
-	late := map[spot]bool{}
+	late := map[spot]int32{}
 	for _, l := range x.late {
-		late[spot{l.which, l.Partition, l.Offset}] = l.which == topicClicks && x.unrepaired(l)
+		if l.which == topicClicks {
+			late[spot{l.which, l.Partition, l.Offset}] = x.lateFlags(l)
+		}
 	}
 	keep := func(r *kgo.Record) bool { return mayHold(r.Value, product) }
 	return x.scan(ctx, x.clicks, topicClicks, spans, keep, func(r *kgo.Record) {
@@ -209,8 +219,9 @@ func (x *explainer) scanClicks(ctx context.Context, spans []span) error {
 		if x.pendingClick(r.Partition, r.Offset) {
 			c.flags |= flagPending
 		}
-		if late[spot{topicClicks, r.Partition, r.Offset}] {
-			c.flags |= flagLate
+		c.flags |= late[spot{topicClicks, r.Partition, r.Offset}]
+		if r.Offset < startOf(x.snap.clicksStart, r.Partition) {
+			c.flags |= flagBefore
 		}
 		p.add(c)
 	})
@@ -219,6 +230,17 @@ func (x *explainer) scanClicks(ctx context.Context, spans []span) error {
 // unrepaired says whether the event need not have had its effect in the snapshot.
 func (x *explainer) unrepaired(l lateRow) bool {
 	return l.RepairedAt == nil || l.RepairedAt.After(x.at.taken)
+}
+
+// lateFlags are those of an event that is noted as late.
+func (x *explainer) lateFlags(l lateRow) int32 {
+	switch {
+	case !x.unrepaired(l):
+		return 0
+	case x.snap.tooEarly(l.Time, l.RecordedAt):
+		return flagLate | flagEarly
+	}
+	return flagLate
 }
 
 // lateClicks reads which of the clicks are noted in firstclick.late. Those that Kafka has dropped since count all the same.
@@ -247,9 +269,7 @@ func (x *explainer) lateClicks(ctx context.Context) error {
 		}
 		c := foundClick{click: click{partition: l.Partition, offset: l.Offset}, stamp: -1}
 		c.id, c.user, c.product, c.time = l.EventID, l.UserID, l.ProductID, l.Time.UnixMicro()
-		if x.unrepaired(l) {
-			c.flags |= flagLate
-		}
+		c.flags |= x.lateFlags(l)
 		p.add(c)
 	}
 	return x.scanClicks(ctx, x.clicks.at(held))
@@ -265,8 +285,7 @@ func (x *explainer) userOfClick(ctx context.Context) (user int32, ok bool, err e
 	if err != nil {
 		return 0, false, err
 	}
-	starts := x.snap.clicksStart
-	for _, part := range [][]span{x.spans(x.clicks, starts, from, nil), x.spans(x.clicks, starts, nil, from)} {
+	for _, part := range [][]span{x.spans(x.clicks, nil, from, nil), x.spans(x.clicks, nil, nil, from)} {
 		keep := func(r *kgo.Record) bool { return mayHold(r.Value, id) }
 		err := x.scan(ctx, x.clicks, topicClicks, part, keep, func(r *kgo.Record) {
 			c, reason := decodeClick(r.Value, x.snap.zone)
@@ -298,26 +317,26 @@ func (x *explainer) judge() Verdict {
 			return VerdictWrong
 		}
 	}
-	late := slices.ContainsFunc(x.late, func(l lateRow) bool { return l.which == topicCheckouts && x.unrepaired(l) })
-	d := doubt{ask: ask{click: p.row}, best: p.best, settled: p.settled, sure: p.sure}
-	excuse := func() Verdict {
-		if d.excuse() == KindPending {
-			return VerdictPending
-		}
-		return VerdictLate
+	d := doubt{ask: ask{click: p.row, time: p.to, flags: flagRow}, best: p.best, settled: p.settled, sure: p.sure, real: p.real}
+	if x.row.click.valid != x.row.clickTimed {
+		d.flags |= flagRowInvalid
 	}
-	switch {
-	case x.row.click.valid != x.row.clickTimed, p.row.ok && (p.row.time < p.from || p.row.time > p.to):
-		return VerdictWrong
-	case p.row == p.best:
+	if x.source != nil {
+		d.flags |= x.source.flags & flagPending
+	}
+	for _, l := range x.late {
+		if l.which == topicCheckouts {
+			d.flags |= x.lateFlags(l)
+		}
+	}
+	switch kind, real := d.judge(x.snap.window.Microseconds(), p.column); {
+	case kind == "":
 		return VerdictRight
-	case !p.row.ok && late:
+	case kind == KindPending:
+		return VerdictPending
+	case kind == KindExplained:
 		return VerdictLate
-	case !late && p.row.compare(p.sure) > 0:
-		return VerdictWrong
-	case !p.row.ok, p.exists:
-		return excuse()
-	case x.gone[topicClicks]:
+	case !real && x.gone[topicClicks]:
 		return VerdictUnverifiable
 	default:
 		return VerdictWrong

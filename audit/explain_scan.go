@@ -178,7 +178,7 @@ func (x *explainer) findCheckouts(ctx context.Context) error {
 	} else {
 		next := cut{}
 		for _, p := range t.partitions {
-			next[p.partition] = x.shards[p.partition].next
+			next[p.partition] = x.snap.shards[p.partition].next
 		}
 		parts = [][]span{x.spans(t, starts, next, nil), x.spans(t, starts, nil, next)}
 	}

@@ -29,7 +29,7 @@ func (x *explainer) readState(ctx context.Context) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	for _, step := range []func(context.Context, pgx.Tx) error{
-		x.readProgress, x.readStanding, x.readShards, x.readColumns, x.readRow, x.readNoted,
+		x.readProgress, x.readStanding, x.readPositions, x.readColumns, x.readRow, x.readNoted,
 	} {
 		if err := step(ctx, tx); err != nil {
 			return err
@@ -63,31 +63,6 @@ func inUTC(times ...*time.Time) {
 			*t = t.UTC()
 		}
 	}
-}
-
-func (x *explainer) readShards(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, `SELECT partition, next_offset, clicks_next, committed_at FROM firstclick.offsets WHERE group_id = $1 AND topic = $2`,
-		x.cfg.Group, x.snap.checkoutsTopic)
-	if err != nil {
-		return fmt.Errorf("read offsets of group %s: %w", x.cfg.Group, err)
-	}
-	var partition int32
-	var next int64
-	var clicks []int64
-	var committed time.Time
-	_, err = pgx.ForEachRow(rows, []any{&partition, &next, &clicks, &committed}, func() error {
-		x.shards[partition] = shard{next: next, clicks: append([]int64(nil), clicks...), committed: committed.UTC()}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read offsets of group %s: %w", x.cfg.Group, err)
-	}
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM firstclick.instances WHERE group_id = $1 AND heartbeat_at > now() - interval '1 minute')`,
-		x.cfg.Group).Scan(&x.snap.running)
-	if err != nil {
-		return fmt.Errorf("read instances of group %s: %w", x.cfg.Group, err)
-	}
-	return nil
 }
 
 // readRow reads the row. The commit timestamp is there to be asked for only under track_commit_timestamp

@@ -197,9 +197,9 @@ func (x *explainer) tellWhen() {
 	w := &Timeliness{Watermark: x.at.watermark, FinalBefore: x.at.finalBefore, CommittedAt: x.at.committed}
 	x.out.When = w
 	say := func(format string, args ...any) { w.Story = append(w.Story, fmt.Sprintf(format, args...)) }
-	var shardOf shard
+	var shardOf position
 	if x.source != nil {
-		shardOf = x.shards[x.source.partition]
+		shardOf = x.snap.shards[x.source.partition]
 		if x.source.stamp >= 0 {
 			w.NotBefore = new(moment(x.source.stamp))
 		}
@@ -218,7 +218,7 @@ func (x *explainer) tellWhen() {
 			say("when it was written is not known (track_commit_timestamp is off)")
 		}
 	}
-	if p := x.picked; p != nil && p.exists && x.source != nil && x.source.stamp >= 0 && p.rowStamp > x.source.stamp+time.Second.Microseconds() {
+	if p := x.picked; p != nil && p.real.ok && x.source != nil && x.source.stamp >= 0 && p.rowStamp > x.source.stamp+time.Second.Microseconds() {
 		w.CorrectedAfter = new(moment(p.rowStamp))
 		say("its click came to Kafka %s, %s after the checkout: unless firstclick was that far behind, the row was first written without it and corrected",
 			shortTime(*w.CorrectedAfter), time.Duration(p.rowStamp-x.source.stamp)*time.Microsecond)

@@ -71,7 +71,7 @@ func (x *explainer) whatIsWrong() string {
 		return fmt.Sprintf("%s is %s in the row and %s in the checkout's record.", name, there, want)
 	}
 	text := fmt.Sprintf("the row has %s, and should have %s.", describeClick(x.row.click, x.row.clickTime, x.row.clickTimed), x.picked.best)
-	if p := x.picked; p.row.ok && !p.exists {
+	if p := x.picked; p.row.ok && !p.real.ok {
 		text += " No click in the window is the row's."
 	}
 	return text

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -38,6 +39,7 @@ type position struct {
 	latest       []int64 // by clicks partition, the greatest event time of a click below clicks_next; noTime: there was none
 	finalBefore  int64   // noTime: nothing is final
 	expireBefore int64   // noTime: not known
+	committed    time.Time
 }
 
 // passed says whether the shard has read the click, and so whether its rows must have it.
@@ -50,7 +52,7 @@ func (a *audit) readPositions(ctx context.Context, tx pgx.Tx) error {
 	s := &a.snap
 	s.shards = map[int32]position{}
 	rows, err := tx.Query(ctx, `
-		SELECT partition, next_offset, recent_offset, clicks_next, clicks_restore, clicks_latest, final_before, expire_before,
+		SELECT partition, next_offset, recent_offset, clicks_next, clicks_restore, clicks_latest, final_before, expire_before, committed_at,
 		       coalesce(watermark > now() + $3 * interval '1 microsecond', false)
 		FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 ORDER BY partition`, a.cfg.Group, s.checkoutsTopic, int64(clockSlack))
 	if err != nil {
@@ -61,8 +63,8 @@ func (a *audit) readPositions(ctx context.Context, tx pgx.Tx) error {
 	var latest []pgtype.Timestamptz
 	var final, expire pgtype.Timestamptz
 	var ahead bool
-	_, err = pgx.ForEachRow(rows, []any{&partition, &p.next, &p.recent, &p.clicks, &p.restore, &latest, &final, &expire, &ahead}, func() error {
-		p.finalBefore, p.expireBefore = instant(final), instant(expire)
+	_, err = pgx.ForEachRow(rows, []any{&partition, &p.next, &p.recent, &p.clicks, &p.restore, &latest, &final, &expire, &p.committed, &ahead}, func() error {
+		p.finalBefore, p.expireBefore, p.committed = instant(final), instant(expire), p.committed.UTC()
 		for _, at := range latest {
 			p.latest = append(p.latest, instant(at))
 		}

@@ -213,10 +213,8 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 		} else {
 			s.late++
 			m.late.time = happened.UnixMicro()
-			// Rows are final no sooner than lateness and out-of-order allowance after their time, by a clock that at most the guard runs ahead. A
-			// note that was made before is one of a watermark that ran ahead: the event is noted, and nothing is explained by it.
 			m.early = 0
-			if m.late.time+(s.lateness+s.outOfOrder).Microseconds() > recorded.UnixMicro()+clockSlack {
+			if s.tooEarly(happened, recorded) {
 				m.early = 1
 				s.early++
 			}
@@ -253,6 +251,12 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("read late events: %w", err)
 	}
 	return s.marks.Finish()
+}
+
+// tooEarly says that an event was noted as too late before it can have been. Rows are final no sooner than lateness and out-of-order allowance
+// after their time, by a clock that at most the guard runs ahead: a note from before that is one of a watermark that ran ahead, and explains nothing.
+func (s *snapshot) tooEarly(event, recorded time.Time) bool {
+	return event.Add(s.lateness+s.outOfOrder).Sub(recorded) > clockSlack*time.Microsecond
 }
 
 // readUsers reads who exists, when some row's name has to be judged by it.

@@ -19,6 +19,9 @@ import (
 // errNotOK ends verify when something is wrong that nothing explains: the report has said what.
 var errNotOK = errors.New("the table is not what Kafka's records say: see the report")
 
+// ErrCannotTell ends verify when nothing wrong was found and too little could be judged to say that nothing is.
+var ErrCannotTell = errors.New("cannot tell whether the table is what Kafka's records say: see the report")
+
 // auditing is what verify and repair have in common.
 type auditing struct {
 	kafka    kafkaconn.Config
@@ -117,10 +120,15 @@ func (c *command) verify() *cobra.Command {
 		Short: "Recompute every row from Kafka and compare",
 		Long: `Reads both topics again, computes the rows by other code than the pipeline's, and compares them with
 commerce.attributed_checkouts: what is missing, extra, different, and what firstclick.late explains.
-Changes nothing; may run while the pipeline runs. Exit code 1 when something is unexplained.`,
+Changes nothing; may run while the pipeline runs.
+
+Exit code 0 when nothing is wrong (green), 1 when something is (red), and 5 when nothing wrong was found
+but nobody can tell: no row could be judged, or rows could not of which Kafka should still hold the
+records. Rows older than what Kafka holds are counted as unverifiable and change nothing. A row that
+keeps a later click because the first came too late is explained, not wrong: firstclick repair mends it.`,
 		Example: `  firstclick verify
   firstclick verify --examples 50
-  firstclick verify --json | jq .missing`,
+  firstclick verify --json | jq -r '.verdict, .missing'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := a.config(cmd, c)
@@ -146,8 +154,11 @@ func (c *command) runVerify(ctx context.Context, config audit.Config, asJSON boo
 	if err := c.print(report, asJSON); err != nil {
 		return err
 	}
-	if !report.OK() {
+	switch report.Verdict {
+	case audit.VerdictRed:
 		return errNotOK
+	case audit.VerdictCannotTell:
+		return ErrCannotTell
 	}
 	return nil
 }
