@@ -216,6 +216,27 @@ func TestVerifyDeadLetters(t *testing.T) {
 			w.read([2]int64{2, 2}, [2]int64{3, 2})
 			w.dead("checkouts", 0, 2, "refused", "open")
 		}, counts{}},
+		{"refused by a trigger of the customer's", func(w *world) {
+			w.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+					IF NEW.product_id = 'r' THEN RAISE 'no' USING ERRCODE = 'MY001'; END IF; RETURN NEW; END $$;
+				CREATE TRIGGER refuse BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`)
+			w.produce("checkouts", 0, checkoutOf("k5", 9, "r", 0))
+			w.read([2]int64{2, 2}, [2]int64{3, 2})
+			w.dead("checkouts", 0, 2, "refused", "open")
+		}, counts{}},
+		{"refused by a foreign key of the customer's", func(w *world) {
+			w.exec(`CREATE TABLE product (id varchar PRIMARY KEY);
+				ALTER TABLE commerce.attributed_checkouts ADD FOREIGN KEY (product_id) REFERENCES product DEFERRABLE INITIALLY DEFERRED NOT VALID`)
+			w.produce("checkouts", 0, checkoutOf("k5", 9, "r", 0))
+			w.read([2]int64{2, 2}, [2]int64{3, 2})
+			w.dead("checkouts", 0, 2, "refused", "open")
+		}, counts{}},
+		{"refused by another key of the customer's", func(w *world) {
+			w.exec(`CREATE UNIQUE INDEX ON commerce.attributed_checkouts ((1)) WHERE product_id = 'r'`)
+			w.produce("checkouts", 0, checkoutOf("k5", 9, "r", 0))
+			w.read([2]int64{2, 2}, [2]int64{3, 2})
+			w.dead("checkouts", 0, 2, "refused", "open")
+		}, counts{}},
 		{"refused for its click", func(w *world) {
 			w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE varchar(3)`)
 			w.produce("clicks", 0, clickOf("long", 9, "p", -1))

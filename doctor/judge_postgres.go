@@ -215,11 +215,8 @@ func columns(f *facts) []Finding {
 	}
 	var found []Finding
 	for _, c := range f.postgres.columns {
-		switch {
-		case (c.Type == "varchar" || c.Type == "bpchar") && c.Modifier > 4 && c.Modifier-4 < 255:
+		if (c.Type == "varchar" || c.Type == "bpchar") && c.Modifier > 4 && c.Modifier-4 < 255 {
 			found = append(found, warn(retype(c.Name, "varchar"), "%s is %s: a checkout with a longer text is a dead letter (refused)", c.Name, c.Shown)...)
-		case strings.HasPrefix(c.Type, "timestamp") && c.Modifier >= 0 && c.Modifier < 6:
-			found = append(found, warn(retype(c.Name, c.Type), "%s is %s: times are rounded", c.Name, c.Shown)...)
 		}
 	}
 	if found == nil {

@@ -127,7 +127,9 @@ func TestJudgements(t *testing.T) {
 		{"few connections left", "connections", func(f *facts) { f.postgres.server.Sessions = 90 }, Warn, []string{"90 of 97", "max_connections"}},
 		{"pending", "migrations", func(f *facts) { f.postgres.migrations[0].Applied = time.Time{} }, Warn, []string{"a.sql", "firstclick migrate"}},
 		{"narrow text", "columns", func(f *facts) { f.postgres.columns[0] = column{"checkout_id", "varchar", "character varying(20)", 24} }, Warn, []string{"(20)", `"checkout_id" TYPE varchar`}},
-		{"rounded time", "columns", func(f *facts) { f.postgres.columns[2].Modifier = 3 }, Warn, []string{"rounded"}},
+		{"rounded time", "columns", func(f *facts) {
+			f.postgres.target = errors.New("click_time is timestamp(3), which rounds times; to widen it rewrites no row; run: SET lock_timeout = '2s'; ALTER TABLE x")
+		}, Fail, []string{"which rounds times", "SET lock_timeout = '2s'; ALTER TABLE x"}},
 		{"another type", "columns", func(f *facts) { f.postgres.target = errors.New("x is int; run: ALTER TABLE x") }, Fail, []string{"x is int\nALTER TABLE x"}},
 		{"decimal(5,2)", "amounts", func(f *facts) {
 			f.postgres.columns[1] = column{"total_amount", "numeric", "numeric(5,2)", 5<<16 + 2 + 4}

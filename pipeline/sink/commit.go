@@ -82,16 +82,7 @@ func (s *Sink) land(ctx context.Context, w *work) (outcome, error) {
 	err := s.retry(ctx, "commit", func(ctx context.Context) error {
 		doubt := false
 		err := s.withConn(ctx, func(conn *pgx.Conn) error {
-			t := &try{sink: s, work: w, conn: conn}
-			err := t.run(ctx)
-			if t.refusedAfterRows(err) {
-				if _, err := conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol); err != nil {
-					return fmt.Errorf("roll back: %w", err)
-				}
-				w.wary = true
-				t = &try{sink: s, work: w, conn: conn}
-				err = t.run(ctx)
-			}
+			t, err := s.attempt(ctx, conn, w)
 			out = t.out
 			if err != nil && t.sent && !answered(err) {
 				doubt = true
@@ -113,6 +104,11 @@ func (s *Sink) land(ctx context.Context, w *work) (outcome, error) {
 		}
 		return err
 	})
+	var fenced *FencedError
+	var rewound *RewoundError
+	if err != nil && ctx.Err() == nil && !errors.As(err, &fenced) && !errors.As(err, &rewound) {
+		err = fmt.Errorf("%s: %w", w.place(), err)
+	}
 	return out, err
 }
 
@@ -123,6 +119,40 @@ func answered(err error) bool {
 	var order *orderError
 	return errors.As(err, &order) || errors.As(err, &pe) && pe.SeverityUnlocalized == "ERROR"
 }
+
+// attempt makes a transaction of w, and another at once where the first one told what to do differently: Postgres refused something at the end, or the
+// table was altered.
+func (s *Sink) attempt(ctx context.Context, conn *pgx.Conn, w *work) (*try, error) {
+	for {
+		t := &try{sink: s, work: w, conn: conn}
+		err := t.run(ctx)
+		if raisedByFunction(err) {
+			w.raised++
+		}
+		var pe *pgconn.PgError
+		_, passing := passes(err)
+		if told := errors.Is(err, errAltered) || errors.As(err, &pe) && !passing; !told || t.sent && !answered(err) {
+			return t, err
+		}
+		if _, err := conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol); err != nil {
+			return t, fmt.Errorf("roll back: %w", err)
+		}
+		switch now, wrong := describe(ctx, conn); {
+		case wrong != nil: // it is clearer than what Postgres says of our statements
+			return t, wrong
+		case t.target != nil && now.mark != t.target.mark:
+			s.altered(t.target)
+			s.log.Info("commerce.attributed_checkouts was altered: it is written as it is now")
+		case t.refusedAfterRows(err):
+			w.wary = true
+		default:
+			return t, err
+		}
+	}
+}
+
+// errAltered says that the table is no longer what the transaction's statements were made for.
+var errAltered = errors.New("commerce.attributed_checkouts was altered")
 
 // outcome is what became of a Commit's work.
 type outcome struct {
@@ -144,12 +174,13 @@ type try struct {
 	out    outcome
 	after  bool // what comes after the rows is being written
 	sent   bool // COMMIT may have reached Postgres
+
+	corrected bool // by correctWarily
 }
 
-// refusedAfterRows says whether a correction or a note was refused, in a try that was not wary of that.
+// refusedAfterRows says whether a correction, a note or, at COMMIT, anything was refused, in a try that was not wary of that.
 func (t *try) refusedAfterRows(err error) bool {
-	_, refused := refuses(err)
-	return refused && t.after && !t.work.wary
+	return t.after && !t.work.wary && t.ofRows(err)
 }
 
 // orderError says that Postgres answered COMMIT with ROLLBACK.
@@ -172,7 +203,7 @@ func (t *try) run(ctx context.Context) error {
 		}
 	}
 	t.after = true
-	if t.work.wary {
+	if t.corrected = t.work.wary || t.target.meddled; t.corrected {
 		if err := t.correctWarily(ctx); err != nil {
 			return err
 		}
@@ -189,6 +220,9 @@ const moveSQL = `UPDATE firstclick.offsets SET topic_id = $6, leader_epoch = $7,
 func (t *try) begin(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	// Invariant: the table stays as it is described until the end of the transaction.
+	b.Queue("LOCK TABLE ONLY commerce.attributed_checkouts IN ROW EXCLUSIVE MODE")
+	b.Queue(markSQL)
 	for _, batch := range t.work.batches {
 		b.Queue(moveStatement(), append(shardKey(batch.Claim), batch.positionArgs()...)...)
 	}
@@ -200,8 +234,17 @@ func (t *try) begin(ctx context.Context) error {
 	}
 	results := t.conn.SendBatch(ctx, &b)
 	defer results.Close()
-	if _, err := results.Exec(); err != nil {
-		return fmt.Errorf("begin: %w", err)
+	for range 2 {
+		if _, err := results.Exec(); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+	}
+	var mark string
+	if err := results.QueryRow().Scan(&mark); err != nil {
+		return fmt.Errorf("look whether commerce.attributed_checkouts was altered: %w", err)
+	}
+	if mark != t.target.mark {
+		return errAltered
 	}
 	moved := true
 	for range t.work.batches {

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,59 +43,57 @@ func conflictDetail(columns string) string {
 // finish sends what is left and COMMIT: one round trip.
 func (t *try) finish(ctx context.Context) error {
 	var b pgx.Batch
-	var counts []*int64 // by statement, where its rows go
-	queue := func(to *int64, sql string, args ...any) {
-		b.Queue(sql, args...)
-		counts = append(counts, to)
-	}
 	result := &t.out.result
-	clean := clean
-	if t.work.wary { // the corrections are made
-		clean = ascii
-	} else {
-		for chunk := range slices.Chunk(t.work.corrections(&t.out, t.target.clickMax), correctionsPerStatement) {
-			queue(&result.Corrected, t.target.correct, correctionArgs(chunk)...)
+	count := func(to *int64) func(pgconn.CommandTag) error {
+		return func(tag pgconn.CommandTag) error {
+			*to += tag.RowsAffected()
+			return nil
 		}
 	}
-	var noted int64
+	clean := clean
+	if t.work.wary {
+		clean = ascii
+	}
+	if !t.corrected {
+		queueCorrections(&b, t.target, t.work.corrections(&t.out, t.target.clickMax), func(_, moved int64) error {
+			result.Corrected += moved
+			return nil
+		})
+	}
 	if len(t.out.unknown) > 0 {
 		ids, texts := make([]int32, len(t.out.unknown)), make([]string, len(t.out.unknown))
 		for i, e := range t.out.unknown {
 			ids[i], texts[i] = e.row.User, string(ownID(e.row.Own))
 		}
-		queue(&noted, noteSQL, ids, texts)
+		b.Queue(noteSQL, ids, texts)
 	}
 	dead := slices.Concat(t.work.dead, t.out.letters)
 	sortDead(dead)
 	for len(dead) > 0 {
 		n := chunkOfLetters(dead)
-		queue(&result.DeadLetters, deadSQL, deadArgs(dead[:n], clean)...)
+		b.Queue(deadSQL, deadArgs(dead[:n], clean)...).Exec(count(&result.DeadLetters))
 		dead = dead[n:]
 	}
 	for chunk := range slices.Chunk(t.work.late, lettersPerStatement) {
-		queue(&result.Late, lateSQL, lateArgs(chunk, clean)...)
+		b.Queue(lateSQL, lateArgs(chunk, clean)...).Exec(count(&result.Late))
 	}
-	b.Queue("COMMIT")
-	t.sent = true
-	results := t.conn.SendBatch(ctx, &b)
-	defer results.Close()
-	for _, to := range counts {
-		tag, err := results.Exec()
-		if err != nil {
-			return fmt.Errorf("write corrections and dead letters: %w", err)
+	committed := false
+	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return &orderError{tag.String()}
 		}
-		*to += tag.RowsAffected()
+		committed = true
+		return nil
+	})
+	t.sent = true
+	err := t.conn.SendBatch(ctx, &b).Close()
+	if committed { // the answer is there: what happens to the session now does not matter
+		return nil
 	}
-	tag, err := results.Exec()
 	if err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("write corrections and dead letters, and commit: %w", err)
 	}
-	if tag.String() != "COMMIT" {
-		return &orderError{tag.String()}
-	}
-	// The answer is there: what happens to the session now does not matter.
-	_ = results.Close()
-	return nil
+	return errors.New("commit: no answer was read")
 }
 
 // correctionsPerStatement bounds the memory of one UPDATE.
@@ -108,22 +107,57 @@ func correctionArgs(chunk []Correction) []any {
 	return []any{ids, clicks, times}
 }
 
-// correctWarily makes the corrections in savepoints. The rows of those that Postgres refuses keep the click they have (invariant: bad input harms
+func queueCorrections(b *pgx.Batch, to *target, all []Correction, done func(moving, moved int64) error) {
+	for len(all) > correctionsPerStatement {
+		queueCorrections(b, to, all[:correctionsPerStatement], done)
+		all = all[correctionsPerStatement:]
+	}
+	b.Queue(to.correct, correctionArgs(all)...).QueryRow(func(row pgx.Row) error {
+		var moving, moved int64
+		if err := row.Scan(&moving, &moved); err != nil {
+			return err
+		}
+		return done(moving, moved)
+	})
+}
+
+// correctWarily makes the corrections in a savepoint. The rows of those that Postgres refuses keep the click they have (invariant: bad input harms
 // nobody else).
 func (t *try) correctWarily(ctx context.Context) error {
-	pieces := slices.Collect(slices.Chunk(t.work.corrections(&t.out, t.target.clickMax), correctionsPerStatement))
-	err := byHalves(ctx, t.conn, pieces, func(piece []Correction) error {
+	all := t.work.corrections(&t.out, t.target.clickMax)
+	if len(all) == 0 {
+		return nil
+	}
+	write := func(piece []Correction) error {
 		var b pgx.Batch
-		b.Queue("SAVEPOINT piece")
-		b.Queue(t.target.correct, correctionArgs(piece)...).Exec(func(tag pgconn.CommandTag) error {
-			t.out.result.Corrected += tag.RowsAffected()
+		n := int64(0)
+		queueCorrections(&b, t.target, piece, func(moving, moved int64) error {
+			if n += moved; moved < moving {
+				return &meddledError{"a trigger of commerce.attributed_checkouts keeps the row as it is"}
+			}
 			return nil
 		})
-		b.Queue("RELEASE SAVEPOINT piece")
-		return t.conn.SendBatch(ctx, &b).Close()
-	}, func(c Correction, pe *pgconn.PgError) {
-		t.sink.log.Warn("Postgres refuses an earlier click: its row keeps the one it has", "checkout_id", c.Checkout.String(), "cause", refusal(pe))
-	})
+		err := t.conn.SendBatch(ctx, &b).Close()
+		if err == nil {
+			err = t.checkDeferred(ctx)
+		}
+		if err == nil {
+			t.out.result.Corrected += n
+		}
+		return err
+	}
+	if _, err := t.conn.Exec(ctx, "SAVEPOINT corrections", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("write corrections: %w", err)
+	}
+	err := write(all)
+	if err != nil && t.ofRows(err) {
+		if _, err := t.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT corrections", pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("go back to before a refused correction: %w", err)
+		}
+		err = byHalves(ctx, t, all, err, write, func(c Correction, why string) {
+			t.sink.log.Warn("Postgres refuses an earlier click: its row keeps the one it has", "checkout_id", c.Checkout.String(), "cause", why)
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("write corrections: %w", err)
 	}

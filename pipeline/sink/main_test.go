@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -164,6 +165,27 @@ func (b *bench) claim(s *Sink, partition int32) *Batch {
 		b.t.Fatal(err)
 	}
 	return &Batch{Claim: &st.Claim, TopicID: st.TopicID, Position: st.Position}
+}
+
+// claimed is claim, and nil where it fails.
+func (b *bench) claimed(s *Sink, partition int32) *Batch {
+	b.t.Helper()
+	st, err := s.Claim(b.t.Context(), testGroup, checkouts, partition, State{Position: noPosition()})
+	if err != nil {
+		return nil
+	}
+	return &Batch{Claim: &st.Claim, TopicID: st.TopicID, Position: st.Position}
+}
+
+// as is the database's connection string for a role whose password is its name.
+func (b *bench) as(role string) string {
+	b.t.Helper()
+	u, err := url.Parse(b.dsn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, role)
+	return u.String()
 }
 
 func noPosition() Position {

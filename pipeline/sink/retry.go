@@ -93,7 +93,7 @@ const (
 	causeResources  = "resources"
 	causeReadOnly   = "read_only"
 	causeIO         = "io"
-	causePlan       = "plan"    // a table was altered
+	causePlan       = "plan"    // the table was altered
 	causeOffsets    = "offsets" // an offsets row changed between two looks
 )
 
@@ -147,32 +147,6 @@ func passesState(pe *pgconn.PgError) (cause string, ok bool) {
 	return "", false
 }
 
-// refuses tells whether Postgres refused the content of a row, and not the statement. 22P03 and 22P04 are left out: they say that the form
-// of the data is not what the column's type reads, so every row would be refused.
-func refuses(err error) (*pgconn.PgError, bool) {
-	var pe *pgconn.PgError
-	if !errors.As(err, &pe) || len(pe.Code) != 5 || pe.Code == "22P03" || pe.Code == "22P04" {
-		return nil, false
-	}
-	switch pe.Code[:2] {
-	case "22", "23", "44", "54", "P0":
-		return pe, true
-	}
-	return nil, false
-}
-
-// refusal says why in words that hold no value of the row.
-func refusal(pe *pgconn.PgError) string {
-	detail := "SQLSTATE " + pe.Code + ": " + pe.Message
-	if pe.ColumnName != "" {
-		detail += " (column " + pe.ColumnName + ")"
-	}
-	if pe.ConstraintName != "" {
-		detail += " (constraint " + pe.ConstraintName + ")"
-	}
-	return detail
-}
-
 // explain adds to an error that no further try mends what to do about it.
 func explain(what string, err error) error {
 	var pe *pgconn.PgError
@@ -185,7 +159,7 @@ func explain(what string, err error) error {
 	case "42501":
 		return fmt.Errorf("%s: %w; a right is missing: firstclick doctor, with the same --database, says which GRANT to run", what, err)
 	case "22P03", "22P04":
-		return fmt.Errorf("%s: %w; a column of commerce.attributed_checkouts has changed its type: start again", what, err)
+		return fmt.Errorf("%s: %w; Postgres does not read the form of our data, which is a fault of firstclick's: please report it", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -42,10 +40,9 @@ func (t *try) writeRows(ctx context.Context) error {
 	if t.out.staged {
 		return t.writeSifted(ctx)
 	}
-	left, err := t.copyRows(ctx, t.target.copy, t.work.rows, false)
+	left, err := t.copyFresh(ctx, t.work.rows)
 	switch {
-	case isUniqueViolation(err): // nothing was written; what was found refused on the way is not tried again
-		t.out.met = true
+	case errors.Is(err, errMet): // nothing was written; what was found refused on the way is not tried again
 		return t.stageAgain(ctx, left)
 	case err != nil:
 		return err
@@ -54,11 +51,20 @@ func (t *try) writeRows(ctx context.Context) error {
 	return nil
 }
 
+// errMet says that rows which were to go straight into the table have to go through the temporary one: a checkout_id has a row, or a trigger may have
+// changed something.
+var errMet = errors.New("rows are to be compared")
+
 const uniqueViolation = "23505"
 
-func isUniqueViolation(err error) bool {
+// met turns the violation of a unique index, which may be that of checkout_id, into errMet.
+func (t *try) met(err error) error {
 	var pe *pgconn.PgError
-	return errors.As(err, &pe) && pe.Code == uniqueViolation
+	if errors.As(err, &pe) && pe.Code == uniqueViolation {
+		t.out.met = true
+		return errMet
+	}
+	return err
 }
 
 // settleFresh counts rows that were inserted.
@@ -75,9 +81,9 @@ func (t *try) settleFresh(rows []entry) {
 	}
 }
 
-func (t *try) refuse(e entry, pe *pgconn.PgError) {
+func (t *try) refuse(e entry, why string) {
 	t.out.result.Refused++
-	t.reject(e, join.ReasonRefused, refusal(pe))
+	t.reject(e, join.ReasonRefused, why)
 }
 
 // reject makes a row a dead letter.
@@ -86,93 +92,41 @@ func (t *try) reject(e entry, reason join.Reason, detail string) {
 	t.out.letters = append(t.out.letters, t.work.letter(e, reason, detail))
 }
 
-type span struct{ lo, hi int }
+// copyFresh copies rows straight into the table, in the open savepoint "rows". It returns those that were not refused, also with an error.
+func (t *try) copyFresh(ctx context.Context, rows []entry) ([]entry, error) {
+	return t.copyRows(ctx, rows, func(piece []entry) error {
+		n, err := t.copyPiece(ctx, t.target.copy, piece, nil)
+		if err != nil {
+			return t.met(err)
+		}
+		if n == int64(len(piece)) && t.target.meddled {
+			n, err = t.standing(ctx, piece)
+		}
+		switch {
+		case err != nil:
+			return err
+		case n != int64(len(piece)): // which are not there, the way through the temporary table finds out
+			return errMet
+		}
+		return t.checkDeferred(ctx)
+	})
+}
 
-// copyRows copies rows, in the open savepoint "rows". Rows that Postgres refuses become dead letters: the copy is
-// gone back from and made again in pieces, each in a savepoint, around the line that Postgres named, or in halves where that proves wrong. It returns the
-// rows that were not refused, also with an error. A unique violation is not a refusal here.
-func (t *try) copyRows(ctx context.Context, sql string, rows []entry, ordinals bool) ([]entry, error) {
-	err := t.copyPiece(ctx, sql, rows, 0, ordinals)
-	pe, refused := refuses(err)
-	if !refused || pe.Code == uniqueViolation {
+// copyRows writes rows in the open savepoint "rows". Those that Postgres refuses become dead letters; it returns the others, also with an error.
+func (t *try) copyRows(ctx context.Context, rows []entry, write func(piece []entry) error) ([]entry, error) {
+	err := write(rows)
+	if err == nil || !t.ofRows(err) {
 		return rows, wrapCopy(err)
 	}
-	before := "ROLLBACK TO SAVEPOINT rows; SAVEPOINT piece; "
-	hints := true
-	bad := make([]bool, len(rows))
-	good := func() []entry {
-		i := -1
-		return slices.DeleteFunc(slices.Clone(rows), func(entry) bool { i++; return bad[i] })
+	if _, err := t.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT rows", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return rows, fmt.Errorf("go back to before a refused row: %w", err)
 	}
-	pieces, hinted := split(nil, span{0, len(rows)}, pe, hints)
-	if len(rows) == 1 {
-		pieces, bad[0] = nil, true
-		t.refuse(rows[0], pe)
-	}
-	for len(pieces) > 0 {
-		piece := pieces[len(pieces)-1]
-		pieces = pieces[:len(pieces)-1]
-		err := t.copyPiece(ctx, before+sql, rows[piece.lo:piece.hi], piece.lo, ordinals)
-		if err == nil {
-			before = "RELEASE SAVEPOINT piece; SAVEPOINT piece; "
-			hints = hints && (!hinted.is(piece))
-			continue
-		}
-		pe, refused := refuses(err)
-		if !refused || pe.Code == uniqueViolation {
-			return good(), wrapCopy(err)
-		}
-		before = "ROLLBACK TO SAVEPOINT piece; "
-		if piece.hi-piece.lo == 1 {
-			bad[piece.lo] = true
-			t.refuse(rows[piece.lo], pe)
-			continue
-		}
-		pieces, hinted = split(pieces, piece, pe, hints)
-	}
-	if strings.HasPrefix(before, "ROLLBACK") { // the last piece failed
-		if _, err := t.conn.Exec(ctx, before, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return good(), fmt.Errorf("go back to before a refused row: %w", err)
-		}
-	}
-	return good(), nil
-}
-
-func (s span) is(o span) bool { return s == o }
-
-// split cuts a piece that was refused, and pushes its parts so that the first comes next. hinted is the one row that Postgres named.
-func split(pieces []span, piece span, pe *pgconn.PgError, hints bool) (out []span, hinted span) {
-	if piece.hi-piece.lo <= 1 {
-		return pieces, span{}
-	}
-	if line, ok := copyLine(pe.Where); ok && hints && line <= piece.hi-piece.lo {
-		at := piece.lo + line - 1
-		hinted = span{at, at + 1}
-		for _, p := range []span{{at + 1, piece.hi}, hinted, {piece.lo, at}} {
-			if p.lo < p.hi {
-				pieces = append(pieces, p)
-			}
-		}
-		return pieces, hinted
-	}
-	mid := (piece.lo + piece.hi) / 2
-	return append(pieces, span{mid, piece.hi}, span{piece.lo, mid}), span{}
-}
-
-// copyLine reads the number out of "COPY attributed_checkouts, line 3, column total_amount", in whatever language: it counts the rows of the
-// copy from 1.
-func copyLine(where string) (int, bool) {
-	_, after, _ := strings.Cut(where, ",")
-	from := strings.IndexAny(after, "0123456789")
-	if from < 0 {
-		return 0, false
-	}
-	to := from
-	for to < len(after) && after[to] >= '0' && after[to] <= '9' {
-		to++
-	}
-	n, err := strconv.Atoi(after[from:to])
-	return n, err == nil && n > 0
+	bad := map[*Row]bool{}
+	err = byHalves(ctx, t, rows, err, write, func(e entry, why string) {
+		bad[e.row] = true
+		t.refuse(e, why)
+	})
+	return slices.DeleteFunc(slices.Clone(rows), func(e entry) bool { return bad[e.row] }), wrapCopy(err)
 }
 
 func wrapCopy(err error) error {
@@ -182,11 +136,40 @@ func wrapCopy(err error) error {
 	return fmt.Errorf("copy rows: %w", err)
 }
 
-// copyPiece sends sql, whose last statement is a COPY, and the rows.
-func (t *try) copyPiece(ctx context.Context, sql string, rows []entry, first int, ordinals bool) error {
+// copyPiece sends a COPY of the rows, and says how many were taken. ordinal is that of the first one, for the temporary table.
+func (t *try) copyPiece(ctx context.Context, sql string, rows []entry, ordinal *int) (int64, error) {
 	r := newRowReader(rows, t.work.names)
-	r.ordinals, r.first = ordinals, first
+	if ordinal != nil {
+		r.ordinals, r.first = true, *ordinal
+	}
 	defer r.stop()
-	_, err := t.conn.PgConn().CopyFrom(ctx, r, sql)
+	tag, err := t.conn.PgConn().CopyFrom(ctx, r, sql)
+	return tag.RowsAffected(), err
+}
+
+// standing counts the rows that are in the table under their checkout_id.
+func (t *try) standing(ctx context.Context, rows []entry) (n int64, err error) {
+	ids := make([]string, len(rows))
+	for i, e := range rows {
+		ids[i] = string(ownID(e.row.Own))
+	}
+	found, err := t.conn.Query(ctx, t.target.known, ids)
+	if err != nil {
+		return 0, err
+	}
+	defer found.Close()
+	for found.Next() {
+		n++
+	}
+	return n, found.Err()
+}
+
+// checkDeferred asks for what Postgres would otherwise say at COMMIT, of everything at once (a constraint that is deferred), once it has said something
+// there. What is deferrable and not deferred waits a little as well then, until the next time.
+func (t *try) checkDeferred(ctx context.Context) error {
+	if !t.work.wary {
+		return nil
+	}
+	_, err := t.conn.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED", pgx.QueryExecModeSimpleProtocol)
 	return err
 }

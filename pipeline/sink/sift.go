@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,7 +18,7 @@ import (
 // another instance may still come between, and then all rows go through the temporary table.
 func (t *try) writeSifted(ctx context.Context) error {
 	fresh, others, err := t.sift(ctx)
-	if _, refused := refuses(err); refused { // an id that the database's encoding cannot hold: its row is found there
+	if err != nil && t.ofRows(err) { // an id that the database's encoding cannot hold: its row is found there
 		return t.stageAgain(ctx, t.work.rows)
 	}
 	if err != nil {
@@ -25,11 +26,10 @@ func (t *try) writeSifted(ctx context.Context) error {
 	}
 	left := fresh
 	if len(fresh) > 0 {
-		left, err = t.copyRows(ctx, t.target.copy, fresh, false)
+		left, err = t.copyFresh(ctx, fresh)
 	}
 	switch {
-	case isUniqueViolation(err):
-		t.out.met = true
+	case errors.Is(err, errMet):
 		return t.stageAgain(ctx, without(t.work.rows, fresh, left))
 	case err != nil:
 		return err

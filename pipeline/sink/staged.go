@@ -3,12 +3,10 @@ package sink
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"firstclick/join"
 )
@@ -17,37 +15,50 @@ import (
 // ordinal of a row is its index in rows, so that of several with one checkout_id the first is the one inserted. Comparing comes first because
 // this way is taken where most rows are duplicates.
 func (t *try) writeStaged(ctx context.Context, rows []entry) error {
-	left, err := t.copyRows(ctx, t.target.copyStage, rows, true)
+	left, err := t.copyRows(ctx, rows, func(piece []entry) error {
+		first := 0
+		if len(piece) > 0 {
+			first = slices.IndexFunc(rows, func(e entry) bool { return e.row == piece[0].row })
+		}
+		_, err := t.copyPiece(ctx, t.target.copyStage, piece, &first)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	n := len(rows)
-	st := &staging{try: t, rows: rows, open: newMask(n), known: newMask(n), tried: newMask(n), inserted: newMask(n)}
+	st := &staging{try: t, rows: rows, open: newMask(n), known: newMask(n), inserted: newMask(n)}
 	st.openOnly(left)
 	if err := st.compare(ctx); err != nil {
 		return err
 	}
-	for again := true; again; {
+	for {
 		heads := st.heads()
 		if len(heads) == 0 {
 			break
 		}
-		if again, err = st.insert(ctx, heads); err != nil {
+		if err := st.insert(ctx, heads); err != nil {
 			return err
 		}
+		// What was not inserted met a row that another transaction had just written, or a trigger keeps it out: then another with its checkout_id may
+		// take its place.
+		if err := st.compare(ctx); err != nil {
+			return err
+		}
+		st.keptOut(heads)
 	}
 	t.settleFresh(st.fresh())
-	// What is left met a row that another transaction had just written, or one of this.
-	if err := st.compare(ctx); err != nil {
-		return err
-	}
-	// A row without a verdict met one that was deleted since, or a trigger keeps it out: a duplicate of what is gone.
-	for i := range st.rows {
+	return nil
+}
+
+// keptOut refuses heads that are not in the table, nor another row in their place.
+func (st *staging) keptOut(heads []int) {
+	for _, i := range heads {
 		if st.open.has(i) && !st.known.has(i) && !st.inserted.has(i) {
-			t.out.result.Duplicates++
+			st.open.clear(i)
+			st.refuse(st.rows[i], "Postgres took it, and there is no row: a trigger of commerce.attributed_checkouts keeps it out or changes its checkout_id")
 		}
 	}
-	return nil
 }
 
 // staging follows the rows of the temporary table; masks are by ordinal.
@@ -56,7 +67,6 @@ type staging struct {
 	rows     []entry
 	open     mask // not refused
 	known    mask // compared with the row of its checkout_id
-	tried    mask // heads whose insertion was not refused
 	inserted mask
 }
 
@@ -68,6 +78,11 @@ func (m mask) has(i int) bool { return m[i/8]>>(i%8)&1 == 1 }
 func (m mask) set(i int)      { m[i/8] |= 1 << (i % 8) }
 func (m mask) clear(i int)    { m[i/8] &^= 1 << (i % 8) }
 func (m mask) empty() bool    { return !slices.ContainsFunc(m, func(b byte) bool { return b != 0 }) }
+func (m mask) add(o mask) {
+	for i := range m {
+		m[i] |= o[i]
+	}
+}
 func (m mask) without(o mask) {
 	for i := range m {
 		m[i] &^= o[i]
@@ -91,7 +106,7 @@ func (st *staging) heads() []int {
 		head, stands := -1, false
 		j := i
 		for ; j < len(st.rows) && (j == i || sameID(st.rows[i], st.rows[j])); j++ {
-			stands = stands || st.known.has(j) || st.tried.has(j)
+			stands = stands || st.known.has(j) || st.inserted.has(j)
 			if head < 0 && st.open.has(j) {
 				head = j
 			}
@@ -104,64 +119,56 @@ func (st *staging) heads() []int {
 	return heads
 }
 
-// insert inserts the heads. Rows that the table refuses, which the temporary one did not (a check, a trigger), are found by halves. again says
-// that some were, so that others of the same checkout_id may take their place.
-func (st *staging) insert(ctx context.Context, heads []int) (again bool, err error) {
+// insert inserts the heads. Rows that the table refuses, which the temporary one did not (a check, a trigger), are found by halves.
+func (st *staging) insert(ctx context.Context, heads []int) error {
 	write := func(piece []int) error { return st.insertPiece(ctx, piece) }
-	err = byHalves(ctx, st.conn, [][]int{heads}, write, func(ord int, pe *pgconn.PgError) {
-		st.open.clear(ord)
-		st.refuse(st.rows[ord], pe)
-		again = true
-	})
-	if err != nil {
-		return false, fmt.Errorf("insert rows: %w", err)
+	if _, err := st.conn.Exec(ctx, "SAVEPOINT heads", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("insert rows: %w", err)
 	}
-	return again, nil
+	err := write(heads)
+	if err != nil && st.ofRows(err) {
+		if _, err := st.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT heads", pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("go back to before a refused row: %w", err)
+		}
+		err = byHalves(ctx, st.try, heads, err, write, func(ord int, why string) {
+			st.open.clear(ord)
+			st.refuse(st.rows[ord], why)
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("insert rows: %w", err)
+	}
+	return nil
 }
 
 // insertPiece inserts the rows of the ordinals, and marks those that were: they come back in order.
 func (st *staging) insertPiece(ctx context.Context, ords []int) error {
-	m := newMask(len(st.rows))
+	m, inserted := newMask(len(st.rows)), newMask(len(st.rows))
 	for _, i := range ords {
 		m.set(i)
 	}
-	var b pgx.Batch
-	b.Queue("SAVEPOINT piece")
-	b.Queue(st.target.insertStage, []byte(m))
-	b.Queue("RELEASE SAVEPOINT piece")
-	results := st.conn.SendBatch(ctx, &b)
-	defer results.Close()
-	if _, err := results.Exec(); err != nil {
-		return err
-	}
-	rows, err := results.Query()
+	rows, err := st.conn.Query(ctx, st.target.insertStage, []byte(m))
 	if err != nil {
 		return err
 	}
-	at := 0
-	for rows.Next() {
+	defer rows.Close()
+	for at := 0; rows.Next(); at++ {
 		id := rows.RawValues()[0]
 		for at < len(ords) && !st.returned(ords[at], id) {
 			at++
 		}
 		if at == len(ords) {
-			rows.Close()
-			return errors.New("commerce.attributed_checkouts gave back another checkout_id than was inserted: does a trigger change it?")
+			return &meddledError{"a trigger of commerce.attributed_checkouts changes its checkout_id"}
 		}
-		st.inserted.set(ords[at])
-		at++
+		inserted.set(ords[at])
 	}
 	if err := rows.Err(); err != nil {
-		st.inserted.without(m)
 		return err
 	}
-	if err := results.Close(); err != nil {
-		st.inserted.without(m)
+	if err := st.checkDeferred(ctx); err != nil {
 		return err
 	}
-	for _, i := range ords {
-		st.tried.set(i)
-	}
+	st.inserted.add(inserted)
 	return nil
 }
 

@@ -77,11 +77,16 @@ func (s *Sink) fill(ctx context.Context, ids []int32) (filled int64, err error) 
 				return conn.QueryRow(ctx, fillSQL, ids, notesPerFill).Scan(&n, &notes, &removed)
 			})
 		})
-		pe, refused := refuses(err)
+		refused := err != nil && ofRows(err, 0) && len(ids) > 0
+		if refused { // what is said of nobody is said of everything
+			if _, err := s.fill(ctx, []int32{}); err != nil {
+				return filled, err
+			}
+		}
 		switch {
 		case refused && len(ids) == 1:
 			if _, told := s.nameless.LoadOrStore(ids[0], true); !told {
-				s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it", "user_id", ids[0], "cause", refusal(pe))
+				s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it", "user_id", ids[0], "cause", refusal(err))
 			}
 			return filled, nil
 		case refused:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"firstclick/join"
@@ -28,7 +29,8 @@ type work struct {
 	late    []late
 	users   []int32 // of the rows, each once
 	names   map[int32]string
-	wary    bool // Postgres refused something of what is written after the rows: the next try finds it
+	wary    bool // Postgres refused something of what is written after the rows, or at COMMIT: the next try finds it
+	raised  int  // tries that a function of the database ended
 
 	known mask  // rows that are thought to stand already, or to repeat another of these
 	asks  bool  // Postgres is asked about the others
@@ -137,6 +139,24 @@ func sortDead(dead []deadLetter) {
 		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.Topic, b.Topic), bytes.Compare(a.TopicID[:], b.TopicID[:]),
 			cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 	})
+}
+
+// place is where what is written stands in Kafka, for people.
+func (w *work) place() string {
+	const most = 4
+	var places []string
+	for i, b := range w.batches {
+		if i == most {
+			places = append(places, fmt.Sprintf("%d more", len(w.batches)-most))
+			break
+		}
+		place := fmt.Sprintf("%s[%d] before offset %d", b.Claim.Topic, b.Claim.Partition, b.Position.NextOffset)
+		if n := len(b.Rows); n > 0 {
+			place = fmt.Sprintf("%s[%d] offsets %d to %d", b.Claim.Topic, b.Claim.Partition, b.Rows[0].Offset, b.Rows[n-1].Offset)
+		}
+		places = append(places, place)
+	}
+	return strings.Join(places, ", ")
 }
 
 // letter makes a dead letter of a row.
