@@ -9,7 +9,8 @@ STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 # Version and commit come from git, whether or not Go's own stamp does. A tarball of the source has neither.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-# Releases are built with this Go, fetched as a module where it is not there: its own packages are part of what is shipped.
+# Releases and the image are built with this Go, fetched as a module where it is not there: its own packages are part of what is shipped, and it is the
+# one that make vuln looks at. docker/images.env and the Dockerfile name it too; a test holds them to each other.
 RELEASE_GO ?= go1.26.10
 COMMIT_TIME ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LDFLAGS := -X firstclick/internal/cli.version=$(VERSION) -X firstclick/internal/cli.commit=$(COMMIT)
@@ -39,7 +40,7 @@ demo: build ## Broker, Postgres, generator and pipeline in one process; Ctrl-C e
 
 # .env where there is one; its example otherwise, so that nothing has to be copied first.
 ENV_FILE := $(firstword $(wildcard .env) .env.example)
-COMPOSE  := docker compose --env-file $(ENV_FILE)
+COMPOSE  := docker compose --env-file docker/images.env --env-file $(ENV_FILE)
 EVERY    := $(COMPOSE) --profile '*'
 
 # What .env says, else the default.
@@ -155,6 +156,10 @@ dist: ## Archives of a release in dist/: linux and darwin, amd64 and arm64; chec
 .PHONY: dist-check
 dist-check: ## Build a release twice, in two folders, and compare every byte
 	@.ci/dist
+
+.PHONY: images
+images: docker ## Ask for the digests of the images anew: docker/images.env
+	@docker/images.sh
 
 .PHONY: vuln
 vuln: ## Known vulnerabilities of what we call, by govulncheck

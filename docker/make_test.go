@@ -94,7 +94,7 @@ func drop(lines []string, prefixes ...string) (rest []string) {
 func TestMakeWithDocker(t *testing.T) {
 	d := newDesk(t)
 	d.program(t, "docker", "exit 0")
-	const compose = `docker compose --env-file \.env\.example`
+	const compose = `docker compose --env-file docker/images\.env --env-file \.env\.example`
 	said := d.called(t, "run", compose+` --profile \* down --remove-orphans`, compose+" up -d --build --remove-orphans")
 	for _, want := range []string{"http://localhost:8081", "http://localhost:3000", "make watch"} {
 		if !strings.Contains(said, want) {
@@ -135,7 +135,7 @@ func TestMakeOpensTheDatabase(t *testing.T) {
 // Where something is missing, one line says what, and what there is instead.
 func TestMakeWithoutDocker(t *testing.T) {
 	d := newDesk(t)
-	for _, target := range []string{"run", "up", "down", "logs", "lag", "scale", "clean-data"} {
+	for _, target := range []string{"run", "up", "down", "logs", "lag", "scale", "clean-data", "images"} {
 		if said, _, err := d.make(t, target); err == nil || !strings.Contains(said, "Docker is not installed") || !strings.Contains(said, "make demo") {
 			t.Errorf("make %s without Docker: %v, %q", target, err, said)
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 // builtFor are the build arguments of the test's image.
-var builtFor = map[string]string{"VERSION": "v0.0.1-test", "COMMIT": "0123456789ab", "TARGETOS": "", "TARGETARCH": ""}
+var builtFor = map[string]string{"GO_IMAGE": "", "VERSION": "v0.0.1-test", "COMMIT": "0123456789ab", "TARGETOS": "", "TARGETARCH": ""}
 
 // image is what the Dockerfile's last stage holds: files under root, and what it says of itself.
 type image struct {
