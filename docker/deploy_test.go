@@ -8,6 +8,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ type manifest struct {
 	Strings  map[string]string `yaml:"stringData"`
 	Spec     struct {
 		Ports    []struct{ Port int }
+		Egress   []struct{ Ports []struct{ Port int } }
 		Template struct {
 			Spec struct {
 				Containers []container
@@ -90,6 +92,25 @@ func TestKubernetes(t *testing.T) {
 			if _, kept := all["Secret"].Strings[path.Base(value)]; !kept || path.Dir(value) != c.Mounts[0].Path || pod.Volumes[0].Secret.Name != all["Secret"].Metadata.Name {
 				t.Errorf("%s=%s: not in the Secret, or not mounted there", name, value)
 			}
+		}
+	}
+	// Passwords go over the wire to Postgres and page; who scrapes must be one who may look.
+	if token := all["Secret"].Strings["scrape-token"]; token == "" || !slices.Contains(strings.Split(all["Secret"].Strings["who-may-look"], "\n"), token) || vars["LISTEN_AUTH_FILE"] == "" {
+		t.Errorf("the token %q of Prometheus opens nothing", token)
+	}
+	if !strings.Contains(vars["DATABASE_URL"], "sslmode=verify-full") {
+		t.Errorf("%s: not by TLS", vars["DATABASE_URL"])
+	}
+	allowed := map[int]bool{}
+	for _, rule := range all["NetworkPolicy"].Spec.Egress {
+		for _, p := range rule.Ports {
+			allowed[p.Port] = true
+		}
+	}
+	for _, address := range []string{vars["KAFKA_BROKERS"], strings.Split(vars["DATABASE_URL"], "@")[1]} {
+		port := regexp.MustCompile(`:(\d+)`).FindStringSubmatch(address)
+		if n, err := strconv.Atoi(port[1]); err != nil || !allowed[n] {
+			t.Errorf("the NetworkPolicy does not let %s be reached: %v", address, allowed)
 		}
 	}
 	if vars["LISTEN"] != ":8081" || c.Ports[0].Port != 8081 || all["Service"].Spec.Ports[0].Port != 8081 {

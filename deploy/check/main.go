@@ -6,14 +6,18 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	network "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	validate "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
@@ -45,6 +49,8 @@ func kinds(kind meta.TypeMeta) any {
 		return &core.Service{}
 	case "apps/v1 Deployment":
 		return &apps.Deployment{}
+	case "networking.k8s.io/v1 NetworkPolicy":
+		return &network.NetworkPolicy{}
 	case "policy/v1 PodDisruptionBudget":
 		return &policy.PodDisruptionBudget{}
 	case "monitoring.coreos.com/v1 ServiceMonitor":
@@ -102,6 +108,8 @@ func check(object any) error {
 		if len(o.Spec.Ports) == 0 {
 			problems = append(problems, field.Required(field.NewPath("spec", "ports"), ""))
 		}
+	case *network.NetworkPolicy:
+		problems = append(problems, networkPolicy(o)...)
 	case *policy.PodDisruptionBudget:
 		problems = append(problems, selector(o.Spec.Selector)...)
 	case *monitoring.ServiceMonitor:
@@ -127,6 +135,50 @@ func selector(s *meta.LabelSelector) field.ErrorList {
 	return validate.ValidateLabelSelector(s, validate.LabelSelectorValidationOptions{}, at)
 }
 
+// networkPolicy wants both directions closed but for what is named, by ports that there can be.
+func networkPolicy(p *network.NetworkPolicy) field.ErrorList {
+	at := field.NewPath("spec")
+	problems := validate.ValidateLabelSelector(&p.Spec.PodSelector, validate.LabelSelectorValidationOptions{}, at.Child("podSelector"))
+	for _, kind := range []network.PolicyType{network.PolicyTypeIngress, network.PolicyTypeEgress} {
+		if !slices.Contains(p.Spec.PolicyTypes, kind) {
+			problems = append(problems, field.Required(at.Child("policyTypes"), string(kind)))
+		}
+	}
+	ports := func(here *field.Path, list []network.NetworkPolicyPort) {
+		if len(list) == 0 {
+			problems = append(problems, field.Required(here.Child("ports"), "or every port is open"))
+		}
+		for i, port := range list {
+			switch {
+			case port.Port == nil:
+				problems = append(problems, field.Required(here.Child("ports").Index(i), "a port"))
+			case port.Port.Type == intstr.String:
+				for _, problem := range validation.IsValidPortName(port.Port.StrVal) {
+					problems = append(problems, field.Invalid(here.Child("ports").Index(i), port.Port.StrVal, problem))
+				}
+			default:
+				for _, problem := range validation.IsValidPortNum(port.Port.IntValue()) {
+					problems = append(problems, field.Invalid(here.Child("ports").Index(i), port.Port.IntValue(), problem))
+				}
+			}
+		}
+	}
+	for i, rule := range p.Spec.Ingress {
+		here := at.Child("ingress").Index(i)
+		ports(here, rule.Ports)
+		if len(rule.From) == 0 {
+			problems = append(problems, field.Required(here.Child("from"), "or everybody is let in"))
+		}
+	}
+	for i, rule := range p.Spec.Egress {
+		ports(at.Child("egress").Index(i), rule.Ports)
+	}
+	return problems
+}
+
+// pinned says whether an image is named by what it holds.
+var pinned = regexp.MustCompile(`@sha256:[0-9a-f]{64}$`)
+
 // deployment has what the schema of a Deployment requires and the types do not tell.
 func deployment(d *apps.Deployment) field.ErrorList {
 	problems := selector(d.Spec.Selector)
@@ -147,6 +199,9 @@ func deployment(d *apps.Deployment) field.ErrorList {
 		here := at.Child("spec", "containers").Index(i)
 		if c.Name == "" || c.Image == "" {
 			problems = append(problems, field.Required(here, "name and image"))
+		}
+		if !pinned.MatchString(c.Image) {
+			problems = append(problems, field.Invalid(here.Child("image"), c.Image, "has no digest"))
 		}
 		for _, m := range c.VolumeMounts {
 			if !volumes[m.Name] || m.MountPath == "" {
