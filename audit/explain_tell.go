@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"firstclick/cdc"
 )
 
 // readName reads what the user is called now, and the dead letters of clicks that were met.
@@ -43,7 +45,7 @@ func (x *explainer) readName(ctx context.Context) error {
 			return fmt.Errorf("connect to postgres: %w", err)
 		}
 		defer conn.Close(context.WithoutCancel(ctx))
-		err = conn.QueryRow(ctx, `SELECT username::text FROM commerce.users WHERE id = $1`, *n.ID).Scan(&n.Name)
+		err = conn.QueryRow(ctx, `SELECT `+cdc.UsernameSQL+` FROM commerce.users WHERE id = $1`, *n.ID).Scan(&n.Name)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("read user %d: %w", *n.ID, err)
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"firstclick/cdc"
 )
 
 // snapshot is what Postgres held at one moment. The big things (rows, users, marks) are sorted on disk, so that the transaction
@@ -268,8 +270,17 @@ func (a *audit) readUsers(ctx context.Context, tx pgx.Tx) error {
 		return s.users.Finish()
 	}
 	a.progress.phase("users")
-	// Events name users within 32 bits; the table may have others.
-	rows, err := tx.Query(ctx, `SELECT id::int, username::text FROM commerce.users WHERE id BETWEEN -2147483648 AND 2147483647`)
+	var there bool
+	if err := tx.QueryRow(ctx, `SELECT to_regclass('commerce.users') IS NOT NULL`).Scan(&there); err != nil {
+		return fmt.Errorf("look for commerce.users: %w", err)
+	}
+	if !there {
+		a.note("there is no table commerce.users: names are not checked")
+		return s.users.Finish()
+	}
+	// Events have ids of 32 bits, so a user beyond them is nobody's. One without a name is as one that is not there.
+	rows, err := tx.Query(ctx, `SELECT id::int, `+cdc.UsernameSQL+` FROM commerce.users
+		WHERE id BETWEEN -2147483648 AND 2147483647 AND username IS NOT NULL`)
 	if err != nil {
 		return fmt.Errorf("read users: %w", err)
 	}
@@ -289,7 +300,7 @@ func (a *audit) readUsers(ctx context.Context, tx pgx.Tx) error {
 	}
 	rows, err = tx.Query(ctx, `
 		SELECT n.checkout_id::text, n.noted_at > now() - interval '1 minute'
-		FROM firstclick.unknown_users n JOIN commerce.users u ON u.id = n.user_id`)
+		FROM firstclick.unknown_users n JOIN commerce.users u ON u.id = n.user_id AND u.username IS NOT NULL`)
 	if err != nil {
 		return fmt.Errorf("read notes about unknown users: %w", err)
 	}

@@ -68,6 +68,21 @@ func TestVerify(t *testing.T) {
 		{"checkout time", func(w *world) {
 			w.exec(update + `checkout_time = checkout_time + interval '1 ms' WHERE checkout_id = 'k3'`)
 		}, counts{"Different": 1}},
+		{"users with ids beyond 32 bits", func(w *world) {
+			w.exec(`ALTER TABLE commerce.users ALTER id TYPE bigint`)
+			w.exec(`INSERT INTO commerce.users VALUES (5000000000, 'far', 'x'), (-5000000000, 'farther', 'x'), (4294967299, 'three, cut to 32 bits', 'x')`)
+			w.cfg.Names = true
+		}, counts{"Rows": 4}},
+		{"a user without a name", func(w *world) {
+			w.exec(`ALTER TABLE commerce.users ALTER username DROP NOT NULL`)
+			w.exec(`INSERT INTO commerce.users VALUES (3, NULL, 'x')`)
+		}, counts{"Rows": 4}},
+		{"names of a type that pads", func(w *world) {
+			w.exec(`ALTER TABLE commerce.users ALTER username TYPE char(5)`)
+			w.exec(update + `user_name = rpad(user_name, 5)`)
+			w.cfg.Names = true
+		}, counts{"Rows": 4}},
+		{"no table of users", func(w *world) { w.exec(`DROP TABLE commerce.users`) }, counts{"Rows": 4}},
 		{"name of a user that exists", func(w *world) { w.exec(update + `user_name = NULL WHERE checkout_id = 'k1'`) }, counts{"Unfilled": 1}},
 		{"name noted just now", func(w *world) {
 			w.exec(update + `user_name = NULL WHERE checkout_id = 'k1'`)

@@ -21,6 +21,8 @@ type user struct {
 
 // cache holds users under one slot. It knows no connection and no clock, and is not safe for concurrent use.
 type cache struct {
+	edition   string        // of commerce.users: what is cached is right under no other
+	outdated  chan struct{} // closed when another one stands
 	lru       *simplelru.LRU[int32, *entry]
 	capacity  int
 	exported  *snapshot // of the slot: what it sees is not streamed, all else is
@@ -42,7 +44,7 @@ func newCache(capacity, ring int, exported *snapshot, consistent uint64) (*cache
 	if err != nil {
 		return nil, fmt.Errorf("create users cache: %w", err)
 	}
-	return &cache{lru: lru, capacity: capacity, exported: exported, changes: newChanges(ring), near: exported.xmax, position: consistent}, nil
+	return &cache{outdated: make(chan struct{}), lru: lru, capacity: capacity, exported: exported, changes: newChanges(ring), near: exported.xmax, position: consistent}, nil
 }
 
 func (c *cache) len() int { return c.lru.Len() }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"firstclick/internal/pgtest"
 )
@@ -58,6 +59,7 @@ func capture(t *testing.T, server *pgtest.Server, identity string) [][]byte {
 			messages = append(messages, append([]byte(nil), raw[25:]...))
 		}
 	}
+	m.tuning.watch = time.Hour // one session, whatever is altered
 	m.run().standing()
 	for _, sql := range captureScript {
 		m.exec(sql)

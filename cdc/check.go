@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -45,6 +46,20 @@ func Check(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// CheckStart is Check for a run that begins: a table that cannot be mirrored is no reason not to, for its names are read through, and the
+// mirror says why.
+func CheckStart(ctx context.Context, conn *pgx.Conn) error {
+	err := Check(ctx, conn)
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	return errors.Join(slices.DeleteFunc(slices.Clone(joined.Unwrap()), func(e error) bool {
+		var setup *SetupError
+		return errors.As(e, &setup) && setup.Problem == ProblemUnfollowed
+	})...)
 }
 
 func checkServer(ctx context.Context, conn *pgx.Conn) ([]error, error) {

@@ -46,6 +46,8 @@ type Mirror struct {
 	mu    sync.Mutex
 	cache *cache // nil while no stream stands
 	stats Stats
+	// unread is why users cannot be read, told of once; empty: they can.
+	unread string
 }
 
 // tuning holds the durations of the connection's care.

@@ -184,16 +184,14 @@ func (d *decoder) relation(r *reader) error {
 		return &DecodeError{Message: 'R', Reason: "more columns than a table can have"}
 	}
 	rel := relation{users: string(schema) == "commerce" && string(table) == "users", columns: n, id: -1, name: -1}
-	var idType uint32
 	var idIsKey bool
 	for i := range n {
 		flags := r.byte() // 1: part of the replica identity
 		column := r.cstring()
-		typ := r.uint32()
-		r.skip(4) // type modifier
+		r.skip(8) // type, type modifier
 		switch string(column) {
 		case "id":
-			rel.id, idType, idIsKey = i, typ, flags&1 != 0
+			rel.id, idIsKey = i, flags&1 != 0
 		case "username":
 			rel.name = i
 		}
@@ -209,8 +207,6 @@ func (d *decoder) relation(r *reader) error {
 		return &SchemaError{Reason: "no column id or username in the publication"}
 	case rel.users && !idIsKey:
 		return &SchemaError{Reason: "the column id is no part of its replica identity"}
-	case rel.users && idType != 23 && idType != 21 && idType != 20:
-		return &SchemaError{Reason: "the column id is not an integer"}
 	}
 	if _, known := d.relations[oid]; !known && len(d.relations) >= maxRelations {
 		return &DecodeError{Message: 'R', Reason: "too many tables"}

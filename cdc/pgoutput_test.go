@@ -110,7 +110,6 @@ func TestDecodeSchemaChanges(t *testing.T) {
 		"another table":  usersRelation(8, "commerce", "users", 23, "id", "username"),
 		"no username":    usersRelation(7, "commerce", "users", 23, "id", "name"),
 		"no id":          usersRelation(7, "commerce", "users", 23, "username"),
-		"text id":        usersRelation(7, "commerce", "users", 25, "id", "username"),
 		"id not the key": bytes.Replace(users, []byte("\x01id\x00"), []byte("\x00id\x00"), 1),
 	} {
 		d := newDecoder()

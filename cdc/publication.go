@@ -20,11 +20,16 @@ type usersTable struct {
 	role        string // ours
 	oid         uint32
 	kind        string // r: an ordinary table
-	identity    string // d primary key, i index, f full, n nothing
+	unlogged    bool
+	children    bool     // tables that INHERIT from it
+	guarded     bool     // row security hides rows from our role
+	generated   []string // of id and username, those that are
+	plainName   bool     // the username is of a text type that cannot come to mean other text
+	identity    string   // d primary key, i index, f full, n nothing
 	identityKey []string
 	columns     []string
-	idType      uint32
-	owned       bool // by a role that we are a member of
+	idType      uint32 // of a domain: what it is made of
+	owned       bool   // by a role that we are a member of
 	readable    bool
 }
 
@@ -116,6 +121,11 @@ func (t usersTable) problem() error {
 	case !t.readable:
 		return &SetupError{Problem: ProblemSelect, What: "this role may not read commerce.users",
 			Mend: fmt.Sprintf("GRANT USAGE ON SCHEMA commerce TO %s; GRANT SELECT (id, username) ON commerce.users TO %[1]s", pgx.Identifier{t.role}.Sanitize())}
+	}
+	if problem := t.unfollowed(); problem != nil {
+		return problem
+	}
+	switch {
 	case t.identity == "f":
 		return nil
 	case len(t.identityKey) == 0:
@@ -124,6 +134,31 @@ func (t usersTable) problem() error {
 	case !slices.Contains(t.identityKey, "id"):
 		return &SetupError{Problem: ProblemIdentity, What: fmt.Sprintf("the replica identity of commerce.users is (%s), without the id, so its changes are not published", strings.Join(t.identityKey, ", ")),
 			Mend: "ALTER TABLE commerce.users REPLICA IDENTITY FULL (or USING INDEX a unique index that holds the id)"}
+	}
+	return nil
+}
+
+// unfollowed says why the stream would not bring all that changes names, so that they are read through, as Postgres has them at
+// each transaction.
+func (t usersTable) unfollowed() error {
+	const what = ", so names are read from Postgres at each transaction instead of being mirrored"
+	follow := func(why, mend string) error {
+		return &SetupError{Problem: ProblemUnfollowed, What: "commerce.users " + why + what, Mend: mend}
+	}
+	switch {
+	case t.unlogged:
+		return follow("is UNLOGGED, which Postgres never publishes", "ALTER TABLE commerce.users SET LOGGED")
+	case len(t.generated) > 0:
+		return follow(fmt.Sprintf("has a generated column %s, which Postgres does not publish", strings.Join(t.generated, " and ")),
+			fmt.Sprintf("ALTER TABLE commerce.users ALTER COLUMN %s DROP EXPRESSION -- the application fills it in from then on", t.generated[0]))
+	case t.children:
+		return follow("has child tables (INHERITS), whose changes are not published with its own",
+			"move their rows into commerce.users and ALTER TABLE ... NO INHERIT commerce.users")
+	case t.guarded:
+		return follow("has row security, which the stream passes by", fmt.Sprintf("ALTER ROLE %s BYPASSRLS", pgx.Identifier{t.role}.Sanitize()))
+	case !t.plainName:
+		return follow("has a username of a type whose text may change without the row",
+			"ALTER TABLE commerce.users ALTER COLUMN username TYPE text USING username::text")
 	}
 	return nil
 }
@@ -178,22 +213,33 @@ func describeUsers(ctx context.Context, conn *pgx.Conn) (usersTable, error) {
 	if err != nil {
 		return t, fmt.Errorf("read server version and role: %w", err)
 	}
-	// The identity's index: the chosen one, else the primary key unless the identity is another.
+	// The identity's index: the chosen one, else the primary key unless the identity is another. Text types are those of category S, domains
+	// of them too: an enum's words, and what time zones and formats make of other types, change without a change of the row.
 	err = conn.QueryRow(ctx, `
-		SELECT c.oid, c.relkind::text, c.relreplident::text,
+		WITH RECURSIVE named AS (
+			SELECT a.attname, a.attgenerated, a.atttypid AS typ FROM pg_attribute a
+			WHERE a.attrelid = (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'commerce' AND c.relname = 'users')
+			AND a.attname IN ('id', 'username') AND NOT a.attisdropped),
+		made AS (
+			SELECT attname, typ FROM named
+			UNION ALL SELECT m.attname, t.typbasetype FROM made m JOIN pg_type t ON t.oid = m.typ WHERE t.typtype = 'd')
+		SELECT c.oid, c.relkind::text, c.relreplident::text, c.relpersistence = 'u', EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), row_security_active(c.oid),
+		       ARRAY(SELECT attname::text FROM named WHERE attgenerated <> '' ORDER BY 1),
+		       EXISTS (SELECT FROM made m JOIN pg_type t ON t.oid = m.typ WHERE m.attname = 'username' AND t.typtype = 'b' AND t.typcategory = 'S'),
 		       ARRAY(SELECT a.attname::text FROM pg_attribute a
 		             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
 		       ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts-1])
 		             WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END
 		             ORDER BY a.attnum),
-		       coalesce((SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'id' AND NOT a.attisdropped), 0),
+		       coalesce((SELECT t.oid FROM made m JOIN pg_type t ON t.oid = m.typ WHERE m.attname = 'id' AND t.typtype = 'b'), 0),
 		       pg_has_role(c.relowner, 'USAGE'),
 		       has_schema_privilege(n.oid, 'USAGE') AND NOT EXISTS
 		           (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname IN ('id', 'username') AND NOT a.attisdropped
 		            AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT'))
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = 'commerce' AND c.relname = 'users'`,
-	).Scan(&t.oid, &t.kind, &t.identity, &t.columns, &t.identityKey, &t.idType, &t.owned, &t.readable)
+	).Scan(&t.oid, &t.kind, &t.identity, &t.unlogged, &t.children, &t.guarded, &t.generated, &t.plainName,
+		&t.columns, &t.identityKey, &t.idType, &t.owned, &t.readable)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return t, fmt.Errorf("describe commerce.users: %w", err)
 	}

@@ -23,7 +23,7 @@ func TestFillOvertaken(t *testing.T) {
 	m.until("a user is loaded", func() bool { return m.Stats().Entries == 1 }) // 2, the newest
 	names := make(map[int32]string)
 	done := make(chan error)
-	go func() { done <- m.Names(m.ctx, []int32{1}, names) }()
+	go func() { _, err := m.Names(m.ctx, []int32{1}, names); done <- err }()
 	<-answered
 	m.exec("UPDATE commerce.users SET username = 'overtaken' WHERE id = 1")
 	m.caughtUp()
@@ -60,7 +60,7 @@ func TestRingPassed(t *testing.T) {
 	m.run().standing()
 	names := make(map[int32]string)
 	done := make(chan error)
-	go func() { done <- m.Names(m.ctx, []int32{1}, names) }()
+	go func() { _, err := m.Names(m.ctx, []int32{1}, names); done <- err }()
 	<-answered
 	m.exec("UPDATE commerce.users SET username = 'new' WHERE id = 1")
 	m.exec("UPDATE commerce.users SET username = 'new' WHERE id > 50")
@@ -185,7 +185,7 @@ func TestReconnect(t *testing.T) {
 	m.until("users are loaded", func() bool { return m.Stats().Entries == 5 })
 	names := make(map[int32]string)
 	done := make(chan error)
-	go func() { done <- m.Names(m.ctx, []int32{1}, names) }()
+	go func() { _, err := m.Names(m.ctx, []int32{1}, names); done <- err }()
 	<-answered
 
 	// In one transaction: the next slot waits for its end. A change that the next stream brings before the preload is done refuses what that has read.
@@ -217,7 +217,7 @@ func TestServerStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.until("the loss is known", func() bool { return !m.Stats().Connected })
-	if err := m.Names(m.ctx, []int32{1}, map[int32]string{}); err == nil {
+	if _, err := m.Names(m.ctx, []int32{1}, map[int32]string{}); err == nil {
 		t.Fatal("a name was given without a server")
 	}
 	if err := server.Restart(m.ctx); err != nil {
@@ -310,7 +310,7 @@ func (m *mirror) ask(random *rand.Rand, stop <-chan struct{}) {
 			ids[i] = int32(random.IntN(250) + 1)
 		}
 		clear(names)
-		if err := m.Names(m.ctx, ids, names); err != nil {
+		if _, err := m.Names(m.ctx, ids, names); err != nil {
 			m.t.Errorf("names: %v", err)
 			return
 		}

@@ -37,7 +37,7 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 	if err != nil {
 		return false, explain(ctx, side, fmt.Errorf("create replication slot: %w", err))
 	}
-	exported, err := importSnapshot(ctx, side, slot.SnapshotName)
+	exported, edition, err := importSnapshot(ctx, side, slot.SnapshotName)
 	if err != nil {
 		return false, err
 	}
@@ -58,6 +58,7 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	cache.edition = edition
 	m.attach(cache)
 	defer m.detach(cache)
 
@@ -72,7 +73,15 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 		if err := m.preload(ctx, side, cache, exported); err != nil {
 			return err
 		}
-		return m.watch(ctx, side)
+		return m.watch(ctx, side, edition)
+	})
+	group.Go(func() error {
+		select {
+		case <-cache.outdated:
+			return errAltered
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	})
 	return true, group.Wait()
 }
@@ -135,20 +144,51 @@ func (m *Mirror) createSlot(ctx context.Context, conn *pgconn.PgConn) (pglogrepl
 	})
 }
 
-// importSnapshot begins the transaction in which preload reads, and returns its snapshot.
-func importSnapshot(ctx context.Context, conn *pgx.Conn, name string) (*snapshot, error) {
+// errAltered ends a session whose names may no longer be those of the table.
+var errAltered = &SchemaError{Reason: "it was altered or replaced, or is published otherwise"}
+
+// importSnapshot begins the transaction in which preload reads, and returns its snapshot and the edition that the snapshot sees. The table
+// may have changed since it was published: it must fit the snapshot too.
+func importSnapshot(ctx context.Context, conn *pgx.Conn, name string) (*snapshot, string, error) {
 	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
-		return nil, fmt.Errorf("begin preload: %w", err)
+		return nil, "", fmt.Errorf("begin preload: %w", err)
 	}
 	// No parameters here. The name is the server's own: hexadecimal and dashes.
 	if _, err := conn.Exec(ctx, "SET TRANSACTION SNAPSHOT '"+name+"'"); err != nil {
-		return nil, fmt.Errorf("take over exported snapshot: %w", err)
+		return nil, "", fmt.Errorf("take over exported snapshot: %w", err)
 	}
 	var text string
 	if err := conn.QueryRow(ctx, "SELECT pg_current_snapshot()::text").Scan(&text); err != nil {
-		return nil, fmt.Errorf("read exported snapshot: %w", err)
+		return nil, "", fmt.Errorf("read exported snapshot: %w", err)
 	}
-	return parseSnapshot(text)
+	exported, err := parseSnapshot(text)
+	if err != nil {
+		return nil, "", err
+	}
+	edition, err := readEdition(ctx, conn)
+	if err != nil {
+		return nil, "", err
+	}
+	return exported, edition, stillFits(ctx, conn)
+}
+
+// stillFits says whether the table can be mirrored and the publication carries it.
+func stillFits(ctx context.Context, conn *pgx.Conn) error {
+	table, err := describeUsers(ctx, conn)
+	if err != nil {
+		return err
+	}
+	fits, err := publicationFits(ctx, conn, table)
+	if err != nil {
+		return err
+	}
+	if problem := table.problem(); problem != nil {
+		return problem
+	}
+	if !fits {
+		return &SchemaError{Reason: "the publication " + Publication + " no longer fits it"}
+	}
+	return nil
 }
 
 // preloadChunk is how many users are offered to the cache under one hold of its lock.
@@ -161,7 +201,7 @@ func (m *Mirror) preload(ctx context.Context, conn *pgx.Conn, cache *cache, expo
 		m.hooks.preloading()
 	}
 	began := time.Now()
-	rows, err := conn.Query(ctx, "SELECT id::int, "+usernameText+" FROM commerce.users WHERE id BETWEEN -2147483648 AND 2147483647 ORDER BY id DESC LIMIT $1", m.cfg.CacheSize)
+	rows, err := conn.Query(ctx, "SELECT id::int, "+UsernameSQL+" FROM commerce.users WHERE id BETWEEN -2147483648 AND 2147483647 ORDER BY id DESC LIMIT $1", m.cfg.CacheSize)
 	if err != nil {
 		return fmt.Errorf("preload users: %w", err)
 	}
@@ -207,23 +247,18 @@ func (m *Mirror) preload(ctx context.Context, conn *pgx.Conn, cache *cache, expo
 	return nil
 }
 
-// watch looks now and then whether the publication still carries the users: somebody may have dropped or replaced the table,
-// or changed its identity, without a word in the stream.
-func (m *Mirror) watch(ctx context.Context, conn *pgx.Conn) error {
+// watch looks now and then whether the table and its publication are those that the session began with. Whoever writes names asks
+// for the edition with them; this is for when nobody does, and for what is no part of it: an index of the identity that was dropped.
+func (m *Mirror) watch(ctx context.Context, conn *pgx.Conn, edition string) error {
 	for sleep(ctx, m.tuning.watch) {
-		table, err := describeUsers(ctx, conn)
-		if err != nil {
+		if err := stillFits(ctx, conn); err != nil {
 			return err
 		}
-		fits, err := publicationFits(ctx, conn, table)
-		if err != nil {
+		switch now, err := readEdition(ctx, conn); {
+		case err != nil:
 			return err
-		}
-		if problem := table.problem(); problem != nil {
-			return problem
-		}
-		if !fits {
-			return &SchemaError{Reason: "the publication " + Publication + " no longer fits it"}
+		case now != edition:
+			return errAltered
 		}
 		if err := m.noteServer(ctx, conn); err != nil {
 			return err
@@ -260,6 +295,11 @@ func (m *Mirror) attach(cache *cache) {
 func (m *Mirror) detach(cache *cache) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.forget(cache)
+}
+
+// forget is detach while m.mu is held.
+func (m *Mirror) forget(cache *cache) {
 	if m.cache != cache {
 		return
 	}

@@ -22,6 +22,7 @@ const (
 	ProblemColumns     Problem = "columns"     // it lacks id or username, or id is no integer
 	ProblemSelect      Problem = "select"      // the role may not read them
 	ProblemIdentity    Problem = "identity"    // the table has no replica identity, or one that does not hold the id
+	ProblemUnfollowed  Problem = "unfollowed"  // the stream would not bring all changes of names: they are read through
 	ProblemPublication Problem = "publication" // the publication does not fit and the role may not mend it
 )
 

@@ -51,11 +51,13 @@ type timedNames struct {
 	watch *stopwatch
 }
 
-func (n timedNames) Names(ctx context.Context, ids []int32, names map[int32]string) error {
+func (n timedNames) Names(ctx context.Context, ids []int32, names map[int32]string) (edition string, err error) {
 	n.watch.start()
 	defer n.watch.stop()
 	return n.names.Names(ctx, ids, names)
 }
+
+func (n timedNames) Outdated(edition string) { n.names.Outdated(edition) }
 
 // DelayStats adds up the time from a checkout's record timestamp to the end of the transaction that holds it, over the fresh and
 // repeated rows of this pipeline whose records have a timestamp. Rows of a backlog count too: take differences.

@@ -206,7 +206,7 @@ func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) e
 		defer cancel()
 		_ = conn.Close(closing) // nothing was written
 	}()
-	return cdc.Check(ctx, conn)
+	return cdc.CheckStart(ctx, conn)
 }
 
 // newRegistry has what every Go process shows, and which firstclick it is.

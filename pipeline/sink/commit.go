@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"firstclick/cdc"
 	"firstclick/join"
 )
 
@@ -36,15 +37,6 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 		return Result{}, fmt.Errorf("commit: %w", context.Cause(ctx))
 	}
 	begun := s.clock.Now()
-	if len(w.users) > 0 {
-		w.names = make(map[int32]string, len(w.users))
-		err := s.retry(ctx, "read users' names", func(ctx context.Context) error {
-			return s.names.Names(ctx, w.users, w.names)
-		})
-		if err != nil {
-			return Result{}, err
-		}
-	}
 	s.familiar.meet(w, s.path.asks())
 	out, err := s.landInTurn(ctx, w)
 	if err != nil {
@@ -76,10 +68,30 @@ func (s *Sink) landInTurn(ctx context.Context, w *work) (outcome, error) {
 	return s.land(ctx, w)
 }
 
+// freshNames is how old names may be when their rows are written.
+const freshNames = time.Second
+
+// askNames asks for the names of the moment: a row has the name that its user has when it is written, however long that is tried.
+func (s *Sink) askNames(ctx context.Context, w *work) (err error) {
+	if len(w.users) == 0 {
+		return nil
+	}
+	w.asked = s.clock.Now()
+	w.names = make(map[int32]string, len(w.users))
+	if w.edition, err = s.names.Names(ctx, w.users, w.names); err != nil {
+		return fmt.Errorf("read users' names: %w", err)
+	}
+	return nil
+}
+
 // land tries until the transaction has landed.
 func (s *Sink) land(ctx context.Context, w *work) (outcome, error) {
 	var out outcome
+	w.patient = freshNames
 	err := s.retry(ctx, "commit", func(ctx context.Context) error {
+		if err := s.askNames(ctx, w); err != nil {
+			return err
+		}
 		doubt := false
 		err := s.withConn(ctx, func(conn *pgx.Conn) error {
 			t, err := s.attempt(ctx, conn, w)
@@ -216,7 +228,7 @@ const moveSQL = `UPDATE firstclick.offsets SET topic_id = $6, leader_epoch = $7,
 	expire_before = $15, clicks_latest = $16, committed_at = now()
 	WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner = $4 AND commits = $5`
 
-// begin opens the transaction and moves the offsets rows: one round trip.
+// begin opens the transaction, moves the offsets rows and looks whether the names are still those of commerce.users: one round trip.
 func (t *try) begin(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
@@ -225,6 +237,9 @@ func (t *try) begin(ctx context.Context) error {
 	b.Queue(markSQL)
 	for _, batch := range t.work.batches {
 		b.Queue(moveStatement(), append(shardKey(batch.Claim), batch.positionArgs()...)...)
+	}
+	if t.work.edition != "" {
+		b.Queue(cdc.EditionSQL)
 	}
 	if len(t.work.rows) > 0 {
 		if t.out.staged {
@@ -254,11 +269,17 @@ func (t *try) begin(ctx context.Context) error {
 		}
 		moved = moved && tag.RowsAffected() == 1
 	}
+	var edition string
+	if t.work.edition != "" {
+		if err := results.QueryRow().Scan(&edition); err != nil {
+			return fmt.Errorf("look at commerce.users: %w", err)
+		}
+	}
 	if err := results.Close(); err != nil {
 		return fmt.Errorf("prepare for rows: %w", err)
 	}
 	if moved {
-		return nil
+		return t.sink.judgeNames(t.work, edition)
 	}
 	if _, err := t.conn.Exec(ctx, "ROLLBACK"); err != nil {
 		return fmt.Errorf("roll back: %w", err)
@@ -268,6 +289,20 @@ func (t *try) begin(ctx context.Context) error {
 		return err
 	}
 	return t.work.judge(stored).refusal()
+}
+
+// judgeNames refuses names that are not those of the moment any more: the table was altered, or the transaction waited for a lock since they
+// were asked for. Where Postgres is slow each time, older ones are put up with, or nothing would ever be written.
+func (s *Sink) judgeNames(w *work, edition string) error {
+	if edition != w.edition {
+		s.names.Outdated(w.edition)
+		return fmt.Errorf("commerce.users was altered after its names were read: %w", &passingError{causePlan})
+	}
+	if age := s.clock.Now().Sub(w.asked); len(w.users) > 0 && age > w.patient {
+		w.patient *= 2
+		return fmt.Errorf("names were read %v before their rows could be written: %w", age, &passingError{causeTimeout})
+	}
+	return nil
 }
 
 func shardKey(c *Claim) []any {

@@ -33,9 +33,12 @@ type fakeNames struct {
 	known map[int32]string
 	calls int
 	err   error
+
+	edition, next string // next: after the first is outdated
+	outdated      []string
 }
 
-func (f *fakeNames) Names(_ context.Context, ids []int32, names map[int32]string) error {
+func (f *fakeNames) Names(_ context.Context, ids []int32, names map[int32]string) (edition string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
@@ -44,9 +47,16 @@ func (f *fakeNames) Names(_ context.Context, ids []int32, names map[int32]string
 			names[id] = name
 		}
 	}
-	err := f.err
+	err = f.err
 	f.err = nil
-	return err
+	return f.edition, err
+}
+
+func (f *fakeNames) Outdated(edition string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.outdated = append(f.outdated, edition)
+	f.edition = f.next
 }
 
 // logged is what several sinks, each with a handler of its own, have written to one log.

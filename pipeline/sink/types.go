@@ -12,9 +12,11 @@ import (
 	"firstclick/join"
 )
 
-// Names answers the names of users. Ids without a user stay absent. It is called once per Commit, before its transaction begins.
+// Names answers the names of users. Ids without a user stay absent. Names is called before each try of a transaction. The edition is that of
+// commerce.users to which the names belong, as cdc.EditionSQL has it; empty: of none. Outdated is called with one that is no longer there.
 type Names interface {
-	Names(ctx context.Context, ids []int32, names map[int32]string) error
+	Names(ctx context.Context, ids []int32, names map[int32]string) (edition string, err error)
+	Outdated(edition string)
 }
 
 // Clock is what the sink waits by between tries.

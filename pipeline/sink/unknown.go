@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"firstclick/cdc"
 )
 
 const (
@@ -39,7 +41,7 @@ const fillSQL = `WITH notes AS MATERIALIZED (
 			WHERE a.checkout_id = n.checkout_id AND a.user_name IS NULL FOR NO KEY UPDATE) AS stored),
 	filled AS (
 		UPDATE commerce.attributed_checkouts a SET user_name = u.username
-		FROM open o JOIN commerce.users u ON u.id = o.user_id
+		FROM open o JOIN (SELECT id, ` + cdc.UsernameSQL + ` AS username FROM commerce.users) u ON u.id = o.user_id
 		WHERE a.checkout_id = o.checkout_id RETURNING 1),
 	done AS (SELECT count(*) AS n FROM filled),
 	removed AS (

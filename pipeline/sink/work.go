@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"firstclick/join"
@@ -20,7 +21,8 @@ type entry struct {
 	index  int32 // of the row in its batch
 }
 
-// work is what one Commit writes, put in order. The tries of a Commit share it and do not change it; between them it may become wary.
+// work is what one Commit writes, put in order. The tries of a Commit share it and do not change it; between them it may become wary, and gets the
+// names of the moment.
 type work struct {
 	batches []*Batch // by group, topic, partition: the lock order
 	rows    []entry  // by checkout_id as bytes, then partition, then offset: the lock order
@@ -29,8 +31,11 @@ type work struct {
 	late    []late
 	users   []int32 // of the rows, each once
 	names   map[int32]string
-	wary    bool // Postgres refused something of what is written after the rows, or at COMMIT: the next try finds it
-	raised  int  // tries that a function of the database ended
+	wary    bool          // Postgres refused something of what is written after the rows, or at COMMIT: the next try finds it
+	raised  int           // tries that a function of the database ended
+	edition string        // of commerce.users, which the names belong to; empty: of none
+	asked   time.Time     // when the names were asked for
+	patient time.Duration // names that are older when rows can be written are asked for again
 
 	known mask  // rows that are thought to stand already, or to repeat another of these
 	asks  bool  // Postgres is asked about the others
