@@ -118,8 +118,8 @@ func (m *mirror) exec(sql string, args ...any) {
 	}
 }
 
-// caughtUp waits until all that is committed now has been applied.
-func (m *mirror) caughtUp() {
+// position is where the server's log ends.
+func (m *mirror) position() uint64 {
 	m.t.Helper()
 	var text string
 	if err := m.pool.QueryRow(m.ctx, "SELECT pg_logical_emit_message(true, 'test', '')::text").Scan(&text); err != nil {
@@ -129,9 +129,16 @@ func (m *mirror) caughtUp() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	return uint64(position)
+}
+
+// caughtUp waits until all that is committed now has been applied.
+func (m *mirror) caughtUp() {
+	m.t.Helper()
+	position := m.position()
 	m.until("the stream has caught up", func() bool {
 		s := m.Stats()
-		return s.Connected && s.LastLSN >= uint64(position)
+		return s.Connected && s.LastLSN >= position
 	})
 }
 
@@ -168,8 +175,13 @@ func (m *mirror) table() map[int32]string {
 	rows, _ := m.pool.Query(m.ctx, "SELECT id::int, "+UsernameSQL+" FROM commerce.users WHERE id <= 2147483647") // its error comes with the rows
 	users := make(map[int32]string)
 	var id int32
-	var name string
-	_, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error { users[id] = name; return nil })
+	var name *string
+	_, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error {
+		if name != nil {
+			users[id] = *name
+		}
+		return nil
+	})
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && strings.HasPrefix(pgErr.Code, "42") {
 		return nil
