@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -195,5 +196,24 @@ func drain(b *testing.B, conn *pgconn.PgConn) time.Duration {
 		case 'C':
 			return time.Since(began)
 		}
+	}
+}
+
+// BenchmarkEdition is what a transaction pays for the look at commerce.users: the round trip, which it has anyway, is taken off.
+func BenchmarkEdition(b *testing.B) {
+	conn, err := pgx.Connect(b.Context(), pgtest.New(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close(b.Context())
+	for name, sql := range map[string]string{"edition": EditionSQL, "round trip": "SELECT 'x'"} {
+		b.Run(name, func(b *testing.B) {
+			var text string
+			for b.Loop() {
+				if err := conn.QueryRow(b.Context(), sql).Scan(&text); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

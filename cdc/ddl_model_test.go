@@ -67,7 +67,7 @@ var rowChanges = []string{
 func TestNamesUnderAnyDDL(t *testing.T) {
 	fewChecks(t, 12)
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 8})
-	m.ctx = t.Context() // as long as it takes
+	m.ctx = t.Context()        // as long as it takes
 	m.tuning.watch = time.Hour // nobody polls
 	m.tuning.backoffMax = 20 * time.Millisecond
 	m.tuning.status = 10 * time.Millisecond // each asks how far the server is

@@ -21,6 +21,14 @@
 //     streamed; a snapshot that does not see it would be stale for ever.
 //   - Nothing read under one slot enters the cache of the next.
 //
+// Nothing of this speaks of DDL, which the stream does not carry: cached names belong to the edition of the table that the exported snapshot
+// saw, and are served under no other.
+//
+//   - Names says which edition its names are of. Whoever writes them compares it with what EditionSQL finds in the transaction that writes,
+//     and where it is another one calls Outdated and asks again.
+//   - A table whose changes the stream would not bring whole (children, row security, UNLOGGED, generated or other than text) has no session:
+//     it is read through.
+//
 // One row's transactions become visible in the order of their commit records, because a writer waits for the row's (or the
 // table's) lock until its predecessor is visible; so the newest change of an id stands for all before it.
 //
