@@ -209,7 +209,7 @@ func (x *explainer) scanClicks(ctx context.Context, spans []span) error {
 	keep := func(r *kgo.Record) bool { return mayHold(r.Value, product) }
 	return x.scan(ctx, x.clicks, topicClicks, spans, keep, func(r *kgo.Record) {
 		c := foundClick{click: click{partition: r.Partition, offset: r.Offset}, stamp: stampOf(r)}
-		if c.event, c.reason = decodeClick(r.Value, x.snap.zone); c.reason != "" || c.user != p.span.UserID || c.product != p.span.ProductID {
+		if c.event, c.reason = x.snap.click(r.Value, x.snap.zone); c.reason != "" || c.user != p.span.UserID || c.product != p.span.ProductID {
 			return
 		}
 		p.untimed = p.untimed || c.stamp < 0
@@ -288,7 +288,7 @@ func (x *explainer) userOfClick(ctx context.Context) (user int32, ok bool, err e
 	for _, part := range [][]span{x.spans(x.clicks, nil, from, nil), x.spans(x.clicks, nil, nil, from)} {
 		keep := func(r *kgo.Record) bool { return mayHold(r.Value, id) }
 		err := x.scan(ctx, x.clicks, topicClicks, part, keep, func(r *kgo.Record) {
-			c, reason := decodeClick(r.Value, x.snap.zone)
+			c, reason := x.snap.click(r.Value, x.snap.zone)
 			if reason == "" && c.id == x.row.click.text && c.product == x.row.own[0].text && c.time == x.row.clickTime {
 				user, ok = c.user, true
 			}

@@ -233,7 +233,7 @@ func (w *partitionWork) take(r *kgo.Record) error {
 	if err := w.marksBelow(r.Offset); err != nil {
 		return err
 	}
-	decode := decodeClick
+	decode := w.audit.snap.click
 	if w.which == topicCheckouts {
 		decode = decodeCheckout
 	}
@@ -312,10 +312,16 @@ func (w *partitionWork) judge(rec *record, want, dead, status string) bool {
 			rec.flags |= flagResolved
 		}
 		return true // its row decides whether the dead letter is right
+	case want == "" && w.which == topicClicks && dead == reasonRefused: // the column was widened since
+		if status == "open" {
+			w.report(KindDeadLetterUnexplained, rec, "a click: the column holds its id now (then retry the dead letter)", "dead letter, reason "+dead)
+		}
+		rec.flags |= flagLate // it may be a row's, from a restart on
+		return true
 	case want == "":
 		w.report(KindDeadLetterUnexplained, rec, "no dead letter", "dead letter, reason "+dead)
 		return true
-	case dead == "" && w.unread(rec.offset):
+	case dead == "" && (w.unread(rec.offset) || want == reasonRefused): // no row holds such a click, with or without its letter
 		return false
 	case dead == "":
 		w.report(KindDeadLetterMissing, rec, "dead letter, reason "+want, "none")

@@ -48,7 +48,8 @@ const (
 func (a *audit) readColumns(ctx context.Context, tx pgx.Tx) error {
 	a.snap.columns = columns{}
 	rows, err := tx.Query(ctx, `
-		SELECT a.attname::text, t.typname::text, a.atttypmod FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+		SELECT a.attname::text, coalesce(b.typname, t.typname)::text, CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END
+		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
 		WHERE a.attrelid = to_regclass('commerce.attributed_checkouts') AND a.attnum > 0 AND NOT a.attisdropped`)
 	if err != nil {
 		return fmt.Errorf("read the columns of commerce.attributed_checkouts: %w", err)
@@ -109,6 +110,15 @@ func (c column) stored(s string) string {
 		s = strings.TrimRight(s, " ")
 	}
 	return s
+}
+
+// click decodes a click. One whose id the column of click ids does not hold is none: reason refused.
+func (s *snapshot) click(value []byte, zone *time.Location) (e event, reason string) {
+	e, reason = decodeClick(value, zone)
+	if limit := s.columns["click_id"].limit; reason == "" && limit > 0 && utf8.RuneCountInString(e.id) > limit {
+		reason = reasonRefused
+	}
+	return e, reason
 }
 
 // unit is what the column holds a time to, in microseconds.

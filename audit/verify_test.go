@@ -252,13 +252,21 @@ func TestVerifyDeadLetters(t *testing.T) {
 			w.read([2]int64{2, 2}, [2]int64{3, 2})
 			w.dead("checkouts", 0, 2, "refused", "open")
 		}, counts{}},
-		{"refused for its click", func(w *world) {
+		{"a click that the column does not hold", func(w *world) {
 			w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE varchar(3)`)
-			w.produce("clicks", 0, clickOf("long", 9, "p", -1))
+			w.produce("clicks", 0, clickOf("long", 9, "p", -2), clickOf("c9", 9, "p", -1))
 			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0))
-			w.read([2]int64{3, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "refused", "open")
+			w.read([2]int64{4, 2}, [2]int64{3, 2})
+			w.dead("clicks", 0, 2, "refused", "open")
+			w.row("k5", "", "p", 0, "c9", -1)
 		}, counts{}},
+		{"a click that the column holds by now", func(w *world) {
+			w.produce("clicks", 0, clickOf("long", 9, "p", -2), clickOf("c9", 9, "p", -1))
+			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0))
+			w.read([2]int64{4, 2}, [2]int64{3, 2})
+			w.dead("clicks", 0, 2, "refused", "open")
+			w.row("k5", "", "p", 0, "c9", -1)
+		}, counts{"DeadLettersUnexplained": 1, "Explained": 1}},
 		{"refused for nothing", func(w *world) {
 			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0))
 			w.read([2]int64{2, 2}, [2]int64{3, 2})

@@ -110,6 +110,39 @@ func TestBadInputHarmsNobody(t *testing.T) {
 	}
 }
 
+// A click whose id the table's column does not hold is a dead letter, and hides no other one: neither where it is read before the checkout, nor where it
+// comes as a correction. Once the column is wider it is sent again.
+func TestAClickThatTheColumnDoesNotHold(t *testing.T) {
+	base := time.Now().Add(-10 * time.Minute)
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	dsn, conn := prepare(t, 10)
+	if _, err := conn.Exec(t.Context(), `CREATE DOMAIN short AS varchar(4); ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE short`); err != nil {
+		t.Fatal(err)
+	}
+	want := func(k, click string) {
+		t.Helper()
+		if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1 AND click_id = $2`, k, click); n != 1 {
+			t.Errorf("checkout %s has not the one row with click %s", k, click)
+		}
+	}
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("long1", 1, "p", stamp(base, 0)), click("c3", 1, "p", stamp(base, 3)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(base, 9)))...)
+	drain(t, testConfig(t, brokers, dsn))
+	want("k1", "c3")
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("long2", 1, "p", stamp(base, 1)), click("éééé", 1, "p", stamp(base, 2)))...)
+	drain(t, testConfig(t, brokers, dsn))
+	want("k1", "éééé")
+	if n := count(t, conn, `SELECT count(*) FROM firstclick.dead_letters WHERE topic = 'clicks' AND reason = 'refused' AND detail LIKE 'click_id has 5 characters%'`); n != 2 {
+		t.Errorf("%d dead letters", n)
+	}
+	if _, err := conn.Exec(t.Context(), `ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE varchar`); err != nil {
+		t.Fatal(err)
+	}
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("long1", 1, "p", stamp(base, 0)))...)
+	drain(t, testConfig(t, brokers, dsn))
+	want("k1", "long1")
+}
+
 func TestOneRowPerCheckoutID(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	at, later := stamp(base, 0), stamp(base, 1)

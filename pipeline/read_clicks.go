@@ -108,6 +108,9 @@ func (r *clicksReader) take(rec *kgo.Record, c *join.Click) {
 	if err == nil {
 		err = checkFuture(c.Time, rec)
 	}
+	if err == nil {
+		err = r.s.p.sink.Click(c.ID)
+	}
 	if err != nil {
 		r.bury(rec, err)
 		return

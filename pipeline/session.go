@@ -208,6 +208,9 @@ func fetchSizes(limit int64) (all, partition int32) {
 
 // begin reads what is stored of the group, or stores where it begins, and sets the core up to read from there.
 func (s *session) begin(ctx context.Context) (*targets, error) {
+	if err := s.p.sink.Prepare(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.ensureProgress(ctx); err != nil {
 		return nil, err
 	}

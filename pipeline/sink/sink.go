@@ -29,6 +29,7 @@ type Sink struct {
 	commits     chan struct{} // a token for each Commit that may be at work
 
 	target   targetCache
+	clickMax atomic.Int64 // of the target last seen
 	path     pathChoice
 	familiar familiar
 	stats    counters

@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+
+	"firstclick/join"
 )
 
 // target is commerce.attributed_checkouts as it stands: the statements that fit its columns' types.
@@ -55,7 +58,32 @@ func (s *Sink) describe(ctx context.Context, conn *pgx.Conn) (*target, error) {
 		return nil, err
 	}
 	s.target.got = t
+	s.clickMax.Store(int64(t.clickMax))
 	return t, nil
+}
+
+// Prepare looks at commerce.attributed_checkouts, so that a table which rows cannot be written to is said before anything is read.
+func (s *Sink) Prepare(ctx context.Context) error {
+	return s.retry(ctx, "look at the table", func(ctx context.Context) error {
+		return s.withConn(ctx, func(conn *pgx.Conn) error {
+			_, err := s.describe(ctx, conn)
+			return err
+		})
+	})
+}
+
+// Click says what is against a click's id: that the column, as it was last seen, does not hold it. Such a click is no row's, whatever comes first, it or
+// the checkout, and must not hide another one.
+func (s *Sink) Click(id join.ID) error {
+	most := s.clickMax.Load()
+	if most == 0 {
+		return nil
+	}
+	var room [join.MaxID]byte
+	if n := utf8.RuneCount(id.AppendTo(room[:0])); n > int(most) {
+		return &join.DecodeError{Reason: join.ReasonRefused, Detail: fmt.Sprintf("click_id has %d characters, and commerce.attributed_checkouts.click_id holds %d", n, most)}
+	}
+	return nil
 }
 
 // altered forgets a description that is no longer true.
