@@ -39,7 +39,7 @@ type Core struct {
 	clockAt   int64 // up to when the clock has moved the watermark; noClock while it does not
 	frontier  atomic.Int64
 	late      atomic.Int64 // see LateBefore
-	kept      []keptCandidate
+	kept      kept
 
 	asks      []ask  // not yet satisfied, by generation
 	satisfied uint64 // every ask up to this one is satisfied
@@ -172,13 +172,6 @@ func (c *Core) raiseLate(t int64) {
 // transaction: with it goes the position from which on the click is not looked at again.
 type LateFunc func(s *Shard, partition int32, k *Candidate)
 
-// keptCandidate is a click that comes too late for some shard. That one's owner notes it; should the owner die before, the next one
-// does.
-type keptCandidate struct {
-	partition int32
-	Candidate
-}
-
 // KnowStored tells what is stored of all shards of the group: the greatest time before which rows are final, and by clicks partition
 // the offset below which every shard has stored every click's effect.
 func (c *Core) KnowStored(finalBefore int64, clicksNext []int64) {
@@ -186,9 +179,7 @@ func (c *Core) KnowStored(finalBefore int64, clicksNext []int64) {
 	for p := range min(len(c.parts), len(clicksNext)) {
 		c.parts[p].judged(clicksNext[p])
 	}
-	c.kept = slices.DeleteFunc(c.kept, func(k keptCandidate) bool {
-		return int(k.partition) < len(clicksNext) && k.Offset < clicksNext[k.partition]
-	})
+	c.kept.passed(clicksNext)
 }
 
 // Forget says that what was noted of clicks below an offset is in memory no more: a shard that has not passed them is not covered.
@@ -239,9 +230,10 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) (judged bool) {
 			}
 		}
 		if k.Time < c.LateBefore() {
-			c.kept = append(c.kept, keptCandidate{r.Partition, *k})
+			c.kept.add(r.Partition, k)
 		}
 	}
+	c.forgetKept()
 	c.advance(now, int(r.Partition))
 	return judged
 }
@@ -265,16 +257,11 @@ func (p *clicksPartition) note(read []TimeOffset) {
 	}
 }
 
-// correct hands an earlier click to every released checkout that is not final and takes it.
+// correct marks every released checkout that is not final and takes an earlier click: see Take.
 func (c *Core) correct(k *Candidate) {
 	for _, s := range c.shards {
 		from := max(k.Time, s.final) // invariant: a final row does not move
-		s.recents.Improve(k.Key, k.Time, k.ID, from, k.Time+c.window, func(r *Recent) {
-			if _, ok := s.rejected[r.Offset]; ok {
-				return // its checkout_id is another checkout's row
-			}
-			s.Corrections = append(s.Corrections, Correction{Offset: r.Offset, Checkout: r.ID, Click: k.ID, ClickTime: k.Time})
-		})
+		s.recents.Mark(k.Key, k.Time, k.ID, from, k.Time+c.window)
 	}
 }
 
@@ -348,7 +335,12 @@ func (c *Core) settle(s *Shard) {
 	}
 	s.final = f
 	c.raiseLate(f)
-	if f-s.expired >= expireGrain || s.expired == NoTime {
+	s.expire()
+}
+
+// expire drops the recent checkouts that are final, as long as nothing waits for their like.
+func (s *Shard) expire() {
+	if f := s.settled(); f != NoTime && (s.expired == NoTime || f-s.expired >= expireGrain) {
 		s.recents.Expire(f)
 		s.expired = f
 	}

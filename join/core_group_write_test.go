@@ -34,8 +34,8 @@ func (in *instance) release(limit int) {
 	}
 }
 
-// take closes the batches of some shards into a transaction under way. Two are, at most.
-func (in *instance) take(shards ...int32) *job {
+// take closes the batches of some shards, with so many corrections each, into a transaction under way. Two are, at most.
+func (in *instance) take(most int, shards ...int32) *job {
 	j := &job{batches: map[int32]*batch{}}
 	for _, p := range shards {
 		s := in.core.Shard(p)
@@ -43,8 +43,8 @@ func (in *instance) take(shards ...int32) *job {
 			continue
 		}
 		b := in.batches[p]
-		b.claim, b.commits, b.corrections, b.at = in.owns[p].owner, in.owns[p].commits, slices.Clone(s.Corrections), in.core.Position(s)
-		s.Corrections = s.Corrections[:0]
+		taken := in.core.Take(s, most)
+		b.claim, b.commits, b.corrections, b.at = in.owns[p].owner, in.owns[p].commits, taken.Corrections, taken.Position
 		j.batches[p], in.batches[p] = b, &batch{}
 	}
 	if len(j.batches) == 0 {
@@ -55,6 +55,11 @@ func (in *instance) take(shards ...int32) *job {
 	j.dead = slices.Clone(in.under)
 	in.jobs = append(in.jobs, j)
 	return j
+}
+
+// most is how many corrections a transaction may hold.
+func (in *instance) most() int {
+	return rapid.SampledFrom([]int{1, 2, 5, 1 << 30}).Draw(in.g.t, "corrections")
 }
 
 // land is what Postgres makes of a transaction. Where a shard was taken over by another it lands nowhere, and the session begins anew.
@@ -121,12 +126,33 @@ func (g *group) write(j *job) (rejected map[int32][]int64, ok bool) {
 			g.late[l] = true
 		}
 		g.stored[p] = storedShard{b.at, b.claim, b.commits + 1}
+		g.holds(p, b.at)
 	}
 	for _, d := range j.dead {
 		g.dead[d] = true
 	}
 	g.standby = append(g.standby, g.copy())
 	return rejected, true
+}
+
+// holds checks that every click below the positions of a shard has had its effect on the shard's rows, or is noted as late. In a backlog
+// rows are written before the clicks are read again that were read before a restart.
+func (g *group) holds(p int32, at join.Position) {
+	if g.far == 5 {
+		return
+	}
+	for o, k := range g.checkouts[p][:at.NextOffset] {
+		stands := g.table[k.id]
+		if k.id == "" || stands.of != k.checkout || g.dead[place{false, p, int64(o)}] {
+			continue
+		}
+		want := g.bestOf(k.checkout, func(partition, offset int, _ *clickRecord) bool {
+			return int64(offset) < placeIn(at.ClicksNext, partition)
+		})
+		if want.has && less(want.time, want.click, stands.row) && !g.explained(k.checkout, want) {
+			g.t.Fatalf("position %+v is stored, and row %+v has not click %+v", at, stands, want)
+		}
+	}
 }
 
 func (pg *postgres) copy() postgres {
@@ -211,7 +237,7 @@ func (in *instance) letGo(p int32) {
 	if in.owns[p].owner == 0 {
 		return // fenced
 	}
-	in.land(in.take(p))
+	in.land(in.take(in.most(), p))
 	if in.owns[p].owner == 0 {
 		return
 	}
@@ -259,9 +285,9 @@ func (g *group) step() {
 		in.catchUp()
 	case step < 23:
 		if rapid.Bool().Draw(g.t, "all") {
-			in.take(slices.Sorted(maps.Keys(in.owns))...)
+			in.take(in.most(), slices.Sorted(maps.Keys(in.owns))...)
 		} else {
-			in.take(p)
+			in.take(in.most(), p)
 		}
 	case step < 24:
 		if len(in.jobs) > 0 {
@@ -320,7 +346,7 @@ func (g *group) drain() {
 			for len(in.jobs) > 0 {
 				in.land(in.jobs[0])
 			}
-			if j := in.take(slices.Sorted(maps.Keys(in.owns))...); j != nil {
+			if j := in.take(1<<30, slices.Sorted(maps.Keys(in.owns))...); j != nil {
 				in.land(j)
 			}
 		}
@@ -329,11 +355,15 @@ func (g *group) drain() {
 
 // best is the meaning of a row, over the clicks appended before a moment.
 func (g *group) best(k checkout, before int) row {
+	return g.bestOf(k, func(_, _ int, c *clickRecord) bool { return c.seq < before })
+}
+
+func (g *group) bestOf(k checkout, counts func(partition, offset int, c *clickRecord) bool) row {
 	r := row{checkout: k.id}
-	for _, log := range g.clicks {
+	for p, log := range g.clicks {
 		for i := range log {
 			c := &log[i]
-			if !c.bad && c.id != "" && c.seq < before && c.user == k.user && c.product == k.product && k.t-hour <= c.t && c.t <= k.t && less(c.t, c.id, r) {
+			if !c.bad && c.id != "" && counts(p, i, c) && c.user == k.user && c.product == k.product && k.t-hour <= c.t && c.t <= k.t && less(c.t, c.id, r) {
 				r = row{k.id, c.id, c.t, true}
 			}
 		}

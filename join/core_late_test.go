@@ -1,6 +1,7 @@
 package join_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,44 @@ func TestUnjudgedReadsAreBounded(t *testing.T) {
 	}
 }
 
+// One shard does not pass, and late clicks go on coming: what is kept for whoever takes it over is bounded. He reads again what was forgotten.
+func TestLateClicksThatAreKeptAreBounded(t *testing.T) {
+	const base, clicks = 1_800_000_000 * second, 100_000
+	core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
+	core.AddClicks(0, 0, noTime, 0)
+	core.KnowStored(base, []int64{0})
+	product := strings.Repeat("p", 100)
+	for i := range int64(clicks) {
+		r := read(0, i+1, base-second)
+		r.Candidates = append(r.Candidates, join.Candidate{Key: join.Key{Hi: uint64(i)}, Time: base - second, ID: join.MakeID([]byte("c")), Offset: i, Product: product})
+		core.Clicks(r, 0, nil)
+		if most := int64(1 << 14); i < most && core.Crowded() {
+			t.Fatalf("%d late clicks are a crowd", i)
+		}
+	}
+	if !core.Crowded() {
+		t.Error("so many late clicks are no crowd")
+	}
+	stuck := join.Position{ClicksNext: []int64{10}, FinalBefore: base, ExpireBefore: noTime}
+	if core.Covers(stuck) {
+		t.Error("all late clicks are kept")
+	}
+	const behind = 10_000
+	near, notes := stuck, 0
+	near.ClicksNext = []int64{clicks - behind}
+	if !core.Covers(near) {
+		t.Fatal("the newest are not kept")
+	}
+	core.AddShard(0, near, false, func(*join.Shard, int32, *join.Candidate) { notes++ })
+	if notes != behind {
+		t.Errorf("%d notes, want %d", notes, behind)
+	}
+	core.KnowStored(base, []int64{clicks})
+	if core.Crowded() {
+		t.Error("what all shards have passed is kept")
+	}
+}
+
 // A read may be under way while a shard is taken over: judged by what was final before, and not told of yet.
 func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
 	const base = 1_800_000_000 * second
@@ -109,7 +148,8 @@ func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
 // behind its end their partition is and whatever was released meanwhile.
 func TestNothingIsFinalForAClickThatIsReadAgain(t *testing.T) {
 	const base = 1_800_000_000 * second
-	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, FarBehind: 5}, join.NewWindow(join.WindowConfig{}))
+	win := join.NewWindow(join.WindowConfig{})
+	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, FarBehind: 5}, win)
 	core.AddClicks(0, 0, noTime, 0)
 	at := join.Position{LeaderEpoch: -1, ClicksNext: []int64{10}, Watermark: base + 2*hour, FinalBefore: noTime, ExpireBefore: noTime}
 	core.RestoreWatermark(at.Watermark)
@@ -123,10 +163,11 @@ func TestNothingIsFinalForAClickThatIsReadAgain(t *testing.T) {
 		t.Fatalf("%d released, %v", n, err)
 	}
 	again := read(0, 9, base-second)
+	win.Insert(key, base-second, join.MakeID([]byte("c")))
 	again.Candidates = append(again.Candidates, join.Candidate{Key: key, Time: base - second, ID: join.MakeID([]byte("c")), Offset: 8})
 	core.Clicks(again, 0, late)
-	if len(s.Corrections) != 1 || s.Final() != noTime {
-		t.Errorf("%d corrections, final before %d", len(s.Corrections), s.Final())
+	if n := len(core.Take(s, 10).Corrections); n != 1 || s.Final() != noTime {
+		t.Errorf("%d corrections, final before %d", n, s.Final())
 	}
 	core.Clicks(read(0, 10, noTime), 0, late)
 	if want := base + 2*hour - 15*minute - 15*second; s.Final() != want {

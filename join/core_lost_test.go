@@ -77,7 +77,7 @@ func TestAPositionKnowsTheLatestClick(t *testing.T) {
 	core, _, s := begun(base, 2)
 	core.Clicks(read(1, 2, base+5*second), 0, nil)
 	core.Clicks(read(1, 3, base+3*second), 0, nil)
-	at := core.Position(s)
+	at := core.Take(s, 1).Position
 	if at.ClicksLatest[0] != base || at.ClicksLatest[1] != base+5*second {
 		t.Errorf("latest clicks %v", at.ClicksLatest)
 	}
@@ -85,7 +85,7 @@ func TestAPositionKnowsTheLatestClick(t *testing.T) {
 	core, _, _ = begun(base-hour, 2)
 	core.DropShard(0)
 	s = core.AddShard(0, at, false, nil)
-	if got := core.Position(s).ClicksLatest; got[0] != base || got[1] != base+5*second {
+	if got := core.Take(s, 1).Position.ClicksLatest; got[0] != base || got[1] != base+5*second {
 		t.Errorf("latest clicks %v after a restart", got)
 	}
 }
@@ -95,7 +95,7 @@ func TestAPositionKeepsWhatIsStoredOfOtherPartitions(t *testing.T) {
 	core, _, _ := begun(1_800_000_000*second, 1)
 	core.DropShard(0)
 	stored := join.Position{ClicksNext: []int64{1, 8}, ClicksRestore: []int64{0, 7}, ClicksEpoch: []int32{1, 6}, ClicksLatest: []int64{3, 5}, FinalBefore: noTime, ExpireBefore: noTime}
-	at := core.Position(core.AddShard(0, stored, false, nil))
+	at := core.Take(core.AddShard(0, stored, false, nil), 1).Position
 	if len(at.ClicksNext) != 2 || at.ClicksNext[1] != 8 || at.ClicksRestore[1] != 7 || at.ClicksEpoch[1] != 6 || at.ClicksLatest[1] != 5 {
 		t.Errorf("%+v", at)
 	}

@@ -37,11 +37,8 @@ func TestARejectedCheckoutCorrectsNothing(t *testing.T) {
 	click(other, 0, "before the answer of Postgres")
 	c.Reject(s, 1)
 	click(other, 1, "after it")
-	if len(s.Corrections) != 0 {
-		t.Errorf("a rejected checkout corrects: %+v", s.Corrections)
-	}
 	click(mine, 2, "mine")
-	if len(s.Corrections) != 1 || s.Corrections[0].Offset != 0 {
-		t.Errorf("corrections %+v; want the one of the row that stands", s.Corrections)
+	if k := c.Take(s, 10).Corrections; len(k) != 1 || k[0].Offset != 0 {
+		t.Errorf("corrections %+v; want the one of the row that stands", k)
 	}
 }

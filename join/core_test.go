@@ -258,7 +258,7 @@ func less(t int64, id string, r row) bool {
 }
 
 // commit is one transaction of one shard: rows, corrections, positions.
-func (w *world) commit(p int32) {
+func (w *world) commit(p int32, most int) {
 	s := w.core.Shard(p)
 	if s == nil {
 		return
@@ -271,7 +271,8 @@ func (w *world) commit(p int32) {
 	}
 	delete(w.batch, p)
 	final := w.stored[p].FinalBefore
-	for _, c := range s.Corrections {
+	taken := w.core.Take(s, most)
+	for _, c := range taken.Corrections {
 		r, ok := w.table[c.Checkout.String()]
 		if !ok {
 			w.t.Fatalf("correction of %s, which has no row", c.Checkout)
@@ -283,8 +284,7 @@ func (w *world) commit(p int32) {
 			w.table[c.Checkout.String()] = row{r.checkout, c.Click.String(), c.ClickTime, true}
 		}
 	}
-	s.Corrections = s.Corrections[:0]
-	old, at := w.stored[p], w.core.Position(s)
+	old, at := w.stored[p], taken.Position
 	if at.NextOffset < old.NextOffset || at.RecentOffset < old.RecentOffset || at.Watermark < old.Watermark || at.FinalBefore < old.FinalBefore {
 		w.t.Fatalf("position went back from %+v to %+v", old, at)
 	}
@@ -344,7 +344,7 @@ func (w *world) drain() {
 		}
 		w.release(1 << 30)
 		for p := range w.checkouts {
-			w.commit(int32(p))
+			w.commit(int32(p), 1<<30)
 		}
 	}
 }
@@ -386,7 +386,7 @@ func TestAnyOrderOfEventsGivesTheBruteForceTable(t *testing.T) {
 			case 8, 9:
 				w.release(rapid.IntRange(1, 50).Draw(t, "limit"))
 			case 10:
-				w.commit(int32(rapid.IntRange(0, len(w.checkouts)-1).Draw(t, "shard")))
+				w.commit(int32(rapid.IntRange(0, len(w.checkouts)-1).Draw(t, "shard")), rapid.IntRange(1, 5).Draw(t, "corrections"))
 			case 11:
 				w.expire()
 			case 12:

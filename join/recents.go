@@ -3,6 +3,7 @@ package join
 import (
 	"math"
 	"math/bits"
+	"unsafe"
 )
 
 // Recent is a checkout whose answer may still move. Times are micros.
@@ -17,16 +18,17 @@ type Recent struct {
 // Recents holds the recent checkouts of one shard. Not safe for concurrent use.
 //
 // The checkouts of a key are a treap by (Time, Offset) in which each node knows the worst answer below it (see
-// recents_tree.go): a click that improves nothing is turned away at the root, and one that does costs a walk per improvement,
-// also where a key has a hundred thousand. For expiry all checkouts stand in lists, a radix heap by Time: see Expire. Nodes and
+// recents_tree.go): a click that improves nothing is turned away at the root, also where a key has a hundred thousand. One that
+// improves something is only marked (see recents_marks.go), until somebody wants to know which answers are better now. For expiry all checkouts stand in lists, a radix heap by Time: see Expire. Nodes and
 // keys lie in chunks and name each other by number, so that nothing holds a pointer per checkout.
 type Recents struct {
 	nodes recentNodes
 	keys  recentKeys
 	texts textStore
 
-	seed  uint64          // of the ranks
-	base  uint64          // the greatest Expire, ordered as unsigned
+	seed  uint64 // of the ranks
+	base  uint64 // the greatest Expire, ordered as unsigned
+	marks marks
 	lists [lists]timeList // by the highest bit in which a time differs from base; those below base are in the last
 	n     int
 	shown Recent // what callbacks are given
@@ -45,13 +47,13 @@ type timeList struct {
 
 // NewRecents returns an empty one. seed is a secret, as in [WindowConfig].
 func NewRecents(seed uint64) *Recents {
-	r := &Recents{seed: seed}
+	r := &Recents{seed: seed, marks: noMarks()}
 	r.reset(0)
 	return r
 }
 
 func (r *Recents) reset(base uint64) {
-	*r = Recents{seed: r.seed, base: base}
+	*r = Recents{seed: r.seed, base: base, marks: r.marks}
 	for i := range r.lists {
 		r.lists[i].least = math.MaxInt64
 	}
@@ -168,7 +170,9 @@ func (r *Recents) OldestOffset() (least int64, ok bool) {
 func (r *Recents) Len() int { return r.n }
 
 // Bytes is what is allocated for them.
-func (r *Recents) Bytes() int64 { return r.nodes.bytes() + r.keys.bytes() + r.texts.bytes() }
+func (r *Recents) Bytes() int64 {
+	return r.nodes.bytes() + r.keys.bytes() + r.texts.bytes() + int64(cap(r.marks.open)+cap(r.marks.sweep))*int64(unsafe.Sizeof(mark{}))
+}
 
 // Each calls fn with every checkout held, in no order that means anything, until fn returns false. fn must not change r nor
 // keep the pointer.

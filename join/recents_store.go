@@ -44,8 +44,8 @@ func (s *recentNodes) bytes() int64 {
 // recentKey is a key that has recent checkouts.
 type recentKey struct {
 	key  Key
-	root uint32
-	next uint32 // in the list of free ones
+	root uint32 // of a free one: the next free one
+	mark uint32 // the open mark of the key, counted from 1, if that is still the key's
 }
 
 // recentKeys gives keys by number, from 1 on, and finds them through an open-addressing table of numbers.
@@ -104,7 +104,7 @@ func (s *recentKeys) get(key Key) uint32 {
 	}
 	ref := s.free
 	if ref != 0 {
-		s.free = s.at(ref).next
+		s.free = s.at(ref).root
 	} else {
 		s.made++
 		ref = s.made
@@ -121,7 +121,7 @@ func (s *recentKeys) get(key Key) uint32 {
 // remove takes a key out, and moves up those behind it that would not be found across the gap.
 func (s *recentKeys) remove(ref uint32) {
 	gap := s.place(s.at(ref).key)
-	s.at(ref).next, s.free = s.free, ref
+	s.at(ref).root, s.free = s.free, ref
 	s.used--
 	for i := s.after(gap); s.table[i] != 0; i = s.after(i) {
 		home := s.home(s.at(s.table[i]).key)

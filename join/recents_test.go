@@ -19,16 +19,48 @@ type plainRecent struct {
 	Recent
 }
 
-func (p *plainRecents) improve(key Key, t int64, click ID, from, to int64) (improved []Recent) {
-	for i := range p.all {
-		k := &p.all[i]
-		if k.key != key || k.Time < from || k.Time > to || k.HasClick && (k.ClickTime < t || k.ClickTime == t && k.Click.Compare(click) <= 0) {
-			continue
+// lateClick is one that came for the checkouts of a span.
+type lateClick struct {
+	key      Key
+	t        int64
+	id       ID
+	from, to int64
+}
+
+func (c *lateClick) betters(key Key, k *Recent) bool {
+	return c.key == key && c.from <= k.Time && k.Time <= c.to && (!k.HasClick || c.t < k.ClickTime || c.t == k.ClickTime && c.id.Compare(k.Click) < 0)
+}
+
+// best is the answer for checkouts of a key at one time, given what it was.
+func best(clicks []lateClick, key Key, k Recent) Recent {
+	for i := range clicks {
+		if c := &clicks[i]; c.betters(key, &k) {
+			k.ClickTime, k.Click, k.HasClick = c.t, c.id, true
 		}
-		k.ClickTime, k.Click, k.HasClick = t, click, true
-		improved = append(improved, k.Recent)
 	}
-	return improved
+	return k
+}
+
+// take makes the improvements that were given out, which must be such.
+func (p *plainRecents) take(t fataler, got []Recent, clicks []lateClick) {
+	for _, k := range got {
+		i := slices.IndexFunc(p.all, func(x plainRecent) bool {
+			return x.Offset == k.Offset && x.Time == k.Time && x.ID == k.ID && best(clicks, x.key, x.Recent) == k
+		})
+		if i < 0 || p.all[i].Recent == k {
+			t.Fatalf("%+v is no improvement", k)
+		}
+		p.all[i].Recent = k
+	}
+}
+
+// marked checks that nothing before the time given is to be improved.
+func (p *plainRecents) marked(t fataler, r *Recents, clicks []lateClick) {
+	for i := range p.all {
+		if k := p.all[i].Recent; k.Time < r.Marked() && best(clicks, p.all[i].key, k) != k {
+			t.Fatalf("marked from %d on, and %+v could be better", r.Marked(), k)
+		}
+	}
 }
 
 func (p *plainRecents) expire(before int64) {
@@ -106,7 +138,9 @@ func TestRecentsLikePlain(t *testing.T) {
 		at := func(t *rapid.T) int64 { return start + rapid.Int64Range(0, span).Draw(t, "at") }
 		id := func(t *rapid.T) ID { return MakeID([]byte(mixedID(rapid.IntRange(0, 40).Draw(t, "id")))) }
 		offset := int64(1000)
+		var clicks, sweep []lateClick
 		add := func(key Key, k Recent) {
+			k = best(clicks, key, k) // as the window would answer
 			r.Add(key, k)
 			p.all = append(p.all, plainRecent{key, k})
 		}
@@ -124,22 +158,57 @@ func TestRecentsLikePlain(t *testing.T) {
 				n, key, seed := rapid.IntRange(1, 60).Draw(t, "n"), key(t), uint64(rapid.IntRange(0, 1000).Draw(t, "seed"))
 				rnd := rand.New(rand.NewPCG(5, seed))
 				for range n {
-					k := Recent{Time: start + rnd.Int64N(span+1), Offset: rnd.Int64N(1000), ID: MakeID([]byte(mixedID(rnd.IntN(99))))}
+					offset++
+					k := Recent{Time: start + rnd.Int64N(span+1), Offset: offset, ID: MakeID([]byte(mixedID(rnd.IntN(99))))}
 					if rnd.IntN(2) == 0 {
 						k.ClickTime, k.Click, k.HasClick = start+rnd.Int64N(span+1), MakeID([]byte(mixedID(rnd.IntN(9)))), true
 					}
 					add(key, k)
 				}
 			},
-			"improve": func(t *rapid.T) {
-				key, when, click := key(t), at(t), id(t)
-				from, to := when, when+rapid.SampledFrom([]int64{-1, 0, 1, 60 * minute}).Draw(t, "window")
+			"click": func(t *rapid.T) {
+				c := lateClick{key: key(t), t: at(t), id: id(t)}
+				c.from, c.to = c.t, c.t+rapid.SampledFrom([]int64{-1, 0, 1, 60 * minute}).Draw(t, "window")
 				if rapid.Bool().Draw(t, "anywhere") {
-					from = at(t)
+					c.from = at(t)
 				}
+				clicks = append(clicks, c)
+				r.Mark(c.key, c.t, c.id, c.from, c.to)
+				p.marked(t, r, clicks)
+			},
+			"clicks, newest first": func(t *rapid.T) {
+				key, when := key(t), at(t)
+				for i := range rapid.Int64Range(1, 100).Draw(t, "n") {
+					c := lateClick{key: key, t: when - i, id: id(t), from: when - i, to: when + span}
+					clicks = append(clicks, c)
+					r.Mark(c.key, c.t, c.id, c.from, c.to)
+				}
+				p.marked(t, r, clicks)
+			},
+			"take": func(t *rapid.T) {
+				if sweep == nil {
+					sweep = clicks
+				}
+				most, asked := rapid.SampledFrom([]int{0, 1, 2, 10, 1 << 30}).Draw(t, "most"), 0
 				var got []Recent
-				r.Improve(key, when, click, from, to, func(k *Recent) { got = append(got, *k) })
-				sameRecents(t, "improved", got, p.improve(key, when, click, from, to))
+				done := r.Improve(most, func(key Key, at int64) (int64, ID, bool) {
+					asked++
+					k := best(clicks, key, Recent{Time: at})
+					return k.ClickTime, k.Click, k.HasClick
+				}, func(k *Recent) { got = append(got, *k) })
+				if asked > most {
+					t.Fatalf("%d asked for, of %d", asked, most)
+				}
+				p.take(t, got, clicks)
+				if done {
+					for i := range p.all {
+						if k := p.all[i].Recent; best(sweep, p.all[i].key, k) != k {
+							t.Fatalf("the sweep is done, and %+v could be better", k)
+						}
+					}
+					sweep = nil
+				}
+				p.marked(t, r, clicks)
 			},
 			"expire": func(t *rapid.T) {
 				floor += rapid.Int64Range(0, max(span/4, 1)).Draw(t, "by")
@@ -183,15 +252,24 @@ func TestRecentsHotKey(t *testing.T) {
 				r.Add(k, Recent{Time: at(i), Offset: i, ID: benchID(int(i))})
 			}
 			improved := 0
-			count := func(*Recent) { improved++ }
-			r.Improve(k, benchStart-minute, benchID(n), NoTime, forever, count)
+			better := func(at int64, click ID) {
+				r.Mark(k, at, click, NoTime, forever)
+				done := r.Improve(n, func(Key, int64) (int64, ID, bool) { return at, click, true }, func(*Recent) { improved++ })
+				if !done || r.Marked() != forever {
+					t.Fatal("not all were asked for")
+				}
+			}
+			for i := range int64(n) { // newest first
+				r.Mark(k, benchStart-i, benchID(n), NoTime, forever)
+			}
+			better(benchStart-minute, benchID(n))
 			if improved != n {
-				t.Fatalf("%d improved, want all", improved)
+				t.Fatalf("%d improved, want all once", improved)
 			}
 			worse := ID{hi: math.MaxUint64, lo: math.MaxUint64}
 			for range n { // the same click again, and one of the same time that is greater
-				r.Improve(k, benchStart-minute, benchID(n), NoTime, forever, count)
-				r.Improve(k, benchStart-minute, worse, NoTime, forever, count)
+				better(benchStart-minute, benchID(n))
+				better(benchStart-minute, worse)
 			}
 			if improved != n {
 				t.Fatal("improved by what is no better")
@@ -239,7 +317,8 @@ func BenchmarkRecents(b *testing.B) {
 		}
 		at := benchStart + int64(i)*1000
 		r.Add(benchKey(i), Recent{Time: at, Offset: int64(i), ID: benchID(i), HasClick: true, ClickTime: at - minute, Click: benchID(i + 1)})
-		r.Improve(benchKey(i-1000), at-2*minute, benchID(i), at-2*minute, at, func(*Recent) {})
+		r.Mark(benchKey(i-1000), at-2*minute, benchID(i), at-2*minute, at)
+		r.Improve(1, func(Key, int64) (int64, ID, bool) { return at - 2*minute, benchID(i), true }, func(*Recent) {})
 		if i%100 == 0 {
 			r.Expire(at - held*1000)
 			r.OldestOffset()
@@ -255,6 +334,9 @@ func BenchmarkRecentsImproveMiss(b *testing.B) {
 	}
 	b.ResetTimer()
 	for i := range b.N {
-		r.Improve(benchKey(held+i), benchStart, benchID(i), benchStart, benchStart+60*minute, func(*Recent) { b.Fatal("improved") })
+		r.Mark(benchKey(held+i), benchStart, benchID(i), benchStart, benchStart+60*minute)
+	}
+	if r.Marked() != forever {
+		b.Fatal("marked")
 	}
 }

@@ -7,8 +7,8 @@ import "slices"
 type Shard struct {
 	Partition int32
 
-	// Corrections of rows released before, for the next transaction. The owner of the core takes them away.
-	Corrections []Correction
+	// Reasserted are corrections of rows that an earlier owner released, for the next transaction: see Recall and Take.
+	Reasserted []Correction
 
 	queue   []Pending
 	head    int
@@ -26,6 +26,8 @@ type Shard struct {
 
 	restoring bool // recent checkouts of an earlier owner are still being read
 	stored    Position
+	taken     Position  // that the last transaction stores
+	sweep     *Position // that may be stored once the sweep of marked checkouts is done; nil: none is under way
 }
 
 // Correction moves a row to an earlier click.
@@ -78,14 +80,14 @@ type Pending struct {
 func (c *Core) AddShard(partition int32, at Position, restoring bool, late LateFunc) *Shard {
 	s := &Shard{
 		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch, recents: NewRecents(c.win.seed),
-		rejected: map[int64]struct{}{}, maxReleased: NoTime, final: at.FinalBefore, expired: NoTime, restoring: restoring, stored: at,
+		rejected: map[int64]struct{}{}, maxReleased: NoTime, final: at.FinalBefore, expired: NoTime, restoring: restoring, stored: at, taken: at,
 	}
 	if at.FinalBefore != NoTime {
 		s.maxReleased = at.FinalBefore
 		c.raiseLate(at.FinalBefore)
 	}
-	for i := range c.kept {
-		if k := &c.kept[i]; s.tooLate(k.partition, &k.Candidate) {
+	for i := range c.kept.list {
+		if k := &c.kept.list[i]; s.tooLate(k.partition, &k.Candidate) {
 			late(s, k.partition, &k.Candidate)
 		}
 	}
@@ -172,8 +174,11 @@ func (s *Shard) expireBefore(window int64) int64 {
 	if s.restoring { // what the checkouts of the earlier owner need stays
 		return s.stored.ExpireBefore
 	}
-	return s.final - window
+	return s.settled() - window
 }
+
+// settled is the time before which rows are final and wait for no correction either.
+func (s *Shard) settled() int64 { return min(s.final, s.recents.Marked()) }
 
 // Recall takes in checkouts that an earlier owner released, as read again from Kafka, and re-asserts the best click of each: a
 // correction may have died between two shards' transactions. The clicks up to the stored position must have been read
@@ -189,7 +194,7 @@ func (c *Core) Recall(s *Shard, records []Pending) {
 		r.ClickTime, r.Click, r.HasClick = c.win.First(k.Key, k.Time-c.window, k.Time)
 		s.recents.Add(k.Key, r)
 		if r.HasClick {
-			s.Corrections = append(s.Corrections, Correction{Offset: k.Offset, Checkout: k.ID, Click: r.Click, ClickTime: r.ClickTime})
+			s.Reasserted = append(s.Reasserted, Correction{Offset: k.Offset, Checkout: k.ID, Click: r.Click, ClickTime: r.ClickTime})
 		}
 	}
 }
@@ -205,7 +210,7 @@ func (c *Core) Restored(s *Shard) {
 // it. No later click may move the row that stands in its place.
 func (c *Core) Reject(s *Shard, offset int64) {
 	s.rejected[offset] = struct{}{}
-	s.Corrections = slices.DeleteFunc(s.Corrections, func(k Correction) bool { return k.Offset == offset })
+	s.Reasserted = slices.DeleteFunc(s.Reasserted, func(k Correction) bool { return k.Offset == offset })
 }
 
 // Restoring says whether recent checkouts of an earlier owner are still being read.
@@ -238,97 +243,4 @@ func (c *Core) Covers(at Position) bool {
 		}
 	}
 	return !c.owes(at)
-}
-
-// Position is what must be stored with everything that was released and corrected so far.
-func (c *Core) Position(s *Shard) Position {
-	at := Position{
-		NextOffset: s.next, RecentOffset: s.next, LeaderEpoch: s.epoch, Watermark: max(c.watermark, s.stored.Watermark), FinalBefore: s.final,
-		ExpireBefore: s.expireBefore(c.window),
-		ClicksNext:   make([]int64, len(c.parts)), ClicksEpoch: make([]int32, len(c.parts)), ClicksLatest: make([]int64, len(c.parts)),
-	}
-	for i := range c.parts {
-		at.ClicksNext[i], at.ClicksEpoch[i], at.ClicksLatest[i] = c.parts[i].next, c.parts[i].epoch, s.latest(i, c.parts[i].maxTime)
-		if i < len(s.stored.ClicksNext) && s.stored.ClicksNext[i] >= at.ClicksNext[i] { // a restart re-reads: what is below had its effect already
-			at.ClicksNext[i] = s.stored.ClicksNext[i]
-			if i < len(s.stored.ClicksEpoch) {
-				at.ClicksEpoch[i] = s.stored.ClicksEpoch[i]
-			}
-		}
-	}
-	if s.restoring {
-		at.RecentOffset = s.stored.RecentOffset
-		at.ClicksRestore = c.restoreAt(NoTime)
-	} else {
-		if o, ok := s.recents.OldestOffset(); ok {
-			at.RecentOffset = min(o, s.next)
-		}
-		at.ClicksRestore = c.restoreAt(at.ExpireBefore)
-	}
-	if len(s.rejected) >= s.sweptAt { // not each time: somebody may send very many
-		for o := range s.rejected {
-			if o < at.RecentOffset {
-				delete(s.rejected, o)
-			}
-		}
-		s.sweptAt = 2*len(s.rejected) + 64
-	}
-	for i := range at.ClicksRestore {
-		stored := c.parts[i].started
-		if i < len(s.stored.ClicksRestore) {
-			stored = s.stored.ClicksRestore[i]
-		}
-		if s.restoring || at.ExpireBefore == NoTime {
-			at.ClicksRestore[i] = stored
-		}
-		at.ClicksRestore[i] = max(at.ClicksRestore[i], stored)
-	}
-	// Invariant: a position does not go back, neither in a partition that was added and not heard of here yet.
-	at.ClicksNext, at.ClicksRestore = longer(at.ClicksNext, s.stored.ClicksNext), longer(at.ClicksRestore, s.stored.ClicksRestore)
-	at.ClicksEpoch, at.ClicksLatest = longer(at.ClicksEpoch, s.stored.ClicksEpoch), longer(at.ClicksLatest, s.stored.ClicksLatest)
-	return at
-}
-
-// longer adds to a list what a stored one has beyond its end.
-func longer[T any](list, stored []T) []T {
-	return append(list, stored[min(len(list), len(stored)):]...)
-}
-
-// latest is the greatest event time of a clicks partition's clicks that were read, by us or before us. Clicks of a position stored without it
-// may be of any time.
-func (s *Shard) latest(p int, read int64) int64 {
-	switch {
-	case p < len(s.stored.ClicksLatest):
-		return max(read, s.stored.ClicksLatest[p])
-	case p < len(s.stored.ClicksNext) && s.stored.ClicksNext[p] > 0:
-		return forever
-	}
-	return read
-}
-
-type restorePoints struct {
-	version uint64
-	offsets []int64
-}
-
-// restoreAt gives, by clicks partition, the least offset of a click at or after t, or the position where there is none.
-func (c *Core) restoreAt(t int64) []int64 {
-	b := int64(NoTime)
-	if t != NoTime {
-		b = t / indexBucket
-	}
-	memo, ok := c.restoreMemo[b]
-	if !ok || memo.version != c.version {
-		memo = restorePoints{version: c.version, offsets: make([]int64, len(c.parts))}
-		for i := range c.parts {
-			p := &c.parts[i]
-			memo.offsets[i] = p.next
-			for j := len(p.index) - 1; j >= 0 && p.index[j].Bucket >= b; j-- {
-				memo.offsets[i] = min(memo.offsets[i], p.index[j].Offset)
-			}
-		}
-		clear(c.restoreMemo)
-		c.restoreMemo[b] = memo
-	}
-	return slices.Clone(memo.offsets)
 }

@@ -16,7 +16,9 @@ import (
 const (
 	maxRows    = 8_192 // rows of one shard in one transaction
 	maxRecalls = 4_096 // re-asserted corrections of one shard that wait; past it the historian waits
-	maxDead    = 4_096 // dead letters and late events of clicks that wait; past it the clicks reader waits
+
+	maxCorrections = 16_384 // that late clicks gave rise to, in one transaction: what is more goes into the next ones
+	maxDead        = 4_096  // dead letters and late events of clicks that wait; past it the clicks reader waits
 
 	positionsEvery = 10 * time.Second // positions are committed at least this often
 	tick           = 50 * time.Millisecond
@@ -89,7 +91,7 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 		if l.full() {
 			permits = nil
 		}
-		if l.notes() > maxDead && len(l.shards) > 0 || l.noted > l.maxHeld() {
+		if l.notes() > maxDead && len(l.shards) > 0 || l.noted > l.maxHeld() || l.core.Crowded() && len(l.shards) == 0 {
 			clicks = nil
 		}
 		if l.recallsWait() {
@@ -131,14 +133,10 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 // next session reads it again.
 func (l *loop) takeClicks(m *clicksMsg) error {
 	now := l.s.now()
-	before := l.pendingCorrections()
 	for _, r := range m.reads {
 		if !l.core.Clicks(r, now, l.noteLate) {
 			return &againError{cause: fmt.Errorf("clicks partition %d was read on while a shard was taken over that late clicks concern", r.Partition)}
 		}
-	}
-	if n := l.pendingCorrections() - before; n > 0 {
-		l.s.p.tally.count(func(m *Measures) { m.LateCorrected += n })
 	}
 	l.dead = append(l.dead, m.dead...)
 	l.noted += payloads(m.dead)

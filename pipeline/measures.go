@@ -225,14 +225,6 @@ func (l *loop) countOthers(stored []sink.State) {
 	}
 }
 
-// pendingCorrections is how many corrections wait for a transaction.
-func (l *loop) pendingCorrections() (n int64) {
-	for _, sh := range l.shards {
-		n += int64(len(sh.Corrections))
-	}
-	return n
-}
-
 // atEnds notes which partitions are read, or written, up to the ends that were asked for last: whatever is behind later came after that.
 func (l *loop) atEnds() {
 	if l.counts.ends == nil {

@@ -52,7 +52,7 @@ func (l *loop) startRecalls(ctx context.Context, g *errgroup.Group) {
 
 func (l *loop) recallsWait() bool {
 	for _, sh := range l.shards {
-		if sh.recall != nil && len(sh.Corrections) > maxRecalls {
+		if sh.recall != nil && len(sh.Reasserted) > maxRecalls {
 			return true
 		}
 	}
@@ -63,10 +63,10 @@ func (l *loop) takeHistory(m *historyMsg) {
 	if l.shards[m.sh.Partition] != m.sh {
 		return
 	}
-	before := len(m.sh.Corrections)
+	before := len(m.sh.Reasserted)
 	l.core.Recall(m.sh.Shard, m.records)
 	if !reasserts() {
-		m.sh.Corrections = m.sh.Corrections[:before]
+		m.sh.Reasserted = m.sh.Reasserted[:before]
 	}
 	if m.done {
 		l.core.Restored(m.sh.Shard)

@@ -114,9 +114,12 @@ func (l *loop) nextJob() *job {
 		return nil
 	}
 	j := &job{}
+	corrections := maxCorrections
 	for _, sh := range ready {
 		j.shards = append(j.shards, sh)
-		j.batches = append(j.batches, l.takeBatch(sh))
+		b := l.takeBatch(sh, max(corrections, maxCorrections/16))
+		corrections -= len(b.Corrections)
+		j.batches = append(j.batches, b)
 		j.gone = append(j.gone, sh.held.gone)
 		sh.held.gone = 0
 		j.letting = append(j.letting, sh.letting != nil)
@@ -180,7 +183,7 @@ func (l *loop) landed(dead []sink.DeadLetter) {
 func (l *loop) hasWork(sh *shard) bool {
 	b := sh.batch
 	switch {
-	case len(b.Rows)+len(b.Dead)+len(b.Late)+len(sh.Corrections)+len(l.dead) > 0, sh.letting != nil:
+	case len(b.Rows)+len(b.Dead)+len(b.Late)+len(l.dead) > 0, sh.Waiting(), sh.letting != nil:
 		return true
 	case l.targets.unwritten(l, sh):
 		return true
@@ -188,15 +191,18 @@ func (l *loop) hasWork(sh *shard) bool {
 	return time.Since(sh.committed) >= positionsEvery
 }
 
-// takeBatch closes the shard's batch. Invariant: the position is read after everything up to it is in the batch.
-func (l *loop) takeBatch(sh *shard) *sink.Batch {
+// takeBatch closes the shard's batch, with so many corrections. Invariant: the position is read after everything up to it is in the batch.
+func (l *loop) takeBatch(sh *shard, corrections int) *sink.Batch {
 	b := sh.batch
-	for i := range sh.Corrections {
-		c := &sh.Corrections[i]
+	taken := l.core.Take(sh.Shard, corrections)
+	for i := range taken.Corrections {
+		c := &taken.Corrections[i]
 		b.Corrections = append(b.Corrections, sink.Correction{Offset: c.Offset, Checkout: c.Checkout, Click: c.Click, ClickTime: c.ClickTime})
 	}
-	sh.Corrections = sh.Corrections[:0]
-	b.Claim, b.TopicID, b.Position = &sh.claim, sh.topicID, sink.Position(l.core.Position(sh.Shard))
+	if taken.Late > 0 {
+		l.s.p.tally.count(func(m *Measures) { m.LateCorrected += int64(taken.Late) })
+	}
+	b.Claim, b.TopicID, b.Position = &sh.claim, sh.topicID, sink.Position(taken.Position)
 	sh.inflight, sh.turn = b, time.Now()
 	sh.batch, sh.spare = sh.spare, nil
 	if sh.batch == nil {

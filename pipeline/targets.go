@@ -28,7 +28,7 @@ func (t *targets) watermark() int64 {
 // unwritten says whether the shard has read everything that was there at the start, but Postgres does not hold that yet: a run
 // until caught up must not wait for the next positions.
 func (t *targets) unwritten(l *loop, sh *shard) bool {
-	if !l.s.cfg.UntilCaughtUp || t.reached(int(sh.Partition), sh.at) {
+	if !l.s.cfg.UntilCaughtUp || sh.Restoring() || t.reached(int(sh.Partition), sh.at) { // nothing can be stored of the clicks while restoring
 		return false
 	}
 	return sh.Next() >= t.checkout(int(sh.Partition)) && l.core.ReadUpTo(t.clicks)
@@ -61,7 +61,7 @@ func (l *loop) checkTargets() {
 	}
 	for p := range l.targets.checkouts {
 		if sh := l.shards[int32(p)]; sh != nil {
-			if !l.targets.reached(p, sh.at) || sh.Restoring() || len(sh.Corrections) > 0 || sh.inflight != nil {
+			if !l.targets.reached(p, sh.at) || sh.Restoring() || sh.Waiting() || sh.inflight != nil {
 				return
 			}
 			continue
