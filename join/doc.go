@@ -13,7 +13,8 @@
 //   - Decoder turns a record's value into a Click or a Checkout, or says why not (DecodeError, with a stable Reason).
 //   - Hasher turns (user_id, product_id) into a Key, ID packs an event's id.
 //   - Window holds the clicks by Key and answers First. Safe for concurrent use. Batch inserts and Lookups asks many at a time.
-//   - Recents holds the checkouts whose answer may still move. One shard owns it, one goroutine at a time.
+//   - Recents holds the checkouts whose answer may still move, and marks those for which a click was read late. One shard owns it, one goroutine at
+//     a time. Core.Take asks the window for what is marked: so what waits for a transaction is bounded by checkouts.
 //
 // Window and Recents hold no pointers per entry: ten million clicks give the garbage collector nothing to scan.
 package join
