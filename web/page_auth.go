@@ -3,7 +3,9 @@ package web
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"strings"
@@ -25,7 +27,12 @@ const leastSecret = 12
 func ReadAuth(path string) (*Auth, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read who may look: %w", err)
+		// Not the path: it may be the secret itself, given where its file was meant.
+		var cause *fs.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return nil, fmt.Errorf("read the file of who may look: %w", err)
 	}
 	var a Auth
 	doubt := func(format string, args ...any) { a.Doubts = append(a.Doubts, path+": "+fmt.Sprintf(format, args...)) }

@@ -292,6 +292,9 @@ func TestAuth(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := ReadAuth("ada:a secret in place of its file"); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("no file: %v", err)
+	}
 	write("# nobody\n\n")
 	if _, err := ReadAuth(file); err == nil {
 		t.Error("a file without anybody was taken")

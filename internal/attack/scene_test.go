@@ -3,10 +3,12 @@
 package attack
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -66,6 +68,7 @@ type scene struct {
 	process *tether.Process
 	log     string // the file
 	base    string // http://127.0.0.1:port
+	name    string // of its own rows: scenes may share a database
 	rows    int    // written so far to see whether it writes
 }
 
@@ -81,7 +84,7 @@ type props struct {
 // begin starts a firstclick and waits until it has written a row.
 func begin(t *testing.T, p props) *scene {
 	t.Helper()
-	s := &scene{t: t, brokers: p.brokers, dsn: p.dsn, log: filepath.Join(t.TempDir(), "log")}
+	s := &scene{t: t, brokers: p.brokers, dsn: p.dsn, log: filepath.Join(t.TempDir(), "log"), name: fmt.Sprintf("alive-%x", rand.Uint32())}
 	if s.brokers == nil {
 		s.brokers = kafkatest.Fake(t, 2, "clicks", "checkouts")
 	}
@@ -192,18 +195,41 @@ func (s *scene) peak() int64 {
 	return kib << 10
 }
 
+// cpu is the processor time that the process has used.
+func (s *scene) cpu() time.Duration {
+	s.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.PID()))
+	if err != nil {
+		s.t.Fatalf("firstclick is gone: %v\n%s", err, tail(s.said()))
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the state on: proc_pid_stat(5)
+	const user, system, tick = 11, 12, 10 * time.Millisecond
+	var sum time.Duration
+	for _, i := range []int{user, system} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		sum += time.Duration(n) * tick
+	}
+	return sum
+}
+
 // writes sends a click and its checkout, and waits for the row.
 func (s *scene) writes() {
 	s.t.Helper()
 	s.rows++
-	click, checkout := fmt.Sprintf("alive-click-%d", s.rows), fmt.Sprintf("alive-%d", s.rows)
+	checkout := s.alive(s.rows)
 	now := time.Now()
-	s.produce("clicks", event{"click_id": click, "user_id": 7, "product_id": "alive", "datetime_occured": stamp(now.Add(-time.Second))})
+	s.produce("clicks", event{"click_id": "click-" + checkout, "user_id": 7, "product_id": "alive", "datetime_occured": stamp(now.Add(-time.Second))})
 	s.produce("checkouts", event{"checkout_id": checkout, "user_id": 7, "product_id": "alive", "total_amount": 1, "datetime_occured": stamp(now)})
 	s.await("the next row is written", func() bool {
 		return s.count(`SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1`, checkout) == 1
 	})
 }
+
+// alive is the checkout_id of the n-th row that was written to see whether it writes, from 1.
+func (s *scene) alive(n int) string { return fmt.Sprintf("%s-%d", s.name, n) }
 
 func (s *scene) count(sql string, args ...any) (n int64) {
 	s.t.Helper()
