@@ -1,9 +1,11 @@
 package migrations_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -243,5 +245,80 @@ func TestUpOnANewerDatabase(t *testing.T) {
 	execute(t, connect(t, dsn), "INSERT INTO firstclick.schema_version (version_id, is_applied) VALUES (99999, true)")
 	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// everything describes all tables of both schemas.
+const everything = `
+SELECT n.nspname || '.' || c.relname || ' ' || string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+	|| coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '') || CASE WHEN a.attidentity <> '' THEN ' identity' ELSE '' END, ', ' ORDER BY a.attname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE n.nspname IN ('commerce', 'firstclick') AND c.relkind = 'r' AND c.relname <> 'schema_version' GROUP BY n.nspname, c.relname
+UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname IN ('commerce', 'firstclick')
+UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname LIKE 'firstclick%'
+ORDER BY 1`
+
+func describe(t *testing.T, conn *pgx.Conn) string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), everything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// What was dropped is made again as it was, whatever it is; what stands keeps its rows.
+func TestRemake(t *testing.T) {
+	tables, err := migrations.Tables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	drops := []string{
+		"SELECT 1", "DROP SCHEMA commerce CASCADE", "DROP TABLE firstclick.offsets, firstclick.progress, commerce.users",
+		"ALTER TABLE firstclick.offsets DROP COLUMN clicks_latest, DROP COLUMN commits", "ALTER TABLE firstclick.dead_letters DROP COLUMN detail",
+	}
+	for _, table := range tables {
+		drops = append(drops, "DROP TABLE "+table)
+	}
+	if len(drops) < 12 {
+		t.Fatalf("only %d drops", len(drops))
+	}
+	for _, drop := range drops {
+		t.Run(drop, func(t *testing.T) {
+			dsn := pgtest.New(t)
+			conn := connect(t, dsn)
+			execute(t, conn, "INSERT INTO firstclick.unknown_users (user_id, checkout_id) VALUES (1, 'a'); INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('a')")
+			before := describe(t, conn)
+			execute(t, conn, drop)
+			gone := describe(t, conn) != before
+			if err := migrations.Up(t.Context(), dsn, nil); err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			if err := migrations.Remake(t.Context(), dsn, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+				t.Fatal(err)
+			}
+			if drop == "DROP SCHEMA commerce CASCADE" { // products are the readers' own
+				execute(t, conn, "CREATE TABLE commerce.products (id int PRIMARY KEY, name varchar(255) NOT NULL, description text, price real NOT NULL)")
+			}
+			if after := describe(t, conn); after != before {
+				t.Errorf("before:\n%s\nafter:\n%s", before, after)
+			}
+			if said := strings.Contains(log.String(), "made again"); said != gone {
+				t.Errorf("said:\n%s", &log)
+			}
+			var kept int
+			if err := conn.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM firstclick.unknown_users) + (SELECT count(*) FROM commerce.attributed_checkouts)").Scan(&kept); err != nil {
+				t.Fatal(err)
+			}
+			if dropped := strings.Contains(drop, "unknown_users") || strings.Contains(drop, "attributed") || strings.Contains(drop, "SCHEMA commerce"); kept != 2 && !dropped {
+				t.Errorf("%d rows are left", kept)
+			}
+		})
 	}
 }

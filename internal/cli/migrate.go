@@ -16,7 +16,8 @@ func (c *command) migrate() *cobra.Command {
 		Use:   "migrate",
 		Short: "Create or update the tables",
 		Long: `Creates what is missing in schemas commerce and firstclick, and updates firstclick's own tables.
-Tables of an existing commerce schema are taken as they are. run does the same at its start.`,
+Tables of an existing commerce schema are taken as they are. run does the same at its start.
+What was dropped since is made again, empty; that is left to this command.`,
 		Example: `  firstclick migrate
   firstclick migrate --status
   DATABASE_URL_FILE=/run/secrets/database firstclick migrate`,
@@ -40,7 +41,10 @@ func (c *command) runMigrate(ctx context.Context, dsn string, status bool) error
 		return err
 	}
 	if !status {
-		return migrations.Up(ctx, dsn, logger)
+		if err := migrations.Up(ctx, dsn, logger); err != nil {
+			return err
+		}
+		return migrations.Remake(ctx, dsn, logger)
 	}
 	files, err := migrations.Status(ctx, dsn)
 	if err != nil {
