@@ -144,6 +144,7 @@ func checks() []check {
 		{"writable", postgresSide, writable},
 		{"wal_level", postgresSide, walLevel},
 		{"slots", postgresSide, slots},
+		{"slot limit", postgresSide, slotLimit},
 		{"senders", postgresSide, senders},
 		{"replication right", postgresSide, replicationRight},
 		{"users", postgresSide, users},

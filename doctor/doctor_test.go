@@ -79,7 +79,7 @@ func TestAllIsWell(t *testing.T) {
 			t.Errorf("nothing about %s", c.name)
 		}
 		for _, f := range r.of(c.name) {
-			if f.Status != OK && c.name != "postgres disk" && c.name != "kafka disk" && c.name != "connections" {
+			if f.Status != OK && c.name != "postgres disk" && c.name != "kafka disk" && c.name != "connections" && c.name != "slot limit" {
 				t.Errorf("%+v", f)
 			}
 		}
@@ -105,6 +105,52 @@ func TestBeforeAnythingExists(t *testing.T) {
 	want(t, r, "columns", Warn, "firstclick migrate")
 	want(t, r, "users", Warn, "firstclick migrate")
 	want(t, r, "offsets", OK, "none stored")
+}
+
+// What was dropped after the migrations is no table that is still to come.
+func TestDroppedTables(t *testing.T) {
+	for _, table := range []string{"commerce.users", "commerce.attributed_checkouts", "firstclick.offsets"} {
+		t.Run(table, func(t *testing.T) {
+			dsn := pgtest.New(t)
+			execute(t, dsn, "DROP TABLE "+table)
+			r := Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), dsn))
+			want(t, r, "migrations", Fail, table, "firstclick migrate")
+			if check := map[string]string{"commerce.users": "users", "commerce.attributed_checkouts": "columns"}[table]; check != "" {
+				want(t, r, check, Fail, table, "any more")
+			}
+		})
+	}
+}
+
+// Tables that can never be published whole, and one that was taken for no table of integers.
+func TestUsersThatAreNotStreamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		sql    string
+		status Status
+		says   []string
+	}{
+		"unlogged":  {"ALTER TABLE commerce.users SET UNLOGGED", Warn, []string{"UNLOGGED", "SET LOGGED"}},
+		"generated": {"ALTER TABLE commerce.users DROP COLUMN username; ALTER TABLE commerce.users ADD COLUMN username text GENERATED ALWAYS AS (lower(password)) STORED", Warn, []string{"generated column username"}},
+		"children":  {"CREATE TABLE commerce.more () INHERITS (commerce.users)", Warn, []string{"child tables", "NO INHERIT"}},
+		"an enum":   {"CREATE TYPE mood AS ENUM ('a', 'b'); ALTER TABLE commerce.users ALTER username TYPE mood USING 'a'", Warn, []string{"username of a type", "TYPE text"}},
+		"domains":   {"CREATE DOMAIN user_id AS int CHECK (VALUE > 0); CREATE DOMAIN user_key AS user_id; CREATE DOMAIN user_name AS varchar(50); ALTER TABLE commerce.users ALTER id TYPE user_key, ALTER username TYPE user_name", OK, []string{"primary key"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.New(t)
+			execute(t, dsn, c.sql)
+			want(t, Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), dsn)), "users", c.status, c.says...)
+		})
+	}
+}
+
+// A transaction of two phases that nobody ends is no session, and yet no slot stands before it has ended.
+func TestPreparedTransaction(t *testing.T) {
+	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"max_prepared_transactions": "3", "max_slot_wal_keep_size": "2GB"}))
+	dsn := server.DSN("postgres")
+	execute(t, dsn, "BEGIN; CREATE TABLE held (); PREPARE TRANSACTION 'of the bank''s'")
+	r := Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), dsn))
+	want(t, r, "slots", Warn, "'of the bank''s' in database postgres", "ROLLBACK PREPARED 'of the bank''s'")
+	want(t, r, "slot limit", OK, "2")
 }
 
 // Somebody accepts connections and never answers, on both sides: the report is there in time and says what was not seen.

@@ -72,7 +72,8 @@ type postgresFacts struct {
 	identify   error // of a replication connection
 	skew, rtt  time.Duration
 	migrations []migrations.FileStatus
-	target     error // of sink.Check
+	dropped    []string // tables that migrations made and that are not there
+	target     error    // of sink.Check
 	columns    []column
 	missing    []string // GRANT statements
 	foreign    []string // roles of sessions that we may not end
@@ -96,12 +97,20 @@ type server struct {
 	ReadOnly    bool
 	Published   bool
 	Identity    string // of commerce.users; empty: no table
+	WALKept     int64  // bytes of WAL that a slot may hold back; -1: any number
+	Prepared    []prepared
 	Size        int64  // bytes of the database; -1: not visible
 	Directory   string // empty: not visible
 	Started     time.Time
 	Local       bool // reached by loopback or a socket
 
 	StatementTimeout, LockTimeout time.Duration // as our sessions get them; 0: none
+}
+
+// prepared is a transaction of two phases that waits for its second.
+type prepared struct {
+	ID, Database string
+	Age          time.Duration
 }
 
 type column struct {

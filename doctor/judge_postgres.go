@@ -67,7 +67,26 @@ func walLevel(f *facts) []Finding {
 
 func slots(f *facts) []Finding {
 	s := f.postgres.server
-	return f.left(cdc.ProblemSlots, "replication slots", "max_replication_slots", s.Slots, s.MaxSlots)
+	found := f.left(cdc.ProblemSlots, "replication slots", "max_replication_slots", s.Slots, s.MaxSlots)
+	for _, p := range s.Prepared {
+		found = append(found, warn(fmt.Sprintf("ask its transaction manager; then, in database %s: COMMIT PREPARED %s, or ROLLBACK PREPARED %[2]s", p.Database, literal(p.ID)),
+			"transaction %s in database %s was prepared %s ago and has not ended: no new slot stands before it has, and names are read from the table", literal(p.ID), p.Database, shown(p.Age))...)
+	}
+	return found
+}
+
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+// slotLimit looks at what a slot may hold back while its instance, or the way to it, hangs.
+func slotLimit(f *facts) []Finding {
+	if unknown := f.unknown(askServer); unknown != nil {
+		return unknown
+	}
+	if f.postgres.server.WALKept < 0 {
+		return warn("ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'; SELECT pg_reload_conf() -- a part of the disk that is free for it",
+			"max_slot_wal_keep_size is not set: whoever may replicate can leave a slot behind that fills the server's disk")
+	}
+	return ok("a slot holds back %s at most (max_slot_wal_keep_size)", size(f.postgres.server.WALKept))
 }
 
 func senders(f *facts) []Finding {
@@ -124,7 +143,11 @@ func users(f *facts) []Finding {
 		return unknown
 	}
 	if f.postgres.server.Identity == "" && f.problem(cdc.ProblemTable) != nil {
-		return warn("firstclick migrate", "there is no table commerce.users yet")
+		return f.absent("commerce.users")
+	}
+	if found := f.problem(cdc.ProblemUnfollowed); found != nil {
+		found[0].Status = Warn // names are right, and cost a query
+		return found
 	}
 	if found := f.problem(cdc.ProblemTable, cdc.ProblemColumns, cdc.ProblemSelect, cdc.ProblemIdentity); found != nil {
 		return found
@@ -198,7 +221,20 @@ func migrated(f *facts) []Finding {
 	if pending != nil {
 		return warn("firstclick migrate", "%d of %d are pending: %s", len(pending), len(f.postgres.migrations), strings.Join(pending, ", "))
 	}
+	if dropped := f.postgres.dropped; len(dropped) > 0 {
+		return fail("firstclick migrate -- makes them again, empty; rows come back from a backup alone", "all %d are applied; dropped since: %s", len(f.postgres.migrations), strings.Join(dropped, ", "))
+	}
 	return ok("all %d are applied", len(f.postgres.migrations))
+}
+
+// absent judges a table that is not there: before the migrations it is still to come, after them somebody has dropped it.
+func (f *facts) absent(table string) []Finding {
+	for _, m := range f.postgres.migrations {
+		if m.Applied.IsZero() {
+			return warn("firstclick migrate", "there is no table %s yet", table)
+		}
+	}
+	return fail("firstclick migrate -- makes it again, empty", "there is no table %s any more", table)
 }
 
 // columns looks at the types of commerce.attributed_checkouts.
@@ -207,7 +243,7 @@ func columns(f *facts) []Finding {
 		return unknown
 	}
 	if len(f.postgres.columns) == 0 {
-		return warn("firstclick migrate", "there is no table commerce.attributed_checkouts yet")
+		return f.absent("commerce.attributed_checkouts")
 	}
 	if err := f.postgres.target; err != nil {
 		text, fix, _ := strings.Cut(plainly(err), "run: ")

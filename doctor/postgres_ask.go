@@ -71,8 +71,13 @@ func (p *postgres) ask(ctx context.Context, f *facts) {
 			})
 		},
 		askMigrations: func(ctx context.Context) (err error) {
-			facts.migrations, err = migrations.Status(ctx, p.cfg.Database)
-			return err
+			if facts.migrations, err = migrations.Status(ctx, p.cfg.Database); err != nil {
+				return err
+			}
+			return p.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
+				facts.dropped, err = migrations.Missing(ctx, conn.Conn())
+				return err
+			})
 		},
 		askTarget: func(ctx context.Context) error { return p.target(ctx, facts) },
 		askGrants: func(ctx context.Context) (err error) {
@@ -109,6 +114,17 @@ func (p *postgres) server(ctx context.Context, s *server) error {
 		})
 	}
 	s.Local = local(p.config.Host)
+	if err != nil {
+		return err
+	}
+	// A slot stands when all transactions that began before it have ended, in any database of the server.
+	rows, err = p.pool.Query(ctx, `SELECT gid, database::text, now() - prepared FROM pg_prepared_xacts ORDER BY prepared`)
+	if err == nil {
+		s.Prepared, err = pgx.CollectRows(rows, pgx.RowToStructByPos[prepared])
+	}
+	if err == nil {
+		err = p.pool.QueryRow(ctx, `SELECT CASE WHEN setting::bigint < 0 THEN -1 ELSE setting::bigint << 20 END FROM pg_settings WHERE name = 'max_slot_wal_keep_size'`).Scan(&s.WALKept)
+	}
 	return err
 }
 

@@ -96,7 +96,7 @@ func Remake(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 		return fmt.Errorf("read database privilege: %w", err)
 	}
 	switch {
-	case !may && missing == nil:
+	case !may && len(missing) == 0:
 		return nil // columns are looked for by those who may make them
 	case !may:
 		return fmt.Errorf("%s missing, and this role may not make tables: run firstclick migrate as their owner", strings.Join(missing, ", "))
