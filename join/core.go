@@ -16,6 +16,7 @@ type Config struct {
 	Lateness   time.Duration // how long after out-of-order a late click still corrects
 	OutOfOrder time.Duration // how far events of one partition may stand out of order
 
+	MaxSkew         time.Duration // how far an event's time may lie ahead of our clock and still decide: see Core.Clock
 	FarBehind       int64         // records; a clicks partition further behind its end is a backlog. 0: 10,000
 	OpenTransaction time.Duration // how long a partition held by an open transaction holds checkouts back. 0: 15 s
 }
@@ -36,10 +37,13 @@ type Core struct {
 	shards    []*Shard // by partition
 	watermark int64
 	endsAt    int64 // when the newest ends were asked for; noClock: never
+	endsKnown bool  // and they are not old
 	clockAt   int64 // up to when the clock has moved the watermark; noClock while it does not
 	frontier  atomic.Int64
 	late      atomic.Int64 // see LateBefore
 	kept      kept
+	farClicks []keptCandidate // see clock
+	clock     clock
 
 	asks      []ask  // not yet satisfied, by generation
 	satisfied uint64 // every ask up to this one is satisfied
@@ -60,18 +64,23 @@ const endsKnown = 5_000_000
 
 // clicksPartition is what is known of one partition of the clicks topic.
 type clicksPartition struct {
-	started   int64 // where reading began
-	next      int64 // position: the next offset to read, control records counted
-	end       int64 // the newest end asked for; -1: none yet
-	lso       int64 // last stable offset, asked for when the partition stands still; -1: none
-	movedAt   int64 // when next last moved
-	maxTime   int64
-	epoch     int32
-	lost      bool  // clicks before started are gone from Kafka
-	lostUntil int64 // event time before which clicks may be missing because of that; NoTime: none
-	index     []TimeOffset
-	unjudged  []unjudged
-	forgotten int64 // offset below which what was noted of clicks is not in memory: every shard had stored it, or it was too much
+	started      int64 // where reading began
+	next         int64 // position: the next offset to read, control records counted
+	end          int64 // the newest end asked for; -1: none yet
+	lso          int64 // last stable offset, asked for when the partition stands still; -1: none
+	movedAt      int64 // when next last moved
+	newest       times // of the clicks believed
+	maxTime      int64 // the event time that they have reached
+	latest       int64 // the greatest that a restart reads again, or that was believed
+	passed       int64 // up to when, by the clock, everything that came has been read
+	ahead        bool  // the newest clicks are all ahead of our clock
+	epoch        int32
+	lost         bool  // clicks before started are gone from Kafka
+	lostUntil    int64 // event time before which clicks may be missing because of that; NoTime: none
+	index        []TimeOffset
+	unjudged     []unjudged
+	farForgotten int64 // offset below which far clicks are in memory no more
+	forgotten    int64 // offset below which what was noted of clicks is not in memory: every shard had stored it, or it was too much
 }
 
 // TimeOffset is the least offset at which a partition holds a click of one bucket of event time.
@@ -92,59 +101,11 @@ func NewCore(cfg Config, w *Window) *Core {
 		win: w, lookups: w.NewLookups(), window: cfg.Window.Microseconds(), lateness: cfg.Lateness.Microseconds(),
 		outOfOrder: cfg.OutOfOrder.Microseconds(), farBehind: cfg.FarBehind, openTxn: cfg.OpenTransaction.Microseconds(),
 		watermark: NoTime, endsAt: noClock, clockAt: noClock, restoreMemo: map[int64]restorePoints{},
+		clock: clock{skew: cfg.MaxSkew.Microseconds(), believed: forever, far: forever},
 	}
 	c.frontier.Store(NoTime)
 	c.late.Store(NoTime)
 	return c
-}
-
-// ClicksRead says what one read of a clicks partition brought. The clicks are in the window already.
-type ClicksRead struct {
-	Partition  int32
-	Next       int64 // position after the last record, control records counted
-	Epoch      int32 // leader epoch of the last record
-	MaxTime    int64 // NoTime: no click in it
-	Unjudged   int64 // the least event time of a click that did not come before [Core.LateBefore]: see Judge; Forever: none
-	Index      []TimeOffset
-	Candidates []Candidate
-}
-
-// Candidate is a click that may change a checkout released already: its time is not after [Core.Frontier], read after the click
-// went into the window. Or it comes too late: its time is before [Core.LateBefore] and it was not read before a restart.
-type Candidate struct {
-	Key     Key
-	Time    int64
-	ID      ID
-	Offset  int64
-	User    int32
-	Product string
-}
-
-// Reset makes r ready for the next read of a partition.
-func (r *ClicksRead) Reset(partition int32) {
-	*r = ClicksRead{Partition: partition, MaxTime: NoTime, Unjudged: forever, Epoch: -1, Index: r.Index[:0], Candidates: r.Candidates[:0]}
-}
-
-// Note adds a click's place to what the read brought.
-func (r *ClicksRead) Note(t, offset int64) {
-	r.MaxTime = max(r.MaxTime, t)
-	b := t / indexBucket
-	const few = 8 // a read spans few buckets, unless somebody wants it to span many
-	for i := len(r.Index) - 1; i >= max(0, len(r.Index)-few); i-- {
-		if r.Index[i].Bucket == b {
-			return // offsets rise within a read: the first one stays the least
-		}
-	}
-	r.Index = append(r.Index, TimeOffset{b, offset})
-}
-
-// Judge says whether a click must be handed in as a [Candidate]. frontier and late are [Core.Frontier] and [Core.LateBefore] as they were after
-// the click went into the window; fresh says that it was not read before a restart.
-func (r *ClicksRead) Judge(t, frontier, late int64, fresh bool) (candidate bool) {
-	if t >= late {
-		r.Unjudged = min(r.Unjudged, t)
-	}
-	return t <= frontier || t < late && fresh
 }
 
 // Frontier is the time up to which a click may concern a checkout that was released already. Whoever inserts a click reads
@@ -199,7 +160,7 @@ func (c *Core) AddClicks(p int32, next, lostUntil, now int64) {
 
 func (c *Core) grow(n int, now int64) {
 	for len(c.parts) < n {
-		c.parts = append(c.parts, clicksPartition{end: -1, lso: -1, movedAt: now, maxTime: NoTime, epoch: -1, lostUntil: NoTime})
+		c.parts = append(c.parts, clicksPartition{end: -1, lso: -1, movedAt: now, maxTime: NoTime, latest: NoTime, passed: noClock, epoch: -1, lostUntil: NoTime})
 	}
 }
 
@@ -215,7 +176,13 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) (judged bool) {
 	if r.Epoch >= 0 {
 		p.epoch = r.Epoch
 	}
-	p.maxTime = max(p.maxTime, r.MaxTime)
+	p.latest = max(p.latest, r.Latest)
+	if r.newest.n+r.ahead > 0 {
+		p.ahead = r.newest.n == 0
+	}
+	p.newest.addAll(&r.newest)
+	p.maxTime = p.newest.reached(c.lateness + c.outOfOrder)
+	c.weigh(r)
 	p.note(r.Index)
 	u := unjudged{r.Unjudged, r.Next}
 	p.judge(u)
@@ -224,6 +191,9 @@ func (c *Core) Clicks(r *ClicksRead, now int64, late LateFunc) (judged bool) {
 	for i := range r.Candidates {
 		k := &r.Candidates[i]
 		c.correct(k)
+		if k.Time > r.belief.far && c.takeFar(r.Partition, k, late) {
+			continue
+		}
 		for _, s := range c.shards {
 			if s.tooLate(r.Partition, k) {
 				late(s, r.Partition, k)
@@ -278,11 +248,12 @@ func (c *Core) Watermark() int64 { return c.watermark }
 // Tick lets time pass: without news of the ends for long, the clock does not move the watermark.
 func (c *Core) Tick(now int64) { c.advance(now, -1) }
 
-// advance moves the watermark: to the least event time of the partitions that are not at their end, or, while all are, at the
+// advance moves the watermark: to the least event time believed of the partitions that are not at their end, or, while all are, at the
 // pace of the clock, up to when the ends were asked for. The partition that was read just now was not at its end a moment ago, so it
 // counts as such; while the ends are not known, every one does. Invariant: it never goes back.
 func (c *Core) advance(now int64, reading int) {
-	c.moveWatermark(reading, c.endsAt != noClock && now-c.endsAt <= endsKnown)
+	c.endsKnown = c.endsAt != noClock && now-c.endsAt <= endsKnown
+	c.moveWatermark(reading, c.endsKnown)
 	if c.watermark != NoTime { // shards of other instances are as far, though they have not stored it yet
 		c.raiseLate(c.watermark - c.outOfOrder - c.lateness)
 	}
@@ -292,10 +263,18 @@ func (c *Core) advance(now int64, reading int) {
 }
 
 func (c *Core) moveWatermark(reading int, known bool) {
-	least, atEnd := int64(forever), true
+	least, atEnd, upTo := int64(forever), true, c.endsAt
 	for i := range c.parts {
 		p := &c.parts[i]
-		if known && i != reading && p.end >= 0 && p.next >= p.end {
+		end := p.end >= 0 && p.next >= p.end
+		if end {
+			p.passed = c.endsAt
+		}
+		switch {
+		case known && end && (i != reading || p.ahead):
+			continue
+		case known && p.ahead && p.passed != noClock && c.endsAt-p.passed <= endsKnown: // its clicks do not say how far it is: the clock does
+			upTo = min(upTo, p.passed)
 			continue
 		}
 		atEnd = false
@@ -313,17 +292,17 @@ func (c *Core) moveWatermark(reading int, known bool) {
 				c.watermark = max(c.watermark, s.maxReleased)
 			}
 		} else if c.clockAt != noClock {
-			c.watermark += max(c.endsAt-c.clockAt, 0)
+			c.watermark += max(upTo-c.clockAt, 0)
 		}
-		c.clockAt = c.endsAt
+		c.clockAt = max(c.clockAt, upTo)
 	}
 }
 
-// settle moves the time before which a shard's rows are final. While the shard itself is behind its end it may not run ahead of
+// settle moves the time before which a shard's rows are final. While the shard itself is behind its end, or that is not known, it may not run ahead of
 // the shard's own checkouts, else a backlog of checkouts would count as late and find its clicks expired.
 func (c *Core) settle(s *Shard) {
 	f := c.watermark
-	if s.behind() {
+	if s.behind() || !c.endsKnown {
 		f = min(f, s.maxReleased)
 	}
 	if f == NoTime || s.restoring || !c.ReadUpTo(s.stored.ClicksNext) { // invariant: nothing is final for a click that is read again

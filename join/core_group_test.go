@@ -13,12 +13,15 @@ import (
 // group is two instances over one Kafka and one Postgres, all in memory: shards move between them in good order or not, transactions are
 // under way while both go on, and land or not. Rapid chooses what happens next. Every row that is not the one of brute force must be
 // explained by a late event that was noted; no click that was in the log before a checkout may be missing in its first row; every
-// click that can't be decoded must be a dead letter.
+// click that can't be decoded must be a dead letter. Clocks may be wrong: producers' and, where those are right, the instances' own.
 type group struct {
 	t     *rapid.T
 	clock int64
 	seq   int // of what is appended to any log
 	far   int64
+
+	wrongEvents []int64 // by how much some are dated ahead; nil: none is
+	wrongClocks bool    // of the instances
 
 	clicks    [][]clickRecord
 	checkouts [][]checkoutRecord
@@ -39,12 +42,14 @@ type place struct {
 type clickRecord struct {
 	click
 	seq int
+	at  int64 // when it was produced
 	bad bool
 }
 
 type checkoutRecord struct {
 	checkout
 	seq int
+	at  int64
 }
 
 type tableRow struct {
@@ -79,6 +84,7 @@ type instance struct {
 	under   []place // dead letters that transactions under way hold
 	kept    []place // dead letters that have landed, and that not all shards are known to have passed
 	jobs    []*job
+	wrong   int64                    // by how much its clock is ahead
 	flying  map[int]*join.ClicksRead // by clicks partition: a read whose clicks are in the window, and which the core has not heard of
 }
 
@@ -115,6 +121,14 @@ func newGroup(t *rapid.T) *group {
 	g.postgres = postgres{map[string]tableRow{}, map[int32]storedShard{}, map[place]bool{}, map[place]bool{}}
 	g.clicks = make([][]clickRecord, rapid.IntRange(1, 3).Draw(t, "clicks partitions"))
 	g.checkouts = make([][]checkoutRecord, rapid.IntRange(1, 3).Draw(t, "checkouts partitions"))
+	switch rapid.IntRange(0, 3).Draw(t, "wrong clocks") {
+	case 1:
+		g.wrongEvents = neverTrue
+	case 2:
+		g.wrongEvents = someComeTrue
+	case 3:
+		g.wrongClocks = true
+	}
 	g.far = rapid.SampledFrom([]int64{5, 1 << 40}).Draw(t, "far behind")
 	for p := range g.checkouts {
 		g.stored[int32(p)] = storedShard{at: join.Position{
@@ -133,7 +147,8 @@ func newGroup(t *rapid.T) *group {
 func (in *instance) begin() {
 	g := in.g
 	in.window = join.NewWindow(join.WindowConfig{})
-	in.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, FarBehind: g.far}, in.window)
+	in.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxSkew: 5 * time.Minute, FarBehind: g.far}, in.window)
+	in.tellClock()
 	in.owns, in.batches, in.dead, in.under, in.jobs, in.asked = map[int32]storedShard{}, map[int32]*batch{}, nil, nil, nil, 0
 	in.recalls, in.kept = map[int32]*recalling{}, nil
 	in.flying = map[int]*join.ClicksRead{}
@@ -147,6 +162,17 @@ func (in *instance) begin() {
 	}
 	in.know()
 	in.fresh = g.storedByAll()
+}
+
+func (in *instance) wall() int64 { return in.g.clock + in.wrong }
+
+func (in *instance) tellClock() { in.core.Clock(in.wall(), in.g.clock) }
+
+// setClock is somebody who sets an instance's clock, right or wrong.
+func (in *instance) setClock() {
+	if in.g.wrongClocks {
+		in.wrong = rapid.SampledFrom([]int64{0, 0, 10 * minute, 26 * hour, 9000 * hour, -10 * minute, -40 * minute, -26 * hour, -9000 * hour}).Draw(in.g.t, "clock ahead by")
+	}
 }
 
 // know is what an instance learns from Postgres once in a while.
@@ -196,6 +222,9 @@ func (g *group) produce() {
 		user, product := rapid.IntRange(1, 2).Draw(g.t, "user"), rapid.IntRange(1, 2).Draw(g.t, "product")
 		back := rapid.SampledFrom([]int64{0, 0, 0, second, 20 * second, 9 * 60 * second, 20 * 60 * second}).Draw(g.t, "late by")
 		t := (g.clock - back) / second * second
+		if g.wrongEvents != nil {
+			t += wrongBy(g.t, g.wrongEvents)
+		}
 		p := rapid.IntRange(0, 11).Draw(g.t, "partition")
 		switch kind := rapid.IntRange(0, 19).Draw(g.t, "kind"); {
 		case kind < 10:
@@ -225,12 +254,12 @@ func (g *group) produce() {
 
 func (g *group) append(p int, c click, bad bool) {
 	p %= len(g.clicks)
-	g.clicks[p] = append(g.clicks[p], clickRecord{c, g.seq, bad})
+	g.clicks[p] = append(g.clicks[p], clickRecord{c, g.seq, g.clock, bad})
 }
 
 func (g *group) appendCheckout(p int, k checkout) {
 	p %= len(g.checkouts)
-	g.checkouts[p] = append(g.checkouts[p], checkoutRecord{k, g.seq})
+	g.checkouts[p] = append(g.checkouts[p], checkoutRecord{k, g.seq, g.clock})
 }
 
 // noteLate goes into the shard's next transaction.
@@ -257,6 +286,7 @@ func (in *instance) insertClicks(p, n int) {
 	}
 	var r join.ClicksRead
 	r.Reset(int32(p))
+	r.Believe(in.core.Believe(in.wall(), in.g.clock))
 	for o := in.read[p]; o < int64(to); o++ {
 		r.Next = o + 1
 		c := &log[o]
@@ -283,6 +313,7 @@ func (in *instance) insertClicks(p, n int) {
 func (in *instance) tellClicks(p int) {
 	if r := in.flying[p]; r != nil {
 		delete(in.flying, p)
+		in.tellClock()
 		if !in.core.Clicks(r, in.g.clock, in.noteLate) {
 			in.begin()
 		}
@@ -307,7 +338,10 @@ func (in *instance) recall(n int64) {
 		for i := range records {
 			records[i].Skip = records[i].Skip || r.rejected[records[i].Offset]
 		}
-		in.core.Recall(s, records)
+		for _, o := range in.core.Recall(s, records) {
+			b := in.batches[s.Partition]
+			b.late = append(b.late, place{false, s.Partition, o})
+		}
 		if r.from = to; to == r.to {
 			in.core.Restored(s)
 			delete(in.recalls, s.Partition)

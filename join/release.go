@@ -89,7 +89,7 @@ func (c *Core) Standing(now, d int64) bool {
 }
 
 // Release gives out, in offset order, up to limit records of the shard that need not wait any longer, with the click that each
-// checkout has. late: the checkout came after its time was final.
+// checkout has. late: the checkout came after its time was final, or is dated so far ahead of our clock that no correction waits for it.
 //
 // Invariant (promise 2): a checkout goes only when every clicks partition has been read up to the end asked for after the
 // checkout was fetched; or, for a partition far behind its end, when that partition's event time has passed the checkout's by the
@@ -97,14 +97,16 @@ func (c *Core) Standing(now, d int64) bool {
 func (c *Core) Release(s *Shard, limit int, now int64, emit func(k *Pending, r *Recent, late bool)) (int, error) {
 	c.trimAsks()
 	n, last := 0, s.head
-	top := s.maxReleased
+	top := int64(NoTime)
 	for last < len(s.queue) && n < limit {
 		k := &s.queue[last]
 		if !k.Skip {
-			if !c.mayGo(k, now) {
+			if !c.mayGo(s, k, now) {
 				break
 			}
-			top = max(top, k.Time)
+			if k.Time <= c.clock.far { // no later click corrects one that is far
+				top = max(top, k.Time)
+			}
 		}
 		last++
 		n++
@@ -122,6 +124,9 @@ func (c *Core) Release(s *Shard, limit int, now int64, emit func(k *Pending, r *
 	}
 	if s.head == len(s.queue) {
 		s.queue, s.head = s.queue[:0], 0
+	}
+	if s.newest.n > 0 {
+		s.maxReleased = s.newest.reached(c.lateness + c.outOfOrder)
 	}
 	c.settle(s)
 	return n, nil
@@ -141,7 +146,7 @@ func (c *Core) giveOut(s *Shard, to int, emit func(k *Pending, r *Recent, late b
 		var r Recent
 		late := false
 		if !k.Skip {
-			if late = k.Time < s.final; !late { // invariant: what comes too late stops nothing
+			if late = k.Time < s.final || k.Time > c.clock.far; !late { // invariant: what comes too late, or is far, stops nothing
 				if err := c.lost(k); err != nil {
 					return err
 				}
@@ -152,7 +157,9 @@ func (c *Core) giveOut(s *Shard, to int, emit func(k *Pending, r *Recent, late b
 			if !late {
 				s.recents.Add(k.Key, r)
 			}
-			s.maxReleased = max(s.maxReleased, k.Time)
+			if k.Time <= c.clock.believed {
+				s.newest.add(k.Time)
+			}
 		}
 		s.next, s.epoch = k.Offset+1, k.Epoch
 		emit(k, &r, late)
@@ -191,7 +198,7 @@ func (c *Core) readUpToAsk(a *ask) bool {
 	return true
 }
 
-func (c *Core) mayGo(k *Pending, now int64) bool {
+func (c *Core) mayGo(s *Shard, k *Pending, now int64) bool {
 	if k.Need <= c.satisfied {
 		return true
 	}
@@ -203,7 +210,7 @@ func (c *Core) mayGo(k *Pending, now int64) bool {
 		if a.version != c.version {
 			c.judge(a, now)
 		}
-		if a.pass == NoTime || k.Time > a.pass {
+		if a.pass == NoTime || c.decidingTime(s, k) > a.pass {
 			return false
 		}
 		if a.stuck {
@@ -223,8 +230,8 @@ func (c *Core) judge(a *ask, now int64) {
 		case p.next >= end:
 		case p.lso >= 0 && p.next >= p.lso && now-p.movedAt >= c.openTxn:
 			a.stuck = true // invariant: nothing of it can be read, so its event time is not waited for, however far it is behind
-		case p.end-p.next > c.farBehind && p.maxTime != NoTime:
-			a.pass = min(a.pass, p.maxTime-c.outOfOrder)
+		case p.end-p.next > c.farBehind && c.passedTime(p) != NoTime:
+			a.pass = min(a.pass, c.passedTime(p)-c.outOfOrder)
 		default:
 			a.pass = NoTime
 			return
@@ -237,11 +244,12 @@ func (c *Core) judge(a *ask, now int64) {
 func (c *Core) Waits() []bool {
 	w := make([]bool, len(c.parts))
 	var oldest *Pending
+	var since int64
 	for _, s := range c.shards {
 		for i := s.head; i < len(s.queue); i++ {
 			if k := &s.queue[i]; !k.Skip {
-				if oldest == nil || k.Time < oldest.Time {
-					oldest = k
+				if t := c.decidingTime(s, k); oldest == nil || t < since {
+					oldest, since = k, t
 				}
 				break
 			}
@@ -260,7 +268,7 @@ func (c *Core) Waits() []bool {
 	for i := range w {
 		p := &c.parts[i]
 		short := i >= len(ends) || p.next < ends[i]
-		passed := p.end-p.next > c.farBehind && p.maxTime != NoTime && p.maxTime-c.outOfOrder >= oldest.Time
+		passed := p.end-p.next > c.farBehind && c.passedTime(p) != NoTime && c.passedTime(p)-c.outOfOrder >= since
 		w[i] = short && !passed
 	}
 	return w

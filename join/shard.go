@@ -20,9 +20,10 @@ type Shard struct {
 	recents     *Recents
 	rejected    map[int64]struct{} // offsets of recent checkouts that did not become rows
 	sweptAt     int                // how many of them are looked through for those that are recent no more
-	maxReleased int64
-	final       int64 // click columns of rows before it do not move
-	expired     int64 // up to where recents were swept
+	newest      times              // of the checkouts released and believed
+	maxReleased int64              // the event time that they have reached
+	final       int64              // click columns of rows before it do not move
+	expired     int64              // up to where recents were swept
 
 	restoring bool // recent checkouts of an earlier owner are still being read
 	stored    Position
@@ -46,7 +47,7 @@ type Position struct {
 	ClicksNext    []int64
 	ClicksRestore []int64
 	ClicksEpoch   []int32
-	ClicksLatest  []int64 // the greatest event time of a click below ClicksNext; NoTime: none
+	ClicksLatest  []int64 // the greatest event time of a click below ClicksNext, far ones aside; NoTime: none
 	Watermark     int64
 	FinalBefore   int64
 	ExpireBefore  int64
@@ -88,6 +89,11 @@ func (c *Core) AddShard(partition int32, at Position, restoring bool, late LateF
 	}
 	for i := range c.kept.list {
 		if k := &c.kept.list[i]; s.tooLate(k.partition, &k.Candidate) {
+			late(s, k.partition, &k.Candidate)
+		}
+	}
+	for i := range c.farClicks {
+		if k := &c.farClicks[i]; at.needs(int(k.partition), k.Offset) {
 			late(s, k.partition, &k.Candidate)
 		}
 	}
@@ -159,7 +165,7 @@ func (s *Shard) End() int64 { return s.end }
 // Final is the time before which the click columns of the shard's rows do not move. NoTime: nothing is final yet.
 func (s *Shard) Final() int64 { return s.final }
 
-// MaxReleased is the greatest event time released. NoTime: none yet.
+// MaxReleased is the event time that the released checkouts have reached. NoTime: none yet.
 func (s *Shard) MaxReleased() int64 { return s.maxReleased }
 
 // Recents is the number of checkouts that are not final, and the bytes they take.
@@ -182,11 +188,15 @@ func (s *Shard) settled() int64 { return min(s.final, s.recents.Marked()) }
 
 // Recall takes in checkouts that an earlier owner released, as read again from Kafka, and re-asserts the best click of each: a
 // correction may have died between two shards' transactions. The clicks up to the stored position must have been read
-// (see [Core.ReadUpTo]).
-func (c *Core) Recall(s *Shard, records []Pending) {
+// (see [Core.ReadUpTo]). far are the offsets of those that are dated so far ahead of our clock that no correction waits for them: to be noted.
+func (c *Core) Recall(s *Shard, records []Pending) (far []int64) {
 	for i := range records {
 		k := &records[i]
 		if k.Skip || k.Offset >= s.stored.NextOffset || k.Time < s.final {
+			continue
+		}
+		if k.Time > c.clock.far {
+			far = append(far, k.Offset)
 			continue
 		}
 		c.raiseFrontier(k.Time)
@@ -197,6 +207,7 @@ func (c *Core) Recall(s *Shard, records []Pending) {
 			s.Reasserted = append(s.Reasserted, Correction{Offset: k.Offset, Checkout: k.ID, Click: r.Click, ClickTime: r.ClickTime})
 		}
 	}
+	return far
 }
 
 // Restored says that all recent checkouts of the earlier owner have been recalled: the restore points may move on, with the
@@ -239,6 +250,11 @@ func (c *Core) Covers(at Position) bool {
 	}
 	for p := range c.parts { // invariant: what is forgotten is not asked for, also where Postgres failed over and lost that it was stored
 		if c.parts[p].forgotten > at.clicksNext(p) {
+			return false
+		}
+	}
+	for p := range c.parts {
+		if f := c.parts[p].farForgotten; f > 0 && at.needs(p, f-1) {
 			return false
 		}
 	}

@@ -55,7 +55,7 @@ func (c *Core) position(s *Shard) Position {
 		ClicksNext:   make([]int64, len(c.parts)), ClicksEpoch: make([]int32, len(c.parts)), ClicksLatest: make([]int64, len(c.parts)),
 	}
 	for i := range c.parts {
-		at.ClicksNext[i], at.ClicksEpoch[i], at.ClicksLatest[i] = c.parts[i].next, c.parts[i].epoch, s.latest(i, c.parts[i].maxTime)
+		at.ClicksNext[i], at.ClicksEpoch[i], at.ClicksLatest[i] = c.parts[i].next, c.parts[i].epoch, s.latest(i, c.parts[i].latest)
 		if i < len(s.stored.ClicksNext) && s.stored.ClicksNext[i] >= at.ClicksNext[i] { // a restart re-reads: what is below had its effect already
 			at.ClicksNext[i] = s.stored.ClicksNext[i]
 			if i < len(s.stored.ClicksEpoch) {

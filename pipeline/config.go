@@ -26,6 +26,7 @@ type Config struct {
 	Window     time.Duration // 1 h
 	Lateness   time.Duration // 15 min
 	OutOfOrder time.Duration // 15 s
+	MaxSkew    time.Duration // how far an event's time may lie ahead of its record's, and of our clock to decide anything; 5 min
 
 	UsersCache  int            // entries; 100,000
 	MemoryLimit int64          // bytes that the process may take; 0: no bound on window and queues. Half of it is the window's budget
@@ -62,6 +63,7 @@ func (c *Config) settle() error {
 	orDefault(&c.Window, time.Hour)
 	orDefault(&c.Lateness, 15*time.Minute)
 	orDefault(&c.OutOfOrder, 15*time.Second)
+	orDefault(&c.MaxSkew, 5*time.Minute)
 	orDefault(&c.UsersCache, 100_000)
 	orDefault(&c.Zone, time.UTC)
 	orDefault(&c.Version, "devel")
@@ -80,6 +82,8 @@ func (c *Config) settle() error {
 		return &ConfigError{fmt.Sprintf("clicks and checkouts are one topic, %q: name two", c.ClicksTopic)}
 	case c.Window < time.Second || c.Lateness < 0 || c.OutOfOrder < 0:
 		return &ConfigError{fmt.Sprintf("window %v, lateness %v, out-of-order %v: the window must be a second or more, the others not negative", c.Window, c.Lateness, c.OutOfOrder)}
+	case c.MaxSkew < time.Second:
+		return &ConfigError{fmt.Sprintf("max future skew %v: it must be a second or more", c.MaxSkew)}
 	case c.UsersCache < 0:
 		return &ConfigError{fmt.Sprintf("users cache of %d entries", c.UsersCache)}
 	}

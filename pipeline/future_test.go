@@ -22,7 +22,7 @@ func TestHowFarInTheFuture(t *testing.T) {
 		{time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC), "355051 days ahead of its record's time"},
 	} {
 		got := ""
-		if err := checkFuture(c.event.UnixMicro(), record); err != nil {
+		if err := checkFuture(c.event.UnixMicro(), record, 5*time.Minute); err != nil {
 			got = deadLetter(record, [16]byte{}, err).Detail
 		}
 		if got != c.want {

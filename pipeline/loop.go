@@ -132,6 +132,7 @@ func (l *loop) run(ctx context.Context, g *errgroup.Group) error {
 // takeClicks takes in a poll of clicks. One that was under way while a shard was taken over may hold a late click that nobody has noted: the
 // next session reads it again.
 func (l *loop) takeClicks(m *clicksMsg) error {
+	l.tellClock()
 	now := l.s.now()
 	for _, r := range m.reads {
 		if !l.core.Clicks(r, now, l.noteLate) {
@@ -144,6 +145,9 @@ func (l *loop) takeClicks(m *clicksMsg) error {
 	l.counts.clicksBytes += m.bytes
 	return nil
 }
+
+// tellClock tells the core our own time, against which events may be dated ahead.
+func (l *loop) tellClock() { l.core.Clock(wall().UnixMicro(), l.s.now()) }
 
 // noteLate notes a click that came after rows of the shard that it could change were final.
 func (l *loop) noteLate(s *join.Shard, partition int32, k *join.Candidate) {

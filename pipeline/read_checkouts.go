@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -178,7 +179,13 @@ func (s *session) claim(ctx context.Context, p int32) (sink.State, error) {
 	if err != nil {
 		return sink.State{}, err
 	}
-	return s.p.sink.Claim(ctx, s.cfg.Group, s.cfg.CheckoutsTopic, p, fresh)
+	st, err := s.p.sink.Claim(ctx, s.cfg.Group, s.cfg.CheckoutsTopic, p, fresh)
+	if err == nil && max(st.Position.Watermark, st.Position.FinalBefore) > wall().Add(s.cfg.MaxSkew).UnixMicro() {
+		if healed, err := s.heal(ctx); healed || err != nil { // an instance of a version that believes every time had it until now
+			return st, &againError{cause: errors.Join(fmt.Errorf("the times of checkouts partition %d lie ahead of every clock", p), err)}
+		}
+	}
+	return st, err
 }
 
 // freshShard is where a shard begins that is not stored yet: where the group began; a partition that was added later begins at 0, and
@@ -211,7 +218,7 @@ func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
 
 func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checkoutsReader, need uint64) *checkoutsMsg {
 	used := readPoll(fetches, readers, func(int32) *checkoutsReader {
-		return &checkoutsReader{tally: s.p.tally, chunks: &s.chunks, hasher: s.hasher, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+		return &checkoutsReader{tally: s.p.tally, chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
 	}, func(r *checkoutsReader, f kgo.FetchTopicPartition) { r.read(f.Partition, f.Records, need) })
 	m := &checkoutsMsg{}
 	for _, r := range used {
@@ -231,6 +238,7 @@ type checkoutsReader struct {
 	tally    *tally // nil: read again, counted before
 	chunks   *chunks
 	hasher   join.Hasher
+	skew     time.Duration
 	topicID  [16]byte
 	decoder  *join.Decoder
 	checkout join.Checkout
@@ -267,7 +275,7 @@ func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *chec
 	k := &r.checkout
 	err := r.decoder.Checkout(rec.Value, k)
 	if err == nil {
-		err = checkFuture(k.Time, rec)
+		err = checkFuture(k.Time, rec, r.skew)
 	}
 	if err != nil {
 		d := deadLetter(rec, r.topicID, err)

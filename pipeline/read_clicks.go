@@ -21,9 +21,6 @@ type clicksMsg struct {
 	bytes   int64
 }
 
-// ahead is how far an event's time may lie after its record's.
-const ahead = 5 * time.Minute
-
 // readClicks reads the clicks partitions of one client until ctx ends.
 func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 	readers := map[int32]*clicksReader{}
@@ -87,6 +84,7 @@ type arrival struct {
 func (r *clicksReader) read(records []*kgo.Record) {
 	r.out, r.dead, r.records, r.bytes = &join.ClicksRead{}, nil, 0, 0
 	r.out.Reset(r.partition)
+	r.out.Believe(r.s.core.Believe(wall().UnixMicro(), r.s.now()))
 	r.last = recordTime(records[len(records)-1])
 	var c join.Click
 	for _, rec := range records {
@@ -106,7 +104,7 @@ func (r *clicksReader) read(records []*kgo.Record) {
 func (r *clicksReader) take(rec *kgo.Record, c *join.Click) {
 	err := r.decoder.Click(rec.Value, c)
 	if err == nil {
-		err = checkFuture(c.Time, rec)
+		err = checkFuture(c.Time, rec, r.s.cfg.MaxSkew)
 	}
 	if err == nil {
 		err = r.s.p.sink.Click(c.ID)
@@ -179,12 +177,24 @@ func recordTime(rec *kgo.Record) int64 {
 	return join.NoTime // -1: the producer gave none
 }
 
-func checkFuture(t int64, rec *kgo.Record) error {
-	if at := recordTime(rec); at != join.NoTime && t > at+ahead.Microseconds() {
-		return &join.DecodeError{Reason: join.ReasonFuture, Detail: howFarAhead(t-at) + " ahead of its record's time"}
+// checkFuture turns away an event dated more than skew ahead of its record.
+func checkFuture(t int64, rec *kgo.Record, skew time.Duration) error {
+	at := recordTime(rec)
+	if at == join.NoTime || t <= at+skew.Microseconds() {
+		return nil
 	}
-	return nil
+	detail := howFarAhead(t-at) + " ahead of its record's time"
+	if at < nonsense.UnixMicro() {
+		detail = fmt.Sprintf("%s, and that is nonsense: %d milliseconds since 1970, which is %s", detail, at/1000, time.UnixMicro(at).UTC().Format(time.RFC3339))
+		if s := time.Unix(at/1000, 0).UTC(); !s.Before(nonsense) {
+			detail += fmt.Sprintf(" (as seconds it would be %s: the producer stamps seconds where Kafka takes milliseconds)", s.Format(time.RFC3339))
+		}
+	}
+	return &join.DecodeError{Reason: join.ReasonFuture, Detail: detail}
 }
+
+// nonsense is before which no record of anybody's was written: Kafka is younger.
+var nonsense = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // howFarAhead is a span of microseconds in words: of the year 9999, more than a time.Duration holds.
 func howFarAhead(micros int64) string {

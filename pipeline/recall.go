@@ -3,11 +3,13 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/join"
+	"firstclick/pipeline/sink"
 )
 
 // recall reads again the checkouts [from, to) that an earlier owner of a shard released and left not final, in the background:
@@ -27,6 +29,7 @@ func (r *recall) end() {
 type historyMsg struct {
 	sh      *shard
 	records []join.Pending
+	far     []sink.Late // of those that may be too far ahead of our clock to be corrected: what notes them
 	done    bool
 }
 
@@ -64,7 +67,13 @@ func (l *loop) takeHistory(m *historyMsg) {
 		return
 	}
 	before := len(m.sh.Reasserted)
-	l.core.Recall(m.sh.Shard, m.records)
+	l.tellClock()
+	far := l.core.Recall(m.sh.Shard, m.records)
+	for _, k := range m.far {
+		if slices.Contains(far, k.Offset) {
+			m.sh.batch.Late = append(m.sh.batch.Late, k)
+		}
+	}
 	if !reasserts() {
 		m.sh.Reasserted = m.sh.Reasserted[:before]
 	}
@@ -103,7 +112,7 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 		return fmt.Errorf("make the Kafka client for recent checkouts: %w", err)
 	}
 	defer cl.Close()
-	reader := &checkoutsReader{chunks: &s.chunks, hasher: s.hasher, topicID: r.sh.topicID, decoder: join.NewDecoder(s.cfg.Zone)}
+	reader := &checkoutsReader{chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: r.sh.topicID, decoder: join.NewDecoder(s.cfg.Zone)}
 	for from < r.to {
 		fetches := cl.PollRecords(ctx, maxRecalls/2)
 		if ctx.Err() != nil {
@@ -122,8 +131,11 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 			read := reader.out.chunk
 			for i := range read.records {
 				k := &read.records[i]
-				k.Record = nil
 				k.Skip = k.Skip || rejected[k.Offset]
+				if !k.Skip && s.core.Believe(wall().UnixMicro(), s.now()).Far(k.Time) {
+					m.far = append(m.far, s.lateCheckout(r.sh, k, reader.decoder))
+				}
+				k.Record = nil
 			}
 			m.records = append(m.records, read.records...)
 			s.chunks.give(read)

@@ -14,6 +14,7 @@ import (
 
 // release moves what need not wait any longer from the queues to the batches.
 func (l *loop) release() error {
+	l.tellClock()
 	now, share := l.s.now(), l.share()
 	for _, sh := range l.shards {
 		room := share - len(sh.batch.Rows) - len(sh.batch.Dead)
@@ -64,14 +65,19 @@ func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
 		Payload: rec.payload, RecordTime: rec.recordTime, Final: late,
 	})
 	if late {
-		var own join.Checkout
-		if l.decoder.Checkout(rec.payload, &own) != nil { // it was decoded before
-			return
-		}
-		sh.batch.Late = append(sh.batch.Late, sink.Late{
-			Topic: l.s.cfg.CheckoutsTopic, TopicID: sh.topicID, Partition: sh.Partition, Offset: k.Offset, Kind: sink.LateCheckout,
-			EventID: k.ID.String(), User: k.User, Product: string(own.Product), Time: k.Time,
-		})
+		sh.batch.Late = append(sh.batch.Late, l.s.lateCheckout(sh, k, l.decoder))
+	}
+}
+
+// lateCheckout is the note of a checkout that comes too late to be corrected, or is dated too far ahead.
+func (s *session) lateCheckout(sh *shard, k *join.Pending, decoder *join.Decoder) sink.Late {
+	var own join.Checkout
+	if rec, ok := k.Record.(*checkoutRecord); ok {
+		_ = decoder.Checkout(rec.payload, &own) // it was decoded before: that does not fail
+	}
+	return sink.Late{
+		Topic: s.cfg.CheckoutsTopic, TopicID: sh.topicID, Partition: sh.Partition, Offset: k.Offset, Kind: sink.LateCheckout,
+		EventID: k.ID.String(), User: k.User, Product: string(own.Product), Time: k.Time,
 	}
 }
 

@@ -214,6 +214,10 @@ func (s *session) begin(ctx context.Context) (*targets, error) {
 	if err := s.ensureProgress(ctx); err != nil {
 		return nil, err
 	}
+	s.hasher = join.NewHasher(rand.Uint64())
+	if _, err := s.heal(ctx); err != nil {
+		return nil, fmt.Errorf("take back times that lie ahead of every clock: %w", err)
+	}
 	shards, err := s.p.sink.Shards(ctx, s.cfg.Group, s.cfg.CheckoutsTopic)
 	if err != nil {
 		return nil, fmt.Errorf("read the stored offsets: %w", err)
@@ -227,9 +231,9 @@ func (s *session) begin(ctx context.Context) (*targets, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.hasher = join.NewHasher(rand.Uint64())
 	s.window = join.NewWindow(join.WindowConfig{Seed: rand.Uint64()})
-	s.core = join.NewCore(join.Config{Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder}, s.window)
+	s.core = join.NewCore(join.Config{Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder, MaxSkew: s.cfg.MaxSkew}, s.window)
+	s.core.Clock(wall().UnixMicro(), s.now())
 	s.asks = newAsker(s)
 	if err := s.placeClicks(shards, starts[s.cfg.ClicksTopic]); err != nil {
 		return nil, err

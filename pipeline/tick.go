@@ -14,6 +14,7 @@ import (
 
 // takeTick lets time pass.
 func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) {
+	l.tellClock()
 	l.core.Tick(l.s.now())
 	l.startRecalls(ctx, g)
 	l.holdCheckouts()

@@ -63,7 +63,7 @@ func (s *Sink) claimFresh(ctx context.Context, conn *pgx.Conn, key []any, owner 
 		if err != nil {
 			return State{}, fmt.Errorf("read a shard: %w", err)
 		}
-		st, err := pgx.CollectExactlyOneRow(rows, scanState)
+		st, err := pgx.CollectExactlyOneRow(rows, readState)
 		if err == nil {
 			return st, nil
 		}
@@ -103,7 +103,7 @@ func (s *Sink) takeOver(ctx context.Context, conn *pgx.Conn, key []any, owner [1
 	if err != nil {
 		return State{}, fmt.Errorf("take a shard over: %w", err)
 	}
-	st, err := pgx.CollectExactlyOneRow(rows, scanState)
+	st, err := pgx.CollectExactlyOneRow(rows, readState)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return State{}, &passingError{causeOffsets}
 	}
@@ -156,7 +156,7 @@ func (s *Sink) Shards(ctx context.Context, group, topic string) ([]State, error)
 			if err != nil {
 				return err
 			}
-			out, err = pgx.CollectRows(rows, scanState)
+			out, err = pgx.CollectRows(rows, readState)
 			return err
 		})
 	})

@@ -225,7 +225,7 @@ func (t *try) run(ctx context.Context) error {
 
 const moveSQL = `UPDATE firstclick.offsets SET topic_id = $6, leader_epoch = $7, commits = commits + 1, next_offset = $8, recent_offset = $9,
 	clicks_next = $10, clicks_restore = $11, clicks_epoch = $12, watermark = greatest(watermark, $13), final_before = greatest(final_before, $14),
-	expire_before = $15, clicks_latest = $16, committed_at = now()
+	expire_before = $15, clicks_latest = $16, committed_at = greatest(committed_at, now())
 	WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner = $4 AND commits = $5`
 
 // begin opens the transaction, moves the offsets rows and looks whether the names are still those of commerce.users: one round trip.

@@ -92,7 +92,7 @@ func readShards(ctx context.Context, conn *pgx.Conn, batches []*Batch, lock bool
 		if err != nil {
 			return nil, fmt.Errorf("read offsets: %w", err)
 		}
-		states, err := pgx.CollectRows(rows, scanState)
+		states, err := pgx.CollectRows(rows, readState)
 		if err != nil {
 			return nil, fmt.Errorf("read offsets: %w", err)
 		}
@@ -181,14 +181,17 @@ func (v verdicts) decide(w *work) (landed bool, err error) {
 const stateColumns = `group_id, topic, partition, owner, commits, topic_id, coalesce(instance, ''), leader_epoch, next_offset, recent_offset,
 	clicks_next, clicks_restore, clicks_epoch, watermark, final_before, expire_before, clicks_latest`
 
-func scanState(row pgx.CollectableRow) (State, error) {
+func readState(row pgx.CollectableRow) (State, error) { return scanState(row) }
+
+// scanState reads stateColumns and what stands after them.
+func scanState(row pgx.CollectableRow, more ...any) (State, error) {
 	var st State
 	var owner, topicID pgtype.UUID
 	var watermark, finalBefore, expireBefore pgtype.Timestamptz
 	var latest []pgtype.Timestamptz
 	p := &st.Position
-	err := row.Scan(&st.Claim.Group, &st.Claim.Topic, &st.Claim.Partition, &owner, &st.Claim.Commits, &topicID, &st.Instance, &p.LeaderEpoch,
-		&p.NextOffset, &p.RecentOffset, &p.ClicksNext, &p.ClicksRestore, &p.ClicksEpoch, &watermark, &finalBefore, &expireBefore, &latest)
+	err := row.Scan(append([]any{&st.Claim.Group, &st.Claim.Topic, &st.Claim.Partition, &owner, &st.Claim.Commits, &topicID, &st.Instance, &p.LeaderEpoch,
+		&p.NextOffset, &p.RecentOffset, &p.ClicksNext, &p.ClicksRestore, &p.ClicksEpoch, &watermark, &finalBefore, &expireBefore, &latest}, more...)...)
 	st.Claim.Owner, st.TopicID = owner.Bytes, topicID.Bytes
 	p.Watermark, p.FinalBefore, p.ExpireBefore = micros(watermark), micros(finalBefore), micros(expireBefore)
 	for _, t := range latest {
