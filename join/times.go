@@ -6,7 +6,7 @@ import "slices"
 const remembered = 31
 
 // Of so few the latest counts: they say nothing of each other.
-const few = 8
+const tooFew = 8
 
 // times are those of the newest events of a partition. One wrong clock among them does not say how far the partition is, also where nobody can
 // know any more that it was ahead: in a backlog, and in what is read again.
@@ -35,7 +35,7 @@ func (r *times) reached(apart int64) int64 {
 	sorted := r.ring
 	some := sorted[:min(r.n, remembered)]
 	slices.Sort(some)
-	if len(some) < few {
+	if len(some) < tooFew {
 		return some[len(some)-1]
 	}
 	median := some[(len(some)-1)/2]
