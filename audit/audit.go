@@ -12,6 +12,8 @@ import (
 	"firstclick/internal/kafkaconn"
 )
 
+const application = "firstclick audit" // application_name of our sessions
+
 // Config says what to audit. Window, Lateness, OutOfOrder, Zone and the topics are stored per group by the pipeline and taken from
 // there: here zero means "as stored", and a value that differs from the stored one is an error. Only for a group that never
 // ran do they count by themselves (defaults: 1 hour, 15 minutes, 15 seconds, UTC, clicks, checkouts).

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"firstclick/internal/pgsession"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -245,7 +246,7 @@ func (x *explainer) lateFlags(l lateRow) int32 {
 
 // lateClicks reads which of the clicks are noted in firstclick.late. Those that Kafka has dropped since count all the same.
 func (x *explainer) lateClicks(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, x.cfg.Database)
+	conn, err := pgsession.Connect(ctx, x.cfg.Database, application)
 	if err != nil {
 		return fmt.Errorf("connect to postgres: %w", err)
 	}

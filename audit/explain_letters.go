@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -28,7 +30,7 @@ const letterColumns = `id, topic, topic_id, partition, "offset", reason, detail,
 
 // readLetters finds the dead letters whose payload holds the checkout_id: a checkout that could not be decoded, say.
 func (x *explainer) readLetters(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, x.cfg.Database)
+	conn, err := pgsession.Connect(ctx, x.cfg.Database, application)
 	if err != nil {
 		return fmt.Errorf("connect to postgres: %w", err)
 	}
@@ -80,7 +82,7 @@ func (x *explainer) readLettersAt(ctx context.Context, topic string, places []sp
 	if len(places) == 0 {
 		return nil
 	}
-	conn, err := pgx.Connect(ctx, x.cfg.Database)
+	conn, err := pgsession.Connect(ctx, x.cfg.Database, application)
 	if err != nil {
 		return fmt.Errorf("connect to postgres: %w", err)
 	}

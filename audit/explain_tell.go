@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/cdc"
@@ -40,7 +42,7 @@ func (x *explainer) readName(ctx context.Context) error {
 		n.NotedAt = &x.noted.at
 	}
 	if n.ID != nil {
-		conn, err := pgx.Connect(ctx, x.cfg.Database)
+		conn, err := pgsession.Connect(ctx, x.cfg.Database, application)
 		if err != nil {
 			return fmt.Errorf("connect to postgres: %w", err)
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -103,7 +105,7 @@ func (a *audit) lookAgain(ctx context.Context, late []named) error {
 	if len(late) == 0 {
 		return nil
 	}
-	conn, err := pgx.Connect(ctx, a.cfg.Database)
+	conn, err := pgsession.Connect(ctx, a.cfg.Database, application)
 	if err != nil {
 		return fmt.Errorf("connect to postgres: %w", err)
 	}

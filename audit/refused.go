@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -105,7 +107,7 @@ const blindSQL = `SELECT c.relkind = 'p'
 	FROM pg_class c WHERE c.oid = 'commerce.attributed_checkouts'::regclass`
 
 func beginTrial(ctx context.Context, database string) (*trial, error) {
-	conn, err := pgx.Connect(ctx, database)
+	conn, err := pgsession.Connect(ctx, database, application)
 	if err != nil {
 		return nil, fmt.Errorf("connect to postgres: %w", err)
 	}

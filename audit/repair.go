@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -98,7 +100,7 @@ func (a *audit) applyRetrying(ctx context.Context, r *RepairReport) error {
 // apply writes the fixes and marks the late events in one transaction.
 func (a *audit) apply(ctx context.Context, r *RepairReport) error {
 	a.progress.phase("rows repaired", a.fixes.count)
-	conn, err := pgx.Connect(ctx, a.cfg.Database)
+	conn, err := pgsession.Connect(ctx, a.cfg.Database, application)
 	if err != nil {
 		return fmt.Errorf("connect to postgres: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -40,19 +42,13 @@ type snapshot struct {
 
 // begin connects and starts the one transaction that everything is read in. The first statement fixes the snapshot.
 func begin(ctx context.Context, database string) (*pgx.Conn, pgx.Tx, error) {
-	conn, err := pgx.Connect(ctx, database)
+	conn, err := pgsession.Connect(ctx, database, application)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to postgres: %w", err)
 	}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("begin snapshot: %w", err), conn.Close(ctx))
-	}
-	// What the server allows a web request must not end a long COPY. Times are compared in UTC.
-	for _, set := range []string{"SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0", "SET LOCAL TimeZone = 'UTC'", "SET LOCAL extra_float_digits = 1"} {
-		if _, err := tx.Exec(ctx, set); err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("begin snapshot: %s: %w", set, err), conn.Close(ctx))
-		}
 	}
 	return conn, tx, nil
 }

@@ -8,6 +8,8 @@ import (
 	"math/big"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 )
@@ -186,7 +188,7 @@ func (c *credited) Values() ([]any, error) {
 // is the old table or the new one, and nobody who reads the old one waits.
 func (w *supposing) write(ctx context.Context) error {
 	w.progress.phase("checkouts written to "+w.into.typed, w.askSort.count)
-	conn, err := pgx.Connect(ctx, w.cfg.Database)
+	conn, err := pgsession.Connect(ctx, w.cfg.Database, application)
 	if err != nil {
 		return fmt.Errorf("connect to postgres: %w", err)
 	}

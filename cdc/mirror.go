@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -16,7 +18,7 @@ const DefaultCacheSize = 100_000
 
 // Config describes a Mirror.
 type Config struct {
-	// Database is the DSN or URL of the primary server. Pool settings in it are ignored.
+	// Database is the DSN or URL of the primary server. Settings of sessions and pools in it are ignored.
 	Database string
 	// CacheSize is the most users held in memory, from 1; 0 means DefaultCacheSize.
 	CacheSize int
@@ -110,8 +112,8 @@ func New(cfg Config, pool *pgxpool.Pool) (*Mirror, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if _, err := pgxpool.ParseConfig(cfg.Database); err != nil {
-		return nil, fmt.Errorf("users mirror: parse database address: %w", err)
+	if _, err := pgsession.Config(cfg.Database, cfg.Application); err != nil {
+		return nil, fmt.Errorf("users mirror: %w", err)
 	}
 	m := &Mirror{cfg: cfg, logger: cfg.Logger, pool: pool, tuning: defaultTuning()}
 	m.stats.Capacity = cfg.CacheSize

@@ -10,10 +10,11 @@ import (
 	"net"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -86,28 +87,12 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 	return true, group.Wait()
 }
 
-// sessionSettings are those of our two sessions: none of the role's or database's timeouts may end them.
-var sessionSettings = [...][2]string{
-	{"client_encoding", "UTF8"},
-	{"statement_timeout", "0"},
-	{"lock_timeout", "0"},
-	{"idle_in_transaction_session_timeout", "0"},
-}
-
 func (m *Mirror) connConfig() (*pgx.ConnConfig, error) {
-	pool, err := pgxpool.ParseConfig(m.cfg.Database) // takes the pool's settings out of the address
-	if err != nil {
-		return nil, err
-	}
-	config := pool.ConnConfig
-	config.RuntimeParams["application_name"] = m.cfg.Application
-	for _, setting := range sessionSettings {
-		config.RuntimeParams[setting[0]] = setting[1]
-	}
-	if m.dial != nil {
+	config, err := pgsession.Config(m.cfg.Database, m.cfg.Application)
+	if err == nil && m.dial != nil {
 		config.DialFunc = m.dial
 	}
-	return config, nil
+	return config, err
 }
 
 func (m *Mirror) connectSide(ctx context.Context) (*pgx.Conn, error) {
@@ -115,7 +100,7 @@ func (m *Mirror) connectSide(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.ConnectConfig(ctx, config)
+	return pgsession.Open(ctx, config)
 }
 
 func (m *Mirror) connectReplication(ctx context.Context) (*pgconn.PgConn, error) {
@@ -123,11 +108,10 @@ func (m *Mirror) connectReplication(ctx context.Context) (*pgconn.PgConn, error)
 	if err != nil {
 		return nil, err
 	}
-	config.RuntimeParams["replication"] = "database"
 	// However the server is set, a dead instance's slot is gone after a minute.
 	config.RuntimeParams["wal_sender_timeout"] = "60s"
 	config.BuildFrontend = buildFrontend
-	return pgconn.ConnectConfig(ctx, &config.Config)
+	return pgsession.OpenReplication(ctx, config)
 }
 
 // createSlot creates the temporary slot and exports its snapshot. It waits until the transactions that write now have ended.

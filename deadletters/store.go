@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -31,14 +33,9 @@ func (e *NotFoundError) Error() string {
 // Store is the table, over one session. It is not safe for concurrent use.
 type Store struct{ conn *pgx.Conn }
 
-// Connect opens a session. The connection string is one that pgx reads.
+// Connect opens a session. The connection string is one that pgsession reads.
 func Connect(ctx context.Context, dsn string) (*Store, error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("read the database URL: %w", err)
-	}
-	config.RuntimeParams["application_name"] = "firstclick dead-letters"
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgsession.Connect(ctx, dsn, "firstclick dead-letters")
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}

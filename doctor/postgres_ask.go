@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"firstclick/cdc"
+	"firstclick/internal/pgsession"
 	"firstclick/migrations"
 	"firstclick/pipeline/sink"
 )
@@ -29,18 +29,14 @@ type postgres struct {
 
 func newPostgres(cfg Config) (*postgres, error) {
 	p := &postgres{cfg: cfg}
-	pc, err := pgxpool.ParseConfig(cfg.Database)
+	pc, err := pgsession.PoolConfig(cfg.Database, "firstclick doctor", sessions)
 	if err != nil {
-		return p, fmt.Errorf("read the database URL: %w", err)
+		return p, err
 	}
-	pc.MaxConns, pc.MinConns = sessions, 0
-	pc.ConnConfig.RuntimeParams["application_name"] = "firstclick doctor"
 	pc.ConnConfig.ConnectTimeout = cfg.reachWithin
 	p.config = pc.ConnConfig.Copy()
-	if p.pool, err = pgxpool.NewWithConfig(context.Background(), pc); err != nil {
-		return p, fmt.Errorf("prepare database sessions: %w", err)
-	}
-	return p, nil
+	p.pool, err = pgsession.OpenPool(pc)
+	return p, err
 }
 
 func (p *postgres) close() {
@@ -136,9 +132,7 @@ func local(host string) bool {
 // identify opens a replication connection as the users mirror does: a pooler in between, or pg_hba.conf, may not let it through.
 func (p *postgres) identify(facts *postgresFacts) func(context.Context) error {
 	return func(ctx context.Context) error {
-		config := p.config.Copy()
-		config.RuntimeParams["replication"] = "database"
-		conn, err := pgconn.ConnectConfig(ctx, &config.Config)
+		conn, err := pgsession.OpenReplication(ctx, p.config)
 		if err == nil {
 			_, err = conn.Exec(ctx, "IDENTIFY_SYSTEM").ReadAll()
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -70,7 +72,7 @@ func addressOf(host string, port uint16) string {
 func probeServer(ctx context.Context, config *pgx.ConnConfig) []Finding {
 	address := addressOf(config.Host, config.Port)
 	began := time.Now()
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgsession.Open(ctx, config)
 	if err != nil {
 		return diagnoseServer(config, address, err)
 	}

@@ -8,7 +8,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -22,6 +23,7 @@ func FS() embed.FS { return files }
 
 const (
 	versionTable = "firstclick.schema_version"
+	application  = "firstclick migrate"
 
 	// lockKey is our session advisory lock, one per database: the bytes "firstcli".
 	// https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
@@ -66,7 +68,7 @@ func Up(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 
 // Status says for each SQL file, in order, whether the database has it. It changes nothing, a database never migrated included.
 func Status(ctx context.Context, dsn string) (statuses []FileStatus, err error) {
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := pgsession.Connect(ctx, dsn, application)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
@@ -97,7 +99,7 @@ func Status(ctx context.Context, dsn string) (statuses []FileStatus, err error) 
 }
 
 func open(dsn string) (*goose.Provider, error) {
-	config, err := pgx.ParseConfig(dsn)
+	config, err := pgsession.Config(dsn, application)
 	if err != nil {
 		return nil, fmt.Errorf("read the database URL: %w", err)
 	}
@@ -114,7 +116,7 @@ func open(dsn string) (*goose.Provider, error) {
 // would meet a unique violation, with IF NOT EXISTS too. goose's own session lock is not used because goose takes it too late for that, asks for it
 // every few seconds only, and reads what is pending before.
 func lock(ctx context.Context, dsn string, logger *slog.Logger) (unlock func() error, err error) {
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := pgsession.Connect(ctx, dsn, application)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}

@@ -23,7 +23,7 @@ func TestNamesAreReadInUTF8(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool, err := p.namesPool(t.Context())
+	pool, err := p.namesPool()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/cdc"
+	"firstclick/internal/pgsession"
 	"firstclick/pipeline/sink"
 )
 
@@ -53,7 +54,7 @@ func New(cfg Config) (*Pipeline, error) {
 // there at the start is in Postgres (UntilCaughtUp), or until something can't be mended. It returns a *ConfigError, a *GapError,
 // ErrFencedAgain, or another error with a text for the operator.
 func (p *Pipeline) Run(ctx context.Context) error {
-	pool, err := p.namesPool(ctx)
+	pool, err := p.namesPool()
 	if err != nil {
 		return err
 	}
@@ -112,15 +113,12 @@ func untilStopped(err error) error {
 	return err
 }
 
-func (p *Pipeline) namesPool(ctx context.Context) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(p.cfg.Database)
+func (p *Pipeline) namesPool() (*pgxpool.Pool, error) {
+	cfg, err := pgsession.PoolConfig(p.cfg.Database, p.cfg.Instance+" names", 3)
 	if err != nil {
-		return nil, &ConfigError{"database: " + err.Error()}
+		return nil, &ConfigError{err.Error()}
 	}
-	cfg.MaxConns, cfg.MinConns = 3, 0
-	cfg.ConnConfig.RuntimeParams["application_name"] = p.cfg.Instance + " names"
-	cfg.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // as they are written
-	return pgxpool.NewWithConfig(ctx, cfg)
+	return pgsession.OpenPool(cfg)
 }
 
 // maxFences is how often in a row a session may be fenced before it has committed anything.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"firstclick/internal/pgsession"
 	"firstclick/pipeline"
 )
 
@@ -111,16 +112,15 @@ func NewPage(cfg PageConfig) (*Page, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	config, err := pgxpool.ParseConfig(cfg.Database)
+	config, err := pgsession.PoolConfig(cfg.Database, "firstclick page", 2)
 	if err != nil {
 		return nil, fmt.Errorf("read the database's address for the page: %w", err)
 	}
 	// With no one looking there is no session.
-	config.MaxConns, config.MinConns, config.MaxConnIdleTime, config.HealthCheckPeriod = 2, 0, 10*time.Second, 5*time.Second
-	config.ConnConfig.RuntimeParams["application_name"] = "firstclick page"
+	config.MaxConnIdleTime, config.HealthCheckPeriod = 10*time.Second, 5*time.Second
 	config.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
 	config.ConnConfig.RuntimeParams["statement_timeout"] = "3000"
-	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	pool, err := pgsession.OpenPool(config)
 	if err != nil {
 		return nil, fmt.Errorf("make the page's sessions: %w", err)
 	}

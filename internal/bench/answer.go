@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -110,7 +112,7 @@ func (p *place) load(ctx context.Context) (bytes int64, err error) {
 		read <- err
 	}()
 
-	conn, err := pgx.Connect(ctx, p.database)
+	conn, err := pgsession.Connect(ctx, p.database, application)
 	if err == nil {
 		defer conn.Close(ctx)
 		_, err = conn.CopyFrom(ctx, pgx.Identifier{"bench", "records"}, []string{"topic", "partition", "offset", "value"},

@@ -15,9 +15,12 @@ import (
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgsession"
 	"firstclick/internal/pgtest"
 	"firstclick/migrations"
 )
+
+const application = "firstclick bench" // application_name of its own sessions
 
 const stopTime = time.Minute // for a server to stop in good order
 
@@ -141,7 +144,7 @@ func (p *place) settings(ctx context.Context) (map[string]string, error) {
 }
 
 func connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := pgsession.Connect(ctx, dsn, application)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Postgres: %w", err)
 	}

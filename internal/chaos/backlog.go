@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/internal/datagen"
+	"firstclick/internal/pgsession"
 )
 
 // backlogSpan is the event time of a backlog: several times window and lateness, so that clicks expire and rows become final on the way.
@@ -106,7 +107,7 @@ func (w *world) written(ctx context.Context) (p progress, err error) {
 func (w *world) awaitPassed(ctx context.Context, s *slot, passed int64) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, w.database)
+	conn, err := pgsession.Connect(ctx, w.database, application)
 	if err != nil {
 		return err
 	}

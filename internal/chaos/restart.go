@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"firstclick/internal/pgsession"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -51,7 +52,7 @@ func (w *world) measureRestart(ctx context.Context, one *slot, f *fed, bare read
 		return err
 	}
 	defer cl.Close()
-	conn, err := pgx.Connect(ctx, w.database)
+	conn, err := pgsession.Connect(ctx, w.database, application)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -125,7 +127,7 @@ func (w *world) takeovers(ctx context.Context) error {
 		f, err = w.feed(feeding)
 		fedUp <- err
 	}()
-	conn, err := pgx.Connect(ctx, w.database)
+	conn, err := pgsession.Connect(ctx, w.database, application)
 	if err == nil {
 		err = errors.Join(stays.start(), w.watchTakeovers(ctx, conn, stays, goes), conn.Close(context.WithoutCancel(ctx)))
 	}

@@ -18,10 +18,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgsession"
 	"firstclick/internal/pgtest"
 	"firstclick/internal/ports"
 	"firstclick/migrations"
 )
+
+const application = "firstclick chaos" // application_name of its own sessions
 
 const (
 	ms     = time.Millisecond
@@ -254,7 +257,7 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 
 // withDatabase runs fn with a session that does not go through the proxy.
 func (w *world) withDatabase(ctx context.Context, fn func(conn *pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, w.database)
+	conn, err := pgsession.Connect(ctx, w.database, application)
 	if err != nil {
 		return err
 	}

@@ -6,33 +6,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
 )
-
-func TestConnection(t *testing.T) {
-	for dsn, want := range map[string]string{
-		"postgres://app@db/shop":                                    "postgres://app@db/shop?client_encoding=UTF8",
-		"postgresql://app@db1:1,db2:2/shop?target_session_attrs=rw": "postgresql://app@db1:1,db2:2/shop?target_session_attrs=rw&client_encoding=UTF8",
-		"host=db user=app":                                          "host=db user=app client_encoding=UTF8",
-	} {
-		if got, err := connection(&cobra.Command{}, dsn, environment(nil)); err != nil || got != want {
-			t.Errorf("%s: %s, %v", dsn, got, err)
-		}
-	}
-	for _, dsn := range []string{"postgres://app@db/shop?client_encoding=LATIN1", "host=db client_encoding=LATIN1"} {
-		got, err := connection(&cobra.Command{}, dsn, environment(nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if config, err := pgx.ParseConfig(got); err != nil || config.RuntimeParams["client_encoding"] != "UTF8" {
-			t.Errorf("%s: %v, %v", got, config, err)
-		}
-	}
-}
 
 // Sessions speak UTF-8, whatever the role or the database is set to.
 func TestNamesAreWrittenInUTF8(t *testing.T) {

@@ -2,22 +2,20 @@ package cli
 
 import (
 	"fmt"
-	"net/url"
-	"regexp"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"firstclick/internal/kafkaconn"
+	"firstclick/internal/pgsession"
 )
 
 // The defaults are those of DESIGN.md; the default database is the one that the readers of the old pipeline know.
 const (
 	defaultDatabase = "postgres://postgres:postgres@localhost:5432/postgres"
 	databaseEnv     = "DATABASE_URL"
+	application     = "firstclick" // application_name of the sessions that look whether Postgres is there
 )
 
 func kafkaFlags(fs *pflag.FlagSet, c *kafkaconn.Config) {
@@ -77,28 +75,17 @@ func databaseFlag(fs *pflag.FlagSet, target *string) {
 		"Postgres; its password may also come by PGPASSWORD or PGPASSWORD_FILE"))
 }
 
-// ownPassword finds a password in a connection string of keyword=value pairs.
-var ownPassword = regexp.MustCompile(`(^|\s)password\s*=`)
-
-// connection is the connection string for a command: with its password, and in UTF-8 whatever the database's encoding is. Without that Postgres
-// takes our bytes for the database's own, and writes every letter beyond ASCII wrong.
+// connection is the connection string for a command, with its password. What it, the environment (PG...) or the files that they name cannot
+// mean is found here, before anything is connected to.
 func connection(cmd *cobra.Command, dsn string, env lookup) (string, error) {
 	dsn, err := withPassword(cmd, dsn, env)
 	if err != nil {
 		return "", err
 	}
-	const utf8 = "client_encoding=UTF8"
-	switch { // of several the last one counts
-	case !isURL(dsn):
-		return dsn + " " + utf8, nil
-	case strings.Contains(dsn, "?"):
-		return dsn + "&" + utf8, nil
+	if _, err := pgsession.Config(dsn, application); err != nil {
+		return "", usagef(cmd, "--database: %v", err)
 	}
-	return dsn + "?" + utf8, nil
-}
-
-func isURL(dsn string) bool {
-	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+	return dsn, nil
 }
 
 // withPassword puts the password of PGPASSWORD or PGPASSWORD_FILE into a connection string that has none, and into the
@@ -111,29 +98,12 @@ func withPassword(cmd *cobra.Command, dsn string, env lookup) (string, error) {
 	if !ok {
 		return dsn, nil
 	}
-	if !isURL(dsn) {
-		if ownPassword.MatchString(dsn) {
-			return dsn, nil
-		}
-		quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password)
-		return dsn + " password='" + quoted + "'", nil
-	}
-	parsed, err := url.Parse(dsn)
-	if err != nil {
-		return "", usagef(cmd, "--database: is not a URL")
-	}
-	_, has := parsed.User.Password()
-	given := cmd.Flags().Lookup("database").Changed
-	if has && given || parsed.Query().Has("password") {
-		return dsn, nil
-	}
-	parsed.User = url.UserPassword(parsed.User.Username(), password)
-	return parsed.String(), nil
+	return pgsession.AddPassword(dsn, password, !cmd.Flags().Lookup("database").Changed), nil
 }
 
 // shownDatabase is the connection string as it may be shown: without any password.
 func shownDatabase(dsn string) string {
-	config, err := pgconn.ParseConfig(dsn)
+	config, err := pgsession.Config(dsn, application)
 	if err != nil {
 		return "(unreadable)"
 	}

@@ -11,13 +11,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/internal/kafkaconn"
+	"firstclick/internal/pgsession"
 )
 
 const (
@@ -135,7 +135,7 @@ func pingKafka(ctx context.Context, config kafkaconn.Config) error {
 var worthWaiting = map[string]bool{"57P01": true, "57P02": true, "57P03": true, "53300": true}
 
 func pingDatabase(ctx context.Context, dsn string) error {
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := pgsession.Connect(ctx, dsn, application)
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && !worthWaiting[answer.Code] {
 		return &refusedError{fmt.Errorf("%s (SQLSTATE %s)", answer.Message, answer.Code)}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
@@ -20,6 +19,7 @@ import (
 	"firstclick/cdc"
 	"firstclick/internal/kafkaconn"
 	"firstclick/internal/metrics"
+	"firstclick/internal/pgsession"
 	"firstclick/migrations"
 	"firstclick/pipeline"
 	"firstclick/web"
@@ -192,12 +192,12 @@ func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) e
 			return err
 		}
 	}
-	conn, err := pgx.Connect(ctx, r.database)
+	conn, err := pgsession.Connect(ctx, r.database, application)
 	if err != nil { // it was there a moment ago: wait for it once more
 		if err := reach(ctx, logger, r.kafka, r.database); err != nil {
 			return err
 		}
-		if conn, err = pgx.Connect(ctx, r.database); err != nil {
+		if conn, err = pgsession.Connect(ctx, r.database, application); err != nil {
 			return fmt.Errorf("connect to Postgres: %w", err)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"firstclick/internal/pgsession"
+
 	"github.com/brianvoe/gofakeit/v7"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -20,14 +22,13 @@ func newFaker(seed, stream uint64) faker {
 }
 
 func openDatabase(ctx context.Context, cfg Config) (*pgx.Conn, error) {
-	settings, err := pgx.ParseConfig(cfg.Database)
+	settings, err := pgsession.Config(cfg.Database, "firstclick-generate")
 	if err != nil {
-		return nil, fmt.Errorf("database settings: %w", err)
+		return nil, err
 	}
-	settings.RuntimeParams["application_name"] = "firstclick-generate"
 	within, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(within, settings)
+	conn, err := pgsession.Open(within, settings)
 	if err != nil {
 		return nil, fmt.Errorf("reach postgres at %s:%d: %w", settings.Host, settings.Port, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
 	"firstclick/internal/metrics"
+	"firstclick/internal/pgsession"
 	"firstclick/internal/pgtest"
 	"firstclick/pipeline"
 	"firstclick/web"
@@ -108,13 +109,11 @@ func (d *demo) startServers(ctx context.Context) error {
 	if d.web, err = d.listen(); err != nil {
 		return err
 	}
-	config, err := pgxpool.ParseConfig(d.postgres.DSN(database))
+	config, err := pgsession.PoolConfig(d.postgres.DSN(database), application, 2)
 	if err != nil {
 		return fmt.Errorf("read the database's address: %w", err)
 	}
-	config.MaxConns = 2
-	config.ConnConfig.RuntimeParams["application_name"] = "firstclick demo"
-	if d.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+	if d.pool, err = pgsession.OpenPool(config); err != nil {
 		return fmt.Errorf("connect to Postgres: %w", err)
 	}
 	return nil

@@ -11,11 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"firstclick/internal/pgsession"
 	"firstclick/internal/pgtest"
 	"firstclick/migrations"
 )
+
+const application = "firstclick demo" // of the demo's own sessions
 
 // startPostgres runs Postgres on data in dir, and brings the tables up to date.
 func startPostgres(ctx context.Context, dir string, port int, logger *slog.Logger) (*pgtest.Server, error) {
@@ -45,7 +46,7 @@ func prepareTables(ctx context.Context, dsn string, logger *slog.Logger) error {
 	if err := migrations.Up(ctx, dsn, logger); err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := pgsession.Connect(ctx, dsn, application)
 	if err != nil {
 		return fmt.Errorf("connect to Postgres: %w", err)
 	}
@@ -101,7 +102,7 @@ func endLeftover(ctx context.Context, data string, logger *slog.Logger) error {
 func runsOn(ctx context.Context, port int, data string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a stranger on the port may say nothing, and a busy machine takes a while
 	defer cancel()
-	conn, err := pgx.Connect(ctx, databaseURL(port)+"?sslmode=disable")
+	conn, err := pgsession.Connect(ctx, databaseURL(port)+"?sslmode=disable", application)
 	if err != nil {
 		return false
 	}

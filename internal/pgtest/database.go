@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"firstclick/internal/pgsession"
 	"firstclick/migrations"
 )
 
@@ -148,7 +147,7 @@ func database(t testing.TB, server *Server, template string) string {
 }
 
 func (s *Server) exec(ctx context.Context, sql string) error {
-	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+	conn, err := pgsession.Connect(ctx, s.DSN("postgres"), "firstclick tests")
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"firstclick/internal/pgsession"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -93,33 +94,15 @@ func checkApplication(name string) error {
 }
 
 func newPool(cfg Config) (*pgxpool.Pool, error) {
-	pc, err := pgxpool.ParseConfig(cfg.Database)
+	pc, err := pgsession.PoolConfig(cfg.Database, cfg.Application, cfg.Connections+spareSessions)
 	if err != nil {
-		return nil, fmt.Errorf("read the database connection string: %w", err)
+		return nil, err
 	}
-	pc.MaxConns = int32(cfg.Connections + spareSessions)
-	pc.MinConns = 0
 	// A ping before each use would be a round trip per commit; a session that died is noticed by its first use and replaced.
 	pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 15*time.Second }
 	pc.PingTimeout = 5 * time.Second
-	cc := pc.ConnConfig
-	if cc.ConnectTimeout == 0 {
-		cc.ConnectTimeout = 10 * time.Second
-	}
-	if cc.RuntimeParams == nil {
-		cc.RuntimeParams = map[string]string{}
-	}
-	cc.RuntimeParams["application_name"] = cfg.Application
-	cc.RuntimeParams["client_encoding"] = "UTF8" // as events are, whatever the database's own encoding is
-	// Half a minute after the host of the server is gone, reads fail instead of waiting for ever.
-	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}}
-	cc.DialFunc = dialer.DialContext
 	pc.AfterConnect = settle
-	pool, err := pgxpool.NewWithConfig(context.Background(), pc)
-	if err != nil {
-		return nil, fmt.Errorf("prepare database sessions: %w", err)
-	}
-	return pool, nil
+	return pgsession.OpenPool(pc)
 }
 
 // session identifies a backend. A process id alone may be another backend's after a restart of the server.
@@ -143,10 +126,10 @@ func settle(ctx context.Context, conn *pgx.Conn) error {
 	err := conn.QueryRow(ctx, `SELECT backend_start::text,
 		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
 		set_config('enable_material', 'off', false), set_config('enable_bitmapscan', 'off', false),
-		set_config('jit', 'off', false), set_config('work_mem', '64MB', false), set_config('timezone', 'UTC', false),
+		set_config('jit', 'off', false), set_config('work_mem', '64MB', false),
 		set_config('tcp_keepalives_idle', '20', false), set_config('tcp_keepalives_interval', '5', false),
 		set_config('tcp_keepalives_count', '4', false), set_config('tcp_user_timeout', '40000', false)
-		FROM pg_stat_get_activity(pg_backend_pid())`, pgx.QueryExecModeExec).Scan(&start, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+		FROM pg_stat_get_activity(pg_backend_pid())`, pgx.QueryExecModeExec).Scan(&start, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
 	if err != nil {
 		return fmt.Errorf("prepare a database session: %w", err)
 	}

@@ -1,0 +1,197 @@
+package pgsession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// settings are what our statements depend on, in every session. https://www.postgresql.org/docs/current/runtime-config-client.html
+func settings() map[string]string {
+	return map[string]string{
+		// What goes back and forth as text is read in one way only.
+		"client_encoding":             "UTF8", // as events are, whatever the database's own encoding is
+		"TimeZone":                    "UTC",
+		"DateStyle":                   "ISO, MDY",
+		"IntervalStyle":               "postgres",
+		"bytea_output":                "hex",
+		"extra_float_digits":          "1",
+		"standard_conforming_strings": "on",
+		"array_nulls":                 "on",
+		// A transaction takes as long as it takes: one that is cut off each time never gets done.
+		"statement_timeout":                   "0",
+		"lock_timeout":                        "0",
+		"idle_in_transaction_session_timeout": "0",
+		"default_transaction_isolation":       "read committed",
+		"default_transaction_read_only":       "off",
+		"default_transaction_deferrable":      "off",
+		// A policy is an error: rows that are hidden without a word would be taken for rows that are not there.
+		"row_security": "off",
+	}
+}
+
+// newer are settings by the major version that brought them. A version that does not know one refuses a startup message with it.
+func newer() map[string]int {
+	return map[string]int{"idle_session_timeout": 14, "transaction_timeout": 17}
+}
+
+const connectTimeout = 10 * time.Second
+
+// PoolerError says that something between us and Postgres shares sessions among its clients.
+type PoolerError struct{ Seen string }
+
+func (e *PoolerError) Error() string {
+	return "a connection pooler stands between firstclick and Postgres (" + e.Seen + "): sessions, their locks and their settings are not its own there; give --database the address of Postgres itself"
+}
+
+// Config is the driver's configuration of a session with the connection string, the environment (PG...) and our settings. application is its
+// application_name. The error names what cannot be used, and quotes nothing of it.
+func Config(dsn, application string) (*pgx.ConnConfig, error) {
+	text, err := canonical(strings.TrimSpace(dsn))
+	if err != nil {
+		return nil, fmt.Errorf("the database's connection string %w", err)
+	}
+	config, err := pgx.ParseConfig(text)
+	if err != nil {
+		return nil, blame(text, err)
+	}
+	// These two the driver takes whatever they are.
+	if n := config.SSLNegotiation; n != "" && n != "postgres" && n != "direct" {
+		return nil, errors.New("PGSSLNEGOTIATION, or sslnegotiation of the connection string, is neither postgres nor direct")
+	}
+	if sni := os.Getenv("PGSSLSNI"); sni != "" && sni != "0" && sni != "1" {
+		return nil, errors.New("PGSSLSNI is neither 0 nor 1")
+	}
+	settle(config, application)
+	return config, nil
+}
+
+// PoolConfig is Config for a pool of at most so many sessions.
+func PoolConfig(dsn, application string, most int) (*pgxpool.Config, error) {
+	conn, err := Config(dsn, application)
+	if err != nil {
+		return nil, err
+	}
+	text, err := canonical(strings.TrimSpace(dsn))
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.ParseConfig(text)
+	if err != nil {
+		return nil, blame(text, err)
+	}
+	pool.ConnConfig, pool.MaxConns, pool.MinConns = conn, int32(most), 0
+	return pool, nil
+}
+
+// Connect opens a session.
+func Connect(ctx context.Context, dsn, application string) (*pgx.Conn, error) {
+	config, err := Config(dsn, application)
+	if err != nil {
+		return nil, err
+	}
+	return Open(ctx, config)
+}
+
+// Open opens a session that Config has described.
+func Open(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	return conn, refusedByPooler(err)
+}
+
+// OpenReplication opens a session for replication, of a database, that Config has described.
+// https://www.postgresql.org/docs/current/protocol-replication.html
+func OpenReplication(ctx context.Context, config *pgx.ConnConfig) (*pgconn.PgConn, error) {
+	config = config.Copy()
+	config.RuntimeParams["replication"] = "database"
+	conn, err := pgconn.ConnectConfig(ctx, &config.Config)
+	return conn, refusedByPooler(err)
+}
+
+// OpenPool makes a pool that PoolConfig has described. It opens no session yet.
+func OpenPool(config *pgxpool.Config) (*pgxpool.Pool, error) {
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		return nil, fmt.Errorf("prepare database sessions: %w", err)
+	}
+	return pool, nil
+}
+
+func settle(config *pgx.ConnConfig, application string) {
+	ours := settings()
+	ours["application_name"] = application
+	lower := map[string]bool{"replication": true}
+	for name := range ours {
+		lower[strings.ToLower(name)] = true
+	}
+	// Postgres takes names in any case, and of several the last one counts: only ours may be there.
+	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return lower[strings.ToLower(name)] })
+	maps.Copy(config.RuntimeParams, ours)
+	config.AfterConnect = examine
+	config.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	// Half a minute after the host of the server is gone, reads fail instead of waiting for ever.
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}}
+	config.DialFunc = dialer.DialContext
+}
+
+// examine finishes a new session: what only newer versions have, and pg_catalog before all that the role's search_path names (it is first by
+// itself unless the path puts something before it). It refuses a session whose settings or process id are not those that we were given.
+func examine(ctx context.Context, conn *pgconn.PgConn) error {
+	version := majorVersion(conn.ParameterStatus("server_version"))
+	sql := `SELECT pg_catalog.pg_backend_pid(),
+		(SELECT source FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'row_security'),
+		pg_catalog.set_config('search_path', CASE WHEN pg_catalog.strpos(pg_catalog.current_setting('search_path'), 'pg_catalog') OPERATOR(pg_catalog.>) 0
+			THEN pg_catalog.concat('pg_catalog, ', pg_catalog.current_setting('search_path')) ELSE pg_catalog.current_setting('search_path') END, false)`
+	for name, since := range newer() {
+		if version >= since {
+			sql += `, pg_catalog.set_config('` + name + `', '0', false)`
+		}
+	}
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return fmt.Errorf("prepare a database session: %w", err)
+	}
+	row := results[0].Rows[0]
+	switch {
+	case string(row[0]) != strconv.FormatUint(uint64(conn.PID()), 10):
+		return &PoolerError{"the process that answers is not the one that took the connection"}
+	case string(row[1]) != "client":
+		return &PoolerError{"it kept our settings to itself"}
+	}
+	return nil
+}
+
+// majorVersion reads "17.2 (Debian ...)" and "18beta1"; 0: it is none of Postgres' own.
+func majorVersion(text string) int {
+	end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(text)
+	}
+	major, err := strconv.Atoi(text[:end])
+	if err != nil {
+		return 0
+	}
+	return major
+}
+
+// refusedByPooler tells a pooler's refusal of a startup message, which Postgres itself would have taken. https://www.pgbouncer.org/config.html#ignore_startup_parameters
+func refusedByPooler(err error) error {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && answer.Code == "08P01" && answer.Routine == "" {
+		return &PoolerError{"it refuses our settings: " + answer.Message}
+	}
+	return err
+}
