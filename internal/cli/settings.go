@@ -44,14 +44,14 @@ func (s *setting[T]) Set(text string) error {
 	return nil
 }
 
+// useDefault parses the default like any value.
+func (s *setting[T]) useDefault() error { return s.Set(s.text) }
+
 // define adds a flag whose value goes to target. The kind is the word that the help shows for the value; env may be empty:
-// then only the flag sets it. The default is parsed like any value; one that its own function refuses is a mistake in this
-// package, found by the first test that builds the command.
+// then only the flag sets it. Nothing is parsed here: the commands are built before it is known which one runs, and what a default
+// is parsed to can depend on the machine. [resolve] does it, for the one command that runs.
 func define[T any](fs *pflag.FlagSet, target *T, name, env, kind, def string, parse func(string) (T, error), usage string) *pflag.Flag {
-	s := &setting[T]{target: target, parse: parse, kind: kind}
-	if err := s.Set(def); err != nil {
-		panic(fmt.Sprintf("default of --%s: %v", name, err))
-	}
+	s := &setting[T]{target: target, parse: parse, text: def, kind: kind}
 	if env != "" {
 		usage += " [" + env + "]"
 	}
@@ -141,16 +141,25 @@ func sourceOf(flag *pflag.Flag) string {
 	return fromDefault
 }
 
-// resolve fills every flag that was not given: from its variable, else from the configuration file.
+// resolve fills every flag that was not given: from its variable, else from the configuration file, else with its default.
 func resolve(cmd *cobra.Command, env lookup) error {
 	if err := fromEnvironment(cmd, env); err != nil {
 		return err
 	}
-	file := cmd.Flags().Lookup(configFlag)
-	if file == nil || file.Value.String() == "" {
-		return nil
+	if file := cmd.Flags().Lookup(configFlag); file != nil && file.Value.String() != "" {
+		if err := fromFile(cmd, file.Value.String()); err != nil {
+			return err
+		}
 	}
-	return fromFile(cmd, file.Value.String())
+	var failed error
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		if value, ours := flag.Value.(interface{ useDefault() error }); ours && failed == nil && !flag.Changed {
+			if err := value.useDefault(); err != nil {
+				failed = usagef(cmd, "the default of --%s: %v", flag.Name, err)
+			}
+		}
+	})
+	return failed
 }
 
 // fromEnvironment fills every flag that was not given from its variable.

@@ -333,7 +333,10 @@ func TestSameNewCheckoutInTwoTransactions(t *testing.T) {
 func TestWaitsWhilePostgresIsReadOnly(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
-	b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
+	// As a server does that was made a standby: a default of the database would not reach our sessions.
+	b.exec(`CREATE FUNCTION standby() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		PERFORM set_config('transaction_read_only', 'on', true); DELETE FROM firstclick.late; RETURN NULL; END $$;
+		CREATE TRIGGER standby BEFORE UPDATE ON firstclick.offsets FOR EACH STATEMENT EXECUTE FUNCTION standby()`)
 	s := b.open(b.dsn, "firstclick-a2", b.names)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
