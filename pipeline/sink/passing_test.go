@@ -125,8 +125,14 @@ func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
 			}
 			batch.Rows = []Row{row(0, checkout("a"))}
 			ended := aside(t.Context(), s, batch)
-			b.await(`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'
-				AND now() - state_change > interval '200 milliseconds'`)
+			watcher := b.connect("another watcher") // the transaction sees one moment
+			eventually(t, "a long wait", func() (waits bool) {
+				if err := watcher.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'
+					AND now() - state_change > interval '200 milliseconds'`).Scan(&waits); err != nil {
+					t.Fatal(err)
+				}
+				return waits
+			})
 			if err := tx.Rollback(t.Context()); err != nil {
 				t.Fatal(err)
 			}
