@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
+	"github.com/jackc/pgx/v5"
 
 	"firstclick/internal/browse"
 	"firstclick/internal/pgtest"
@@ -16,7 +17,21 @@ import (
 func TestBrowser(t *testing.T) {
 	dsn := pgtest.New(t)
 	furnish(t, dsn)
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	write := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// An id that is a name of the language; a place where every object would get its members.
+	write(`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, checkout_time) VALUES ('__proto__', 'polluted', '2026-11-23 08:00:00')`)
 	verify := func(cfg *PageConfig) {
+		cfg.Latest = func() []string { return []string{"__proto__", "k1", hostileName} }
 		cfg.Verify = func(context.Context) (Verdict, error) { return Verdict{OK: true, Text: "Verified: all 2 rows"}, nil }
 		cfg.Actions = []Action{
 			{Name: "poke", Title: "Poke it", About: "Nothing happens.", Do: func(context.Context, int64) (string, error) { return "It was poked", nil }},
@@ -47,6 +62,24 @@ func TestBrowser(t *testing.T) {
 		tab.Wait("hostile rows as text", `document.querySelector("#latest").textContent.includes("<img src=x")`)
 		if n := browse.Eval[int](tab, `document.querySelectorAll("main img, main script").length`); n != 0 {
 			t.Errorf("%d elements came from texts", n)
+		}
+		quiet(t)
+	})
+	t.Run("takes in what changed", func(t *testing.T) {
+		rows := func(has string) string {
+			return `[...document.querySelectorAll("#latest tbody tr")].map((r) => r.children[0].textContent + "=" + r.children[1].textContent).join() === ` + quoted(has)
+		}
+		tab.Wait("all rows", rows(hostileName+"="+hostileName+",k1=Ada,__proto__=polluted"))
+		if browse.Eval[bool](tab, `"user_name" in {} || "checkout_id" in {}`) {
+			t.Error("a row's id has given every object its members")
+		}
+		write(`UPDATE commerce.attributed_checkouts SET user_name = NULL WHERE checkout_id = 'k1'`)
+		tab.Wait("a name that went", rows(hostileName+"="+hostileName+",k1=not known yet,__proto__=polluted"))
+		write(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = '__proto__'`)
+		write(`UPDATE commerce.attributed_checkouts SET user_name = 'Ada' WHERE checkout_id = 'k1'`)
+		tab.Wait("a row that went", rows(hostileName+"="+hostileName+",k1=Ada"))
+		if dots := browse.Eval[int](tab, `document.querySelectorAll("#charts canvas").length`); dots != 8 {
+			t.Errorf("%d charts", dots)
 		}
 		quiet(t)
 	})
