@@ -130,6 +130,7 @@ func (a *audit) attribute(ctx context.Context) error {
 	}
 	defer clicks.Close()
 	near := &nearby{clicks: clicks, window: a.snap.window.Microseconds(), column: a.snap.columns["click_time"]}
+	var last *finding
 	for ; asks.ok; err = asks.next() {
 		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return err
@@ -137,13 +138,33 @@ func (a *audit) attribute(ctx context.Context) error {
 		if err := near.moveTo(asks.head); err != nil {
 			return err
 		}
-		if err := a.decide(a.doubt(asks.head, near)); err != nil {
-			return err
-		}
 		a.progress.add(1)
+		d := a.doubt(asks.head, near)
+		if d.flags&flagRefused != 0 && d.flags&flagRow == 0 {
+			if err := a.refusedBests.Add(d.refusedBest().append(nil)); err != nil {
+				return err
+			}
+			continue
+		}
+		f := a.find(d)
+		switch {
+		case last == nil:
+		case !last.doubt.sameRow(d): // all of a row's records with one user come one after the other
+			if err := a.conclude(last.doubt, last.kind); err != nil {
+				return err
+			}
+		case leniency(f.kind) <= leniency(last.kind): // the row must do for each of them
+			continue
+		}
+		last = f
 	}
 	if err != nil {
 		return err
+	}
+	if last != nil {
+		if err := a.conclude(last.doubt, last.kind); err != nil {
+			return err
+		}
 	}
 	if err := a.concludeSeveral(); err != nil {
 		return err
@@ -161,6 +182,11 @@ type doubt struct {
 	repairable bool   // a note that explains nothing is there for the repair all the same
 	why        string // it cannot be verified
 	doubtful   bool   // likewise
+}
+
+// sameRow says whether both are about one row, and of one user.
+func (d doubt) sameRow(o doubt) bool {
+	return d.id == o.id && d.user == o.user && d.product == o.product && d.time == o.time
 }
 
 // doubt asks the clicks that are near the checkout. Once a row is final a click that comes too late is noted, and one that is noted is
@@ -208,38 +234,28 @@ func (d *doubt) judge(window int64, column column) (kind Kind, real bool) {
 	}
 }
 
-// decide judges the row of a checkout, or that there is none.
-func (a *audit) decide(d doubt) error {
+// find judges the row of a checkout, or that there is none.
+func (a *audit) find(d doubt) *finding {
 	switch {
-	case d.flags&flagRefused != 0 && d.flags&flagRow == 0:
-		return a.refusedBests.Add(d.refusedBest().append(nil))
 	case d.flags&flagRow == 0:
-		return a.conclude(d, KindMissing)
+		return &finding{d, KindMissing}
 	case d.flags&flagJudged != 0:
-		return a.conclude(d, "")
+		return &finding{d, ""}
 	}
-	kind, real := d.judge(a.snap.window.Microseconds(), a.snap.columns["click_time"])
-	if !real {
-		return a.invented(d)
-	}
-	if kind == KindDifferent && d.flags&flagRowInvalid == 0 && d.click.compare(d.best) > 0 && (d.flags&flagLate != 0 || d.click.compare(d.unnoted) <= 0) {
+	column := a.snap.columns["click_time"]
+	kind, real := d.judge(a.snap.window.Microseconds(), column)
+	switch {
+	case !real: // it may be among what Kafka has lost
+		var ok bool
+		if d.why, d.doubtful, ok = a.lost[topicClicks].admits(d.click.time - column.unit()/2); ok {
+			kind = KindUnverifiable
+		}
+		d.repairable = d.click.compare(d.settled) > 0 // whether or not the row's click was ever there, the late one is better
+	case kind == KindDifferent && d.flags&flagRowInvalid == 0 && d.click.compare(d.best) > 0 && (d.flags&flagLate != 0 || d.click.compare(d.unnoted) <= 0):
 		d.repairable = true
 		d.why = "firstclick.late has the event, which did not come too late: `firstclick repair` mends the row"
 	}
-	return a.conclude(d, kind)
-}
-
-// invented judges a row whose click no record holds, and that is better than what is there: it may be among what Kafka has lost.
-func (a *audit) invented(d doubt) error {
-	lost := &a.lost[topicClicks]
-	at := d.click.time - a.snap.columns["click_time"].unit()/2
-	d.repairable = d.click.compare(d.settled) > 0 // whether or not the row's click was ever there, the late one is better
-	why, doubtful, ok := lost.admits(at)
-	if !ok {
-		return a.conclude(d, KindDifferent)
-	}
-	d.why, d.doubtful = why, doubtful
-	return a.conclude(d, KindUnverifiable)
+	return &finding{d, kind}
 }
 
 // claimClick keeps which click of those that are lost the row has: rows may share one.
@@ -298,13 +314,13 @@ func (a *audit) unverifiable(doubtful bool) {
 	}
 }
 
-// outcome is the best that can be said about a row that several records may have written.
-type outcome struct {
+// finding is what is to be said of a checkout's row; "" is nothing.
+type finding struct {
 	doubt doubt
 	kind  Kind
 }
 
-// leniency orders kinds: the row is right if it is right for any record that may have written it.
+// leniency orders kinds: a row that several users' records may have written is right if it is right for any of these users.
 func leniency(k Kind) int {
 	switch k {
 	case "":
@@ -324,7 +340,7 @@ func leniency(k Kind) int {
 func (a *audit) conclude(d doubt, kind Kind) error {
 	if d.flags&flagSeveral != 0 {
 		if o := a.several[d.id]; o == nil || leniency(kind) < leniency(o.kind) {
-			a.several[d.id] = &outcome{doubt: d, kind: kind}
+			a.several[d.id] = &finding{d, kind}
 		}
 		return nil
 	}

@@ -72,7 +72,7 @@ type audit struct {
 	fixes        *sorter // what Repair has to write, by checkout_id; nil for Verify
 
 	alone   alone               // for Compare and WhatIf
-	several map[string]*outcome // checkouts that more than one record may have written the row of
+	several map[string]*finding // rows that records of more than one user may have written
 }
 
 func newAudit(cfg Config) (*audit, error) {
@@ -90,7 +90,7 @@ func newAudit(cfg Config) (*audit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a directory to sort in: %w", err)
 	}
-	a := &audit{cfg: cfg, log: log, dir: dir, progress: newProgress(cfg.Progress), several: map[string]*outcome{}}
+	a := &audit{cfg: cfg, log: log, dir: dir, progress: newProgress(cfg.Progress), several: map[string]*finding{}}
 	a.report.Group = cfg.Group
 	a.clickSort, a.checkoutSort = a.sorter("clicks"), a.sorter("checkouts")
 	a.askSort, a.claimSort = a.sorter("asks"), a.sorter("claims")

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -90,7 +91,8 @@ func (s *stream[T]) next() error {
 // comparison is what is learned about one checkout_id.
 //
 // Which of several records comes first is decided by the pipeline's commits; but within a partition it is the one with the
-// lowest offset, unless Postgres refused it. So the row must be one of the partitions' first ones.
+// lowest offset, unless Postgres refused it. So the row must be one of the partitions' first ones. Its click must do for each of these that
+// has its user: a shard that meets the row moves it to the earlier click.
 type comparison struct {
 	audit *audit
 	row   tableRow
@@ -163,11 +165,6 @@ func (c *comparison) matching(k checkout, first bool) {
 		}
 		return
 	}
-	for _, w := range c.winners {
-		if w.user == k.user && w.product == k.product && w.time == k.time {
-			return
-		}
-	}
 	c.winners = append(c.winners, k)
 }
 
@@ -237,12 +234,11 @@ func (c *comparison) won() error {
 	a := c.audit
 	c.mark()
 	var flags int32
-	sameUser := true
-	if len(c.winners) > 1 {
+	sameUser := !slices.ContainsFunc(c.winners, func(k checkout) bool { return k.user != c.winners[0].user })
+	if !sameUser {
 		flags = flagSeveral
 	}
 	for _, k := range c.winners {
-		sameUser = sameUser && k.user == c.winners[0].user
 		if err := a.ask(k, &c.row, flags); err != nil {
 			return err
 		}
