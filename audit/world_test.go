@@ -35,6 +35,8 @@ type world struct {
 	brokers []string
 	db      *pgx.Conn
 	cfg     Config
+
+	producer, aborter *kgo.Client // for those who produce a lot
 }
 
 func newWorld(t testing.TB) *world {
