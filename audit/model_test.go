@@ -71,6 +71,15 @@ const (
 	checkoutsName = "checkouts"
 )
 
+var modelTopics = []string{clicksName, checkoutsName}
+
+func (m *model) events(name string) []modelEvent {
+	if name == clicksName {
+		return m.clicks
+	}
+	return m.checkouts
+}
+
 func (m *model) topic(name string) string { return fmt.Sprintf("%s-%d", name, m.n) }
 
 func (m *model) chance(n int) bool { return m.random.IntN(n) == 0 }
@@ -81,7 +90,8 @@ func (m *model) draw() {
 	m.compacted = map[string]bool{clicksName: m.chance(4), checkoutsName: m.chance(4)}
 	admin := kadm.NewClient(m.w.client())
 	m.ends = map[string][]int64{}
-	for name, n := range m.partitions {
+	for _, name := range modelTopics {
+		n := m.partitions[name]
 		policy := "delete"
 		if m.compacted[name] {
 			policy = "compact,delete"
@@ -102,11 +112,12 @@ func (m *model) draw() {
 	}
 	for i := range 3 + m.random.IntN(15) {
 		m.checkouts = append(m.checkouts, event("k", i))
-		if m.chance(6) { // a duplicate
+		if m.chance(3) { // a duplicate
 			m.checkouts = append(m.checkouts, m.checkouts[m.random.IntN(len(m.checkouts))])
 		}
 	}
-	for name, events := range map[string][]modelEvent{clicksName: m.clicks, checkoutsName: m.checkouts} {
+	for _, name := range modelTopics {
+		events := m.events(name)
 		slices.SortStableFunc(events, func(a, b modelEvent) int { return cmp.Compare(a.stamp, b.stamp) })
 		for i := range events {
 			e := &events[i]
@@ -123,7 +134,8 @@ func (m *model) draw() {
 	// The group begins somewhere; what it begins with is drawn by place.
 	m.starts, m.logs, m.created = map[string][]int64{}, map[string][]int64{}, -1
 	begins := m.chance(3)
-	for name, ends := range m.ends {
+	for _, name := range modelTopics {
+		ends := m.ends[name]
 		m.starts[name], m.logs[name] = make([]int64, len(ends)), make([]int64, len(ends))
 		for p, end := range ends {
 			if begins {
@@ -131,8 +143,8 @@ func (m *model) draw() {
 			}
 		}
 	}
-	for name, events := range map[string][]modelEvent{clicksName: m.clicks, checkoutsName: m.checkouts} {
-		for _, e := range events {
+	for _, name := range modelTopics {
+		for _, e := range m.events(name) {
 			if e.offset < m.starts[name][e.partition] {
 				m.created = max(m.created, e.stamp+1)
 			}
@@ -260,7 +272,8 @@ func (m *model) best(k modelEvent, counts func(modelEvent) bool) (best modelEven
 
 // lose takes records from the beginning of some partitions.
 func (m *model) lose() {
-	for name, ends := range m.ends {
+	for _, name := range modelTopics {
+		ends := m.ends[name]
 		for p, end := range ends {
 			if m.chance(2) {
 				continue
@@ -342,11 +355,7 @@ func (m *model) losses(name string) (n int64, beforeStart bool) {
 		if !m.compacted[name] {
 			continue
 		}
-		events := m.clicks
-		if name == checkoutsName {
-			events = m.checkouts
-		}
-		for _, e := range events {
+		for _, e := range m.events(name) {
 			if e.gone && e.partition == p && e.offset+1 >= log {
 				n += 2 // with what marks it as aborted
 				beforeStart = beforeStart || e.offset < start

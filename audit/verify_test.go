@@ -335,6 +335,11 @@ func TestVerifyDuplicates(t *testing.T) {
 			w.produce("checkouts", 1, checkoutOf("k1", 2, "p", 0))
 			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-40))
 		}, counts{"Duplicates": 1, "Different": 1}},
+		{"a row of two shards must do for the one that has read more", func(w *world) {
+			w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0))
+			w.exec(`UPDATE firstclick.offsets SET clicks_next = '{0,0}' WHERE partition = 0`)
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
+		}, counts{"Duplicates": 1, "PendingClicks": 4, "Different": 1}},
 		{"a conflict without a row", func(w *world) {
 			w.dead("checkouts", 0, 0, "conflict", "open")
 			w.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`)
