@@ -30,6 +30,17 @@ func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("there is no dead letter %d", e.ID)
 }
 
+// UnknownGroupError says that a group neither ran nor has dead letters, while others did: "there are none" would be an answer to
+// another question.
+type UnknownGroupError struct {
+	Group  string
+	Others []string // some of them
+}
+
+func (e *UnknownGroupError) Error() string {
+	return fmt.Sprintf("there is no group %q in this database; there is %q: --group says which one is meant", e.Group, e.Others)
+}
+
 // Store is the table, over one session. It is not safe for concurrent use.
 type Store struct{ conn *pgx.Conn }
 
@@ -69,6 +80,23 @@ func instant(t pgtype.Timestamptz) *time.Time {
 	}
 	utc := t.Time.UTC()
 	return &utc
+}
+
+// Group refuses one that is not in this database, while others are: an *UnknownGroupError.
+func (s *Store) Group(ctx context.Context, group string) error {
+	rows, err := s.conn.Query(ctx, `SELECT group_id FROM (SELECT group_id FROM firstclick.progress UNION SELECT group_id FROM firstclick.dead_letters) g
+		ORDER BY group_id = $1 DESC, group_id LIMIT 10`, group)
+	if err != nil {
+		return explain("look for the group", err)
+	}
+	groups, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return explain("look for the group", err)
+	}
+	if len(groups) > 0 && groups[0] != group {
+		return &UnknownGroupError{Group: group, Others: groups}
+	}
+	return nil
 }
 
 // Count says how many letters the filter means.

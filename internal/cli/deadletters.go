@@ -112,6 +112,20 @@ func (c *command) withLetters(cmd *cobra.Command, database string, fn func(ctx c
 	return fn(ctx, store)
 }
 
+// withGroup opens it for the letters of a group, which must be there: a mistyped one must not pass for one without dead letters.
+func (c *command) withGroup(cmd *cobra.Command, s *selecting, fn func(ctx context.Context, store *deadletters.Store) error) error {
+	return c.withLetters(cmd, s.database, func(ctx context.Context, store *deadletters.Store) error {
+		err := store.Group(ctx, s.group)
+		if unknown := new(deadletters.UnknownGroupError); errors.As(err, &unknown) {
+			return usagef(cmd, "%v", err)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(ctx, store)
+	})
+}
+
 func (c *command) deadLettersList() *cobra.Command {
 	var s selecting
 	var limit int
@@ -123,7 +137,7 @@ func (c *command) deadLettersList() *cobra.Command {
   firstclick dead-letters list --status any --limit 0 --json | jq '.[].id'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withLetters(cmd, s.database, func(ctx context.Context, store *deadletters.Store) error {
+			return c.withGroup(cmd, &s, func(ctx context.Context, store *deadletters.Store) error {
 				letters, err := store.List(ctx, s.filter(nil), limit)
 				if err != nil {
 					return err

@@ -84,7 +84,7 @@ becomes a new dead letter. Rows that are final already and would move are left t
 			if err != nil {
 				return err
 			}
-			return c.withLetters(cmd, r.database, func(ctx context.Context, store *deadletters.Store) error {
+			return c.withGroup(cmd, &r.selecting, func(ctx context.Context, store *deadletters.Store) error {
 				filter := r.filter(ids)
 				if err := r.agreed(ctx, cmd, store, filter); err != nil {
 					return err
@@ -168,7 +168,7 @@ and can still be sent again: retry ID --status dropped.`,
 			if err != nil {
 				return err
 			}
-			return c.withLetters(cmd, r.database, func(ctx context.Context, store *deadletters.Store) error {
+			return c.withGroup(cmd, &r.selecting, func(ctx context.Context, store *deadletters.Store) error {
 				filter := r.filter(ids)
 				if err := r.agreed(ctx, cmd, store, filter); err != nil {
 					return err

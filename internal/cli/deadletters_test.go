@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,6 +125,40 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 	out, _, err = invoke(t.Context(), vars, "dead-letters", "drop", "--status", "any", "--all", "--yes", "--json")
 	if err != nil || !strings.Contains(out, `"dropped": 3`) || status(1) != "dropped" {
 		t.Errorf("got %q, %v", out, err)
+	}
+}
+
+// A group that is not there is not one without dead letters.
+func TestDeadLettersOfAWrongGroup(t *testing.T) {
+	conn, vars := lettersBed(t)
+	commands := [][]string{
+		{"list"}, {"list", "--json"}, {"retry", "--all", "--yes"}, {"retry", "--reason", "json"}, {"retry", "1"},
+		{"drop", "--all", "--yes"}, {"drop", "--topic", "clicks"},
+	}
+	for _, args := range commands {
+		out, _, err := invoke(t.Context(), vars, append(append([]string{"dead-letters"}, args...), "--group", "fistclick")...)
+		var usage *UsageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), `no group "fistclick"`) || !strings.Contains(err.Error(), `"firstclick"`) || out != "" {
+			t.Errorf("%q: %q, %v", args, out, err)
+		}
+	}
+	var open int
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM firstclick.dead_letters WHERE status = 'open'`).Scan(&open); err != nil || open != 3 {
+		t.Errorf("%d letters are open, %v", open, err)
+	}
+	// One that ran and has none, and a database in which nothing ran.
+	if _, err := conn.Exec(t.Context(), `INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, window_length, lateness, out_of_order,
+		time_zone, start, clicks_start, checkouts_start) VALUES ('other', 'c', 'k', '1 hour', '0', '0', 'UTC', 'earliest', '{}', '{}')`); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := invoke(t.Context(), vars, "dead-letters", "retry", "--all", "--group", "other"); err != nil || out != "0 sent again\n" {
+		t.Errorf("a group without dead letters: %q, %v", out, err)
+	}
+	if _, err := conn.Exec(t.Context(), `TRUNCATE firstclick.dead_letters, firstclick.progress`); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := invoke(t.Context(), vars, "dead-letters", "list"); err != nil || out != "no open dead letters\n" {
+		t.Errorf("nothing ran: %q, %v", out, err)
 	}
 }
 
