@@ -195,7 +195,10 @@ func (a *audit) doubt(q ask, near *nearby) doubt {
 	shard := a.snap.shards[q.partition]
 	final := q.time < shard.finalBefore
 	d := doubt{ask: q}
-	d.best = near.least(rule{}, shard)
+	d.best, d.real = near.least(rule{}, shard), near.find(q.click)
+	if q.flags&flagPending != 0 {
+		return d // the shard has not read the checkout: nothing is demanded of the row
+	}
 	d.settled = near.least(rule{read: true, shard: q.partition}, shard)
 	d.sure, d.unnoted = d.settled, d.settled
 	if final {
@@ -204,7 +207,6 @@ func (a *audit) doubt(q ask, near *nearby) doubt {
 	if near.noted {
 		d.unnoted = near.least(rule{read: true, shard: q.partition, without: flagLate | flagEarly}, shard)
 	}
-	d.real = near.find(q.click)
 	return d
 }
 

@@ -322,8 +322,9 @@ func (x *explainer) judge() Verdict {
 	if x.row.click.valid != x.row.clickTimed {
 		d.flags |= flagRowInvalid
 	}
-	if x.source != nil {
-		d.flags |= x.source.flags & flagPending
+	if x.source != nil && x.source.flags&flagPending != 0 { // nothing is demanded of the row
+		d.flags |= flagPending
+		d.settled, d.sure = winner{}, winner{}
 	}
 	for _, l := range x.late {
 		if l.which == topicCheckouts {
