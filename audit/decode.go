@@ -32,6 +32,7 @@ const (
 	reasonFuture     = "future"
 	reasonRefused    = "refused"
 	reasonConflict   = "conflict"
+	reasonUnreadable = "unreadable" // a batch, at its first offset
 )
 
 // event is a click, or a checkout with its own columns.

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"firstclick/internal/kafkabatch"
 )
 
 const (
@@ -39,8 +41,9 @@ type partitionLog struct {
 // records that read_committed leaves out (aborted ones, control records), and that it is at the end although the last
 // record before the end never comes.
 type logReader struct {
-	client *kgo.Client
-	admin  *kadm.Client
+	client       *kgo.Client
+	admin        *kadm.Client
+	decompressor *kafkabatch.Decompressor
 }
 
 func newLogReader(opts []kgo.Opt) (*logReader, error) {
@@ -49,7 +52,12 @@ func newLogReader(opts []kgo.Opt) (*logReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure kafka client: %w", err)
 	}
-	return &logReader{client: client, admin: kadm.NewClient(client)}, nil
+	decompressor, err := kafkabatch.NewDecompressor(0)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	return &logReader{client: client, admin: kadm.NewClient(client), decompressor: decompressor}, nil
 }
 
 func (l *logReader) Close() { l.client.Close() }
@@ -108,7 +116,8 @@ func (l *logReader) compacted(ctx context.Context, topic string) bool {
 	return false
 }
 
-// read gives every committed record of the partition at offsets from <= o < to, in order. If retention takes records
+// read gives every committed record of the partition at offsets from <= o < to, in order; in place of a batch that cannot be read, one that says
+// so (kafkabatch.Of). If retention takes records
 // that were still to be read, moved is told where the log starts now, and reading goes on there.
 func (l *logReader) read(ctx context.Context, t topicLog, partition int32, from, to int64, fn func(*kgo.Record) error, moved func(int64)) error {
 	at := from
@@ -158,7 +167,7 @@ func (l *logReader) step(ctx context.Context, leader **kgo.Broker, t topicLog, p
 	if err != nil {
 		return 0, err
 	}
-	return deliver(t.name, partition, at, to, resp, fn)
+	return l.deliver(t.name, partition, at, to, resp, fn)
 }
 
 // startAfter is the log's start, which retention has moved beyond offset at.
@@ -233,9 +242,17 @@ func (l *logReader) leader(ctx context.Context, topic string, partition int32) (
 }
 
 // deliver hands on the records of one answer and returns the offset to go on at.
-func deliver(topic string, partition int32, at, to int64, resp *kmsg.FetchResponseTopicPartition, fn func(*kgo.Record) error) (int64, error) {
+func (l *logReader) deliver(topic string, partition int32, at, to int64, resp *kmsg.FetchResponseTopicPartition, fn func(*kgo.Record) error) (int64, error) {
 	opts := kgo.ProcessFetchPartitionOpts{Offset: at, IsolationLevel: kgo.ReadCommitted(), Topic: topic, Partition: partition}
-	got, next := kgo.ProcessFetchPartition(opts, resp, kgo.DefaultDecompressor(), nil)
+	got, next := kgo.ProcessFetchPartition(opts, resp, l.decompressor, nil)
+	if kafkabatch.Undecodable(got.Err) {
+		got.Records = nil
+		for _, bad := range l.decompressor.Unreadable(resp, at) {
+			if next, got.Err = bad.Next, nil; !bad.Aborted {
+				got.Records = append(got.Records, bad.Record(topic, partition, at))
+			}
+		}
+	}
 	if got.Err != nil {
 		return 0, got.Err
 	}

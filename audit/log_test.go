@@ -9,6 +9,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"firstclick/internal/kafkatest"
 )
 
 func (w *world) client(opts ...kgo.Opt) *kgo.Client {
@@ -182,6 +185,33 @@ func TestVerifyLargeRecords(t *testing.T) {
 	}
 	w.read([2]int64{4, 2}, [2]int64{2, 2})
 	w.dead("clicks", 0, 2, "too_large", "open")
+	w.expect(w.verify(), map[string]int64{"Clicks": 5})
+}
+
+// A batch that cannot be read is one dead letter, at its first offset.
+func TestVerifyWithBatchesThatCannotBeRead(t *testing.T) {
+	w := base(t)
+	bomb, err := kafkatest.Bomb(kgo.CodecZstd, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	brokers := w.cfg.Kafka.Brokers
+	for topic, batches := range map[string][]*kmsg.RecordBatch{"clicks": {bomb}, "checkouts": {kafkatest.Rubble(kgo.CodecGzip, 5), bomb}} {
+		for _, b := range batches {
+			if _, err := kafkatest.ProduceBatch(t.Context(), brokers, topic, 0, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	more := &kgo.Record{Topic: "clicks", Value: []byte(clickOf("c", 1, "p", 0)), Timestamp: stamp}
+	if err := w.client().ProduceSync(t.Context(), more).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	w.read([2]int64{4, 2}, [2]int64{8, 2})
+	w.expect(w.verify(), map[string]int64{"Clicks": 5, "DeadLettersMissing": 3})
+	w.dead("clicks", 0, 2, "unreadable", "open")
+	w.dead("checkouts", 0, 2, "unreadable", "open")
+	w.dead("checkouts", 0, 7, "unreadable", "open")
 	w.expect(w.verify(), map[string]int64{"Clicks": 5})
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
+
+	"firstclick/internal/kafkabatch"
 )
 
 // futureLimit is how far an event's time may be ahead of its record's, in microseconds.
@@ -242,7 +244,9 @@ func (w *partitionWork) take(r *kgo.Record) error {
 	rec.event, want = decode(r.Value, w.audit.snap.zone)
 	// A record without a timestamp has -1; there is nothing to compare with.
 	stamp := r.Timestamp.UnixMilli()
-	if want == "" && stamp >= 0 && rec.time > stamp*1000+futureLimit {
+	if kafkabatch.Of(r) != nil {
+		want = reasonUnreadable
+	} else if want == "" && stamp >= 0 && rec.time > stamp*1000+futureLimit {
 		want = reasonFuture
 	}
 	if w.pendingAt(r.Offset, r.Timestamp) {

@@ -31,13 +31,15 @@ const (
 	ReasonText       Reason = "text"     // NUL, a lone surrogate or invalid UTF-8, or a text that is another JSON type
 	ReasonRefused    Reason = "refused"  // Postgres refused the row
 	ReasonConflict   Reason = "conflict" // other content under a checkout_id that has a row
+	// ReasonUnreadable: a batch of records that does not decompress, or not in the memory that there is for it.
+	ReasonUnreadable Reason = "unreadable"
 )
 
 // Reasons are all that a dead letter can have, in the order of docs/operations.md.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonEmpty, ReasonTooLarge, ReasonJSON, ReasonShape, ReasonClickID, ReasonCheckoutID, ReasonUserID, ReasonProductID,
-		ReasonTime, ReasonFuture, ReasonAmount, ReasonText, ReasonRefused, ReasonConflict,
+		ReasonTime, ReasonFuture, ReasonAmount, ReasonText, ReasonRefused, ReasonConflict, ReasonUnreadable,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"firstclick/internal/kafkabatch"
 	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
@@ -51,9 +52,10 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 	cl := s.checkoutsClient
 	readers := map[int32]*checkoutsReader{}
 	for s.mayFetch(ctx, alive) {
-		fetches := cl.PollFetches(ctx)
+		fetches := s.poll(ctx, cl, 0)
 		if ctx.Err() == nil && !fetches.IsClientClosed() {
-			if err := s.fetchErrors(alive, fetches); err != nil {
+			fetches, err := s.settled(alive, cl, fetches, s.p.tally.next)
+			if err != nil {
 				cl.AllowRebalance()
 				return err
 			}
@@ -101,10 +103,6 @@ const sessionTimeout = 10 * time.Second
 
 // joinGroup makes the client of the group. Its offsets come from Postgres: see takeOver.
 func (s *session) joinGroup(alive context.Context) (*kgo.Client, error) {
-	opts, err := s.cfg.Kafka.Opts()
-	if err != nil {
-		return nil, &ConfigError{err.Error()}
-	}
 	tell := func(partitions map[string][]int32, lost bool) {
 		m := &revokedMsg{partitions: partitions[s.cfg.CheckoutsTopic], lost: lost, done: make(chan struct{})}
 		if len(m.partitions) == 0 {
@@ -120,24 +118,19 @@ func (s *session) joinGroup(alive context.Context) (*kgo.Client, error) {
 		case <-alive.Done():
 		}
 	}
-	opts = append(opts, s.readOptions("checkouts")...)
-	opts = append(opts,
+	opts := []kgo.Opt{
 		kgo.ConsumerGroup(s.cfg.Group), kgo.ConsumeTopics(s.cfg.CheckoutsTopic),
-		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(30*time.Second),
+		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(30 * time.Second),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { s.p.tally.assigned() }), // also so that polls wait for it
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, false) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, true) }),
 		kgo.AdjustFetchOffsetsFn(s.takeOver(alive)),
-	)
+	}
 	if s.cfg.Static != "" {
 		opts = append(opts, kgo.InstanceID(s.cfg.Static))
 	}
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("make the Kafka client for checkouts: %w", err)
-	}
-	return cl, nil
+	return s.newReader("checkouts", opts...)
 }
 
 // takeOver claims the assigned partitions in Postgres and puts the offsets that stand there in place of Kafka's.
@@ -250,15 +243,20 @@ type checkoutsReader struct {
 func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint64) {
 	size := 0
 	for _, rec := range records {
-		size += len(rec.Value)
+		if len(rec.Value) <= join.MaxRecord { // of a larger one nothing is kept
+			size += len(rec.Value)
+		}
 	}
 	r.last = recordTime(records[len(records)-1])
 	k := r.chunks.take(len(records), size)
 	r.out = checkoutsPart{partition: partition, chunk: k}
 	for i, rec := range records {
 		p := &k.records[i]
-		p.Offset, p.Epoch, p.Need = rec.Offset, rec.LeaderEpoch, need
-		if rec.Attrs.IsControl() {
+		p.Offset, p.Epoch, p.Need = kafkabatch.Next(rec)-1, rec.LeaderEpoch, need
+		if bad := kafkabatch.Of(rec); bad != nil {
+			p.Skip = true
+			r.buryBatch(rec, bad, p, &k.carried[i])
+		} else if rec.Attrs.IsControl() {
 			p.Skip = true
 		} else {
 			p.Record = &k.carried[i]
@@ -268,6 +266,16 @@ func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint
 	}
 	r.decoder.LetGo()
 	r.checkout = join.Checkout{}
+}
+
+// buryBatch has the dead letter of a batch that cannot be read released in its turn.
+func (r *checkoutsReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad, p *join.Pending, carried *checkoutRecord) {
+	if bad.Aborted {
+		return
+	}
+	d := unreadable(rec, bad, r.topicID)
+	p.Record, carried.dead = carried, &d
+	r.tally.undecodable(d.Topic, d.Reason)
 }
 
 // decode returns slab with what the record carries appended.

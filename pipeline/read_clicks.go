@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"firstclick/internal/kafkabatch"
 	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
@@ -25,11 +26,12 @@ type clicksMsg struct {
 func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 	readers := map[int32]*clicksReader{}
 	for {
-		fetches := cl.PollFetches(ctx)
+		fetches := s.poll(ctx, cl, 0)
 		if ctx.Err() != nil || fetches.IsClientClosed() {
 			return nil
 		}
-		if err := s.fetchErrors(ctx, fetches); err != nil {
+		fetches, err := s.settled(ctx, cl, fetches, s.p.tally.next)
+		if err != nil {
 			return err
 		}
 		m := s.insertClicks(fetches, readers)
@@ -88,8 +90,10 @@ func (r *clicksReader) read(records []*kgo.Record) {
 	r.last = recordTime(records[len(records)-1])
 	var c join.Click
 	for _, rec := range records {
-		r.out.Next, r.out.Epoch = rec.Offset+1, rec.LeaderEpoch
-		if !rec.Attrs.IsControl() {
+		r.out.Next, r.out.Epoch = kafkabatch.Next(rec), rec.LeaderEpoch
+		if bad := kafkabatch.Of(rec); bad != nil {
+			r.buryBatch(rec, bad)
+		} else if !rec.Attrs.IsControl() {
 			r.records++
 			r.bytes += int64(len(rec.Value))
 			r.take(rec, &c)
@@ -156,6 +160,15 @@ func (r *clicksReader) bury(rec *kgo.Record, err error) {
 	r.s.p.tally.undecodable(d.Topic, d.Reason)
 }
 
+func (r *clicksReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad) {
+	if bad.Aborted || !r.fresh(rec.Offset) {
+		return
+	}
+	d := unreadable(rec, bad, r.s.infos[rec.Topic].id)
+	r.dead = append(r.dead, d)
+	r.s.p.tally.undecodable(d.Topic, d.Reason)
+}
+
 // deadLetter keeps its own copy of the payload: the record's shares memory with the whole fetch.
 func deadLetter(rec *kgo.Record, topicID [16]byte, err error) sink.DeadLetter {
 	d := sink.DeadLetter{
@@ -205,6 +218,14 @@ func howFarAhead(micros int64) string {
 	return (time.Duration(micros) * time.Microsecond).String()
 }
 
+// settled are the fetches of a poll that is worth going on with: what is wrong with them is told, or returned.
+func (s *session) settled(ctx context.Context, cl *kgo.Client, fetches kgo.Fetches, next func(topic string, p int32) int64) (kgo.Fetches, error) {
+	if err := s.fetchErrors(ctx, fetches); err != nil {
+		return nil, err
+	}
+	return s.passUnreadable(ctx, cl, fetches, next)
+}
+
 // fetchErrors turns a poll's errors into a gap, a fatal error, or nothing where the client goes on by itself.
 func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 	var found error
@@ -217,6 +238,7 @@ func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			found = s.outOfRange(ctx, topic, partition)
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
+		case errors.Is(err, kafkabatch.ErrFull), kafkabatch.Undecodable(err): // fetched again; passed over
 		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 			found = fmt.Errorf("read %s[%d]: %w: grant Read and Describe on both topics and Read on group %q", topic, partition, err, s.cfg.Group)
 		default:

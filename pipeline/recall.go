@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"firstclick/internal/kafkabatch"
 	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
@@ -100,25 +101,20 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 	if int(p) < len(starts) {
 		from = max(from, starts[p])
 	}
-	opts, err := s.cfg.Kafka.Opts()
+	cl, err := s.newReader("recall", kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(from)}}))
 	if err != nil {
 		return err
-	}
-	opts = append(opts, s.readOptions("recall")...)
-	opts = append(opts, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(from)}}))
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return fmt.Errorf("make the Kafka client for recent checkouts: %w", err)
 	}
 	defer cl.Close()
 	reader := &checkoutsReader{chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: r.sh.topicID, decoder: join.NewDecoder(s.cfg.Zone)}
 	for from < r.to {
-		fetches := cl.PollRecords(ctx, maxRecalls/2)
+		fetches := s.poll(ctx, cl, maxRecalls/2)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := s.fetchErrors(ctx, fetches); err != nil {
+		fetches, err := s.settled(ctx, cl, fetches, func(string, int32) int64 { return from })
+		if err != nil {
 			return err
 		}
 		m := &historyMsg{sh: r.sh}
@@ -126,7 +122,7 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 			if len(f.Records) == 0 {
 				return
 			}
-			from = f.Records[len(f.Records)-1].Offset + 1
+			from = kafkabatch.Next(f.Records[len(f.Records)-1])
 			reader.read(p, f.Records, 0)
 			read := reader.out.chunk
 			for i := range read.records {

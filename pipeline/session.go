@@ -138,23 +138,20 @@ func (s *session) closeClients() {
 
 // connect makes the client that reads clicks and asks questions.
 func (s *session) connect(ctx context.Context) error {
-	opts, err := s.cfg.Kafka.Opts()
-	if err != nil {
-		return &ConfigError{err.Error()}
-	}
 	for n := range s.clicksReaders() {
 		name := "clicks"
 		if n > 0 {
 			name = fmt.Sprintf("clicks-%d", n+1)
 		}
-		cl, err := kgo.NewClient(append(opts, s.readOptions(name)...)...)
+		cl, err := s.newReader(name)
 		if err != nil {
-			return fmt.Errorf("make the Kafka client for clicks: %w", err)
+			return err
 		}
 		s.clicksClients = append(s.clicksClients, cl)
 	}
 	s.clicksClient = s.clicksClients[0]
-	s.infos, err = s.awaitTopics(ctx)
+	infos, err := s.awaitTopics(ctx)
+	s.infos = infos
 	return err
 }
 
