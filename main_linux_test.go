@@ -79,11 +79,11 @@ func TestMemoryUnderCompressedBatches(t *testing.T) {
 		"gzip":                   {made(kafkatest.Bomb(kgo.CodecGzip, 1<<30)), 1, 2},
 		"lz4":                    {made(kafkatest.Bomb(kgo.CodecLz4, 1<<30)), 1, 2},
 		"snappy":                 {made(kafkatest.Bomb(kgo.CodecSnappy, 130<<20)), 1, 2},
-		"just below the limit":   {made(kafkatest.Bomb(kgo.CodecZstd, 31<<20)), 20, 2},
-		"gzip, below the limit":  {made(kafkatest.Bomb(kgo.CodecGzip, 31<<20)), 20, 2},
+		"just below the limit":   {made(kafkatest.Bomb(kgo.CodecZstd, 23<<20)), 20, 2},
+		"gzip, below the limit":  {made(kafkatest.Bomb(kgo.CodecGzip, 23<<20)), 20, 2},
 		"a million records":      {made(kafkatest.Grains(kgo.CodecZstd, 1_000_000, "")), 3, 2},
-		"as many as are allowed": {made(kafkatest.Grains(kgo.CodecZstd, 190_000, "")), 1, 1},
-		"that are broken":        {made(kafkatest.Grains(kgo.CodecZstd, 150_000, "{\"click_id\":")), 1, 1},
+		"as many as are allowed": {made(kafkatest.Grains(kgo.CodecZstd, 140_000, "")), 1, 1},
+		"that are broken":        {made(kafkatest.Grains(kgo.CodecZstd, 130_000, "{\"click_id\":")), 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			brokers := kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "16777216"})).ListenAddrs()

@@ -52,6 +52,8 @@ type Finding struct {
 	Status Status `json:"status"`
 	Text   string `json:"text"`
 	Fix    string `json:"fix,omitempty"` // what to paste: a command, SQL, or a flag
+
+	about string // what tells it from the check's other findings, where it is looked for twice
 }
 
 // Report is what was found, in the order of the checks.
@@ -116,6 +118,14 @@ func fail(fix, format string, args ...any) []Finding {
 	return []Finding{{Status: Fail, Text: fmt.Sprintf(format, args...), Fix: fix}}
 }
 
+// about says what findings are about, for the second look.
+func about(what string, found []Finding) []Finding {
+	for i := range found {
+		found[i].about = what
+	}
+	return found
+}
+
 // side is what a check needs to have been reached.
 type side int
 
@@ -130,6 +140,9 @@ type check struct {
 	needs side
 	judge func(*facts) []Finding
 }
+
+// moves says whether it compares what moves on both sides: what is wrong then is said when a second look agrees.
+func (c check) moves() bool { return c.needs == kafkaSide|postgresSide }
 
 func checks() []check {
 	return []check{
@@ -176,6 +189,8 @@ func Run(ctx context.Context, cfg Config) *Report {
 	if cfg.fileSystem == nil {
 		cfg.fileSystem, cfg.readFile = diskOf, readSmall
 	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.reachWithin+cfg.askWithin+recordWithin)
+	defer cancel()
 	f := &facts{cfg: cfg}
 	kafka, kafkaErr := newKafka(cfg)
 	postgres, postgresErr := newPostgres(cfg)
@@ -187,19 +202,17 @@ func Run(ctx context.Context, cfg Config) *Report {
 	sides.Go(func() {
 		if brokers = kafka.reach(ctx, kafkaErr); reached(brokers) {
 			f.reached(kafkaSide)
-			kafka.ask(ctx, f)
 		}
 	})
 	sides.Go(func() {
 		if servers = postgres.reach(ctx, postgresErr); reached(servers) {
 			f.reached(postgresSide)
-			postgres.ask(ctx, f)
 		}
 	})
 	sides.Wait()
-	if f.sides == kafkaSide|postgresSide {
-		kafka.askLag(ctx, f)
-	}
+	look := &looks{kafka: kafka, postgres: postgres}
+	look.first(ctx, f)
+	again := look.second(ctx, f)
 
 	report := &Report{}
 	report.add("kafka", brokers)
@@ -210,7 +223,11 @@ func Run(ctx context.Context, cfg Config) *Report {
 			unseen++
 			continue
 		}
-		report.add(c.name, c.judge(f))
+		found := c.judge(f)
+		if c.moves() {
+			found = agreed(found, again, c.judge)
+		}
+		report.add(c.name, found)
 	}
 	if unseen > 0 {
 		report.add("unseen", warn("", "%d checks need what was not reached: mend that first", unseen))

@@ -28,6 +28,7 @@ type question string
 const (
 	askVersions   question = "versions"
 	askMetadata   question = "metadata"
+	askBrokers    question = "brokers"
 	askStarts     question = "log starts"
 	askEnds       question = "log ends"
 	askConfigs    question = "topic settings"
@@ -186,17 +187,20 @@ func (f *facts) meaning() (window, lateness, outOfOrder time.Duration) {
 	return f.cfg.Window, f.cfg.Lateness, f.cfg.OutOfOrder
 }
 
+// ask asks one question.
+func (f *facts) ask(ctx context.Context, within time.Duration, q question, ask func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := ask(ctx); err != nil {
+		f.fail(q, err)
+	}
+}
+
 // all asks questions at the same time, each within so long.
 func (f *facts) all(ctx context.Context, within time.Duration, questions map[question]func(context.Context) error) {
 	var group sync.WaitGroup
 	for q, ask := range questions {
-		group.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, within)
-			defer cancel()
-			if err := ask(ctx); err != nil {
-				f.fail(q, err)
-			}
-		})
+		group.Go(func() { f.ask(ctx, within, q, ask) })
 	}
 	group.Wait()
 }

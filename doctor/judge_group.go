@@ -132,9 +132,9 @@ func offsets(f *facts) []Finding {
 		now, there := f.topic(t.name)
 		switch {
 		case !there && slices.Contains(f.topicNames(), t.name):
-			found = append(found, fail("restore topic "+t.name+", or "+newGroup, "topic %s is gone, and positions in it are stored", t.name)...)
+			found = append(found, about(t.name, fail("restore topic "+t.name+", or "+newGroup, "topic %s is gone, and positions in it are stored", t.name))...)
 		case there && t.id != [16]byte{} && now.ID != [16]byte{} && [16]byte(now.ID) != t.id:
-			found = append(found, fail(newGroup, "topic %s was deleted and made again: the stored offsets mean other records now", t.name)...)
+			found = append(found, about(t.name, fail(newGroup, "topic %s was deleted and made again: the stored offsets mean other records now", t.name))...)
 		}
 	}
 	if found != nil {
@@ -186,13 +186,14 @@ func (f *facts) clicksNext(partition int32) (least, greatest int64) {
 
 func (f *facts) within(topic string, partition int32, least, greatest int64) []Finding {
 	start, end := f.kafka.starts[place{topic, partition}], f.kafka.ends[place{topic, partition}]
+	what := fmt.Sprintf("%s[%d]", topic, partition)
 	switch _, there := f.kafka.ends[place{topic, partition}]; {
 	case !there:
-		return fail(newGroup, "%s[%d] is gone, and position %d in it is stored", topic, partition, greatest)
+		return about(what+" gone", fail(newGroup, "%s is gone, and position %d in it is stored", what, greatest))
 	case least < start:
-		return fail("restore the records, or "+newGroup, "%s[%d]: offsets %d to %d were never read and are gone", topic, partition, least, start-1)
+		return about(what+" begins", fail("restore the records, or "+newGroup, "%s: offsets %d to %d were never read and are gone", what, least, start-1))
 	case greatest > end:
-		return fail(newGroup, "%s[%d] ends at %d, and position %d is stored: the log was truncated", topic, partition, end, greatest)
+		return about(what+" ends", fail(newGroup, "%s ends at %d, and position %d is stored: the log was truncated", what, end, greatest))
 	}
 	return nil
 }

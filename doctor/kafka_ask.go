@@ -54,26 +54,15 @@ func (k *kafka) ask(ctx context.Context, f *facts) {
 			facts.versions, err = k.versions(ctx)
 			return err
 		},
-		askMetadata: func(ctx context.Context) (err error) {
-			if facts.metadata, err = k.admin.Metadata(ctx, k.topics()...); err == nil {
-				facts.advertised = k.knock(ctx, facts.metadata.Brokers)
+		askBrokers: func(ctx context.Context) error {
+			metadata, err := k.admin.BrokerMetadata(ctx)
+			if err == nil {
+				facts.advertised = k.knock(ctx, metadata.Brokers)
 			}
 			return err
 		},
-		askEnds: func(ctx context.Context) error { return k.ends(ctx, f) },
 		askConfigs: func(ctx context.Context) (err error) {
 			facts.configs, err = k.configs(ctx)
-			return err
-		},
-		askGroup: func(ctx context.Context) error {
-			groups, err := k.admin.DescribeGroups(ctx, k.cfg.Group)
-			if err == nil {
-				facts.group = groups[k.cfg.Group]
-				err = facts.group.Err
-			}
-			if errors.Is(err, kerr.GroupIDNotFound) {
-				err = nil
-			}
 			return err
 		},
 		askDirs: func(ctx context.Context) error {
@@ -129,37 +118,37 @@ func (k *kafka) knock(ctx context.Context, brokers kadm.BrokerDetails) map[strin
 	return answers
 }
 
-// ends asks where the logs begin and end, and then when their first and last records were written.
-func (k *kafka) ends(ctx context.Context, f *facts) error {
-	var err error
-	if f.kafka.starts, err = placed(k.admin.ListStartOffsets(ctx, k.topics()...)); err != nil {
-		f.fail(askStarts, err)
-		return err
+// describeGroup asks who is in the group. A group that was never there has no members.
+func (k *kafka) describeGroup(ctx context.Context, facts *kafkaFacts) error {
+	groups, err := k.admin.DescribeGroups(ctx, k.cfg.Group)
+	if err == nil {
+		facts.group = groups[k.cfg.Group]
+		err = facts.group.Err
 	}
-	if f.kafka.ends, err = placed(k.admin.ListEndOffsets(ctx, k.topics()...)); err != nil {
-		return err
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		err = nil
 	}
+	return err
+}
+
+// times asks when the first and last records of the logs were written.
+func (k *kafka) times(ctx context.Context, f *facts) {
 	first, last := map[place]int64{}, map[place]int64{}
 	for p, end := range f.kafka.ends {
 		if start, known := f.kafka.starts[p]; known && start < end {
 			first[p], last[p] = start, end-1
 		}
 	}
-	var group sync.WaitGroup
-	group.Go(func() {
-		times, err := k.recordTimes(ctx, last)
-		if f.kafka.newest = times; err != nil {
-			f.fail(askNewest, err)
-		}
+	f.all(ctx, k.cfg.askWithin, map[question]func(context.Context) error{
+		askNewest: func(ctx context.Context) (err error) {
+			f.kafka.newest, err = k.recordTimes(ctx, last)
+			return err
+		},
+		askOldest: func(ctx context.Context) (err error) {
+			f.kafka.oldest, err = k.recordTimes(ctx, first)
+			return err
+		},
 	})
-	group.Go(func() {
-		times, err := k.recordTimes(ctx, first)
-		if f.kafka.oldest = times; err != nil {
-			f.fail(askOldest, err)
-		}
-	})
-	group.Wait()
-	return nil
 }
 
 // placed leaves out topics and partitions that do not exist.
@@ -236,13 +225,16 @@ func (k *kafka) recordTimes(ctx context.Context, offsets map[place]int64) (map[p
 		return times, err
 	}
 	defer client.Close()
-	for len(times) < len(offsets) {
+	unreadable := map[place]bool{}
+	for len(times)+len(unreadable) < len(offsets) {
 		fetches := client.PollFetches(ctx)
 		for _, e := range fetches.Errors() {
 			if ctx.Err() != nil {
 				return times, fmt.Errorf("read records: %w", ctx.Err())
 			}
-			if !kerr.IsRetriable(e.Err) {
+			if errors.Is(e.Err, kgo.ErrMaxDecompress) { // run passes over such a batch: it has no times to tell
+				unreadable[place{e.Topic, e.Partition}] = true
+			} else if !kerr.IsRetriable(e.Err) {
 				return times, fmt.Errorf("read records of %s: %w", e.Topic, e.Err)
 			}
 		}

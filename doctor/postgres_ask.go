@@ -84,7 +84,6 @@ func (p *postgres) ask(ctx context.Context, f *facts) {
 			facts.foreign, err = p.foreignSessions(ctx)
 			return err
 		},
-		askStored: func(ctx context.Context) error { return p.stored(ctx, &facts.stored) },
 	})
 }
 

@@ -13,7 +13,7 @@ type chunk struct {
 }
 
 // leastRecord is what a record counts as at least, however small its value: a queue entry and a dead letter take memory of their own.
-const leastRecord = 64
+const leastRecord = 256
 
 // weight is what the chunk counts as while it is held.
 func (k *chunk) weight() int64 { return max(k.bytes, int64(len(k.records))*leastRecord) }

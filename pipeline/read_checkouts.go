@@ -59,16 +59,7 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 				cl.AllowRebalance()
 				return err
 			}
-			need := s.asks.need() // after the fetch: promise 2
-			m := s.decodeCheckouts(fetches, readers, need)
-			if len(m.parts) > 0 {
-				s.asks.poke()
-				select {
-				case s.checkouts <- m:
-				case <-alive.Done():
-				case <-ctx.Done():
-				}
-			}
+			s.takeCheckouts(ctx, alive, fetches, readers)
 		}
 		cl.AllowRebalance()
 	}
@@ -82,6 +73,29 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 	}
 	close(s.gone) // not where reading failed: the loop would be the first to say that something is wrong, and not what
 	return nil
+}
+
+// takeCheckouts hands over what a poll brought, each piece when the loop has room for it.
+func (s *session) takeCheckouts(ctx, alive context.Context, fetches kgo.Fetches, readers map[int32]*checkoutsReader) {
+	need, first := s.asks.need(), true // after the fetch: promise 2
+	for piece := range pieces(fetches, checkoutsAtOnce) {
+		if !first && !s.mayFetch(ctx, alive) {
+			return
+		}
+		first = false
+		m := s.decodeCheckouts(piece, readers, need)
+		if len(m.parts) == 0 {
+			continue
+		}
+		s.asks.poke()
+		select {
+		case s.checkouts <- m:
+		case <-alive.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // mayFetch waits until the loop has room for another read; false: the reading ends. While it waits nothing is polled: what the client has

@@ -34,14 +34,16 @@ func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 		if err != nil {
 			return err
 		}
-		m := s.insertClicks(fetches, readers)
-		if len(m.reads) == 0 {
-			continue
-		}
-		select {
-		case s.clicks <- m:
-		case <-ctx.Done():
-			return nil
+		for piece := range pieces(fetches, clicksAtOnce) {
+			m := s.insertClicks(piece, readers)
+			if len(m.reads) == 0 {
+				continue
+			}
+			select {
+			case s.clicks <- m:
+			case <-ctx.Done():
+				return nil
+			}
 		}
 	}
 }

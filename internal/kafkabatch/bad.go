@@ -109,11 +109,11 @@ func (d *Decompressor) Unreadable(answer *kmsg.FetchResponseTopicPartition, at i
 		}
 		in = rest
 		next := batch.FirstOffset + int64(batch.LastOffsetDelta) + 1
+		gone := aborted.holds(batch)
 		if next <= at {
 			continue
 		}
 		codec := kgo.CompressionCodecType(batch.Attributes & 7)
-		gone := aborted.holds(batch)
 		var err error
 		if codec != kgo.CodecNone {
 			_, err = d.Decompress(batch.Records, codec)

@@ -1,9 +1,11 @@
 package kafkabatch
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,7 +14,7 @@ import (
 const (
 	// MaxBytes is what a batch may become: its decompressed bytes, and PerRecord for each of its records. Brokers take batches of 1 MiB unless
 	// told otherwise; events in JSON are compressed to a fourth to an eighth.
-	MaxBytes = 32 << 20
+	MaxBytes = 24 << 20
 	// PerRecord is about what a consumer keeps of a record besides its bytes.
 	PerRecord = 160
 )
@@ -36,18 +38,35 @@ func Undecodable(err error) bool {
 	return errors.As(err, &codec)
 }
 
+// ordinary is what batches become, with few exceptions.
+const ordinary = 4 << 20
+
 // Decompressor decompresses batches of at most MaxBytes. Safe for concurrent use.
 type Decompressor struct {
-	inner kgo.Decompressor
-	most  int64 // that may be decompressed between two calls of Reset; 0: any
-	taken atomic.Int64
+	// Codecs let their output grow as it comes: each time it is copied to a larger buffer, and the last one is garbage. So one that is not
+	// ordinary is begun again in a buffer that is large enough for all that is allowed.
+	small, large kgo.Decompressor
+	most         int64 // that may be decompressed between two calls of Reset; 0: any
+	taken        atomic.Int64
 }
 
 // NewDecompressor makes a Decompressor of buffers from the pools. budget is how much may be decompressed between two calls of Reset before
 // it says ErrFull; 0: any.
 func NewDecompressor(budget int64, pools ...kgo.Pool) (*Decompressor, error) {
-	// The client's own decompressor knows every codec and is bounded by an option of the client. Only a client has it.
-	client, err := kgo.NewClient(kgo.MaxDecompressBatchBytes(MaxBytes), kgo.WithPools(pools...))
+	small, err := bounded(ordinary, pools...)
+	if err != nil {
+		return nil, err
+	}
+	large, err := bounded(MaxBytes, &largeBuffers{})
+	if err != nil {
+		return nil, err
+	}
+	return &Decompressor{small: small, large: large, most: budget}, nil
+}
+
+// bounded is the client's own decompressor. It knows every codec; its bound is an option of the client, so that only a client has it.
+func bounded(most int, pools ...kgo.Pool) (kgo.Decompressor, error) {
+	client, err := kgo.NewClient(kgo.MaxDecompressBatchBytes(most), kgo.WithPools(pools...))
 	if err != nil {
 		return nil, fmt.Errorf("make a decompressor: %w", err)
 	}
@@ -56,7 +75,26 @@ func NewDecompressor(budget int64, pools ...kgo.Pool) (*Decompressor, error) {
 	if !is {
 		return nil, errors.New("make a decompressor: the Kafka client has none")
 	}
-	return &Decompressor{inner: inner, most: budget}, nil
+	return inner, nil
+}
+
+const largeRoom = MaxBytes + bytes.MinRead // a bytes.Buffer reads on into that much more
+
+// largeBuffers lends buffers that nothing outgrows. What comes back are those of batches that turned out to be larger still; that of one
+// that was read goes with its records.
+type largeBuffers struct{ back sync.Pool }
+
+func (l *largeBuffers) GetDecompressBytes([]byte, kgo.CompressionCodecType) []byte {
+	if b, is := l.back.Get().(*[largeRoom]byte); is {
+		return b[:0]
+	}
+	return new([largeRoom]byte)[:0]
+}
+
+func (l *largeBuffers) PutDecompressBytes(b []byte) {
+	if cap(b) == largeRoom {
+		l.back.Put((*[largeRoom]byte)(b[:largeRoom]))
+	}
 }
 
 // Reset says that what was decompressed so far is not held any more.
@@ -67,7 +105,10 @@ func (d *Decompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([
 	if d.most > 0 && d.taken.Load() >= d.most {
 		return nil, ErrFull
 	}
-	out, err := d.inner.Decompress(src, codec)
+	out, err := d.small.Decompress(src, codec)
+	if err != nil { // also zstd's window may be larger than what is ordinary
+		out, err = d.large.Decompress(src, codec)
+	}
 	if errors.Is(err, kgo.ErrMaxDecompress) {
 		err = errLarge
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"firstclick/internal/kafkabatch"
 )
 
 // ClientID is what brokers see us as, in their logs, metrics and quotas.
@@ -54,12 +56,12 @@ func wrong(flag, format string, args ...any) error {
 	return &ConfigError{Flag: flag, Err: fmt.Errorf(format, args...)}
 }
 
-// Opts returns the client options: seed brokers, client id, TLS and SASL. Every error is a *ConfigError.
+// Opts returns the client options: seed brokers, client id, TLS, SASL, and the bound on what a batch may become (kafkabatch.MaxBytes). Every error is a *ConfigError.
 func (c Config) Opts() ([]kgo.Opt, error) {
 	if err := c.checkBrokers(); err != nil {
 		return nil, err
 	}
-	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID(ClientID)}
+	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID(ClientID), kgo.MaxDecompressBatchBytes(kafkabatch.MaxBytes)}
 	encryption, err := c.encryption()
 	if err != nil {
 		return nil, err

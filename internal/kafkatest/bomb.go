@@ -83,7 +83,7 @@ func ProduceBatch(ctx context.Context, brokers []string, topic string, partition
 	rt := kmsg.NewProduceRequestTopic()
 	rt.Topic, rt.TopicID = topic, described.Topics[0].TopicID
 	rp := kmsg.NewProduceRequestTopicPartition()
-	rp.Partition, rp.Records = partition, sealed(batch)
+	rp.Partition, rp.Records = partition, Sealed(batch)
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	for _, p := range described.Topics[0].Partitions {
@@ -100,8 +100,8 @@ func ProduceBatch(ctx context.Context, brokers []string, topic string, partition
 	return -1, fmt.Errorf("topic %s has no partition %d", topic, partition)
 }
 
-// sealed is the batch as bytes, with its length and checksum. https://kafka.apache.org/documentation/#recordbatch
-func sealed(batch *kmsg.RecordBatch) []byte {
+// Sealed is the batch as bytes, with its length and checksum. https://kafka.apache.org/documentation/#recordbatch
+func Sealed(batch *kmsg.RecordBatch) []byte {
 	const lengthAt, lengthEnds, sumAt, sumEnds = 8, 12, 17, 21
 	raw := batch.AppendTo(nil)
 	binary.BigEndian.PutUint32(raw[lengthAt:], uint32(len(raw)-lengthEnds))

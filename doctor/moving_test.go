@@ -1,0 +1,117 @@
+package doctor
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgtest"
+)
+
+// begun is a group at work that has read so far.
+const begun = `INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, window_length, lateness, out_of_order, time_zone, start, clicks_start, checkouts_start)
+		VALUES ('firstclick', 'clicks', 'checkouts', '1 hour', '15 minutes', '15 seconds', 'UTC', 'earliest', '{0}', '{0}');
+	INSERT INTO firstclick.offsets (group_id, topic, partition, next_offset, recent_offset, clicks_next) VALUES ('firstclick', 'checkouts', 0, 3, 0, '{3}')`
+
+// While the doctor waits for the stored positions, records come, are read, and the oldest go: nothing is wrong with that.
+func TestPositionsThatMoveMeanwhile(t *testing.T) {
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	three := [][]byte{[]byte("{}"), []byte("{}"), []byte("{}")}
+	for _, topic := range []string{"clicks", "checkouts"} {
+		kafkatest.Produce(t, brokers, topic, 0, three...)
+	}
+	dsn := pgtest.New(t)
+	execute(t, dsn, begun)
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	watch, err := pgx.Connect(t.Context(), dsn) // a transaction sees the sessions as they were when it first looked
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close(context.Background())
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE firstclick.progress`); err != nil {
+		t.Fatal(err)
+	}
+	reports := make(chan *Report, 1)
+	go func() { reports <- Run(t.Context(), configFor(brokers, dsn)) }()
+
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for waiting := false; !waiting; <-ticker.C {
+		if err := watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'firstclick doctor' AND wait_event_type = 'Lock'
+			AND datname = current_database())`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, topic := range []string{"clicks", "checkouts"} {
+		kafkatest.Produce(t, brokers, topic, 0, three...)
+		gone := kadm.Offsets{}
+		gone.AddOffset(topic, 0, 5, -1)
+		if answers, err := kadm.NewClient(client).DeleteRecords(t.Context(), gone); err != nil || answers.Error() != nil {
+			t.Fatal(err, answers.Error())
+		}
+	}
+	if _, err := tx.Exec(t.Context(), `UPDATE firstclick.offsets SET next_offset = 6, clicks_next = '{6}'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := <-reports
+	want(t, r, "offsets", OK, "all within their topics")
+	if !r.OK() {
+		t.Errorf("fails: %+v", r.Findings)
+	}
+}
+
+// What is wrong in both looks is said; what only one of them saw is not.
+func TestTwoLooksAgree(t *testing.T) {
+	gone := about("a", fail("", "a is gone"))
+	ends := about("b", fail("", "b ends"))
+	fine := ok("all is well")
+	for name, c := range map[string]struct {
+		first, second []Finding
+		want          []string
+	}{
+		"nothing is wrong":             {fine, fine, []string{"all is well"}},
+		"both":                         {gone, about("a", fail("", "a is gone since")), []string{"a is gone"}},
+		"the first only":               {gone, fine, []string{"all is well"}},
+		"each something else":          {gone, ends, nil},
+		"one of two":                   {append(gone[:1:1], ends...), ends, []string{"b ends"}},
+		"no second look":               {gone, nil, []string{"a is gone (a second look was not possible)"}},
+		"what is not looked for twice": {append(gone[:1:1], warn("", "steady")...), fine, []string{"steady"}},
+	} {
+		second := func(*facts) []Finding { return c.second }
+		again := &facts{}
+		if c.second == nil {
+			again.fail(askStored, context.DeadlineExceeded)
+		}
+		got := agreed(append([]Finding(nil), c.first...), again, second)
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %+v", name, got)
+			continue
+		}
+		for i := range got {
+			if got[i].Text != c.want[i] {
+				t.Errorf("%s: %q, want %q", name, got[i].Text, c.want[i])
+			}
+		}
+	}
+}
