@@ -1,6 +1,7 @@
 package deadletters
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
@@ -36,6 +37,18 @@ func Printable(text []byte) string {
 		text = text[size:]
 	}
 	return b.String()
+}
+
+// PrintableLines is Printable line by line: line breaks stay.
+func PrintableLines(text []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(text) {
+		whole, ended := bytes.CutSuffix(line, []byte("\n"))
+		if out = append(out, Printable(whole)...); ended {
+			out = append(out, '\n')
+		}
+	}
+	return out
 }
 
 // PrintableJSON makes a JSON text, as encoding/json writes it, harmless for terminals: the same value, with the characters that

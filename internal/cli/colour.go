@@ -27,7 +27,7 @@ func coloursFor(w io.Writer, env lookup) colours {
 func (c colours) in(colour, text string) string { return colour + text + c.plain }
 
 // verdicts are the words of our reports that say at a glance how it is, at the beginning of a line.
-var verdicts = regexp.MustCompile(`(?m)^(ok  |warn|fail|NOT as it should be\.|Nothing wrong[^\n]*|Everything as it should be\.)`)
+var verdicts = regexp.MustCompile(`(?m)^(ok  |warn|fail|NOT as it should be\.|CANNOT TELL[^\n]*|Nothing wrong[^\n]*|Everything [^\n]*as it should be[^\n]*)`)
 
 // paint colours the verdicts of a report.
 func (c colours) paint(report []byte) []byte {
@@ -39,7 +39,7 @@ func (c colours) paint(report []byte) []byte {
 		switch {
 		case bytes.HasPrefix(word, []byte("fail")), bytes.HasPrefix(word, []byte("NOT")):
 			colour = c.red
-		case bytes.HasPrefix(word, []byte("warn")), bytes.HasPrefix(word, []byte("Nothing")):
+		case bytes.HasPrefix(word, []byte("warn")), bytes.HasPrefix(word, []byte("Nothing")), bytes.HasPrefix(word, []byte("CANNOT")):
 			colour = c.yellow
 		}
 		return []byte(c.in(colour, string(word)))

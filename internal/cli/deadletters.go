@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -266,18 +265,6 @@ func letterIDs(cmd *cobra.Command, args []string) ([]int64, error) {
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil
-}
-
-// printJSON writes indented JSON that a terminal only shows.
-func (c *command) printJSON(v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	if _, err := c.Out.Write(append(deadletters.PrintableJSON(text), '\n')); err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	return nil
 }
 
 func harmless(text string) string { return deadletters.Printable([]byte(text)) }

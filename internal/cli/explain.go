@@ -1,15 +1,8 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"strconv"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -66,12 +59,7 @@ func (c *command) runExplain(ctx context.Context, config audit.Config, id string
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		err = c.printPlainJSON(explanation)
-	} else {
-		err = c.print(explanation, false)
-	}
-	if err != nil {
+	if err := c.print(explanation, asJSON); err != nil {
 		return err
 	}
 	switch explanation.Verdict {
@@ -79,39 +67,4 @@ func (c *command) runExplain(ctx context.Context, config audit.Config, id string
 		return errUnexplained
 	}
 	return nil
-}
-
-// printPlainJSON writes JSON that no terminal takes for commands: ids and addresses are foreign text, and JSON itself only
-// escapes control characters below 0x20.
-func (c *command) printPlainJSON(v any) error {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(v); err != nil {
-		return fmt.Errorf("write the explanation: %w", err)
-	}
-	if _, err := c.Out.Write(escapeUnprintable(b.Bytes())); err != nil {
-		return fmt.Errorf("write the explanation: %w", err)
-	}
-	return nil
-}
-
-// escapeUnprintable escapes what is not printable beyond ASCII, and DEL; in JSON that can only stand in strings.
-func escapeUnprintable(text []byte) []byte {
-	out := make([]byte, 0, len(text))
-	for len(text) > 0 {
-		r, n := utf8.DecodeRune(text)
-		switch {
-		case r < unicode.MaxASCII || strconv.IsPrint(r):
-			out = append(out, text[:n]...)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-		text = text[n:]
-	}
-	return out
 }

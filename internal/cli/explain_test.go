@@ -55,19 +55,3 @@ func TestExplain(t *testing.T) {
 		t.Errorf("got %q, %v", out, err)
 	}
 }
-
-func TestEscapeUnprintable(t *testing.T) {
-	const hostile = "a\u007f\u009b\u202e\U000e0001ü\U0001f600\n"
-	raw, err := json.Marshal(hostile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	escaped := string(escapeUnprintable(raw))
-	if escaped != `"a\u007f\u009b\u202e\udb40\udc01ü😀\n"` {
-		t.Errorf("got %s", escaped)
-	}
-	var back string
-	if err := json.Unmarshal([]byte(escaped), &back); err != nil || back != hostile {
-		t.Errorf("back: %q, %v", back, err)
-	}
-}

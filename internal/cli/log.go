@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
+
+	"firstclick/deadletters"
 )
 
 func (c *command) logFlags(fs *pflag.FlagSet) {
@@ -23,7 +25,18 @@ func (c *command) logger() *slog.Logger {
 	if c.logFormat == "text" || c.logFormat == "auto" && isTerminal(c.Err) {
 		return slog.New(slog.NewTextHandler(c.Err, options))
 	}
-	return slog.New(slog.NewJSONHandler(c.Err, options))
+	return slog.New(slog.NewJSONHandler(printableJSON{c.Err}, options))
+}
+
+// printableJSON makes log lines harmless for whoever looks at them on a terminal: JSON lets pass what is not ASCII, also if it gives
+// orders or turns the direction of writing round. The handler for text quotes by itself.
+type printableJSON struct{ io.Writer }
+
+func (w printableJSON) Write(line []byte) (int, error) {
+	if _, err := w.Writer.Write(deadletters.PrintableJSON(line)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 func isTerminal(w io.Writer) bool {

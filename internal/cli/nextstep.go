@@ -15,7 +15,7 @@ import (
 // PrintError writes an error that [Run] returned: one line, red on a terminal.
 func PrintError(w io.Writer, env func(string) (string, bool), err error) {
 	c := coloursFor(w, env)
-	fmt.Fprintln(w, c.in(c.red, "firstclick:"), singleLine(err.Error()))
+	fmt.Fprintln(w, c.in(c.red, "firstclick:"), harmless(singleLine(err.Error())))
 }
 
 // adviceError is an error with what to do about it.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"firstclick/audit"
+	"firstclick/deadletters"
 	"firstclick/internal/kafkaconn"
 )
 
@@ -193,22 +194,32 @@ and again.`,
 	return cmd
 }
 
-// print writes a report to Out, for people or for programs.
+// print writes a report to Out, for people or for programs. Whatever foreign text is in it, a terminal shows it and does not obey it.
 func (c *command) print(report io.WriterTo, asJSON bool) error {
-	if !asJSON {
-		var text bytes.Buffer
-		if _, err := report.WriteTo(&text); err != nil {
-			return fmt.Errorf("write the report: %w", err)
-		}
-		if _, err := c.Out.Write(coloursFor(c.Out, c.Env).paint(text.Bytes())); err != nil {
-			return fmt.Errorf("write the report: %w", err)
-		}
-		return nil
+	if asJSON {
+		return c.printJSON(report)
 	}
-	encoder := json.NewEncoder(c.Out)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(report); err != nil {
+	var text bytes.Buffer
+	if _, err := report.WriteTo(&text); err != nil {
 		return fmt.Errorf("write the report: %w", err)
+	}
+	if _, err := c.Out.Write(coloursFor(c.Out, c.Env).paint(deadletters.PrintableLines(text.Bytes()))); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+// printJSON writes indented JSON that a terminal only shows.
+func (c *command) printJSON(v any) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	if _, err := c.Out.Write(deadletters.PrintableJSON(text.Bytes())); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
 	}
 	return nil
 }
