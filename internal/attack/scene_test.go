@@ -263,12 +263,19 @@ func (e event) record(t *testing.T) *kgo.Record {
 	return &kgo.Record{Value: []byte(text.String())}
 }
 
-// produce sends events to the first partition of a topic.
+// produce sends events to the first partition of a topic, no more at once than a broker takes in a batch.
 func (s *scene) produce(topic string, events ...event) {
 	s.t.Helper()
-	records := make([]*kgo.Record, len(events))
-	for i, e := range events {
-		records[i] = e.record(s.t)
+	const most = 900 << 10
+	var records []*kgo.Record
+	size := 0
+	for _, e := range events {
+		r := e.record(s.t)
+		if size += len(r.Value); size > most && len(records) > 0 {
+			kafkatest.ProduceRecords(s.t, s.brokers, topic, 0, records...)
+			records, size = nil, len(r.Value)
+		}
+		records = append(records, r)
 	}
 	kafkatest.ProduceRecords(s.t, s.brokers, topic, 0, records...)
 }

@@ -1,0 +1,52 @@
+//go:build attack
+
+package attack
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"firstclick/internal/kafkatest"
+)
+
+// A million clicks of one user on one product, in live traffic, some of them late: the memory that they take is bounded, and a checkout of that key is
+// joined with the first of them.
+func TestMillionClicksOfOneKey(t *testing.T) {
+	s := begin(t, props{})
+	const clicks, atOnce = 1_000_000, 100_000
+	from := time.Now().Add(-10 * time.Minute)
+	for first := 0; first < clicks; first += atOnce {
+		events := make([]event, atOnce)
+		for i := range events {
+			n := (first + i) * 7 % clicks // not in order
+			events[i] = event{
+				"click_id": fmt.Sprintf("%08x-0000-4000-8000-000000000000", n), "user_id": 3, "product_id": "million",
+				"datetime_occured": stamp(from.Add(time.Duration(n) * 500 * time.Microsecond)),
+			}
+		}
+		s.produce("clicks", events...)
+		s.writes()
+	}
+	s.produce("checkouts", event{"checkout_id": "million", "user_id": 3, "product_id": "million", "total_amount": 1, "datetime_occured": stamp(time.Now())})
+	s.await("its checkout is a row", func() bool {
+		return s.count(`SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'million'`) == 1
+	})
+	if s.count(`SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'million' AND click_id = '00000000-0000-4000-8000-000000000000'`) != 1 {
+		t.Error("joined with another click than the first")
+	}
+	s.end()
+}
+
+// Topics of 10,000 partitions.
+func TestManyPartitions(t *testing.T) {
+	s := begin(t, props{brokers: kafkatest.FakeCluster(t, kfake.SeedTopics(10_000, "clicks"), kfake.SeedTopics(4, "checkouts")).ListenAddrs()})
+	s.pause(5 * time.Second)
+	if answer := s.get("/metrics", "", nil); answer.StatusCode != 200 {
+		t.Error(answer.Status)
+	}
+	s.get("/api/events", "", nil)
+	s.end()
+}
