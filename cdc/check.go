@@ -8,14 +8,16 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"firstclick/internal/pgsession"
 )
 
 // Check says what stands in the way of the mirror's replication: nil, or all problems joined, each a *SetupError whose text
 // says what is wrong and what mends it. It changes nothing. A role that may not create the publication is no problem while one
-// that fits is there. Other errors are what Postgres said to a question.
-func Check(ctx context.Context, conn *pgx.Conn) error {
+// that fits is there. replicator is the role that replicates; empty: that of conn. Other errors are what Postgres said to a question.
+func Check(ctx context.Context, conn *pgx.Conn, replicator string) error {
 	var problems []error
-	server, err := checkServer(ctx, conn)
+	server, err := checkServer(ctx, conn, replicator)
 	if err != nil {
 		return err
 	}
@@ -50,8 +52,8 @@ func Check(ctx context.Context, conn *pgx.Conn) error {
 
 // CheckStart is Check for a run that begins: a table that cannot be mirrored is no reason not to, for its names are read through, and the
 // mirror says why.
-func CheckStart(ctx context.Context, conn *pgx.Conn) error {
-	err := Check(ctx, conn)
+func CheckStart(ctx context.Context, conn *pgx.Conn, replicator string) error {
+	err := Check(ctx, conn, replicator)
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return err
@@ -62,7 +64,19 @@ func CheckStart(ctx context.Context, conn *pgx.Conn) error {
 	})...)
 }
 
-func checkServer(ctx context.Context, conn *pgx.Conn) ([]error, error) {
+// Role is the role of a connection string; empty where there is none, or one that cannot be read.
+func Role(dsn string) string {
+	if dsn == "" {
+		return ""
+	}
+	config, err := pgsession.Config(dsn, "")
+	if err != nil {
+		return ""
+	}
+	return config.User
+}
+
+func checkServer(ctx context.Context, conn *pgx.Conn, replicator string) ([]error, error) {
 	var (
 		version, slots, maxSlots, senders, maxSenders int
 		standby, replicates                           bool
@@ -71,12 +85,13 @@ func checkServer(ctx context.Context, conn *pgx.Conn) ([]error, error) {
 	)
 	// Amazon RDS gives the right by membership in rds_replication instead of the attribute.
 	err := conn.QueryRow(ctx, `
-		SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('wal_level'), current_user::text,
-		       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
-		           OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication' AND pg_has_role(oid, 'MEMBER')),
+		SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('wal_level'), r.role,
+		       coalesce((SELECT m.rolreplication OR m.rolsuper
+		           OR EXISTS (SELECT FROM pg_roles d WHERE d.rolname = 'rds_replication' AND pg_has_role(m.oid, d.oid, 'MEMBER')) FROM pg_roles m WHERE m.rolname = r.role), false),
 		       (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::int,
 		       (SELECT count(*) FROM pg_stat_replication), current_setting('max_wal_senders')::int,
-		       ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE NOT active ORDER BY 1 LIMIT 3)`,
+		       ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE NOT active ORDER BY 1 LIMIT 3)
+		FROM (SELECT coalesce(nullif($1, ''), current_user::text) AS role) r`, replicator,
 	).Scan(&version, &standby, &walLevel, &role, &replicates, &slots, &maxSlots, &senders, &maxSenders, &idle)
 	if err != nil {
 		return nil, fmt.Errorf("read replication settings: %w", err)

@@ -20,6 +20,8 @@ const DefaultCacheSize = 100_000
 type Config struct {
 	// Database is the DSN or URL of the primary server. Settings of sessions and pools in it are ignored.
 	Database string
+	// Replication is that of the role that replicates, in the same database; empty means Database. Nothing else is done as that role.
+	Replication string
 	// CacheSize is the most users held in memory, from 1; 0 means DefaultCacheSize.
 	CacheSize int
 	// Application is the application_name of the mirror's own two sessions; empty means firstclick.
@@ -112,8 +114,13 @@ func New(cfg Config, pool *pgxpool.Pool) (*Mirror, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if _, err := pgsession.Config(cfg.Database, cfg.Application); err != nil {
-		return nil, fmt.Errorf("users mirror: %w", err)
+	if cfg.Replication == "" {
+		cfg.Replication = cfg.Database
+	}
+	for _, dsn := range []string{cfg.Database, cfg.Replication} {
+		if _, err := pgsession.Config(dsn, cfg.Application); err != nil {
+			return nil, fmt.Errorf("users mirror: %w", err)
+		}
 	}
 	m := &Mirror{cfg: cfg, logger: cfg.Logger, pool: pool, tuning: defaultTuning()}
 	m.stats.Capacity = cfg.CacheSize

@@ -31,12 +31,12 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 	}
 	replication, err := m.connectReplication(ctx)
 	if err != nil {
-		return false, explain(ctx, side, fmt.Errorf("connect for replication: %w", err))
+		return false, m.explain(ctx, side, fmt.Errorf("connect for replication: %w", err))
 	}
 	defer closeConn(replication)
 	slot, err := m.createSlot(ctx, replication)
 	if err != nil {
-		return false, explain(ctx, side, fmt.Errorf("create replication slot: %w", err))
+		return false, m.explain(ctx, side, fmt.Errorf("create replication slot: %w", err))
 	}
 	exported, edition, err := importSnapshot(ctx, side, slot.SnapshotName)
 	if err != nil {
@@ -87,8 +87,8 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 	return true, group.Wait()
 }
 
-func (m *Mirror) connConfig() (*pgx.ConnConfig, error) {
-	config, err := pgsession.Config(m.cfg.Database, m.cfg.Application)
+func (m *Mirror) connConfig(dsn string) (*pgx.ConnConfig, error) {
+	config, err := pgsession.Config(dsn, m.cfg.Application)
 	if err == nil && m.dial != nil {
 		config.DialFunc = m.dial
 	}
@@ -96,7 +96,7 @@ func (m *Mirror) connConfig() (*pgx.ConnConfig, error) {
 }
 
 func (m *Mirror) connectSide(ctx context.Context) (*pgx.Conn, error) {
-	config, err := m.connConfig()
+	config, err := m.connConfig(m.cfg.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (m *Mirror) connectSide(ctx context.Context) (*pgx.Conn, error) {
 }
 
 func (m *Mirror) connectReplication(ctx context.Context) (*pgconn.PgConn, error) {
-	config, err := m.connConfig()
+	config, err := m.connConfig(m.cfg.Replication)
 	if err != nil {
 		return nil, err
 	}
@@ -292,8 +292,8 @@ func (m *Mirror) forget(cache *cache) {
 }
 
 // explain joins to err what Check finds: the slot was refused, and the operator wants to know what to do.
-func explain(ctx context.Context, conn *pgx.Conn, err error) error {
-	if problem := Check(ctx, conn); problem != nil {
+func (m *Mirror) explain(ctx context.Context, conn *pgx.Conn, err error) error {
+	if problem := Check(ctx, conn, Role(m.cfg.Replication)); problem != nil {
 		return errors.Join(err, problem)
 	}
 	return err

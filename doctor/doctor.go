@@ -23,6 +23,7 @@ const (
 type Config struct {
 	Kafka                  kafkaconn.Config
 	Database               string // connection string as pgx reads it
+	Replication            string // that of the role that replicates; empty: Database
 	ClicksTopic            string
 	CheckoutsTopic         string
 	Group                  string

@@ -143,6 +143,33 @@ func TestUsersThatAreNotStreamed(t *testing.T) {
 	}
 }
 
+// The role that replicates is another than the one that writes: neither can do what is the other's, or doctor says which can.
+func TestRolesApart(t *testing.T) {
+	server := pgtest.StartTemporary(t)
+	owner := server.DSN("postgres")
+	execute(t, owner, `CREATE SCHEMA commerce; CREATE TABLE commerce.users (id int PRIMARY KEY, username text); CREATE TABLE commerce.attributed_checkouts (checkout_id text);
+		CREATE ROLE writer LOGIN PASSWORD 'w'; CREATE ROLE copier LOGIN PASSWORD 'c'; GRANT USAGE ON SCHEMA commerce TO writer; GRANT SELECT ON commerce.users TO writer`)
+	as := func(role string) string {
+		return strings.Replace(owner, "postgres:postgres@", role+":"+role[:1]+"@", 1)
+	}
+	look := func() *Report {
+		config := configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), as("writer"))
+		config.Replication = as("copier")
+		return Run(t.Context(), config)
+	}
+	want(t, look(), "replication right", Fail, "the role copier may not replicate", "ALTER ROLE \"copier\" REPLICATION")
+	execute(t, owner, "ALTER ROLE copier REPLICATION")
+	r := look()
+	want(t, r, "replication right", Warn, "copier may copy the whole server", "host replication copier all reject")
+	if found := r.of("replication right"); len(found) != 1 {
+		t.Errorf("more is said: %v", found)
+	}
+	execute(t, owner, "ALTER ROLE writer REPLICATION; GRANT INSERT ON commerce.attributed_checkouts TO copier")
+	r = look()
+	want(t, r, "replication right", Warn, "writer, which writes, may too", "ALTER ROLE \"writer\" NOREPLICATION")
+	want(t, r, "replication right", Warn, "copier replicates, and may write too")
+}
+
 // A transaction of two phases that nobody ends is no session, and yet no slot stands before it has ended.
 func TestPreparedTransaction(t *testing.T) {
 	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"max_prepared_transactions": "3", "max_slot_wal_keep_size": "2GB"}))

@@ -71,6 +71,8 @@ type postgresFacts struct {
 	server     server
 	setup      error // of cdc.Check
 	identify   error // of a replication connection
+	physical   bool  // the replicating role, if it is one of its own, was let in to copy the whole server
+	roles      roles
 	skew, rtt  time.Duration
 	migrations []migrations.FileStatus
 	dropped    []string // tables that migrations made and that are not there
@@ -106,6 +108,12 @@ type server struct {
 	Local       bool // reached by loopback or a socket
 
 	StatementTimeout, LockTimeout time.Duration // as our sessions get them; 0: none
+}
+
+// roles are the one that replicates, where it is another than the one that writes, and what neither of them should be able to do.
+type roles struct {
+	Replicator                            string
+	WriterReplicates, Superuser, MayWrite bool
 }
 
 // prepared is a transaction of two phases that waits for its second.

@@ -135,7 +135,25 @@ func replicationRight(f *facts) []Finding {
 		}
 		return fail("give --database the address of Postgres itself, not of a pooler; and a line in pg_hba.conf", "a replication connection is refused: %s", plainly(err))
 	}
-	return ok("%s may replicate, and can", f.postgres.server.Role)
+	role, r := f.postgres.server.Role, f.postgres.roles
+	if r.Replicator == "" {
+		return ok("%s may replicate, and can", role)
+	}
+	var found []Finding
+	if r.WriterReplicates && role != r.Replicator {
+		found = append(found, warn(fmt.Sprintf("ALTER ROLE %s NOREPLICATION", quoted(role)), "%s replicates, and %s, which writes, may too: it reads every table in the log", r.Replicator, role)...)
+	}
+	if r.Superuser || r.MayWrite || role == r.Replicator {
+		found = append(found, warn("a role of its own: CREATE ROLE firstclick_replication LOGIN REPLICATION PASSWORD '...'", "%s replicates, and may write too", r.Replicator)...)
+	}
+	if f.postgres.physical {
+		found = append(found, warn(fmt.Sprintf("in pg_hba.conf, above other lines for replication: host replication %s all reject", r.Replicator),
+			"%s may copy the whole server (pg_basebackup): pg_hba.conf lets it in for physical replication", r.Replicator)...)
+	}
+	if found == nil {
+		return ok("%s may replicate, and can; %s may not", r.Replicator, role)
+	}
+	return found
 }
 
 func users(f *facts) []Finding {

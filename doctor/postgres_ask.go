@@ -52,7 +52,7 @@ func (p *postgres) ask(ctx context.Context, f *facts) {
 		askServer: func(ctx context.Context) error { return p.server(ctx, &facts.server) },
 		askSetup: func(ctx context.Context) error {
 			return p.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-				err := cdc.Check(ctx, conn.Conn())
+				err := cdc.Check(ctx, conn.Conn(), cdc.Role(p.cfg.Replication))
 				if facts.setup = err; len(problems(err)) > 0 {
 					return nil
 				}
@@ -128,19 +128,41 @@ func local(host string) bool {
 	return strings.HasPrefix(host, "/") || host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// identify opens a replication connection as the users mirror does: a pooler in between, or pg_hba.conf, may not let it through.
+// identify opens a replication connection as the users mirror does: a pooler in between, or pg_hba.conf, may not let it through. A role that is
+// there for that alone is let in for logical replication, and should not be for physical.
 func (p *postgres) identify(facts *postgresFacts) func(context.Context) error {
 	return func(ctx context.Context) error {
-		conn, err := pgsession.OpenReplication(ctx, p.config)
-		if err == nil {
-			_, err = conn.Exec(ctx, "IDENTIFY_SYSTEM").ReadAll()
-			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			_ = conn.Close(closing) // nothing was written
+		config := p.config
+		if p.cfg.Replication != "" {
+			var err error
+			if config, err = pgsession.Config(p.cfg.Replication, p.config.RuntimeParams["application_name"]); err != nil {
+				return fmt.Errorf("--database-replication: %w", err)
+			}
+			config.ConnectTimeout = p.cfg.reachWithin
 		}
-		facts.identify = err
-		return nil
+		if facts.identify = identifyAs(ctx, config); facts.identify != nil || p.cfg.Replication == "" {
+			return nil
+		}
+		facts.physical = pgsession.AdmitsPhysical(ctx, config)
+		// Superusers may do anything, whatever they were granted.
+		facts.roles.Replicator = config.User
+		return p.pool.QueryRow(ctx, `SELECT w.rolreplication OR w.rolsuper, r.rolsuper, has_table_privilege(r.oid, t.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+			FROM pg_roles w, pg_roles r, pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
+			WHERE w.rolname = current_user AND r.rolname = $1 AND n.nspname = 'commerce' AND t.relname = 'attributed_checkouts'`, config.User,
+		).Scan(&facts.roles.WriterReplicates, &facts.roles.Superuser, &facts.roles.MayWrite)
 	}
+}
+
+func identifyAs(ctx context.Context, config *pgx.ConnConfig) error {
+	conn, err := pgsession.OpenReplication(ctx, config)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "IDENTIFY_SYSTEM").ReadAll()
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = conn.Close(closing) // nothing was written
+	return err
 }
 
 // clock measures how far Postgres' clock is ahead of ours, as NTP does: by the exchange with the shortest round trip, of which it lies in the
@@ -212,6 +234,7 @@ func (p *postgres) missingGrants(ctx context.Context) ([]string, error) {
 func (p *postgres) foreignSessions(ctx context.Context) ([]string, error) {
 	rows, err := p.pool.Query(ctx, `SELECT DISTINCT a.usename::text FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
 		WHERE a.datname = current_database() AND a.application_name LIKE 'firstclick %' AND a.application_name NOT IN ('firstclick doctor', 'firstclick dead-letters')
+		AND a.application_name NOT LIKE '% users' -- of the mirror, which holds no row
 		AND NOT pg_has_role(a.usesysid, 'USAGE')
 		AND (r.rolsuper OR NOT pg_has_role((SELECT oid FROM pg_roles WHERE rolname = 'pg_signal_backend'), 'USAGE')) ORDER BY 1`)
 	if err != nil {

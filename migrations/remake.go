@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"firstclick/internal/pgsession"
 )
 
 var (
@@ -82,7 +84,7 @@ func Remake(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := pgsession.Connect(ctx, dsn, application)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}

@@ -17,6 +17,8 @@ import (
 type Config struct {
 	Kafka    kafkaconn.Config
 	Database string // connection string as pgx reads it
+	// Replication is that of the role that replicates; Database
+	Replication string
 
 	ClicksTopic    string // clicks
 	CheckoutsTopic string // checkouts

@@ -61,7 +61,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	defer pool.Close()
 	p.filler = newFiller()
 	mirror, err := cdc.New(cdc.Config{
-		Database: p.cfg.Database, CacheSize: p.cfg.UsersCache, Application: usersApplication(p.cfg.Instance), Logger: p.log,
+		Database: p.cfg.Database, Replication: p.cfg.Replication, CacheSize: p.cfg.UsersCache, Application: usersApplication(p.cfg.Instance), Logger: p.log,
 		OnChange: p.filler.changed, OnSnapshot: p.filler.all,
 	}, pool)
 	if err != nil {

@@ -14,7 +14,7 @@ var errUnwell = errors.New("something is in the way: see the lines that say fail
 
 func (c *command) doctor() *cobra.Command {
 	var kafka kafkaconn.Config
-	var database string
+	var database, replication string
 	var where topics
 	var means meaning
 	var asJSON bool
@@ -29,7 +29,7 @@ nothing; is done within ten seconds, also when nobody answers. Exit code 1 when 
   firstclick doctor --json | jq -r '.findings[] | select(.status == "fail") | .fix'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(where.check(cmd), checkKafka(cmd, kafka)); err != nil {
+			if err := errors.Join(where.check(cmd), checkKafka(cmd, kafka), checkReplication(cmd, replication)); err != nil {
 				return err
 			}
 			dsn, err := connection(cmd, database, c.Env)
@@ -37,7 +37,7 @@ nothing; is done within ten seconds, also when nobody answers. Exit code 1 when 
 				return err
 			}
 			report := doctor.Run(cmd.Context(), doctor.Config{
-				Kafka: kafka, Database: dsn, ClicksTopic: where.clicks, CheckoutsTopic: where.checkouts, Group: means.group,
+				Kafka: kafka, Database: dsn, Replication: replication, ClicksTopic: where.clicks, CheckoutsTopic: where.checkouts, Group: means.group,
 				Window: means.window, Lateness: means.lateness, OutOfOrder: means.outOfOrder, Zone: means.zone,
 			})
 			if err := c.print(report, asJSON); err != nil {
@@ -51,6 +51,7 @@ nothing; is done within ten seconds, also when nobody answers. Exit code 1 when 
 	}
 	kafkaFlags(cmd.Flags(), &kafka)
 	databaseFlag(cmd.Flags(), &database)
+	replicationFlag(cmd.Flags(), &replication)
 	where.flags(cmd.Flags())
 	means.flags(cmd.Flags())
 	defineSwitch(cmd.Flags(), &asJSON, "json", "", "print the report as JSON")

@@ -19,7 +19,7 @@ const notShown = "set, not shown"
 func shown(flag *pflag.Flag) string {
 	value := flag.Value.String()
 	switch {
-	case flag.Name == "database":
+	case flag.Name == "database", flag.Name == "database-replication" && value != "":
 		return shownDatabase(value)
 	case value != "" && (strings.Contains(flag.Name, "password") || flag.Annotations[annotationFile] != nil):
 		return notShown

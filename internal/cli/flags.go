@@ -75,6 +75,22 @@ func databaseFlag(fs *pflag.FlagSet, target *string) {
 		"Postgres; its password may also come by PGPASSWORD or PGPASSWORD_FILE"))
 }
 
+func replicationFlag(fs *pflag.FlagSet, target *string) {
+	alsoFromFile(define(fs, target, "database-replication", "DATABASE_REPLICATION", "url", "", parseReplication,
+		"the same database as a role of its own that replicates, so that the one of --database need not"))
+}
+
+// checkReplication finds what --database-replication cannot mean.
+func checkReplication(cmd *cobra.Command, dsn string) error {
+	if dsn == "" {
+		return nil
+	}
+	if _, err := pgsession.Config(dsn, application); err != nil {
+		return usagef(cmd, "--database-replication: %v", err)
+	}
+	return nil
+}
+
 // connection is the connection string for a command, with its password. What it, the environment (PG...) or the files that they name cannot
 // mean is found here, before anything is connected to.
 func connection(cmd *cobra.Command, dsn string, env lookup) (string, error) {

@@ -42,7 +42,7 @@ type section struct {
 // titles says under which title a setting stands. What is not named here is the command's own.
 var titles = map[string]string{
 	"clicks-topic": "Kafka", "checkouts-topic": "Kafka", "group": "Kafka", "group-instance": "Kafka", "start": "Kafka",
-	"database": "Postgres", "no-migrate": "Postgres", "users-cache": "Postgres",
+	"database": "Postgres", "database-replication": "Postgres", "no-migrate": "Postgres", "users-cache": "Postgres",
 	"window": "What a row means", "lateness": "What a row means", "out-of-order": "What a row means", "time-zone": "What a row means",
 	"listen": "The page", "listen-auth-file": "The page", "ui-actions": "The page", "pprof": "The page",
 }

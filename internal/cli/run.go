@@ -29,6 +29,7 @@ import (
 type running struct {
 	kafka         kafkaconn.Config
 	database      string
+	replication   string
 	topics        topics
 	meaning       meaning
 	start         string
@@ -48,6 +49,7 @@ type running struct {
 func (r *running) flags(fs *pflag.FlagSet) {
 	kafkaFlags(fs, &r.kafka)
 	databaseFlag(fs, &r.database)
+	replicationFlag(fs, &r.replication)
 	r.topics.flags(fs)
 	r.meaning.flags(fs)
 	offering(define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
@@ -86,7 +88,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
   KAFKA_SASL=scram-sha-512 KAFKA_USER=app KAFKA_PASSWORD_FILE=/run/secrets/kafka firstclick run --kafka-tls`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka), r.looking.checkActions(cmd, r.listen), r.looking.readAuth(cmd)); err != nil {
+			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka), checkReplication(cmd, r.replication), r.looking.checkActions(cmd, r.listen), r.looking.readAuth(cmd)); err != nil {
 				return err
 			}
 			dsn, err := connection(cmd, r.database, c.Env)
@@ -131,7 +133,7 @@ func (c *command) runPipeline(ctx context.Context, r running) (err error) {
 // pipelineConfig is what the flags say, for the pipeline.
 func (r *running) pipelineConfig(limit int64, listen string, logger *slog.Logger) pipeline.Config {
 	return pipeline.Config{
-		Kafka: r.kafka, Database: r.database,
+		Kafka: r.kafka, Database: r.database, Replication: r.replication,
 		ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts,
 		Group: r.meaning.group, Start: r.start,
 		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, Zone: r.meaning.zone,
@@ -187,6 +189,11 @@ func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) e
 	if err := reach(ctx, logger, r.kafka, r.database); err != nil {
 		return err
 	}
+	if r.replication != "" {
+		if err := reachDatabase(ctx, logger, r.replication); err != nil {
+			return err
+		}
+	}
 	if !r.noMigrate {
 		if err := migrations.Up(ctx, r.database, logger); err != nil {
 			return err
@@ -206,7 +213,7 @@ func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) e
 		defer cancel()
 		_ = conn.Close(closing) // nothing was written
 	}()
-	return cdc.CheckStart(ctx, conn)
+	return cdc.CheckStart(ctx, conn, cdc.Role(r.replication))
 }
 
 // newRegistry has what every Go process shows, and which firstclick it is.

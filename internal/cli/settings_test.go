@@ -42,6 +42,7 @@ func TestFlagElseEnvironmentElseDefault(t *testing.T) {
 		{"kafka-user", "KAFKA_USER", func(r running) any { return r.kafka.User }, "", "shop", "shop"},
 		{"kafka-password", "KAFKA_PASSWORD", func(r running) any { return r.kafka.Password }, "", "pw", "pw"},
 		{"database", "DATABASE_URL", func(r running) any { return r.database }, "postgres://postgres:postgres@localhost:5432/postgres", "host=db user=x", "host=db user=x"},
+		{"database-replication", "DATABASE_REPLICATION", func(r running) any { return r.replication }, "", "host=db user=y", "host=db user=y"},
 		{"clicks-topic", "CLICKS_TOPIC", func(r running) any { return r.topics.clicks }, "clicks", "shop.clicks", "shop.clicks"},
 		{"checkouts-topic", "CHECKOUTS_TOPIC", func(r running) any { return r.topics.checkouts }, "checkouts", "orders", "orders"},
 		{"group", "KAFKA_GROUP", func(r running) any { return r.meaning.group }, "firstclick", "other", "other"},

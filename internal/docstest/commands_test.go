@@ -162,7 +162,7 @@ func (b *bed) tries(sql string) error {
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
 	if !strings.Contains(sql, "CREATE ROLE firstclick") {
-		if _, err := tx.Exec(ctx, `CREATE ROLE firstclick LOGIN`); err != nil {
+		if _, err := tx.Exec(ctx, `CREATE ROLE firstclick LOGIN; CREATE ROLE firstclick_replication LOGIN`); err != nil {
 			return err
 		}
 	}

@@ -67,8 +67,10 @@ func leastBed(t *testing.T, retry bool) *bed {
 		t.Fatal(err)
 	}
 	role.User = url.UserPassword("firstclick", "choose one")
+	replicator := *role
+	replicator.User = url.UserPassword("firstclick_replication", "choose another")
 	b.vars = map[string]string{
-		"DATABASE_URL": role.String(), "KAFKA_BROKERS": strings.Join(cluster.ListenAddrs(), ","),
+		"DATABASE_URL": role.String(), "DATABASE_REPLICATION": replicator.String(), "KAFKA_BROKERS": strings.Join(cluster.ListenAddrs(), ","),
 		"KAFKA_SASL": "plain", "KAFKA_USER": "firstclick", "KAFKA_PASSWORD": "kafka's",
 	}
 	return b
@@ -200,6 +202,7 @@ func TestLeastPrivilege(t *testing.T) {
 	b.exec(grants(t, "firstclick"))
 	b.history()
 	b.withheld()
+	b.apart()
 
 	b.must("run", "--until-caught-up", "--listen", "127.0.0.1:0", "--log-format", "text")
 	if got := b.value(`SELECT string_agg(checkout_id || ' ' || coalesce(user_name, '-') || ' ' || coalesce(click_id, '-'), ', ' ORDER BY checkout_id)
@@ -247,6 +250,41 @@ func (b *bed) withheld() {
 		if _, err := role.Exec(b.t.Context(), sql); !errors.As(err, &refused) || refused.Code != "42501" {
 			b.t.Errorf("%s: got %v, want a refusal", sql, err)
 		}
+	}
+}
+
+// apart holds that the role that writes cannot replicate, and the one that replicates cannot read or write a row.
+func (b *bed) apart() {
+	b.t.Helper()
+	refused := func(what string, err error) {
+		b.t.Helper()
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) || refused.Code != "42501" {
+			b.t.Errorf("%s: got %v, want a refusal", what, err)
+		}
+	}
+	writer, err := pgx.ParseConfig(b.vars["DATABASE_URL"])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	writer.RuntimeParams["replication"] = "database"
+	conn, err := pgconn.ConnectConfig(b.t.Context(), &writer.Config)
+	if err == nil { // Postgres 15 and older let it in, as far as the first command
+		_, err = conn.Exec(b.t.Context(), "CREATE_REPLICATION_SLOT mine TEMPORARY LOGICAL test_decoding").ReadAll()
+		defer conn.Close(context.Background())
+	}
+	refused("a slot of the role that writes", err)
+	replicator, err := pgx.Connect(b.t.Context(), b.vars["DATABASE_REPLICATION"])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer replicator.Close(context.Background())
+	for _, sql := range []string{
+		"SELECT id FROM commerce.users", "SELECT FROM commerce.attributed_checkouts", "INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('x')",
+		"UPDATE firstclick.offsets SET next_offset = 0", "CREATE TEMPORARY TABLE mine ()", "CREATE SCHEMA mine",
+	} {
+		_, err := replicator.Exec(b.t.Context(), sql)
+		refused(sql, err)
 	}
 }
 

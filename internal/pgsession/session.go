@@ -118,6 +118,21 @@ func OpenReplication(ctx context.Context, config *pgx.ConnConfig) (*pgconn.PgCon
 	return conn, refusedByPooler(err)
 }
 
+// AdmitsPhysical says whether Postgres lets the role in for physical replication, by which it may copy the whole server.
+func AdmitsPhysical(ctx context.Context, config *pgx.ConnConfig) bool {
+	config = config.Copy()
+	config.RuntimeParams["replication"] = "true"
+	config.AfterConnect = nil // such a session runs no SQL
+	conn, err := pgconn.ConnectConfig(ctx, &config.Config)
+	if err != nil {
+		return false
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = conn.Close(closing) // nothing was written
+	return true
+}
+
 // OpenPool makes a pool that PoolConfig has described. It opens no session yet.
 func OpenPool(config *pgxpool.Config) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
