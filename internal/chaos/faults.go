@@ -38,19 +38,21 @@ func newLanes(w *world) []*lane {
 	}
 	type table struct {
 		name   string
+		stream uint64 // of the random source: a lane that is added leaves the others' draws as they are
 		faults []fault
 	}
 	tables := []table{
-		{"instances", instanceFaults(&w.opts)},
-		{"kafka", append(brokerFaults(), networkFaults("network to Kafka", func(w *world) *link { return w.toKafka })...)},
-		{"postgres", append(server, networkFaults("network to Postgres", func(w *world) *link { return w.toServer })...)},
+		{"instances", 0, instanceFaults(&w.opts)},
+		{"kafka", 1, append(brokerFaults(), networkFaults("network to Kafka", func(w *world) *link { return w.toKafka })...)},
+		{"postgres", 2, append(server, networkFaults("network to Postgres", func(w *world) *link { return w.toServer })...)},
+		{"shop", 4, shopFaults()},
 	}
 	if w.opts.expire {
-		tables = append(tables, table{"retention", retentionFaults()})
+		tables = append(tables, table{"retention", 3, retentionFaults()})
 	}
 	var lanes []*lane
-	for n, t := range tables {
-		l := &lane{world: w, name: t.name, random: rand.New(rand.NewPCG(w.opts.seed, uint64(n)))}
+	for _, t := range tables {
+		l := &lane{world: w, name: t.name, random: rand.New(rand.NewPCG(w.opts.seed, t.stream))}
 		for _, f := range t.faults {
 			if slices.ContainsFunc(strings.Split(w.opts.only, ","), func(part string) bool { return strings.Contains(f.name, part) }) {
 				l.faults = append(l.faults, f)

@@ -67,9 +67,12 @@ func (w *world) feed(ctx context.Context) (*fed, error) {
 	for letter, n := range f.sum.DeadLetters {
 		f.dead[letter] += n
 	}
-	f.rows = f.sum.Rows() + f.pairs + f.quick + f.held
-	w.out.say("fed: %d records of the generator (%d dead letters among them), %d sentinels, %d checkouts in transactions, %d in transactions held open, %d unsure",
-		f.sum.Records, f.sum.Dead(), f.pairs, f.quick, f.held, f.unsure)
+	w.mu.Lock()
+	ahead := w.wrongClocks
+	w.mu.Unlock()
+	f.rows = f.sum.Rows() + f.pairs + f.quick + f.held + ahead
+	w.out.say("fed: %d records of the generator (%d dead letters among them), %d sentinels, %d checkouts in transactions, %d in transactions held open, "+
+		"%d by a wrong clock, %d unsure", f.sum.Records, f.sum.Dead(), f.pairs, f.quick, f.held, ahead, f.unsure)
 	return f, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,9 +99,10 @@ type world struct {
 	env    []string
 	slots  []*slot
 
-	mu    sync.Mutex
-	wrong []string // what the run has shown to be wrong so far
-	tally map[string]int
+	mu          sync.Mutex
+	wrong       []string // what the run has shown to be wrong so far
+	tally       map[string]int
+	wrongClocks int64 // checkouts that producers with a wrong clock have sent
 
 	expired map[string]int64 // records deleted, by topic; of the lane of retention until the lanes have ended
 }
@@ -217,7 +219,11 @@ func (w *world) startKafka(ctx context.Context) error {
 	}
 	w.admin = kadm.NewClient(client)
 	for topic, partitions := range map[string]int32{clicksTopic: clicksPartitions, checkoutsTopic: checkoutsPartitions} {
-		configs := map[string]*string{"retention.ms": kadm.StringPtr("-1"), "max.message.bytes": kadm.StringPtr("8388608")}
+		configs := map[string]*string{
+			"retention.ms": kadm.StringPtr("-1"), "max.message.bytes": kadm.StringPtr("8388608"),
+			// Older brokers take a record from the future, and so do topics that were set up so.
+			"message.timestamp.after.max.ms": kadm.StringPtr(strconv.Itoa(math.MaxInt64)),
+		}
 		if _, err := w.admin.CreateTopic(ctx, partitions, 1, configs, topic); err != nil {
 			return fmt.Errorf("create topic %s: %w", topic, err)
 		}
@@ -250,7 +256,7 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 		}
 	}
 	return w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, witnesses)
+		_, err := conn.Exec(ctx, witnesses+staleNames)
 		return err
 	})
 }
