@@ -30,21 +30,19 @@ func shopFaults() []fault {
 	}
 }
 
-// setting is a role's setting that is hostile, and what the suite's own sessions have instead.
-type setting struct{ hostile, plain string }
-
-func hostileSettings() map[string]setting {
-	return map[string]setting{
-		"statement_timeout":                   {"2ms", "0"},
-		"lock_timeout":                        {"5ms", "0"},
-		"idle_in_transaction_session_timeout": {"10ms", "0"},
-		"default_transaction_isolation":       {"serializable", "read committed"},
-		"default_transaction_read_only":       {"on", "off"},
-		"TimeZone":                            {"America/St_Johns", "UTC"},
-		"DateStyle":                           {"SQL, DMY", "ISO, MDY"},
-		"IntervalStyle":                       {"sql_standard", "postgres"},
-		"search_path":                         {"pg_catalog", "public"},
-		"idle_session_timeout":                {"200ms", "0"}, // Postgres 14
+// hostileSettings are those that a session must not depend on.
+func hostileSettings() map[string]string {
+	return map[string]string{
+		"statement_timeout":                   "'2ms'",
+		"lock_timeout":                        "'5ms'",
+		"idle_in_transaction_session_timeout": "'10ms'",
+		"idle_session_timeout":                "'200ms'", // Postgres 14
+		"default_transaction_isolation":       "'serializable'",
+		"default_transaction_read_only":       "on",
+		"TimeZone":                            "'America/St_Johns'",
+		"DateStyle":                           "SQL, DMY",
+		"IntervalStyle":                       "'sql_standard'",
+		"search_path":                         "pg_catalog",
 	}
 }
 
@@ -53,18 +51,10 @@ func hostileSettings() map[string]setting {
 func setRole(l *lane) error {
 	var statements []string
 	for name, value := range hostileSettings() {
-		statements = append(statements, fmt.Sprintf("ALTER ROLE CURRENT_USER SET %s = %s", name, quoted(name, value.hostile)))
+		statements = append(statements, fmt.Sprintf("ALTER ROLE CURRENT_USER SET %s = %s", name, value))
 	}
 	statements = append(statements, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'`)
 	return l.sql(strings.Join(statements, "; "), "settings of the role")
-}
-
-// quoted leaves the lists of names as lists.
-func quoted(name, value string) string {
-	if name == "search_path" || name == "DateStyle" {
-		return value
-	}
-	return "'" + value + "'"
 }
 
 func resetRole(l *lane) error {
