@@ -2,7 +2,7 @@
 //
 // A real Kafka broker and a real Postgres; one to three instances of the built binary as processes of their own, which reach both
 // through toxiproxy; producers, plain and transactional, which reach Kafka straight, with every kind of bad input; users renamed and
-// deleted all the while. Three lanes of faults, one at the instances, one at Kafka, one at Postgres, each draw from a table by a random
+// deleted all the while. Four lanes of faults, at the instances, at Kafka, at Postgres and at what the shop itself changes, each draw from a table by a random
 // source of their own, so that a seed gives the same faults in the same order in each lane; the moments are the machine's.
 //
 //	go run ./internal/chaos -seed 7 -duration 3m
