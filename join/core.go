@@ -33,23 +33,25 @@ type Core struct {
 	farBehind  int64
 	openTxn    int64
 
-	parts     []clicksPartition
-	shards    []*Shard // by partition
-	watermark int64
-	endsAt    int64 // when the newest ends were asked for; noClock: never
-	endsKnown bool  // and they are not old
-	clockAt   int64 // up to when the clock has moved the watermark; noClock while it does not
-	frontier  atomic.Int64
-	late      atomic.Int64 // see LateBefore
-	kept      kept
-	farClicks []keptCandidate // see clock
-	clock     clock
+	parts          []clicksPartition
+	shards         []*Shard // by partition
+	watermark      int64
+	endsAt         int64 // when the newest ends were asked for; noClock: never
+	endsKnown      bool  // and they are not old
+	checkoutEndsAt int64 // when those of the checkouts were; noClock: never
+	clockAt        int64 // up to when the clock has moved the watermark; noClock while it does not
+	frontier       atomic.Int64
+	late           atomic.Int64 // see LateBefore
+	kept           kept
+	farClicks      []keptCandidate // see clock
+	clock          clock
 
 	asks      []ask  // not yet satisfied, by generation
 	satisfied uint64 // every ask up to this one is satisfied
 	answered  uint64 // the newest ask answered
 	version   uint64 // of everything that a release depends on
 
+	short       bool // see ShortOfMemory
 	restoreMemo map[int64]restorePoints
 
 	// OpenTxnReleases counts checkouts released although a partition was held by an open transaction.
@@ -100,7 +102,7 @@ func NewCore(cfg Config, w *Window) *Core {
 	c := &Core{
 		win: w, lookups: w.NewLookups(), window: cfg.Window.Microseconds(), lateness: cfg.Lateness.Microseconds(),
 		outOfOrder: cfg.OutOfOrder.Microseconds(), farBehind: cfg.FarBehind, openTxn: cfg.OpenTransaction.Microseconds(),
-		watermark: NoTime, endsAt: noClock, clockAt: noClock, restoreMemo: map[int64]restorePoints{},
+		watermark: NoTime, endsAt: noClock, checkoutEndsAt: noClock, clockAt: noClock, restoreMemo: map[int64]restorePoints{},
 		clock: clock{skew: cfg.MaxSkew.Microseconds(), believed: forever, far: forever},
 	}
 	c.frontier.Store(NoTime)
@@ -299,10 +301,12 @@ func (c *Core) moveWatermark(reading int, known bool) {
 }
 
 // settle moves the time before which a shard's rows are final. While the shard itself is behind its end, or that is not known, it may not run ahead of
-// the shard's own checkouts, else a backlog of checkouts would count as late and find its clicks expired.
+// the shard's own checkouts, else a backlog of checkouts would count as late and find its clicks expired. Only where its partition can't be read
+// and memory is short it runs ahead: invariant: one partition without leader stops its own shard and no other (what comes of it then may be late).
 func (c *Core) settle(s *Shard) {
 	f := c.watermark
-	if s.behind() || !c.endsKnown {
+	known := c.endsKnown && c.checkoutEndsAt != noClock && c.endsAt-c.checkoutEndsAt <= endsKnown
+	if (s.behind() || !known) && !(s.unreadable && s.Queued() == 0 && c.short) {
 		f = min(f, s.maxReleased)
 	}
 	if f == NoTime || s.restoring || !c.ReadUpTo(s.stored.ClicksNext) { // invariant: nothing is final for a click that is read again

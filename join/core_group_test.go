@@ -377,7 +377,8 @@ func (in *instance) ask() {
 	for p := range checkouts {
 		checkouts[p] = int64(len(in.g.checkouts[p]))
 	}
-	for _, p := range in.core.Ends(in.asked, clicks, nil, checkouts, in.g.clock) {
+	in.core.CheckoutEnds(checkouts, in.g.clock)
+	for _, p := range in.core.Ends(in.asked, clicks, nil, in.g.clock) {
 		in.read = append(in.read, 0)
 		in.core.AddClicks(p, 0, join.NoTime, in.g.clock)
 	}

@@ -27,7 +27,8 @@ func TestOneKeyWithManyClicksNewestFirst(t *testing.T) {
 		pending[i] = join.Pending{Offset: int64(i), Time: base + int64(i), Key: key, ID: numbered("k", i), Need: 1}
 	}
 	s.Fetched(pending)
-	core.Ends(1, []int64{0}, nil, []int64{checkouts}, 0)
+	core.CheckoutEnds([]int64{checkouts}, 0)
+	core.Ends(1, []int64{0}, nil, 0)
 	if n, err := core.Release(s, checkouts, 0, func(*join.Pending, *join.Recent, bool) {}); n != checkouts || err != nil {
 		t.Fatalf("%d released, %v", n, err)
 	}

@@ -156,7 +156,8 @@ func TestNothingIsFinalForAClickThatIsReadAgain(t *testing.T) {
 	s := core.AddShard(0, at, false, nil)
 	key := join.Key{Hi: 1}
 	s.Fetched([]join.Pending{{Offset: 0, Time: base, Key: key, ID: join.MakeID([]byte("k")), Need: 1}, {Offset: 1, Time: base + hour, ID: join.MakeID([]byte("later")), Need: 1}})
-	core.Ends(1, []int64{100}, nil, []int64{2}, 0)
+	core.CheckoutEnds([]int64{2}, 0)
+	core.Ends(1, []int64{100}, nil, 0)
 	late := func(*join.Shard, int32, *join.Candidate) { t.Error("noted as late") }
 	core.Clicks(read(0, 5, base+2*hour), 0, late)
 	if n, err := core.Release(s, 10, 0, func(*join.Pending, *join.Recent, bool) {}); n != 2 || err != nil {

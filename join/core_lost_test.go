@@ -42,7 +42,8 @@ func TestClicksThatAreGone(t *testing.T) {
 			core.Clicks(read(0, 3, base+2*hour), 0, nil)
 		}
 		s.Fetched([]join.Pending{{Time: c.checkout, ID: join.MakeID([]byte("k"))}})
-		core.Ends(1, []int64{1}, nil, []int64{1}, 0)
+		core.CheckoutEnds([]int64{1}, 0)
+		core.Ends(1, []int64{1}, nil, 0)
 		released := 0
 		_, err := core.Release(s, 10, 0, func(*join.Pending, *join.Recent, bool) { released++ })
 		var lost *join.LostClicksError
@@ -59,7 +60,8 @@ func TestALateCheckoutIsNoGap(t *testing.T) {
 	core.AddClicks(0, 1, join.Forever, 0)
 	s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: base, FinalBefore: base, ExpireBefore: base - hour}, false, nil)
 	s.Fetched([]join.Pending{{Time: base - 1, ID: join.MakeID([]byte("late"))}, {Offset: 1, Time: base, ID: join.MakeID([]byte("not late"))}})
-	core.Ends(1, []int64{1}, nil, []int64{2}, 0)
+	core.CheckoutEnds([]int64{2}, 0)
+	core.Ends(1, []int64{1}, nil, 0)
 	var released []string
 	_, err := core.Release(s, 10, 0, func(k *join.Pending, _ *join.Recent, late bool) {
 		if late {
@@ -128,7 +130,8 @@ func TestWhatRetentionTookAgainstBruteForce(t *testing.T) {
 		core.Clicks(&r, 0, nil)
 		k := base + rapid.Int64Range(-60, 60*5).Draw(t, "checkout")*minute
 		s.Fetched([]join.Pending{{Time: k, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k"))}})
-		core.Ends(1, []int64{int64(len(log))}, nil, []int64{1}, 0)
+		core.CheckoutEnds([]int64{1}, 0)
+		core.Ends(1, []int64{int64(len(log))}, nil, 0)
 		var row join.Recent
 		_, err := core.Release(s, 10, 0, func(_ *join.Pending, r *join.Recent, _ bool) { row = *r })
 		want := int64(noTime)

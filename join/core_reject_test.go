@@ -20,7 +20,8 @@ func TestARejectedCheckoutCorrectsNothing(t *testing.T) {
 		{Offset: 0, Time: base, Key: mine, ID: join.MakeID([]byte("k")), Need: 1},
 		{Offset: 1, Time: base, Key: other, ID: join.MakeID([]byte("k")), Need: 1}, // other content under the same id
 	})
-	c.Ends(1, []int64{0}, nil, []int64{2}, 0)
+	c.CheckoutEnds([]int64{2}, 0)
+	c.Ends(1, []int64{0}, nil, 0)
 	n, err := c.Release(s, 10, 0, func(*join.Pending, *join.Recent, bool) {})
 	if n != 2 || err != nil {
 		t.Fatalf("released %d, %v", n, err)

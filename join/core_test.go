@@ -271,7 +271,8 @@ func (w *world) ask() {
 	for p := range w.checkouts {
 		checkouts[p] = int64(len(w.checkouts[p]))
 	}
-	w.core.Ends(w.asked, clicks, nil, checkouts, w.clock)
+	w.core.CheckoutEnds(checkouts, w.clock)
+	w.core.Ends(w.asked, clicks, nil, w.clock)
 }
 
 func (w *world) release(limit int) {

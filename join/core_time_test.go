@@ -20,11 +20,13 @@ func begun(t int64, partitions int) (*join.Core, *join.Window, *join.Shard) {
 		core.AddClicks(int32(p), 0, join.NoTime, 0)
 	}
 	s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
-	core.Ends(1, ends, nil, []int64{0}, 0)
+	core.CheckoutEnds([]int64{0}, 0)
+	core.Ends(1, ends, nil, 0)
 	for p := range ends {
 		core.Clicks(read(int32(p), 1, t), 0, nil)
 	}
-	core.Ends(2, ends, nil, []int64{0}, 0)
+	core.CheckoutEnds([]int64{0}, 0)
+	core.Ends(2, ends, nil, 0)
 	return core, win, s
 }
 
@@ -44,7 +46,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		core, _, _ := begun(base, 2)
 		for now := int64(0); now <= minute; now += second / 2 {
-			core.Ends(3, []int64{1, 1}, nil, []int64{0}, now)
+			core.CheckoutEnds([]int64{0}, now)
+			core.Ends(3, []int64{1, 1}, nil, now)
 			core.Tick(now)
 		}
 		if got := core.Watermark(); got != base+minute {
@@ -54,7 +57,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 	t.Run("Kafka is away for an hour, nothing was produced", func(t *testing.T) {
 		core, _, _ := begun(base, 2)
 		core.Tick(hour)
-		core.Ends(3, []int64{1, 1}, nil, []int64{0}, hour)
+		core.CheckoutEnds([]int64{0}, hour)
+		core.Ends(3, []int64{1, 1}, nil, hour)
 		if got := core.Watermark(); got != base+hour {
 			t.Errorf("the watermark moved by %v", time.Duration(got-base)*time.Microsecond)
 		}
@@ -65,9 +69,10 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 		for now := int64(0); now <= hour; now += minute {
 			core.Tick(now)
 		}
-		core.Clicks(read(0, 2, base+second), hour, nil)        // still of before
-		core.Clicks(read(0, 3, base+50*minute), hour, nil)     // a partition is read faster than the ends are asked for
-		core.Ends(3, []int64{9, 9}, nil, []int64{100}, hour+1) // now they are known
+		core.Clicks(read(0, 2, base+second), hour, nil)    // still of before
+		core.Clicks(read(0, 3, base+50*minute), hour, nil) // a partition is read faster than the ends are asked for
+		core.CheckoutEnds([]int64{100}, hour+1)
+		core.Ends(3, []int64{9, 9}, nil, hour+1) // now they are known
 		core.Tick(hour + 2)
 		if got := core.Watermark(); got > base+second {
 			t.Errorf("the watermark moved by %v, past clicks that were not read", time.Duration(got-base)*time.Microsecond)
@@ -78,7 +83,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 	})
 	t.Run("an answer that lay about for an hour", func(t *testing.T) {
 		core, _, _ := begun(base, 2)
-		core.Ends(3, []int64{1, 1}, nil, []int64{0}, second) // asked at 1 s, told after an hour
+		core.CheckoutEnds([]int64{0}, second)
+		core.Ends(3, []int64{1, 1}, nil, second) // asked at 1 s, told after an hour
 		core.Tick(hour)
 		if got := core.Watermark(); got > base+second {
 			t.Errorf("the watermark moved by %v", time.Duration(got-base)*time.Microsecond)
@@ -99,10 +105,12 @@ func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	core.Ends(3, []int64{2}, []int64{1}, []int64{1}, now) // a click is there, its marker is not
+	core.CheckoutEnds([]int64{1}, now)
+	core.Ends(3, []int64{2}, []int64{1}, now) // a click is there, its marker is not
 	release()
 	now += 14 * second
-	core.Ends(4, []int64{2}, []int64{1}, []int64{1}, now)
+	core.CheckoutEnds([]int64{1}, now)
+	core.Ends(4, []int64{2}, []int64{1}, now)
 	release()
 	if row != nil {
 		t.Fatal("released at once, past a transaction that had been answered")
@@ -117,9 +125,11 @@ func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 	core, _, s = begun(base, 1)
 	row, now = nil, hour
 	s.Fetched([]join.Pending{{Offset: 0, Time: base + hour, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k")), Need: 3}})
-	core.Ends(3, []int64{2}, []int64{1}, []int64{1}, now)
+	core.CheckoutEnds([]int64{1}, now)
+	core.Ends(3, []int64{2}, []int64{1}, now)
 	now += 15 * second
-	core.Ends(4, []int64{2}, []int64{1}, []int64{1}, now)
+	core.CheckoutEnds([]int64{1}, now)
+	core.Ends(4, []int64{2}, []int64{1}, now)
 	release()
 	if row == nil || core.OpenTxnReleases != 1 {
 		t.Error("held for 15 s, and still not released")
@@ -138,15 +148,71 @@ func TestAPartitionHeldByATransactionIsPassedOverHoweverFarItsEndIs(t *testing.T
 		}
 		return s.Next()
 	}
-	core.Ends(3, []int64{2}, []int64{1}, []int64{1}, now)
+	core.CheckoutEnds([]int64{1}, now)
+	core.Ends(3, []int64{2}, []int64{1}, now)
 	now += 14 * second
-	core.Ends(4, []int64{20_000}, []int64{1}, []int64{1}, now)
+	core.CheckoutEnds([]int64{1}, now)
+	core.Ends(4, []int64{20_000}, []int64{1}, now)
 	if released() != 0 {
 		t.Error("released before the transaction was open for 15 s")
 	}
 	now += second
-	core.Ends(5, []int64{21_000}, []int64{1}, []int64{1}, now)
+	core.CheckoutEnds([]int64{1}, now)
+	core.Ends(5, []int64{21_000}, []int64{1}, now)
 	if released() != 1 || core.OpenTxnReleases != 1 {
 		t.Error("held for 15 s, and still not released")
+	}
+}
+
+// While a shard's partition can't be read, nothing of the shard is final that may yet come late for no fault of its own, and the clicks for it stay.
+// Only when memory is short they go: the other shards work on.
+func TestFinalityOfAShardThatCannotBeRead(t *testing.T) {
+	const base = 1_800_000_000 * second
+	core, _, s := begun(base, 1)
+	ask := func(gen uint64, now int64) { core.Ends(gen, []int64{1}, nil, now) }
+	core.CheckoutEnds([]int64{0}, 0)
+	ask(3, 0)
+	final := s.Final()
+	core.CheckoutEnds([]int64{-1}, 0)
+	if s.Readable() || s.End() != 0 {
+		t.Errorf("readable: %v, end %d", s.Readable(), s.End())
+	}
+	for now := int64(0); now <= hour; now += second {
+		ask(uint64(4+now/second), now)
+	}
+	if core.Watermark() <= base+30*minute || s.Final() != final {
+		t.Errorf("final before %d, want %d as before; the watermark is %d", s.Final(), final, core.Watermark())
+	}
+	core.ShortOfMemory(true)
+	core.Tick(hour)
+	if want := core.Watermark() - 15*minute - 15*second; s.Final() != want {
+		t.Errorf("short of memory, final before %d, want %d", s.Final(), want)
+	}
+	core.ShortOfMemory(false)
+	core.CheckoutEnds([]int64{5}, 2*hour)
+	before := s.Final()
+	ask(10_000, 2*hour)
+	if !s.Readable() || s.Final() != before {
+		t.Errorf("readable: %v, final before %d: there are checkouts to be read", s.Readable(), s.Final())
+	}
+}
+
+// The ends of the checkouts are asked for aside. After a stop of the process those of the clicks may be known again, and theirs not: checkouts of meanwhile
+// may be waiting.
+func TestNothingIsFinalByOldEndsOfTheCheckouts(t *testing.T) {
+	const base = 1_800_000_000 * second
+	core, _, s := begun(base, 1)
+	core.CheckoutEnds([]int64{0}, 0)
+	core.Ends(3, []int64{1}, nil, 0)
+	before := s.Final()
+	core.Ends(4, []int64{1}, nil, hour)
+	core.Ends(5, []int64{1}, nil, hour+second)
+	if core.Watermark() <= base || s.Final() != before {
+		t.Errorf("final before %d, as it was before the stop: %v; the watermark is %d", s.Final(), s.Final() == before, core.Watermark())
+	}
+	core.CheckoutEnds([]int64{0}, hour+second)
+	core.Tick(hour + second)
+	if want := core.Watermark() - 15*minute - 15*second; s.Final() != want {
+		t.Errorf("final before %d, want %d", s.Final(), want)
 	}
 }

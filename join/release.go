@@ -28,10 +28,10 @@ func (e *LostClicksError) Error() string {
 }
 
 // Ends takes in the answer to ask gen, which was begun after every checkout with Need <= gen had been fetched: the ends of the
-// clicks and of the checkouts partitions, uncommitted records counted, and, where asked for, the clicks' last stable offsets
+// clicks partitions, uncommitted records counted, and, where asked for, their last stable offsets
 // (else nil). Every partition's end must be known: an ask that could not learn one is asked again. asked is when it was begun, not
 // when the answer came. It returns the clicks partitions that are new.
-func (c *Core) Ends(gen uint64, clicks, stable, checkouts []int64, asked int64) (added []int32) {
+func (c *Core) Ends(gen uint64, clicks, stable []int64, asked int64) (added []int32) {
 	for p := len(c.parts); p < len(clicks); p++ {
 		added = append(added, int32(p))
 	}
@@ -48,11 +48,6 @@ func (c *Core) Ends(gen uint64, clicks, stable, checkouts []int64, asked int64) 
 		}
 	}
 	c.endsAt = max(c.endsAt, asked)
-	for _, s := range c.shards {
-		if int(s.Partition) < len(checkouts) {
-			s.end = max(s.end, checkouts[s.Partition])
-		}
-	}
 	c.version++
 	if gen > c.answered {
 		c.answered = gen
@@ -66,6 +61,20 @@ func (c *Core) Ends(gen uint64, clicks, stable, checkouts []int64, asked int64) 
 	c.advance(asked, -1)
 	return added
 }
+
+// CheckoutEnds takes in the ends of the checkouts partitions, as asked for at a time. A negative one is not known: nobody leads the partition, it may be.
+func (c *Core) CheckoutEnds(ends []int64, asked int64) {
+	c.checkoutEndsAt = max(c.checkoutEndsAt, asked)
+	for _, s := range c.shards {
+		if int(s.Partition) < len(ends) {
+			end := ends[s.Partition]
+			s.end, s.unreadable = max(s.end, end), end < 0
+		}
+	}
+}
+
+// ShortOfMemory says whether clicks take more than they may. While they do, a shard whose partition can't be read does not hold them: see settle.
+func (c *Core) ShortOfMemory(short bool) { c.short = short }
 
 // Unasked says whether a checkout waits that no answered ask covers.
 func (c *Core) Unasked() bool {

@@ -17,6 +17,8 @@ type Shard struct {
 	end     int64 // the newest end asked for; -1: none yet
 	epoch   int32
 
+	unreadable bool // the partition's end could not be learnt the last time
+
 	recents     *Recents
 	rejected    map[int64]struct{} // offsets of recent checkouts that did not become rows
 	sweptAt     int                // how many of them are looked through for those that are recent no more
@@ -162,6 +164,9 @@ func (s *Shard) Next() int64 { return s.next }
 // End is the newest end of the partition asked for; -1 while none was.
 func (s *Shard) End() int64 { return s.end }
 
+// Readable says whether the newest end could be learnt.
+func (s *Shard) Readable() bool { return !s.unreadable }
+
 // Final is the time before which the click columns of the shard's rows do not move. NoTime: nothing is final yet.
 func (s *Shard) Final() int64 { return s.final }
 
@@ -171,7 +176,9 @@ func (s *Shard) MaxReleased() int64 { return s.maxReleased }
 // Recents is the number of checkouts that are not final, and the bytes they take.
 func (s *Shard) Recents() (n int, bytes int64) { return s.recents.Len(), s.recents.Bytes() }
 
-func (s *Shard) behind() bool { return s.Queued() > 0 || s.end < 0 || s.fetched < s.end }
+func (s *Shard) behind() bool {
+	return s.Queued() > 0 || s.end < 0 || s.fetched < s.end || s.unreadable
+}
 
 func (s *Shard) expireBefore(window int64) int64 {
 	if s.final == NoTime {

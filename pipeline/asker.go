@@ -3,32 +3,45 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync/atomic"
 	"time"
 )
 
 // asker asks where the partitions end: at once when a checkout waits, else once in a while, for the watermark, the lag and new
 // partitions. Invariant (promise 2): an ask numbered n was begun after everything that was told to need n had been fetched.
+//
+// A checkout needs the ends of all clicks partitions, and no end of the checkouts partitions: those are asked for aside, and one without leader is its
+// own shard's matter.
 type asker struct {
 	s       *session
 	started atomic.Uint64
 	wake    chan struct{}
+	aside   chan struct{}    // wakes the one who asks for the checkouts' ends
 	stable  atomic.Bool      // ask for last stable offsets too
 	sizes   map[string]int32 // partitions that the last ask has found
+	known   atomic.Int32     // of the checkouts topic
 }
 
 // idleAsk is how often ends are asked for while no checkout waits.
 const idleAsk = 500 * time.Millisecond
 
 type endsMsg struct {
-	gen                       uint64
-	asked                     int64 // when it was begun, by the session's clock
-	clicks, stable, checkouts []int64
+	gen            uint64
+	asked          int64 // when it was begun, by the session's clock
+	clicks, stable []int64
+	checkouts      int // partitions
+}
+
+// checkoutEndsMsg holds the ends of the checkouts partitions; unknownOffset where there was no answer.
+type checkoutEndsMsg struct {
+	asked int64 // as in endsMsg
+	ends  []int64
 }
 
 func newAsker(s *session) *asker {
-	return &asker{s: s, wake: make(chan struct{}, 1), sizes: s.sizes()}
+	a := &asker{s: s, wake: make(chan struct{}, 1), aside: make(chan struct{}, 1), sizes: s.sizes()}
+	a.known.Store(a.sizes[s.cfg.CheckoutsTopic])
+	return a
 }
 
 // need is the first ask that begins after this call, and asks for it.
@@ -40,13 +53,16 @@ func (a *asker) need() uint64 {
 }
 
 func (a *asker) poke() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
+	for _, wake := range []chan struct{}{a.wake, a.aside} {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
-func (a *asker) run(ctx context.Context) error {
+// repeat calls ask whenever woken, and once in a while. It says once what is in the way, and when that is over.
+func (a *asker) repeat(ctx context.Context, wake chan struct{}, trouble string, ask func(ctx context.Context) (answer any, err error)) error {
 	idle := time.NewTicker(idleAsk)
 	defer idle.Stop()
 	said := ""
@@ -54,77 +70,107 @@ func (a *asker) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.wake:
+		case <-wake:
 		case <-idle.C:
 		}
-		m, err := a.ask(ctx)
+		m, err := ask(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case isGap(err):
 			return err
-		case err != nil:
-			if said != err.Error() {
-				said = err.Error()
-				a.s.log.Warn("can't learn where the topics end: checkouts wait", "cause", err)
+		case err != nil && said != err.Error():
+			a.s.log.Warn(trouble, "cause", err)
+			said = err.Error()
+		case err == nil && said != "":
+			a.s.log.Info("Kafka answers again")
+			said = ""
+		}
+		if m != nil {
+			select {
+			case a.s.control <- m:
+			case <-ctx.Done():
+				return nil
 			}
+		}
+		if err != nil {
 			if pause(ctx, 200*time.Millisecond) != nil {
 				return nil
 			}
-			a.poke()
-			continue
-		}
-		if said != "" {
-			said = ""
-			a.s.log.Info("Kafka answers again")
-		}
-		select {
-		case a.s.control <- m:
-		case <-ctx.Done():
-			return nil
+			select { // again at once
+			case wake <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
 
-// ask asks for everything at once: for fresh metadata, and for the ends of the partitions that were known. Where the metadata name others the
+func (a *asker) run(ctx context.Context) error {
+	return a.repeat(ctx, a.wake, "can't learn where the clicks end: checkouts wait", func(ctx context.Context) (any, error) {
+		m, err := a.ask(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return m, nil
+	})
+}
+
+// runAside asks for the ends of the checkouts partitions. What can be learnt of some is told though others give no answer.
+func (a *asker) runAside(ctx context.Context) error {
+	return a.repeat(ctx, a.aside, "can't learn where a checkouts partition ends: the others go on", func(ctx context.Context) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		topic, asked := a.s.cfg.CheckoutsTopic, a.s.now()
+		ends, err := askOffsets(ctx, a.s.clicksClient, map[string]int32{topic: a.known.Load()}, atEnd, false)
+		return &checkoutEndsMsg{asked, ends[topic]}, err
+	})
+}
+
+// askTime is how long an answer is waited for.
+const askTime = 10 * time.Second
+
+// ask asks for everything at once: for fresh metadata, and for the ends of the clicks partitions that were known. Where the metadata name others the
 // ends are asked for again.
 func (a *asker) ask(ctx context.Context) (*endsMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
+	clicks, checkouts := a.s.cfg.ClicksTopic, a.s.cfg.CheckoutsTopic
 	m := &endsMsg{gen: a.started.Add(1), asked: a.s.now()}
 	asking, stop := context.WithCancel(ctx)
 	defer stop()
 	ends := make(chan error, 1)
-	go func() { ends <- a.endsOf(asking, m, a.sizes) }()
+	go func() { ends <- a.endsOf(asking, m, a.sizes[clicks]) }()
 	sizes, err := a.sizesNow(ctx)
 	if err != nil {
 		stop()
 	}
 	endsErr := <-ends
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err // what has become of the topics is why there is no answer about their ends
-	case !maps.Equal(sizes, a.sizes):
-		a.sizes = sizes
-		endsErr = a.endsOf(ctx, m, sizes)
 	}
+	if sizes[clicks] != a.sizes[clicks] {
+		endsErr = a.endsOf(ctx, m, sizes[clicks])
+	}
+	a.sizes, m.checkouts = sizes, int(sizes[checkouts])
+	a.known.Store(sizes[checkouts])
 	return m, endsErr
 }
 
-// endsOf asks where partitions end.
-func (a *asker) endsOf(ctx context.Context, m *endsMsg, sizes map[string]int32) error {
-	cfg := &a.s.cfg
-	ends, err := listOffsets(ctx, a.s.clicksClient, sizes, atEnd, false)
+// endsOf asks where the clicks partitions end.
+func (a *asker) endsOf(ctx context.Context, m *endsMsg, partitions int32) error {
+	topic := a.s.cfg.ClicksTopic
+	one := map[string]int32{topic: partitions}
+	ends, err := listOffsets(ctx, a.s.clicksClient, one, atEnd, false)
 	if err != nil {
 		return err
 	}
-	m.clicks, m.checkouts, m.stable = ends[cfg.ClicksTopic], ends[cfg.CheckoutsTopic], nil
+	m.clicks, m.stable = ends[topic], nil
 	if a.stable.Load() {
-		stable, err := listOffsets(ctx, a.s.clicksClient, map[string]int32{cfg.ClicksTopic: sizes[cfg.ClicksTopic]}, atEnd, true)
+		stable, err := listOffsets(ctx, a.s.clicksClient, one, atEnd, true)
 		if err != nil {
 			return err
 		}
-		m.stable = stable[cfg.ClicksTopic]
+		m.stable = stable[topic]
 	}
 	return nil
 }

@@ -13,18 +13,24 @@ import (
 // lateness, zone or topic than the stored one is refused: rows written under two rules would stand side by side.
 func (s *session) ensureProgress(ctx context.Context) error {
 	clicks, checkouts := s.infos[s.cfg.ClicksTopic], s.infos[s.cfg.CheckoutsTopic]
-	clicksStart, checkoutsStart, err := s.startOffsets(ctx)
-	if err != nil {
-		return err
-	}
 	want := sink.Progress{
 		Group: s.cfg.Group, ClicksTopic: s.cfg.ClicksTopic, CheckoutsTopic: s.cfg.CheckoutsTopic,
 		ClicksTopicID: clicks.id, CheckoutsTopicID: checkouts.id,
 		Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder, Zone: s.cfg.Zone.String(),
-		Start: s.cfg.Start, ClicksStart: clicksStart, CheckoutsStart: checkoutsStart,
+		Start: s.cfg.Start,
 	}
-	s.progress, err = s.p.sink.EnsureProgress(ctx, want)
-	if err != nil {
+	stored, ok, err := s.p.sink.Progress(ctx, s.cfg.Group)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the group's progress: %w", err)
+	case ok: // Kafka is not asked where a group begins that has begun: some partition may have no leader
+		s.progress = stored
+		return s.compareProgress(want)
+	}
+	if want.ClicksStart, want.CheckoutsStart, err = s.startOffsets(ctx); err != nil {
+		return err
+	}
+	if s.progress, err = s.p.sink.EnsureProgress(ctx, want); err != nil {
 		return fmt.Errorf("read the group's progress: %w", err)
 	}
 	return s.compareProgress(want)

@@ -8,7 +8,7 @@
 //
 //	clicks readers   decode, insert into the window, tell the core how far they read       (one goroutine a partition of a poll)
 //	checkouts reader decodes, hands over, lets the group rebalance only in between
-//	asker            asks where the partitions end, whenever a checkout waits
+//	asker            asks where the clicks partitions end, whenever a checkout waits, and aside where the checkouts partitions do
 //	historian        reads again the checkouts that an earlier owner of a shard left not final
 //	core loop        the only goroutine that touches join.Core: releases, corrects, builds batches
 //	committers       one transaction each; while one is under way the next batch grows (natural batching)

@@ -33,7 +33,8 @@ func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
 	for p, bytes := range []int64{most, most, 0} {
 		l.shards[int32(p)] = &shard{Shard: l.core.AddShard(int32(p), notBegun(), false, nil), held: held{bytes: bytes}}
 	}
-	l.core.Ends(1, nil, nil, []int64{9, 9, 9}, 0)
+	l.core.CheckoutEnds([]int64{9, 9, 9}, 0)
+	l.core.Ends(1, nil, nil, 0)
 	l.holdCheckouts()
 	if !l.checkoutsPaused[0] || !l.checkoutsPaused[1] || l.checkoutsPaused[2] {
 		t.Fatalf("paused: %v; want the two that hold much", l.checkoutsPaused)

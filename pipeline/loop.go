@@ -47,6 +47,7 @@ type loop struct {
 	counts          counts
 
 	endsAt, committedAt time.Time
+	checkoutEndsAt      time.Time           // endsAt is of the clicks
 	clicksAtEnd         map[int32]time.Time // when a partition was last read up to its end
 	others              OthersStats
 }
@@ -185,6 +186,8 @@ func (l *loop) takeControl(m any) error {
 	switch m := m.(type) {
 	case *endsMsg:
 		l.takeEnds(m)
+	case *checkoutEndsMsg:
+		l.takeCheckoutEnds(m)
 	case *assignedMsg:
 		err := l.assign(m)
 		m.done <- err
@@ -204,12 +207,12 @@ func (l *loop) takeControl(m any) error {
 }
 
 func (l *loop) takeEnds(m *endsMsg) {
-	added := l.core.Ends(m.gen, m.clicks, m.stable, m.checkouts, m.asked)
+	added := l.core.Ends(m.gen, m.clicks, m.stable, m.asked)
 	for _, p := range added {
 		l.s.addClicksPartition(p)
 	}
-	if len(m.checkouts) > l.checkouts && len(l.shards) > 0 {
-		l.checkouts = len(m.checkouts)
+	if m.checkouts > l.checkouts && len(l.shards) > 0 {
+		l.checkouts = m.checkouts
 		l.s.checkoutsClient.ForceMetadataRefresh() // else the group learns of a new partition when its metadata have grown old
 	}
 	l.s.asks.stable.Store(l.core.Standing(l.s.now(), (2 * time.Second).Microseconds()))
@@ -217,9 +220,18 @@ func (l *loop) takeEnds(m *endsMsg) {
 		l.s.asks.poke()
 	}
 	first := l.endsAt.IsZero()
-	l.counts.ends, l.endsAt = m, time.Now()
+	l.endsAt = time.Now()
 	if first {
 		l.publish() // whoever waits for us to be ready need not wait for the next tick
+	}
+}
+
+func (l *loop) takeCheckoutEnds(m *checkoutEndsMsg) {
+	l.core.CheckoutEnds(m.ends, m.asked)
+	first := l.checkoutEndsAt.IsZero()
+	l.checkoutEndsAt = time.Now()
+	if first {
+		l.publish()
 	}
 }
 

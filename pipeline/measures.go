@@ -227,17 +227,14 @@ func (l *loop) countOthers(stored []sink.State) {
 
 // atEnds notes which partitions are read, or written, up to the ends that were asked for last: whatever is behind later came after that.
 func (l *loop) atEnds() {
-	if l.counts.ends == nil {
-		return
-	}
 	for p, c := range l.core.ClicksStates() {
 		if c.End >= 0 && c.Next >= c.End {
 			l.clicksAtEnd[int32(p)] = l.endsAt
 		}
 	}
 	for _, sh := range l.shards {
-		if sh.End() >= 0 && sh.at.NextOffset >= sh.End() {
-			sh.atEnd = l.endsAt
+		if sh.End() >= 0 && sh.Readable() && sh.at.NextOffset >= sh.End() {
+			sh.atEnd = l.checkoutEndsAt
 		}
 	}
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -75,10 +76,10 @@ func (s *session) probeLogs(ctx context.Context) error {
 	defer t.Stop()
 	for {
 		asking, cancel := context.WithTimeout(ctx, probeTime)
-		starts, err := listOffsets(asking, s.clicksClient, s.sizes(), atStart, false)
+		starts, _ := askOffsets(asking, s.clicksClient, s.sizes(), atStart, false)
 		cancel()
-		if err == nil {
-			for topic, offsets := range starts {
+		for topic, offsets := range starts {
+			if !slices.Contains(offsets, unknownOffset) {
 				s.p.tally.started(topic, offsets)
 			}
 		}

@@ -258,9 +258,11 @@ func (s *session) outOfRange(ctx context.Context, topic string, partition int32)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	next := s.p.tally.next(topic, partition)
-	starts, err := listOffsets(ctx, s.clicksClient, map[string]int32{topic: partition + 1}, atStart, false)
-	switch {
-	case err != nil || next < 0 || next >= starts[topic][partition]:
+	starts, err := askOffsets(ctx, s.clicksClient, map[string]int32{topic: partition + 1}, atStart, false)
+	switch start := starts[topic][partition]; {
+	case start == unknownOffset: // invariant: only what is known to be gone is a gap
+		return &againError{cause: err}
+	case next < 0 || next >= start:
 		return &GapError{topic, partition, "the offset to be read next is not there: retention deleted it, or the log was truncated", s.cureForGap()}
 	case topic == s.cfg.ClicksTopic && int(partition) < len(s.freshFrom) && next < s.freshFrom[partition]: // invariant: a gap is of what was never read
 		return &againError{cause: fmt.Errorf("retention deleted clicks of partition %d while they were read again", partition)}

@@ -93,14 +93,11 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 	if err != nil {
 		return fmt.Errorf("read which checkouts of partition %d were refused: %w", p, err)
 	}
-	starts, err := s.retryStarts(ctx)
+	start, err := s.retryStart(ctx, p)
 	if err != nil {
 		return err
 	}
-	from := r.from
-	if int(p) < len(starts) {
-		from = max(from, starts[p])
-	}
+	from := max(r.from, start)
 	cl, err := s.newReader("recall", kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(from)}}))
 	if err != nil {
@@ -152,16 +149,16 @@ func (s *session) tellHistory(ctx context.Context, m *historyMsg) error {
 	}
 }
 
-// retryStarts asks where the checkouts partitions begin until Kafka answers.
-func (s *session) retryStarts(ctx context.Context) ([]int64, error) {
+// retryStart asks where a checkouts partition begins until Kafka answers.
+func (s *session) retryStart(ctx context.Context, p int32) (int64, error) {
 	for {
-		n := s.infos[s.cfg.CheckoutsTopic].partitions
-		starts, err := listOffsets(ctx, s.clicksClient, map[string]int32{s.cfg.CheckoutsTopic: n}, atStart, false)
-		if err == nil {
-			return starts[s.cfg.CheckoutsTopic], nil
+		starts, err := askOffsets(ctx, s.clicksClient, map[string]int32{s.cfg.CheckoutsTopic: p + 1}, atStart, false)
+		if start := starts[s.cfg.CheckoutsTopic][p]; start != unknownOffset {
+			return start, nil
 		}
+		s.log.Debug("can't learn where a checkouts partition begins", "topic", s.cfg.CheckoutsTopic, "partition", p, "cause", err)
 		if err := pause(ctx, idleAsk); err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
 }

@@ -94,6 +94,7 @@ func (s *session) run(ctx, alive context.Context) error {
 		g.Go(func() error { return s.readClicks(alive, cl) })
 	}
 	g.Go(func() error { return s.asks.run(alive) })
+	g.Go(func() error { return s.asks.runAside(alive) })
 	g.Go(func() error { return s.readCheckouts(ctx, alive) })
 	g.Go(func() error { return s.advise(alive) })
 	g.Go(func() error { return s.probeLogs(alive) })
@@ -220,13 +221,15 @@ func (s *session) begin(ctx context.Context) (*targets, error) {
 		return nil, fmt.Errorf("read the stored offsets: %w", err)
 	}
 	sizes := s.sizes()
-	starts, err := listOffsets(ctx, s.clicksClient, sizes, atStart, false)
+	starts, err := listOffsets(ctx, s.clicksClient, map[string]int32{s.cfg.ClicksTopic: sizes[s.cfg.ClicksTopic]}, atStart, false)
 	if err != nil {
 		return nil, err
 	}
-	ends, err := listOffsets(ctx, s.clicksClient, sizes, atEnd, true)
-	if err != nil {
-		return nil, err
+	ends := map[string][]int64{}
+	if s.cfg.UntilCaughtUp { // else a partition without leader need not be waited for
+		if ends, err = listOffsets(ctx, s.clicksClient, sizes, atEnd, true); err != nil {
+			return nil, err
+		}
 	}
 	s.window = join.NewWindow(join.WindowConfig{Seed: rand.Uint64()})
 	s.core = join.NewCore(join.Config{Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder, MaxSkew: s.cfg.MaxSkew}, s.window)

@@ -91,7 +91,6 @@ type counts struct {
 	transactions              int64
 	took                      time.Duration
 	delay                     DelayStats
-	ends                      *endsMsg
 }
 
 func (c *counts) committed(m *jobDone) {
@@ -115,7 +114,7 @@ func (c *counts) committed(m *jobDone) {
 func (l *loop) publish() {
 	l.atEnds()
 	st := Stats{
-		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: l.counts.ends != nil, Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
+		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: !l.endsAt.IsZero() && !l.checkoutEndsAt.IsZero(), Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
 		ClicksRead: l.counts.clicks, CheckoutsRead: l.counts.checkouts, ClicksBytes: l.counts.clicksBytes, CheckoutsBytes: l.counts.checkoutsBytes,
 		Result: l.counts.result, Transactions: l.counts.transactions, InTransaction: l.counts.took, OpenTxnReleases: l.core.OpenTxnReleases,
 		Held: l.heldBytes(), MaxHeld: l.maxHeld(),

@@ -5,7 +5,7 @@ import (
 	"firstclick/pipeline/sink"
 )
 
-// targets is what was there at the start.
+// targets is what was there at the start. clicks and checkouts are their ends, for a run until caught up.
 type targets struct {
 	clicks, checkouts []int64
 	beganClicks       []int64

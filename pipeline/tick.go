@@ -98,6 +98,7 @@ func (l *loop) holdClicks() {
 	l.addWaits(waits)
 	used, budget := l.s.window.Stats().Bytes, l.s.cfg.MemoryLimit/2
 	over := budget > 0 && used > budget
+	l.core.ShortOfMemory(over)
 	for p := range l.clicksPaused {
 		if waits[p] || used <= budget/10*9 {
 			l.s.readerOf(p).ResumeFetchPartitions(map[string][]int32{l.s.cfg.ClicksTopic: {p}})

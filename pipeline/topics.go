@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -59,6 +61,17 @@ func describe(ctx context.Context, cl *kgo.Client, topics ...string) (map[string
 // listOffsets asks for an offset of every partition of the topics: their starts, ends, or the first record at or after a time in
 // milliseconds (then -1: none). stable leaves out what open transactions hold.
 func listOffsets(ctx context.Context, cl *kgo.Client, topics map[string]int32, at int64, stable bool) (map[string][]int64, error) {
+	offsets, err := askOffsets(ctx, cl, topics, at, stable)
+	if err != nil {
+		return nil, err
+	}
+	return offsets, nil
+}
+
+const unknownOffset = -2
+
+// askOffsets is listOffsets where some of the answers may do. Those that did not come are unknownOffset, and the error is that of the first.
+func askOffsets(ctx context.Context, cl *kgo.Client, topics map[string]int32, at int64, stable bool) (map[string][]int64, error) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	if stable {
@@ -70,36 +83,35 @@ func listOffsets(ctx context.Context, cl *kgo.Client, topics map[string]int32, a
 		rt.Topic = topic
 		offsets[topic] = make([]int64, n)
 		for p := range n {
-			offsets[topic][p] = -2
+			offsets[topic][p] = unknownOffset
 			rp := kmsg.NewListOffsetsRequestTopicPartition()
 			rp.Partition, rp.Timestamp, rp.CurrentLeaderEpoch = p, at, -1
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		req.Topics = append(req.Topics, rt)
 	}
+	var failed error
 	for _, shard := range cl.RequestSharded(ctx, req) { // one request a leader
 		if shard.Err != nil {
-			return nil, fmt.Errorf("ask Kafka for offsets: %w", shard.Err)
+			failed = cmp.Or(failed, fmt.Errorf("ask Kafka for offsets: %w", shard.Err))
+			continue
 		}
 		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
 			for _, p := range t.Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					return nil, fmt.Errorf("ask Kafka for offsets of %s[%d]: %w", t.Topic, p.Partition, err)
-				}
-				if int(p.Partition) < len(offsets[t.Topic]) {
+					failed = cmp.Or(failed, fmt.Errorf("ask Kafka for offsets of %s[%d]: %w", t.Topic, p.Partition, err))
+				} else if int(p.Partition) < len(offsets[t.Topic]) {
 					offsets[t.Topic][p.Partition] = p.Offset
 				}
 			}
 		}
 	}
 	for topic, os := range offsets {
-		for p, o := range os {
-			if o == -2 {
-				return nil, fmt.Errorf("ask Kafka for offsets of %s[%d]: no answer", topic, p)
-			}
+		if p := slices.Index(os, unknownOffset); p >= 0 {
+			failed = cmp.Or(failed, fmt.Errorf("ask Kafka for offsets of %s[%d]: no answer", topic, p))
 		}
 	}
-	return offsets, nil
+	return offsets, failed
 }
 
 // awaitTopics waits until both topics exist, and says so once.

@@ -42,6 +42,24 @@ func (s *Sink) EnsureProgress(ctx context.Context, p Progress) (Progress, error)
 	return out, err
 }
 
+// Progress returns the group's stored row; ok is false where there is none.
+func (s *Sink) Progress(ctx context.Context, group string) (p Progress, ok bool, err error) {
+	err = s.retry(ctx, "read the group's progress", func(ctx context.Context) error {
+		return s.withConn(ctx, func(conn *pgx.Conn) error {
+			rows, err := conn.Query(ctx, `SELECT `+progressColumns+` FROM firstclick.progress WHERE group_id = $1`, group)
+			if err != nil {
+				return err
+			}
+			found, err := pgx.CollectRows(rows, scanProgress)
+			if ok = len(found) > 0; ok {
+				p = found[0]
+			}
+			return err
+		})
+	})
+	return p, ok, err
+}
+
 func interval(d time.Duration) pgtype.Interval {
 	return pgtype.Interval{Microseconds: d.Microseconds(), Valid: true}
 }
