@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"firstclick/cdc"
@@ -229,18 +230,18 @@ func (p *postgres) missingGrants(ctx context.Context) ([]string, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// foreignSessions returns the roles of firstclick's sessions in this database that ours may not end, as a takeover must.
-// https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+// foreignSessions returns the roles of other instances' sessions in this database that ours may not end, as a takeover must.
 func (p *postgres) foreignSessions(ctx context.Context) ([]string, error) {
-	rows, err := p.pool.Query(ctx, `SELECT DISTINCT a.usename::text FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-		WHERE a.datname = current_database() AND a.application_name LIKE 'firstclick %' AND a.application_name NOT IN ('firstclick doctor', 'firstclick dead-letters')
-		AND a.application_name NOT LIKE '% users' -- of the mirror, which holds no row
-		AND NOT pg_has_role(a.usesysid, 'USAGE')
-		AND (r.rolsuper OR NOT pg_has_role((SELECT oid FROM pg_roles WHERE rolname = 'pg_signal_backend'), 'USAGE')) ORDER BY 1`)
+	rows, err := p.pool.Query(ctx, sink.ForeignSessions+` ORDER BY 1`)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	roles, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && (answer.Code == "42P01" || answer.Code == "3F000" || answer.Code == "42703") {
+		return nil, nil // nothing is noted before migrate
+	}
+	return roles, err
 }
 
 // problems returns what cdc.Check found.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -114,30 +113,6 @@ func (s *Sink) takeOver(ctx context.Context, conn *pgx.Conn, key []any, owner [1
 		return State{}, fmt.Errorf("take a shard over: %w", err)
 	}
 	return st, nil
-}
-
-// endInstance ends the sessions of another instance and waits until they are gone.
-func (s *Sink) endInstance(ctx context.Context, conn *pgx.Conn, instance string) error {
-	ended := int64(0)
-	err := s.untilGone(ctx, func(ctx context.Context) (int64, error) {
-		var n int64
-		err := conn.QueryRow(ctx, `SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid() OFFSET 0) t`, instance).Scan(&n)
-		ended = max(ended, n)
-		return n, err
-	})
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Code == "42501" {
-		return fmt.Errorf("instance %q owned the shard under another role, and its sessions cannot be ended: %s; "+
-			"run all instances under one role, or, as a superuser, run: GRANT pg_signal_backend TO %s", instance, pe.Message, pgx.Identifier{conn.Config().User}.Sanitize())
-	}
-	if err != nil {
-		return fmt.Errorf("end the sessions of instance %q: %w", instance, err)
-	}
-	if ended > 0 {
-		s.log.Info("ended the sessions of the instance that owned a shard", "instance", instance, "sessions", ended)
-	}
-	return nil
 }
 
 // Release lets a shard go in good order, so that the next owner need not end our sessions. A shard that is not ours any more stays as it is.

@@ -35,16 +35,6 @@ func (s *Sink) lookUp(ctx context.Context, w *work) (landed bool, err error) {
 	return found.decide(w)
 }
 
-// endSession ends one session of ours and waits until it is gone.
-func (s *Sink) endSession(ctx context.Context, conn *pgx.Conn, who session) error {
-	return s.untilGone(ctx, func(ctx context.Context) (int64, error) {
-		var n int64
-		err := conn.QueryRow(ctx, `SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE pid = $1 AND backend_start::text = $2 AND application_name = $3 OFFSET 0) t`, int32(who.pid), who.start, s.application).Scan(&n)
-		return n, err
-	})
-}
-
 // untilGone calls end until it finds no session any more.
 func (s *Sink) untilGone(ctx context.Context, end func(ctx context.Context) (int64, error)) error {
 	ticker := time.NewTicker(gonePoll)

@@ -14,8 +14,8 @@ func TestASessionThatDoesNotEndIsWaitedFor(t *testing.T) {
 	batch := b.claim(b.sink, 0)
 	hung := b.connect(b.sink.application)
 	var pid int
-	var start string
-	err := hung.QueryRow(t.Context(), `SELECT pg_backend_pid(), backend_start::text FROM pg_stat_get_activity(pg_backend_pid())`).Scan(&pid, &start)
+	var who session
+	err := hung.QueryRow(t.Context(), `SELECT pg_backend_pid(), `+sessionOfActivity+` FROM pg_stat_get_activity(pg_backend_pid()) a`).Scan(&pid, &who)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestASessionThatDoesNotEndIsWaitedFor(t *testing.T) {
 	}
 	goOn := sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	t.Cleanup(goOn)
-	b.sink.lost.add(session{pid: uint32(pid), start: start})
+	b.sink.lost.add(who)
 	batch.Rows = []Row{row(0, checkout("k"))}
 	ended := aside(t.Context(), b.sink, batch)
 	for b.sink.Stats().Retries[causeConnection] == 0 {

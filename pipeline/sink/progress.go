@@ -113,9 +113,10 @@ func (s *Sink) SettleProgress(ctx context.Context, group string) (watermark, fin
 }
 
 // Announce writes this instance's row in firstclick.instances, and that it is alive. Rows of instances that ended without a word stay for a day, for
-// whoever looks for them.
+// whoever looks for them, and those of a frozen one as long as its sessions stand, for the takeover.
 func (s *Sink) Announce(ctx context.Context, a Announcement) error {
-	return s.exec(ctx, "announce this instance", `WITH gone AS (DELETE FROM firstclick.instances WHERE group_id = $2 AND instance <> $1 AND heartbeat_at < now() - interval '1 day')
+	return s.exec(ctx, "announce this instance", `WITH gone AS (DELETE FROM firstclick.instances WHERE group_id IN ($2, '') AND instance <> $1 AND heartbeat_at < now() - interval '1 day'
+			AND NOT EXISTS (SELECT FROM unnest(sessions) s JOIN pg_stat_activity a ON s = `+sessionOfActivity+`))
 		INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
 		VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7)
 		ON CONFLICT (instance) DO UPDATE SET group_id = excluded.group_id, host = excluded.host, pid = excluded.pid, version = excluded.version,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"firstclick/internal/pgsession"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -101,40 +99,8 @@ func newPool(cfg Config) (*pgxpool.Pool, error) {
 	// A ping before each use would be a round trip per commit; a session that died is noticed by its first use and replaced.
 	pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 15*time.Second }
 	pc.PingTimeout = 5 * time.Second
-	pc.AfterConnect = settle
+	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return settle(ctx, conn, cfg.Application) }
 	return pgsession.OpenPool(pc)
-}
-
-// session identifies a backend. A process id alone may be another backend's after a restart of the server.
-type session struct {
-	pid   uint32
-	start string // pg_stat_activity.backend_start
-}
-
-const sessionKey = "firstclick session"
-
-func sessionOf(pc *pgconn.PgConn) session {
-	s, _ := pc.CustomData()[sessionKey].(session)
-	return s
-}
-
-// settle prepares a new session. Every statement here finds its rows by a key; with the planner's other ways closed, a plan that
-// is made while a table is small stays right when it has grown. The tcp settings let the server notice within a minute that our host is gone, so
-// that our locks are.
-func settle(ctx context.Context, conn *pgx.Conn) error {
-	var start string
-	err := conn.QueryRow(ctx, `SELECT backend_start::text,
-		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
-		set_config('enable_material', 'off', false), set_config('enable_bitmapscan', 'off', false),
-		set_config('jit', 'off', false), set_config('work_mem', '64MB', false),
-		set_config('tcp_keepalives_idle', '20', false), set_config('tcp_keepalives_interval', '5', false),
-		set_config('tcp_keepalives_count', '4', false), set_config('tcp_user_timeout', '40000', false)
-		FROM pg_stat_get_activity(pg_backend_pid())`, pgx.QueryExecModeExec).Scan(&start, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
-	if err != nil {
-		return fmt.Errorf("prepare a database session: %w", err)
-	}
-	conn.PgConn().CustomData()[sessionKey] = session{pid: conn.PgConn().PID(), start: start}
-	return nil
 }
 
 // withConn runs fn with a session, and leaves no transaction open in it.
@@ -160,44 +126,6 @@ func (s *Sink) withConn(ctx context.Context, fn func(conn *pgx.Conn) error) erro
 		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
 	}
 	return err
-}
-
-// lostSessions are sessions whose connection broke. Postgres may not have noticed, and then they hold the locks of an open transaction: nothing
-// of ours could go on.
-type lostSessions struct {
-	some atomic.Bool
-	mu   sync.Mutex
-	list []session
-}
-
-func (l *lostSessions) add(who session) {
-	if who.pid == 0 {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, who)
-	l.some.Store(true)
-}
-
-// endLost ends lost sessions, before anything else is done.
-func (s *Sink) endLost(ctx context.Context, conn *pgx.Conn) error {
-	if !s.lost.some.Load() {
-		return nil
-	}
-	s.lost.mu.Lock()
-	list := slices.Clone(s.lost.list)
-	s.lost.mu.Unlock()
-	for _, who := range list {
-		if err := s.endSession(ctx, conn, who); err != nil {
-			return err
-		}
-	}
-	s.lost.mu.Lock()
-	defer s.lost.mu.Unlock()
-	s.lost.list = slices.DeleteFunc(s.lost.list, func(who session) bool { return slices.Contains(list, who) })
-	s.lost.some.Store(len(s.lost.list) > 0)
-	return nil
 }
 
 type systemClock struct{}

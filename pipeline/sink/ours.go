@@ -1,0 +1,156 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// session identifies a session of ours: process id, start and role. A process id alone may be another session's later, or another server's after a
+// failover; an application_name is anybody's to take. Times are compared as numbers: printed, they are in some zone.
+type session string
+
+const sessionKey = "firstclick session"
+
+// sessionOfActivity is the session of a row a of pg_stat_activity. Postgres shows no start of a role's session to roles that are not its
+// members, and these may not end it either. https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+const sessionOfActivity = `a.pid || '/' || (extract(epoch FROM a.backend_start) * 1000000)::bigint || '/' || a.usesysid`
+
+func sessionOf(pc *pgconn.PgConn) session {
+	s, _ := pc.CustomData()[sessionKey].(session)
+	return s
+}
+
+// settle prepares a new session. Every statement here finds its rows by a key; with the planner's other ways closed, a plan that
+// is made while a table is small stays right when it has grown. The tcp settings let the server notice within a minute that our host is gone, so
+// that our locks are. A session that is not noted as ours is not used: no takeover could find it.
+func settle(ctx context.Context, conn *pgx.Conn, application string) error {
+	var who session
+	err := conn.QueryRow(ctx, `SELECT `+sessionOfActivity+`,
+		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
+		set_config('enable_material', 'off', false), set_config('enable_bitmapscan', 'off', false),
+		set_config('jit', 'off', false), set_config('work_mem', '64MB', false),
+		set_config('tcp_keepalives_idle', '20', false), set_config('tcp_keepalives_interval', '5', false),
+		set_config('tcp_keepalives_count', '4', false), set_config('tcp_user_timeout', '40000', false)
+		FROM pg_stat_get_activity(pg_backend_pid()) a`, pgx.QueryExecModeExec).Scan(&who, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+	if err != nil {
+		return fmt.Errorf("prepare a database session: %w", err)
+	}
+	// Those that have ended are left out. The instance itself may not have announced itself yet.
+	_, err = conn.Exec(ctx, `INSERT INTO firstclick.instances AS i (instance, group_id, host, pid, version, sessions) VALUES ($1, '', '', 0, '', ARRAY[$2::text])
+		ON CONFLICT (instance) DO UPDATE SET sessions = array_append(ARRAY(SELECT s FROM unnest(i.sessions) s
+			WHERE s <> $2::text AND s IN (SELECT `+sessionOfActivity+` FROM pg_stat_activity a)), $2::text)`, pgx.QueryExecModeExec, application, string(who))
+	if err != nil {
+		return fmt.Errorf("note a database session: %w", err)
+	}
+	conn.PgConn().CustomData()[sessionKey] = who
+	return nil
+}
+
+// lostSessions are sessions whose connection broke. Postgres may not have noticed, and then they hold the locks of an open transaction: nothing
+// of ours could go on.
+type lostSessions struct {
+	some atomic.Bool
+	mu   sync.Mutex
+	list []session
+}
+
+func (l *lostSessions) add(who session) {
+	if who == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, who)
+	l.some.Store(true)
+}
+
+// endLost ends lost sessions, before anything else is done.
+func (s *Sink) endLost(ctx context.Context, conn *pgx.Conn) error {
+	if !s.lost.some.Load() {
+		return nil
+	}
+	s.lost.mu.Lock()
+	list := slices.Clone(s.lost.list)
+	s.lost.mu.Unlock()
+	for _, who := range list {
+		if err := s.endSession(ctx, conn, who); err != nil {
+			return err
+		}
+	}
+	s.lost.mu.Lock()
+	defer s.lost.mu.Unlock()
+	s.lost.list = slices.DeleteFunc(s.lost.list, func(who session) bool { return slices.Contains(list, who) })
+	s.lost.some.Store(len(s.lost.list) > 0)
+	return nil
+}
+
+// endSession ends one session of ours and waits until it is gone.
+func (s *Sink) endSession(ctx context.Context, conn *pgx.Conn, who session) error {
+	return s.untilGone(ctx, func(ctx context.Context) (int64, error) {
+		var n int64
+		err := conn.QueryRow(ctx, `SELECT count(*) FROM (SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+			WHERE `+sessionOfActivity+` = $1 OFFSET 0) t`, string(who)).Scan(&n)
+		return n, err
+	})
+}
+
+// endInstance ends the sessions that another instance has noted, and waits until they are gone. Of an instance of a version that noted none, these are the
+// sessions of our role with its application_name.
+func (s *Sink) endInstance(ctx context.Context, conn *pgx.Conn, instance string) error {
+	if err := foreign(ctx, conn, instance); err != nil {
+		return err
+	}
+	ended := int64(0)
+	err := s.untilGone(ctx, func(ctx context.Context) (int64, error) {
+		var n int64
+		err := conn.QueryRow(ctx, `WITH noted AS MATERIALIZED (SELECT unnest(sessions) AS session FROM firstclick.instances WHERE instance = $1)
+			SELECT count(*) FROM (SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+			WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND CASE WHEN EXISTS (SELECT FROM noted)
+				THEN `+sessionOfActivity+` IN (SELECT session FROM noted)
+				ELSE a.application_name = $1 AND a.usesysid = (SELECT me.usesysid FROM pg_stat_get_activity(pg_backend_pid()) me) END
+			OFFSET 0) t`, instance).Scan(&n)
+		ended = max(ended, n)
+		return n, err
+	})
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && pe.Code == "42501" { // it became so this moment
+		return fmt.Errorf("the sessions of instance %q cannot be ended: %s; run all instances under one role", instance, pe.Message)
+	}
+	if err != nil {
+		return fmt.Errorf("end the sessions of instance %q: %w", instance, err)
+	}
+	if ended > 0 {
+		s.log.Info("ended the sessions of the instance that owned a shard", "instance", instance, "sessions", ended)
+	}
+	return nil
+}
+
+// foreign is an error where sessions of the instance still stand under a role whose sessions ours may not end.
+func foreign(ctx context.Context, conn *pgx.Conn, instance string) error {
+	rows, err := conn.Query(ctx, ForeignSessions+` AND i.instance = $1`, instance)
+	if err != nil {
+		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
+	}
+	roles, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
+	}
+	if len(roles) > 0 {
+		return fmt.Errorf("instance %q owned the shard as role %s, and its sessions cannot be ended as role %s; run all instances under one role",
+			instance, strings.Join(roles, ", "), conn.Config().User)
+	}
+	return nil
+}
+
+// ForeignSessions selects the roles of noted sessions that stand and that the role of the session that asks may not end.
+const ForeignSessions = `SELECT DISTINCT r.rolname::text FROM firstclick.instances i, unnest(i.sessions) s
+	JOIN pg_stat_activity a ON a.pid = split_part(s, '/', 1)::int AND a.usesysid = split_part(s, '/', 3)::oid AND a.backend_start IS NULL
+	JOIN pg_roles r ON r.oid = a.usesysid WHERE a.datname = current_database()`
