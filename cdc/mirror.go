@@ -62,6 +62,7 @@ type tuning struct {
 	backoff    time.Duration // first pause after a lost connection
 	backoffMax time.Duration
 	ringSize   int
+	slotWait   time.Duration // for one transaction to end, while a slot is created
 }
 
 func defaultTuning() tuning {
@@ -72,6 +73,7 @@ func defaultTuning() tuning {
 		backoff:    100 * time.Millisecond,
 		backoffMax: 15 * time.Second,
 		ringSize:   1 << 16,
+		slotWait:   time.Minute,
 	}
 }
 

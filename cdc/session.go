@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
+	"strconv"
 	"time"
 
 	"firstclick/internal/pgsession"
@@ -27,6 +28,9 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 	}
 	defer closeConn(side.PgConn())
 	if err := EnsurePublication(ctx, side); err != nil {
+		return false, err
+	}
+	if err := noneWaits(ctx, side); err != nil {
 		return false, err
 	}
 	replication, err := m.connectReplication(ctx)
@@ -108,10 +112,28 @@ func (m *Mirror) connectReplication(ctx context.Context) (*pgconn.PgConn, error)
 	if err != nil {
 		return nil, err
 	}
-	// However the server is set, a dead instance's slot is gone after a minute.
+	// However the server is set, a dead instance's slot is gone after a minute: a stream notices by itself that nobody is there, a slot that still
+	// waits for transactions only when its wait is cut off. Then a living instance tries again.
 	config.RuntimeParams["wal_sender_timeout"] = "60s"
+	config.RuntimeParams["lock_timeout"] = strconv.FormatInt(m.tuning.slotWait.Milliseconds(), 10)
 	config.BuildFrontend = buildFrontend
 	return pgsession.OpenReplication(ctx, config)
+}
+
+// noneWaits is an error while a slot of a users mirror waits for transactions to end. Whose it is cannot be told: it may be that of an instance that
+// was killed, for Postgres notices that only when the wait is over. So one waits at a time, however often instances are killed and
+// begin again, and slots and WAL senders are left for others. A slot has a confirmed position as soon as it stands.
+func noneWaits(ctx context.Context, conn *pgx.Conn) error {
+	var one string
+	err := conn.QueryRow(ctx, `SELECT slot_name::text FROM pg_replication_slots WHERE temporary AND database = current_database()
+		AND slot_name LIKE 'firstclick\_users\_%' AND confirmed_flush_lsn IS NULL LIMIT 1`).Scan(&one)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for slots that wait: %w", err)
+	}
+	return fmt.Errorf("the slot %s of another instance, or of one that was killed, waits for transactions that write to end", one)
 }
 
 // createSlot creates the temporary slot and exports its snapshot. It waits until the transactions that write now have ended.
