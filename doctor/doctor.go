@@ -164,7 +164,6 @@ func checks() []check {
 		{"users", postgresSide, users},
 		{"publication", postgresSide, publication},
 		{"connections", postgresSide, connections},
-		{"timeouts", postgresSide, timeouts},
 		{"migrations", postgresSide, migrated},
 		{"columns", postgresSide, columns},
 		{"amounts", postgresSide, amounts},

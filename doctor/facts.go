@@ -107,7 +107,8 @@ type server struct {
 	Started     time.Time
 	Local       bool // reached by loopback or a socket
 
-	StatementTimeout, LockTimeout time.Duration // as our sessions get them; 0: none
+	RoleSessions, RoleLimit         int // the limit is below 0 where there is none
+	DatabaseSessions, DatabaseLimit int
 }
 
 // roles are the one that replicates, where it is another than the one that writes, and what neither of them should be able to do.

@@ -192,38 +192,27 @@ func publication(f *facts) []Finding {
 	return ok("%s", cdc.Publication)
 }
 
+// connections looks at every limit that a session of ours counts against. https://www.postgresql.org/docs/current/sql-createrole.html (CONNECTION LIMIT)
 func connections(f *facts) []Finding {
 	if unknown := f.unknown(askServer); unknown != nil {
 		return unknown
 	}
 	s := f.postgres.server
-	if s.MaxSessions-s.Sessions < perInstance {
-		return warn(fmt.Sprintf("ALTER SYSTEM SET max_connections = %d; then restart Postgres", s.MaxSessions+50), "%d of %d are taken; an instance uses up to %d", s.Sessions, s.MaxSessions, perInstance)
-	}
-	return ok("%d of %d are taken; an instance uses up to %d", s.Sessions, s.MaxSessions, perInstance)
-}
-
-// briefest is the time that a transaction of ours may take where the disk is slow or the backlog long. A statement that is cut off each time never
-// gets done.
-const briefest = 30 * time.Second
-
-func timeouts(f *facts) (found []Finding) {
-	if unknown := f.unknown(askServer); unknown != nil {
-		return unknown
-	}
-	s := f.postgres.server
-	for _, t := range []struct {
-		name string
-		is   time.Duration
-	}{{"statement_timeout", s.StatementTimeout}, {"lock_timeout", s.LockTimeout}} {
-		if t.is > 0 && t.is < briefest {
-			found = append(found, warn(fmt.Sprintf("ALTER ROLE %s SET %s = 0", quoted(s.Role), t.name), "%s is %v: a transaction that takes longer is tried again for ever", t.name, t.is)...)
+	for _, limit := range []struct {
+		of    string
+		taken int
+		most  int
+		fix   string
+	}{
+		{"", s.Sessions, s.MaxSessions, fmt.Sprintf("ALTER SYSTEM SET max_connections = %d; then restart Postgres", s.MaxSessions+50)},
+		{" of role " + s.Role, s.RoleSessions, s.RoleLimit, fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d", quoted(s.Role), s.RoleLimit+50)},
+		{" of database " + s.Database, s.DatabaseSessions, s.DatabaseLimit, fmt.Sprintf("ALTER DATABASE %s CONNECTION LIMIT %d", quoted(s.Database), s.DatabaseLimit+50)},
+	} {
+		if limit.most >= 0 && limit.most-limit.taken < perInstance && !(limit.of != "" && s.Superuser) {
+			return warn(limit.fix, "%d of %d%s are taken; an instance uses up to %d", limit.taken, limit.most, limit.of, perInstance)
 		}
 	}
-	if found == nil {
-		return ok("none that cuts a transaction off")
-	}
-	return found
+	return ok("%d of %d are taken; an instance uses up to %d", s.Sessions, s.MaxSessions, perInstance)
 }
 
 func migrated(f *facts) []Finding {

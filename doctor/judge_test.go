@@ -39,7 +39,7 @@ func sound() *facts {
 		f.kafka.configs[name] = map[string]string{"retention.ms": "604800000", "retention.bytes": "-1", "cleanup.policy": "delete", "min.insync.replicas": "2"}
 	}
 	f.postgres = postgresFacts{
-		server: server{Version: "17.0", Encoding: "UTF8", Role: "app", Database: "shop", WALLevel: "logical", MaxSlots: 10, MaxSenders: 10, MaxSessions: 97, Published: true, Identity: "d", Size: 5 << 20},
+		server: server{Version: "17.0", Encoding: "UTF8", Role: "app", Database: "shop", WALLevel: "logical", MaxSlots: 10, MaxSenders: 10, MaxSessions: 97, RoleLimit: -1, DatabaseLimit: -1, Published: true, Identity: "d", Size: 5 << 20},
 		columns: []column{{"checkout_id", "varchar", "character varying", -1}, {"total_amount", "numeric", "numeric(12,2)", 12<<16 + 2 + 4},
 			{"click_time", "timestamp", "timestamp without time zone", -1}},
 		migrations: []migrations.FileStatus{{Version: 1, File: "a.sql", Applied: noon}},
@@ -109,9 +109,6 @@ func TestJudgements(t *testing.T) {
 		}, Warn, []string{"not visible before both topics"}},
 		{"Kafka's disk unseen", "kafka disk", func(f *facts) { f.kafka.dirs = nil; f.errs[askDirs] = kerr.ClusterAuthorizationFailed }, Warn, []string{"not visible"}},
 		{"read-only", "writable", func(f *facts) { f.postgres.server.ReadOnly = true }, Fail, []string{"read-only", `ALTER ROLE "app"`}},
-		{"statements are cut off", "timeouts", func(f *facts) { f.postgres.server.StatementTimeout = 5 * time.Second }, Warn, []string{"statement_timeout is 5s", `ALTER ROLE "app" SET statement_timeout = 0`}},
-		{"locks are not waited for", "timeouts", func(f *facts) { f.postgres.server.LockTimeout = time.Second }, Warn, []string{"lock_timeout is 1s"}},
-		{"timeouts that leave time", "timeouts", func(f *facts) { f.postgres.server.StatementTimeout = 10 * time.Minute }, OK, []string{"none"}},
 		{"encoding", "postgres version", func(f *facts) { f.postgres.server.Encoding = "LATIN1" }, Warn, []string{"LATIN1", "dead letters", "pg_dump"}},
 		{"wal_level", "wal_level", func(f *facts) { f.postgres.setup = setupError(cdc.ProblemWALLevel) }, Fail, []string{"mend-wal_level"}},
 		{"no slot left", "slots", func(f *facts) { f.postgres.stored.instances = nil; f.postgres.setup = setupError(cdc.ProblemSlots) }, Fail, []string{"mend-slots"}},
@@ -124,6 +121,8 @@ func TestJudgements(t *testing.T) {
 		{"publication", "publication", func(f *facts) {
 			f.postgres.setup = errors.Join(setupError(cdc.ProblemSlots), setupError(cdc.ProblemPublication))
 		}, Fail, []string{"mend-publication"}},
+		{"few connections left to the role", "connections", func(f *facts) { f.postgres.server.RoleSessions, f.postgres.server.RoleLimit = 3, 5 }, Warn, []string{"3 of 5 of role app", `ALTER ROLE "app" CONNECTION LIMIT 55`}},
+		{"no connections left to the database", "connections", func(f *facts) { f.postgres.server.DatabaseSessions, f.postgres.server.DatabaseLimit = 2, 2 }, Warn, []string{"2 of 2 of database", "CONNECTION LIMIT 52"}},
 		{"few connections left", "connections", func(f *facts) { f.postgres.server.Sessions = 90 }, Warn, []string{"90 of 97", "max_connections"}},
 		{"pending", "migrations", func(f *facts) { f.postgres.migrations[0].Applied = time.Time{} }, Warn, []string{"a.sql", "firstclick migrate"}},
 		{"narrow text", "columns", func(f *facts) { f.postgres.columns[0] = column{"checkout_id", "varchar", "character varying(20)", 24} }, Warn, []string{"(20)", `"checkout_id" TYPE varchar`}},

@@ -100,12 +100,12 @@ func (p *postgres) server(ctx context.Context, s *server) error {
 		coalesce((SELECT c.relreplident::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'commerce' AND c.relname = 'users'), ''),
 		CASE WHEN has_database_privilege(current_database(), 'CONNECT') THEN pg_database_size(current_database()) ELSE -1 END,
 		coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), ''), pg_postmaster_start_time(),
-		(SELECT setting::bigint * 1000000 FROM pg_settings WHERE name = 'statement_timeout'),
-		(SELECT setting::bigint * 1000000 FROM pg_settings WHERE name = 'lock_timeout')`, cdc.Publication)
+		(SELECT count(*) FROM pg_stat_activity WHERE usename = session_user)::int, (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user),
+		(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())::int, (SELECT datconnlimit FROM pg_database WHERE datname = current_database())`, cdc.Publication)
 	if err == nil {
 		*s, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (s server, err error) {
 			err = row.Scan(&s.Number, &s.Version, &s.Encoding, &s.Database, &s.Role, &s.Superuser, &s.WALLevel, &s.Slots, &s.MaxSlots, &s.Senders, &s.MaxSenders,
-				&s.Sessions, &s.MaxSessions, &s.ReadOnly, &s.Published, &s.Identity, &s.Size, &s.Directory, &s.Started, &s.StatementTimeout, &s.LockTimeout)
+				&s.Sessions, &s.MaxSessions, &s.ReadOnly, &s.Published, &s.Identity, &s.Size, &s.Directory, &s.Started, &s.RoleSessions, &s.RoleLimit, &s.DatabaseSessions, &s.DatabaseLimit)
 			return s, err
 		})
 	}

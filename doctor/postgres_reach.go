@@ -95,6 +95,10 @@ func probeServer(ctx context.Context, config *pgx.ConnConfig) []Finding {
 
 // diagnoseServer says why a host does not let us in. https://www.postgresql.org/docs/current/errcodes-appendix.html
 func diagnoseServer(config *pgx.ConnConfig, address string, err error) []Finding {
+	var pooler *pgsession.PoolerError
+	if errors.As(err, &pooler) {
+		return fail("give --database the address of Postgres itself", "%s is a connection pooler (%s): run cannot work through it", address, pooler.Seen)
+	}
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
 		fix := ""
@@ -109,7 +113,7 @@ func diagnoseServer(config *pgx.ConnConfig, address string, err error) []Finding
 		case "3D000":
 			fix = "CREATE DATABASE " + pgx.Identifier{config.Database}.Sanitize() + "; or another one in --database"
 		case "53300":
-			fix = "end sessions, or raise max_connections and restart Postgres"
+			fix = "end sessions, or raise the limit that Postgres names: max_connections, or the CONNECTION LIMIT of the role or of the database"
 		case "57P03":
 			fix = "wait: it is starting, stopping or recovering"
 		}

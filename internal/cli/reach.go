@@ -137,6 +137,10 @@ var worthWaiting = map[string]bool{"57P01": true, "57P02": true, "57P03": true, 
 func pingDatabase(ctx context.Context, dsn string) error {
 	conn, err := pgsession.Connect(ctx, dsn, application)
 	var answer *pgconn.PgError
+	var pooler *pgsession.PoolerError
+	if errors.As(err, &pooler) {
+		return &refusedError{pooler}
+	}
 	if errors.As(err, &answer) && !worthWaiting[answer.Code] {
 		return &refusedError{fmt.Errorf("%s (SQLSTATE %s)", answer.Message, answer.Code)}
 	}

@@ -159,3 +159,18 @@ func TestSearchPathBeginsWithPostgresOwn(t *testing.T) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
+
+// A pooler is named, whether it refuses our settings or drops them.
+func TestPoolerIsRefused(t *testing.T) {
+	dsn := pgtest.Empty(t)
+	for strict, says := range map[bool]string{true: "it refuses our settings: unsupported startup parameter", false: "the process that answers is not the one"} {
+		conn, err := pgsession.Connect(t.Context(), pgtest.Pooler(t, dsn, strict), "x")
+		var pooler *pgsession.PoolerError
+		if !errors.As(err, &pooler) || !strings.Contains(err.Error(), says) {
+			t.Errorf("strict %v: %v", strict, err)
+		}
+		if conn != nil {
+			conn.Close(context.Background())
+		}
+	}
+}

@@ -157,6 +157,9 @@ func explain(what string, err error) error {
 	case "42P01", "3F000", "42703":
 		return fmt.Errorf("%s: %w; run: firstclick migrate", what, err)
 	case "42501":
+		if pe.Routine == "check_enable_rls" {
+			return fmt.Errorf("%s: %w; row-level security would hide rows from firstclick: as a superuser, ALTER ROLE ... BYPASSRLS for its role", what, err)
+		}
 		return fmt.Errorf("%s: %w; a right is missing: firstclick doctor, with the same --database, says which GRANT to run", what, err)
 	case "22P03", "22P04":
 		return fmt.Errorf("%s: %w; Postgres does not read the form of our data, which is a fault of firstclick's: please report it", what, err)
