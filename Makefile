@@ -173,6 +173,18 @@ test: ## Every test that needs only Go: in-process Kafka, real Postgres (install
 race: ## The same under the race detector (needs a C compiler)
 	go test -race -timeout 15m -run '$(RUN)' $(TESTS)
 
+# What opens sessions with Postgres.
+SESSIONS := . ./audit ./cdc ./deadletters ./doctor ./internal/cli ./internal/datagen ./internal/docstest ./internal/pgsession ./migrations ./pipeline ./pipeline/sink ./web
+
+.PHONY: hostile
+hostile: ## The suites that use Postgres once more, on a server whose defaults are those that nobody expects
+	FIRSTCLICK_PGTEST=hostile go test -timeout 15m -run '$(RUN)' $(if $(filter-out ./...,$(TESTS)),$(TESTS),$(SESSIONS))
+
+.PHONY: versions
+versions: ## Sink, users mirror and audit on the oldest and the newest Postgres (downloads them)
+	FIRSTCLICK_PGTEST_VERSION=13 go test -timeout 15m -run '$(RUN)' ./pipeline/sink ./cdc ./audit
+	FIRSTCLICK_PGTEST_VERSION=18 go test -timeout 15m -run '$(RUN)' ./pipeline/sink ./cdc ./audit
+
 .PHONY: realkafka
 realkafka: ## The suites against a real Kafka broker (needs Java and Maven) and a real Postgres
 	@$(if $(filter-out .,$(RUN)),RUN='$(RUN)') .ci/realkafka

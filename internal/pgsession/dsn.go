@@ -34,7 +34,7 @@ var keywords = []string{
 
 // postgresSettings are those that people put beside them, in lower case: Postgres takes them in any.
 var postgresSettings = []string{
-	"datestyle", "default_transaction_isolation", "default_transaction_read_only", "extra_float_digits", "idle_in_transaction_session_timeout",
+	"array_nulls", "bytea_output", "datestyle", "default_transaction_deferrable", "default_transaction_isolation", "default_transaction_read_only", "extra_float_digits", "idle_in_transaction_session_timeout",
 	"idle_session_timeout", "intervalstyle", "jit", "lock_timeout", "maintenance_work_mem", "role", "row_security", "search_path",
 	"standard_conforming_strings", "statement_timeout", "synchronous_commit", "tcp_keepalives_count", "tcp_keepalives_idle",
 	"tcp_keepalives_interval", "tcp_user_timeout", "timezone", "transaction_timeout", "wal_sender_timeout", "work_mem",

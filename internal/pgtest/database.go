@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,7 +43,8 @@ func New(t testing.TB) (dsn string) {
 // Empty returns the URL of a fresh database with nothing in it. It is dropped when the test ends.
 func Empty(t testing.TB) (dsn string) {
 	t.Helper()
-	return database(t, Shared(t), "template0")
+	server := Shared(t)
+	return database(t, server, "template0"+strings.TrimPrefix(server.locale(), " TEMPLATE template0"))
 }
 
 // Shared returns the server of this test process. Other tests use it at the same time: do not stop it.
@@ -60,7 +62,13 @@ func startShared() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := Start(dir, func(o *options) { o.remove, o.end = true, "QUIT" })
+	version, err := wantedVersion()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	server, err := Start(dir, WithVersion(version), func(o *options) {
+		o.remove, o.end, o.hostile = true, "QUIT", os.Getenv("FIRSTCLICK_PGTEST") == "hostile"
+	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -71,7 +79,11 @@ func startShared() (*Server, error) {
 func StartTemporary(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	dir := Dir(t)
-	server, err := Start(dir, append([]Option{func(o *options) { o.remove, o.end = true, "QUIT" }}, opts...)...)
+	version, err := wantedVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := Start(dir, append([]Option{WithVersion(version), func(o *options) { o.remove, o.end = true, "QUIT" }}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +131,7 @@ func temporaryDir() (string, error) {
 func makeTemplate(server *Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := server.exec(ctx, "CREATE DATABASE "+migrated); err != nil {
+	if err := server.exec(ctx, "CREATE DATABASE "+migrated+server.locale()); err != nil {
 		return err
 	}
 	return migrations.Up(ctx, server.DSN(migrated), nil)

@@ -20,8 +20,8 @@ import (
 	"firstclick/internal/tether"
 )
 
-// oldest is the least major version that firstclick works with: column lists of publications came with 15.
-// https://www.postgresql.org/docs/release/15.0/
+// oldest is the least major version that tests take without being asked for one (FIRSTCLICK_PGTEST_VERSION): column lists of publications came
+// with 15. https://www.postgresql.org/docs/release/15.0/
 const oldest = 15
 
 // downloadMajor is the version downloaded where any will do.
@@ -145,7 +145,7 @@ func download(ctx context.Context, major int, runAs *tether.Credential) (program
 	if major == 0 {
 		major = downloadMajor
 	}
-	version, known := map[int]embeddedpostgres.PostgresVersion{15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17,
+	version, known := map[int]embeddedpostgres.PostgresVersion{13: embeddedpostgres.V13, 14: embeddedpostgres.V14, 15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17,
 		18: embeddedpostgres.V18}[major]
 	if !known {
 		return programs{}, fmt.Errorf("no Postgres %d to download", major)

@@ -36,6 +36,7 @@ type options struct {
 	version  int // major; 0: any that is new enough
 	logger   *slog.Logger
 	remove   bool   // the directory goes with the server
+	hostile  bool   // see hostile.go
 	end      string // the signal when our process ends
 }
 
@@ -202,6 +203,9 @@ func (s *Server) startOnce(ctx context.Context) (err error) {
 	for _, name := range slices.Sorted(maps.Keys(s.options.settings)) {
 		args = append(args, "-c", name+"="+s.options.settings[name])
 	}
+	if s.options.hostile {
+		args = append(args, s.hostileArgs()...)
+	}
 	remove := ""
 	if s.options.remove {
 		remove = s.Dir
@@ -321,6 +325,9 @@ func (s *Server) logTail() string {
 func (s *Server) DSN(database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(superuser, password), Host: fmt.Sprintf("127.0.0.1:%d", s.Port),
 		Path: "/" + database, RawQuery: "sslmode=disable"}
+	if s.options.hostile {
+		u.RawQuery += s.tame()
+	}
 	return u.String()
 }
 
