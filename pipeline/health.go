@@ -28,6 +28,7 @@ func (p *Pipeline) Health() []Check {
 		{Name: "postgres", Err: postgresHealth(&st, &m, now)},
 		{Name: "users_mirror", Err: usersHealth(&st), Advisory: true}, // without it names are read from the table
 		{Name: "shards", Err: shardsHealth(&st, &m)},
+		{Name: "group", Err: p.groupHealth()},
 		{Name: "caught_up", Err: p.caughtUpHealth(&st, now)},
 	}
 }

@@ -40,6 +40,8 @@ type Pipeline struct {
 	current            *session // under mu; nil: between two
 	committing, naming stopwatch
 	latest             latest
+	group              standing
+	pool               *pgxpool.Pool // of the users mirror and the probes
 }
 
 // New checks the configuration. It connects to nothing.
@@ -59,6 +61,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
+	p.pool = pool
 	p.filler = newFiller()
 	mirror, err := cdc.New(cdc.Config{
 		Database: p.cfg.Database, Replication: p.cfg.Replication, CacheSize: p.cfg.UsersCache, Application: usersApplication(p.cfg.Instance), Logger: p.log,

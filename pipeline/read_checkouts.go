@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkabatch"
+	"firstclick/internal/kafkagroup"
 	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
@@ -111,12 +112,12 @@ func (s *session) mayFetch(ctx, alive context.Context) bool {
 	return false
 }
 
-// sessionTimeout is how long the group waits for a member that was killed before its shards go to others. Brokers allow no less than
-// group.min.session.timeout.ms, 6 s by default (https://kafka.apache.org/documentation/#brokerconfigs_group.min.session.timeout.ms).
-const sessionTimeout = 10 * time.Second
-
 // joinGroup makes the client of the group. Its offsets come from Postgres: see takeOver.
 func (s *session) joinGroup(alive context.Context) (*kgo.Client, error) {
+	balancer, err := kafkagroup.Balancer(s.member(alive))
+	if err != nil {
+		return nil, err
+	}
 	tell := func(partitions map[string][]int32, lost bool) {
 		m := &revokedMsg{partitions: partitions[s.cfg.CheckoutsTopic], lost: lost, done: make(chan struct{})}
 		if len(m.partitions) == 0 {
@@ -134,9 +135,9 @@ func (s *session) joinGroup(alive context.Context) (*kgo.Client, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(s.cfg.Group), kgo.ConsumeTopics(s.cfg.CheckoutsTopic),
-		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(30 * time.Second),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
-		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { s.p.tally.assigned() }), // also so that polls wait for it
+		kgo.SessionTimeout(s.timeout(alive)), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(30 * time.Second),
+		kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(s.joined), // also so that polls wait for it
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, false) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { tell(p, true) }),
 		kgo.AdjustFetchOffsetsFn(s.takeOver(alive)),

@@ -233,12 +233,15 @@ func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 	var found error
 	fetches.EachError(func(topic string, partition int32, err error) {
 		var lost *kgo.ErrDataLoss
+		var group *kgo.ErrGroupSession
 		switch {
 		case found != nil:
 		case errors.As(err, &lost):
 			found = &GapError{topic, partition, fmt.Sprintf("the log was truncated: reading stood at offset %d, the log goes on at %d", lost.ConsumedTo, lost.ResetTo), s.cureForGap()}
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			found = s.outOfRange(ctx, topic, partition)
+		case errors.As(err, &group) && !errors.Is(err, kerr.GroupAuthorizationFailed):
+			found = s.groupError(err)
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
 		case errors.Is(err, kafkabatch.ErrFull), kafkabatch.Undecodable(err): // fetched again; passed over
 		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
