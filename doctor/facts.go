@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"firstclick/internal/kafkagroup"
 	"firstclick/migrations"
 )
 
@@ -45,6 +46,7 @@ const (
 	askTarget     question = "table"
 	askGrants     question = "permissions"
 	askStored     question = "stored group"
+	askDatabase   question = "database"
 	askSessions   question = "sessions"
 )
 
@@ -61,6 +63,7 @@ type kafkaFacts struct {
 	ends       map[place]int64
 	configs    map[string]map[string]string // by topic
 	group      kadm.DescribedGroup
+	members    kafkagroup.Judged // of the group, by the database that was asked
 	dirs       []kadm.DescribedLogDir
 	newest     map[place]time.Time // of the last record
 	oldest     map[place]time.Time // of the first record that is still there

@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -98,9 +99,37 @@ func group(f *facts) []Finding {
 	case len(g.Members) == 0:
 		return warn("firstclick run", "%s: nobody runs; %s", text, behind)
 	case g.State == "PreparingRebalance" || g.State == "CompletingRebalance":
-		return warn("wait a minute and look again; if it stays so, see the logs for who comes and goes", "%s: %d instances, rebalancing; %s", text, len(g.Members), behind)
+		return warn("wait a minute and look again; if it stays so, see the logs for who comes and goes", "%s: %d members, rebalancing; %s", text, len(g.Members), behind)
 	}
-	return ok("%s: %d instances, %s; %s", text, len(g.Members), strings.ToLower(g.State), behind)
+	if found := f.strangers(); found != nil {
+		return found
+	}
+	return ok("%s: %d instances, %s; %s", text, f.kafka.members.Ours, strings.ToLower(g.State), behind)
+}
+
+// strangers is what keeps checkouts from this database although the group is settled.
+func (f *facts) strangers() (found []Finding) {
+	const own = "give each database and each application a --group of its own"
+	for _, s := range f.kafka.members.Strangers {
+		who, _, _ := strings.Cut(s, ", ")
+		found = append(found, about(who, fail(own, "group %s is not ours alone: %s", f.cfg.Group, s))...)
+	}
+	if found != nil {
+		return found
+	}
+	if left := f.kafka.members.Left; len(left) > 0 {
+		found = append(found, about("left", fail("stop all members of the group, then start firstclick run", "no member of group %s has %s%v", f.cfg.Group, f.cfg.CheckoutsTopic, left))...)
+	}
+	stored := map[int32]bool{}
+	for _, s := range f.postgres.stored.shards {
+		stored[s.Partition] = true
+	}
+	for _, p := range slices.Sorted(maps.Keys(f.kafka.metadata.Topics[f.cfg.CheckoutsTopic].Partitions)) {
+		if !stored[p] && f.kafka.members.Settled && !slices.Contains(f.kafka.members.Left, p) {
+			found = append(found, about(fmt.Sprint("row of ", p), fail("see the log of the instance that has it", "%s[%d] has a member of the group, and no position in this database", f.cfg.CheckoutsTopic, p))...)
+		}
+	}
+	return found
 }
 
 // lagRecords counts the checkouts that Postgres does not have yet.

@@ -121,7 +121,7 @@ func (f *facts) partitions(t kadm.TopicDetail) []Finding {
 	if down != nil {
 		return fail("start the brokers that hold them", "%s: no leader for partitions %s", t.Topic, strings.Join(down, ", "))
 	}
-	if members := len(f.kafka.group.Members); t.Topic == f.cfg.CheckoutsTopic && members > len(t.Partitions) {
+	if members := f.kafka.members.Ours; t.Topic == f.cfg.CheckoutsTopic && members > len(t.Partitions) {
 		return warn(f.tool("kafka-topics.sh", fmt.Sprintf("--alter --topic %s --partitions %d", t.Topic, members)),
 			"%s: %d partitions for %d instances, of which %d only stand by", t.Topic, len(t.Partitions), members, members-len(t.Partitions))
 	}
@@ -201,9 +201,15 @@ func retention(f *facts) []Finding {
 				"%s keeps records for %s; %s", t.Topic, shown(kept), what)...)
 		case bytes > 0 && span > 0 && span < need:
 			found = append(found, warn(f.alter(t.Topic, "retention.bytes=-1"), "%s is also bounded by retention.bytes=%d a partition, and reaches back only %s; %s", t.Topic, bytes, shown(span), what)...)
+		case bytes > 0 && span == 0 && f.reach(t.Topic, bytes) < need:
+			found = append(found, warn(f.alter(t.Topic, "retention.bytes=-1"), "%s has lost nothing yet, but is bounded by retention.bytes=%d a partition%s; %s", t.Topic, bytes, f.atThisPace(t.Topic, bytes), what)...)
 		case kept < 2*need:
 			found = append(found, warn(f.alter(t.Topic, fmt.Sprintf("retention.ms=%d", (2*need+24*time.Hour).Milliseconds())),
 				"%s keeps records for %s: after standing still for %s there is a gap; %s", t.Topic, shown(kept), shown(kept-need), what)...)
+		case kept == forever && bytes > 0 && span == 0:
+			found = append(found, ok("%s keeps %d bytes a partition (retention.bytes)%s; %s", t.Topic, bytes, f.atThisPace(t.Topic, bytes), what)...)
+		case kept == forever && bytes > 0:
+			found = append(found, ok("%s keeps %d bytes a partition (retention.bytes), and reaches back %s; %s", t.Topic, bytes, shown(span), what)...)
 		case kept == forever:
 			found = append(found, ok("%s keeps records for ever; %s", t.Topic, what)...)
 		default:
@@ -237,6 +243,30 @@ func (f *facts) span(topic string) time.Duration {
 		}
 	}
 	return span
+}
+
+// reach is how far back a topic will reach that has not met its bound in bytes yet, by the pace at which it grew so far; 0: not known.
+func (f *facts) reach(topic string, bytes int64) time.Duration {
+	reach := time.Duration(0)
+	for _, d := range f.kafka.dirs {
+		for p, held := range d.Topics[topic] {
+			age := f.cfg.Now().Sub(f.kafka.oldest[place{topic, p}])
+			if _, known := f.kafka.oldest[place{topic, p}]; !known || held.Size <= 0 || age <= 0 {
+				continue
+			}
+			if will := float64(age) / float64(held.Size) * float64(bytes); reach == 0 || will < float64(reach) {
+				reach = time.Duration(min(will, float64(forever)/2))
+			}
+		}
+	}
+	return reach
+}
+
+func (f *facts) atThisPace(topic string, bytes int64) string {
+	if reach := f.reach(topic, bytes); reach > 0 {
+		return ", which at the pace so far reach back " + shown(reach)
+	}
+	return ", and how far back these reach cannot be told yet"
 }
 
 func shown(d time.Duration) string {

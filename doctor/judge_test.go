@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"firstclick/cdc"
+	"firstclick/internal/kafkagroup"
 	"firstclick/migrations"
 )
 
@@ -24,9 +25,10 @@ func sound() *facts {
 		versions: map[int32]string{1: "v4.0"}, advertised: map[string]error{"k:9092": nil},
 		metadata: kadm.Metadata{Brokers: make(kadm.BrokerDetails, 3), Topics: kadm.TopicDetails{}},
 		starts:   map[place]int64{}, ends: map[place]int64{}, configs: map[string]map[string]string{},
-		group:  kadm.DescribedGroup{State: "Stable", Members: make([]kadm.DescribedGroupMember, 1)},
-		dirs:   []kadm.DescribedLogDir{{Broker: 1, Dir: "d", TotalBytes: 1000, UsableBytes: 500}},
-		newest: map[place]time.Time{}, oldest: map[place]time.Time{}, lagging: map[place]time.Time{},
+		group:   kadm.DescribedGroup{State: "Stable", Members: make([]kadm.DescribedGroupMember, 1)},
+		members: kafkagroup.Judged{Settled: true, Ours: 1},
+		dirs:    []kadm.DescribedLogDir{{Broker: 1, Dir: "d", TotalBytes: 1000, UsableBytes: 500}},
+		newest:  map[place]time.Time{}, oldest: map[place]time.Time{}, lagging: map[place]time.Time{},
 	}
 	for i, name := range []string{"clicks", "checkouts"} {
 		t := kadm.TopicDetail{Topic: name, ID: kadm.TopicID{byte(i + 1)}, Partitions: kadm.PartitionDetails{}}
@@ -54,6 +56,15 @@ func sound() *facts {
 	return f
 }
 
+// bounded gives clicks a bound in bytes that it has not met since it began so long ago.
+func bounded(f *facts, age time.Duration, size int64) {
+	f.kafka.configs["clicks"]["retention.ms"], f.kafka.configs["clicks"]["retention.bytes"] = "-1", "2097152"
+	f.postgres.stored.progress.Window = 4 * time.Hour
+	f.kafka.starts[place{"clicks", 0}], f.kafka.starts[place{"clicks", 1}] = 0, 0
+	f.kafka.oldest[place{"clicks", 0}] = noon.Add(-age)
+	f.kafka.dirs[0].Topics = kadm.DescribedLogDirTopics{"clicks": {0: {Size: size}}}
+}
+
 func TestJudgements(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -64,7 +75,7 @@ func TestJudgements(t *testing.T) {
 	}{
 		{"old Kafka", "kafka version", func(f *facts) { f.kafka.versions[1] = "v2.7" }, Warn, []string{"no ids", "2.8"}},
 		{"advertised in vain", "kafka brokers", func(f *facts) { f.kafka.advertised["kafka:9092"] = errors.New("no address") }, Fail, []string{"kafka:9092", "advertised.listeners"}},
-		{"more instances than partitions", "topics", func(f *facts) { f.kafka.group.Members = make([]kadm.DescribedGroupMember, 3) }, Warn, []string{"checkouts: 2 partitions for 3", "--alter --topic checkouts --partitions 3"}},
+		{"more instances than partitions", "topics", func(f *facts) { f.kafka.members.Ours = 3 }, Warn, []string{"checkouts: 2 partitions for 3", "--alter --topic checkouts --partitions 3"}},
 		{"no leader", "topics", func(f *facts) {
 			f.kafka.metadata.Topics["clicks"].Partitions[1] = kadm.PartitionDetail{Partition: 1, Leader: -1}
 		}, Fail, []string{"clicks: no leader for partitions 1"}},
@@ -95,6 +106,9 @@ func TestJudgements(t *testing.T) {
 			f.kafka.configs["clicks"]["retention.bytes"] = "1000"
 			f.kafka.oldest[place{"clicks", 0}] = noon.Add(-time.Minute)
 		}, Warn, []string{"reaches back only 1m"}},
+		{"young, bounded by bytes", "retention", func(f *facts) { bounded(f, time.Hour, 1<<20) }, Warn, []string{"lost nothing yet", "retention.bytes=2097152", "at the pace so far reach back 2h", "--add-config retention.bytes=-1"}},
+		{"young, and well", "retention", func(f *facts) { bounded(f, 100*time.Hour, 1<<20) }, OK, []string{"keeps 2097152 bytes a partition", "reach back 8d8h"}},
+		{"young, sizes not seen", "retention", func(f *facts) { bounded(f, time.Hour, 0) }, Warn, []string{"cannot be told yet"}},
 		{"compacted", "retention", func(f *facts) { f.kafka.configs["clicks"]["cleanup.policy"] = "compact" }, Fail, []string{"cleanup.policy=delete"}},
 		{"records from soon", "record times", func(f *facts) { f.kafka.newest[place{"clicks", 1}] = noon.Add(time.Minute) }, Warn, []string{"1m in the future"}},
 		{"records from later", "record times", func(f *facts) { f.kafka.newest[place{"clicks", 1}] = noon.Add(time.Hour) }, Fail, []string{"1h in the future"}},
@@ -156,6 +170,11 @@ func TestJudgements(t *testing.T) {
 		{"nobody runs", "group", func(f *facts) { f.kafka.group.Members = nil }, Warn, []string{"nobody runs; 50 checkouts behind", "firstclick run"}},
 		{"rebalancing", "group", func(f *facts) { f.kafka.group.State = "PreparingRebalance" }, Warn, []string{"rebalancing"}},
 		{"at work", "group", nil, OK, []string{"1 instances, stable; 50 checkouts behind"}},
+		{"strangers", "group", func(f *facts) {
+			f.kafka.members.Strangers = []string{"reports at h is no firstclick, and has checkouts[1]"}
+		}, Fail, []string{"not ours alone: reports at h is no firstclick, and has checkouts[1]", "--group of its own"}},
+		{"a partition that nobody has", "group", func(f *facts) { f.kafka.members.Left = []int32{1} }, Fail, []string{"no member of group firstclick has checkouts[1]"}},
+		{"a partition without a row", "group", func(f *facts) { f.postgres.stored.shards = f.postgres.stored.shards[:1] }, Fail, []string{"checkouts[1] has a member of the group, and no position"}},
 		{"may not join", "group", func(f *facts) { f.errs[askGroup] = kerr.GroupAuthorizationFailed }, Fail, []string{"--group firstclick"}},
 		{"within", "offsets", nil, OK, []string{"2 shards"}},
 		{"checkouts gone", "offsets", func(f *facts) { f.postgres.stored.shards[0].Next = 50 }, Fail, []string{"checkouts[0]: offsets 50 to 99 were never read"}},

@@ -5,6 +5,10 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"firstclick/internal/kafkagroup"
 )
 
 // looks gathers the facts, those that move in an order in which they cannot lie.
@@ -54,14 +58,23 @@ func (l *looks) moving(ctx context.Context, f *facts) {
 			return err
 		})
 	}
+	database := ""
 	if f.sides&postgresSide != 0 {
 		f.ask(ctx, within, askStored, func(ctx context.Context) error { return l.postgres.stored(ctx, &f.postgres.stored) })
+		f.ask(ctx, within, askDatabase, func(ctx context.Context) error {
+			return l.postgres.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
+				database, err = kafkagroup.DatabaseOf(ctx, conn.Conn())
+				return err
+			})
+		})
 	}
 	if f.sides&kafkaSide != 0 {
 		f.ask(ctx, within, askEnds, func(ctx context.Context) (err error) {
 			f.kafka.ends, err = placed(l.kafka.admin.ListEndOffsets(ctx, l.kafka.topics()...))
 			return err
 		})
+		checkouts := l.kafka.cfg.CheckoutsTopic
+		f.kafka.members = kafkagroup.Judge(f.kafka.group, database, checkouts, len(f.kafka.metadata.Topics[checkouts].Partitions))
 	}
 }
 

@@ -115,3 +115,29 @@ func TestTwoLooksAgree(t *testing.T) {
 		}
 	}
 }
+
+// Another application's consumer is a member of the group, and has all partitions.
+func TestAnotherApplicationInTheGroup(t *testing.T) {
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	dsn := pgtest.New(t)
+	execute(t, dsn, begun)
+	kafkatest.Produce(t, brokers, "checkouts", 0, []byte("{}"), []byte("{}"), []byte("{}"))
+	kafkatest.Produce(t, brokers, "clicks", 0, []byte("{}"), []byte("{}"), []byte("{}"))
+	member, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("reports"), kgo.ConsumerGroup("firstclick"), kgo.ConsumeTopics("checkouts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer member.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if member.PollFetches(ctx).NumRecords() == 0 {
+		t.Fatal("it has not joined")
+	}
+	r := Run(t.Context(), configFor(brokers, dsn))
+	want(t, r, "group", Fail, "reports at 127.0.0.1", "is no firstclick, and has checkouts[0]")
+	for _, f := range r.of("group") {
+		if f.Status == OK {
+			t.Errorf("and yet: %s", f.Text)
+		}
+	}
+}
