@@ -66,6 +66,7 @@ func (a *asker) repeat(ctx context.Context, wake chan struct{}, trouble string, 
 	idle := time.NewTicker(idleAsk)
 	defer idle.Stop()
 	said := ""
+	var refused refusal
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,6 +80,8 @@ func (a *asker) repeat(ctx context.Context, wake chan struct{}, trouble string, 
 			return nil
 		case isGap(err):
 			return err
+		case refused.lasts(err, time.Now()):
+			return fmt.Errorf("Kafka has been refusing the user or the password for %v: was it changed? Start again with the new one: %w", refusedFor, err)
 		case err != nil && said != err.Error():
 			a.s.log.Warn(trouble, "cause", err)
 			said = err.Error()

@@ -67,9 +67,13 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 	if alive.Err() != nil {
 		return nil // at once: what was not committed does not count
 	}
-	leave, cancel := context.WithTimeout(alive, 30*time.Second)
+	leave, cancel := context.WithTimeout(alive, stopWithin)
 	defer cancel()
-	if err := cl.LeaveGroupContext(leave); err != nil && alive.Err() == nil {
+	switch err := cl.LeaveGroupContext(leave); {
+	case alive.Err() != nil:
+	case leave.Err() != nil && len(s.p.Stats().Shards) > 0:
+		return fmt.Errorf("told to stop, and what was under way did not end within %v: does Postgres wait for a synchronous standby, or for a lock? A transaction that lands later counts all the same", stopWithin)
+	case err != nil:
 		s.log.Warn("the group was not left in good order; its session timeout will end the membership", "cause", err)
 	}
 	close(s.gone) // not where reading failed: the loop would be the first to say that something is wrong, and not what
@@ -98,6 +102,10 @@ func (s *session) takeCheckouts(ctx, alive context.Context, fetches kgo.Fetches,
 		}
 	}
 }
+
+// stopWithin is how long transactions under way and the group may take to end in good order. What is closed after that takes a few seconds more:
+// 30 s in all is what supervisors wait.
+const stopWithin = 20 * time.Second
 
 // mayFetch waits until the loop has room for another read; false: the reading ends. While it waits nothing is polled: what the client has
 // fetched stays with it, and the group may rebalance. Pausing the partitions instead would throw away what was fetched of them, and resuming

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -120,6 +121,8 @@ func pingKafka(ctx context.Context, config kafkaconn.Config) error {
 		return nil
 	case errors.As(err, &kafka) && !kafka.Retriable:
 		return &refusedError{err}
+	case ofCertificates(err):
+		return &refusedError{fmt.Errorf("%s (--kafka-tls, --kafka-ca, --kafka-cert)", plainly(err))}
 	case errors.Is(err, io.EOF):
 		hint := "it closes the connection at once: does it want TLS or SASL (--kafka-tls, --kafka-sasl)?"
 		if config.TLS {
@@ -128,6 +131,17 @@ func pingKafka(ctx context.Context, config kafkaconn.Config) error {
 		return errors.New(hint)
 	}
 	return err
+}
+
+// ofCertificates says whether the two sides do not trust each other's certificates, or one of them speaks no TLS at all. Neither passes by
+// itself.
+func ofCertificates(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
+	var remote *net.OpError
+	// What the other side says of ours comes as an alert, which has no type (RFC 8446, section 6.2).
+	return errors.As(err, &verification) || errors.As(err, &noTLS) ||
+		errors.As(err, &remote) && remote.Op == "remote error" && (strings.Contains(remote.Err.Error(), "certificate") || strings.Contains(remote.Err.Error(), "unknown authority"))
 }
 
 // Of a Postgres that answers, these are worth waiting for: it starts, stops, or has no connection to spare.
@@ -143,6 +157,9 @@ func pingDatabase(ctx context.Context, dsn string) error {
 	}
 	if errors.As(err, &answer) && !worthWaiting[answer.Code] {
 		return &refusedError{fmt.Errorf("%s (SQLSTATE %s)", answer.Message, answer.Code)}
+	}
+	if ofCertificates(err) {
+		return &refusedError{fmt.Errorf("%s (sslmode, sslrootcert, sslcert)", plainly(err))}
 	}
 	if err != nil {
 		return err

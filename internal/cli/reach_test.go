@@ -3,15 +3,25 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"firstclick/internal/kafkaconn"
+	"firstclick/internal/kafkatest"
 )
 
 func TestReachGivesUpAfterThirtySeconds(t *testing.T) {
@@ -64,6 +74,37 @@ func TestReachDoesNotRepeatWhatWasRefused(t *testing.T) {
 			t.Errorf("got %v after %s", err, time.Since(began))
 		}
 	})
+}
+
+// Certificates that one side does not trust are no matter of waiting.
+func TestReachDoesNotWaitForCertificates(t *testing.T) {
+	server := httptest.NewTLSServer(nil) // for its certificate
+	defer server.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := &tls.Config{Certificates: server.TLS.Certificates}
+	closed := &tls.Config{Certificates: server.TLS.Certificates, ClientAuth: tls.RequireAnyClientCert}
+	for name, c := range map[string]struct {
+		listener *tls.Config
+		config   kafkaconn.Config
+		want     string // empty: it is reached
+	}{
+		"trusted":           {open, kafkaconn.Config{TLS: true, CAFile: ca}, ""},
+		"unknown authority": {open, kafkaconn.Config{TLS: true}, "certificate signed by unknown authority"},
+		"none of ours":      {closed, kafkaconn.Config{TLS: true, CAFile: ca}, "certificate required"},
+	} {
+		c.config.Brokers = kafkatest.FakeCluster(t, kfake.TLS(c.listener)).ListenAddrs()
+		err := reachKafka(t.Context(), slog.New(slog.DiscardHandler), c.config)
+		var failed *reachError
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.want != "" && (!errors.As(err, &failed) || !strings.Contains(err.Error(), "refuses us: ") || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
 }
 
 // A server that takes connections and says nothing uses up the time of the attempt; what is tried after that ends at once.

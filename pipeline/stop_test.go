@@ -1,0 +1,39 @@
+package pipeline_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"firstclick/internal/kafkatest"
+)
+
+// A COMMIT that does not end, as while a synchronous standby is away: told to stop, the pipeline ends within 30 s all the same, and says why.
+func TestStopWhileACommitHangs(t *testing.T) {
+	base := time.Now().Add(-10 * time.Minute)
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	dsn, conn := prepare(t, 1)
+	if _, err := conn.Exec(t.Context(), `CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN NULL; END $$;
+		CREATE CONSTRAINT TRIGGER hang AFTER INSERT ON commerce.attributed_checkouts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hang()`); err != nil {
+		t.Fatal(err)
+	}
+	p := begin(t, testConfig(t, brokers, dsn))
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 1)))...)
+	eventually(t, "a COMMIT hangs", func() bool {
+		return count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`) == 1
+	})
+	began := time.Now()
+	p.over = true
+	p.stop()
+	select {
+	case err := <-p.ended:
+		if err == nil || !strings.Contains(err.Error(), "synchronous standby") {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the pipeline does not end")
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
