@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"firstclick/internal/kafkaconn"
 	"firstclick/internal/pgsession"
 
 	// Zones are part of the binary: images made from scratch have no zone files.
@@ -46,15 +47,9 @@ func parseBrokers(text string) ([]string, error) {
 		if !strings.Contains(broker, ":") {
 			broker += ":9092"
 		}
-		if err := checkAddress(broker, 1); err != nil {
-			return nil, err
-		}
 		brokers = append(brokers, broker)
 	}
-	if len(brokers) == 0 {
-		return nil, errors.New("needs at least one broker, host:port, separated by commas")
-	}
-	return brokers, nil
+	return brokers, kafkaconn.CheckBrokers(brokers)
 }
 
 func checkAddress(address string, leastPort int) error {

@@ -32,7 +32,7 @@ func TestUsageErrors(t *testing.T) {
 		"local zone":             {nil, "run --time-zone Local", []string{"--time-zone", "UTC"}},
 		"listen":                 {nil, "run --listen 8081", []string{"--listen", ":8081"}},
 		"listen port":            {nil, "run --listen :99999", []string{"--listen", "65535"}},
-		"brokers":                {nil, "run --kafka a:b", []string{"--kafka", `"b"`}},
+		"brokers":                {nil, "run --kafka a:b", []string{"--kafka", "port from 1 to 65535"}},
 		"no broker":              {nil, "run --kafka ,", []string{"--kafka", "host:port"}},
 		"topic":                  {nil, "run --clicks-topic a/b", []string{"--clicks-topic", `"a/b"`}},
 		"one topic for both":     {nil, "run --clicks-topic x --checkouts-topic x", []string{"must differ"}},

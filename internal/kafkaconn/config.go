@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -58,8 +59,8 @@ func wrong(flag, format string, args ...any) error {
 
 // Opts returns the client options: seed brokers, client id, TLS, SASL, and the bound on what a batch may become (kafkabatch.MaxBytes). Every error is a *ConfigError.
 func (c Config) Opts() ([]kgo.Opt, error) {
-	if err := c.checkBrokers(); err != nil {
-		return nil, err
+	if err := CheckBrokers(c.Brokers); err != nil {
+		return nil, &ConfigError{"--kafka", err}
 	}
 	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID(ClientID), kgo.MaxDecompressBatchBytes(kafkabatch.MaxBytes)}
 	encryption, err := c.encryption()
@@ -79,33 +80,44 @@ func (c Config) Opts() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-func (c Config) checkBrokers() error {
-	const flag = "--kafka"
-	if len(c.Brokers) == 0 {
-		return wrong(flag, "no broker given, want host:port[,host:port...]")
+// CheckBrokers says what is wrong with addresses. It quotes none: one that is written like a URL may hold a password.
+func CheckBrokers(brokers []string) error {
+	if len(brokers) == 0 {
+		return errors.New("no broker given, want host:port[,host:port...]")
 	}
-	for _, b := range c.Brokers {
+	for i, b := range brokers {
+		what := "the broker address"
+		if len(brokers) > 1 {
+			what = fmt.Sprintf("broker address %d of %d", i+1, len(brokers))
+		}
 		switch {
 		case strings.TrimSpace(b) == "":
-			return wrong(flag, "an empty broker address in %q", strings.Join(c.Brokers, ","))
+			return fmt.Errorf("%s is empty", what)
 		case strings.Contains(b, "://"):
-			return wrong(flag, "broker %q: want host:port without a protocol (encryption is --kafka-tls)", b)
-		case strings.ContainsAny(b, " \t\n,/"):
-			return wrong(flag, "broker %q: want host:port", b)
+			return fmt.Errorf("%s: want host:port without a protocol (encryption is --kafka-tls)", what)
+		case strings.Contains(b, "@"):
+			return fmt.Errorf("%s: want host:port without a user (that is --kafka-user, and KAFKA_PASSWORD_FILE)", what)
+		case strings.IndexFunc(b, func(r rune) bool { return !ofAddress(r) }) >= 0:
+			return fmt.Errorf("%s: want host:port", what)
 		}
 		host, port, err := net.SplitHostPort(b)
 		var address *net.AddrError
 		if errors.As(err, &address) && address.Err == "missing port in address" {
 			continue
 		}
-		if err != nil {
-			return wrong(flag, "broker %q: %w", b, err)
+		if address != nil {
+			return fmt.Errorf("%s: %s", what, address.Err)
 		}
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
-			return wrong(flag, "broker %q: want host:port with a port from 1 to 65535", b)
+			return fmt.Errorf("%s: want host:port with a port from 1 to 65535", what)
 		}
 	}
 	return nil
+}
+
+// ofAddress says whether a character may stand in a host name or an IP address.
+func ofAddress(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(".-_:[]%", r)
 }
 
 func (c Config) encryption() (*tls.Config, error) {

@@ -196,8 +196,13 @@ func TestWrongCombinations(t *testing.T) {
 		want   string
 	}{
 		"no brokers":            {kafkaconn.Config{}, "--kafka: no broker given"},
-		"empty broker":          {kafkaconn.Config{Brokers: []string{"a:1", ""}}, "--kafka: an empty broker address"},
+		"empty broker":          {kafkaconn.Config{Brokers: []string{"a:1", ""}}, "--kafka: broker address 2 of 2 is empty"},
 		"protocol":              {kafkaconn.Config{Brokers: []string{"SASL_SSL://a:1"}}, "without a protocol"},
+		"user and password":     {kafkaconn.Config{Brokers: []string{"app:" + secret + "@a:1"}}, "without a user"},
+		"URL with a password":   {kafkaconn.Config{Brokers: []string{"SASL_SSL://app:" + secret + "@a:1"}}, "without a protocol"},
+		"password for a port":   {kafkaconn.Config{Brokers: []string{"app:" + secret}}, "port from 1 to 65535"},
+		"more colons":           {kafkaconn.Config{Brokers: []string{"a:1", "a:1:" + secret}}, "broker address 2 of 2: too many colons"},
+		"properties":            {kafkaconn.Config{Brokers: []string{"a:1;password=" + secret}}, "want host:port"},
 		"space":                 {kafkaconn.Config{Brokers: []string{"a:1 b:2"}}, "want host:port"},
 		"port word":             {kafkaconn.Config{Brokers: []string{"a:kafka"}}, "port from 1 to 65535"},
 		"port 0":                {kafkaconn.Config{Brokers: []string{"a:0"}}, "port from 1 to 65535"},
