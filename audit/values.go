@@ -8,10 +8,17 @@ import (
 	"time"
 )
 
-// parseTime reads YYYY-MM-DD HH:MM:SS[.f+] with a blank or T in the middle and optionally Z, z or ±HH:MM behind: microseconds
+// parseTime reads YYYY-MM-DD HH:MM[:SS[.f+]] with a blank or T in the middle, a point or comma before the fraction, and optionally Z, z or
+// ±HH[[:]MM] behind: microseconds
 // since the Unix epoch, further digits dropped. Without a zone it is a wall clock's time in zone, by time.Date's rule where the
 // clock was changed.
 func parseTime(s string, zone *time.Location) (int64, bool) {
+	if short := len("dddd-dd-dd dd:dd"); len(s) >= short && (len(s) == short || s[short] != ':') {
+		s = s[:short] + ":00" + s[short:]
+		if len(s) > short+3 && strings.ContainsAny(s[short+3:short+4], ".,") {
+			return 0, false // a fraction of a minute
+		}
+	}
 	const shape = "dddd-dd-dd dd:dd:dd"
 	if len(s) < len(shape) {
 		return 0, false
@@ -60,9 +67,9 @@ func parseTime(s string, zone *time.Location) (int64, bool) {
 	return t.Unix()*1_000_000 + micros, true
 }
 
-// parseFraction reads .f with 1 to 9 digits, if there is a point.
+// parseFraction reads .f or ,f with 1 to 9 digits, if there is a point or comma.
 func parseFraction(s string) (micros int64, rest string, ok bool) {
-	if !strings.HasPrefix(s, ".") {
+	if !strings.HasPrefix(s, ".") && !strings.HasPrefix(s, ",") {
 		return 0, s, true
 	}
 	rest = strings.TrimLeft(s[1:], "0123456789")
@@ -80,7 +87,16 @@ func parseZone(s string, zone *time.Location) (*time.Location, bool) {
 		return zone, true
 	case s == "Z", s == "z":
 		return time.UTC, true
-	case len(s) != 6, s[0] != '+' && s[0] != '-', s[3] != ':':
+	case s[0] != '+' && s[0] != '-':
+		return nil, false
+	}
+	switch len(s) {
+	case len("+HH"):
+		s += ":00"
+	case len("+HHMM"):
+		s = s[:3] + ":" + s[3:]
+	}
+	if len(s) != len("+HH:MM") || s[3] != ':' {
 		return nil, false
 	}
 	hours, err := strconv.ParseUint(s[1:3], 10, 8)

@@ -84,8 +84,10 @@ type instance struct {
 	under   []place // dead letters that transactions under way hold
 	kept    []place // dead letters that have landed, and that not all shards are known to have passed
 	jobs    []*job
-	wrong   int64                    // by how much its clock is ahead
-	flying  map[int]*join.ClicksRead // by clicks partition: a read whose clicks are in the window, and which the core has not heard of
+	wrong   int64 // by how much its clock is ahead
+	// watermark is the least that was stored when the session began: that of another shard's last owner says nothing of what was read here.
+	watermark int64
+	flying    map[int]*join.ClicksRead // by clicks partition: a read whose clicks are in the window, and which the core has not heard of
 }
 
 type batch struct {
@@ -159,6 +161,10 @@ func (in *instance) begin() {
 			in.read[p] = min(in.read[p], placeIn(st.at.ClicksRestore, p))
 		}
 		in.core.AddClicks(int32(p), in.read[p], join.NoTime, g.clock)
+	}
+	in.watermark = join.Forever
+	for _, st := range g.stored {
+		in.watermark = min(in.watermark, st.at.Watermark)
 	}
 	in.know()
 	in.fresh = g.storedByAll()

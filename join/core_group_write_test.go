@@ -211,7 +211,7 @@ func (in *instance) claim(p int32) {
 		return owed
 	})
 	in.batches[p], in.owns[p] = &batch{}, st
-	in.core.RestoreWatermark(st.at.Watermark)
+	in.core.RestoreWatermark(in.watermark)
 	restoring := st.at.RecentOffset < st.at.NextOffset
 	in.core.AddShard(p, st.at, restoring, in.noteLate)
 	if restoring {

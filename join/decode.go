@@ -253,7 +253,7 @@ func (d *Decoder) unknown(value []byte) *DecodeError {
 }
 
 func (d *Decoder) invalid() *DecodeError {
-	return &DecodeError{ReasonJSON, "not valid JSON: " + quote(d.scan.b)}
+	return &DecodeError{ReasonJSON, whereInvalid(d.scan.b)}
 }
 
 // members reads the members of the outermost object, from behind its brace. It returns where it ends, or -1.

@@ -6,7 +6,7 @@ import "time"
 const endOfTime = 253402300800 // 10000-01-01T00:00:00Z
 
 func (d *Decoder) time() (int64, *DecodeError) {
-	const want = "YYYY-MM-DD HH:MM:SS, with a fraction and a zone if need be, in years 1970 to 9999"
+	const want = "YYYY-MM-DD HH:MM:SS, seconds optional, with a fraction and a zone if need be, in years 1970 to 9999"
 	if d.kind(fieldTime) != '"' {
 		return 0, d.bad(fieldTime, ReasonTime, want)
 	}
@@ -30,25 +30,28 @@ func two(a, b byte) int {
 	return int(a)*10 + int(b)
 }
 
-// parseTime reads a time in micros: `YYYY-MM-DD`, a blank or T, `HH:MM:SS`, a point and 1 to 9 digits if any (those beyond the
-// sixth are dropped), and `Z`, `z`, `+HH:MM`, `-HH:MM` or nothing: then the clock of zone is meant, by the rule of time.Date
-// where that clock is put forward or back.
+// parseTime reads a time in micros: `YYYY-MM-DD`, a blank or T, `HH:MM` or `HH:MM:SS`, behind seconds a point or comma and 1 to 9 digits
+// if any (those beyond the sixth are dropped), and `Z`, `z`, `±HH:MM`, `±HHMM`, `±HH` or nothing: then the clock of zone is meant, by the
+// rule of time.Date where that clock is put forward or back.
 func parseTime(s []byte, zone *time.Location) (micros int64, ok bool) {
-	if len(s) < 19 || s[4] != '-' || s[7] != '-' || s[10] != ' ' && s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+	if len(s) < 16 || s[4] != '-' || s[7] != '-' || s[10] != ' ' && s[10] != 'T' || s[13] != ':' {
 		return 0, false
 	}
 	century, year := two(s[0], s[1]), two(s[2], s[3])
 	month, day := two(s[5], s[6]), two(s[8], s[9])
-	hour, minute, second := two(s[11], s[12]), two(s[14], s[15]), two(s[17], s[18])
+	hour, minute, second := two(s[11], s[12]), two(s[14], s[15]), 0
+	var frac int64
+	if s = s[16:]; len(s) >= 3 && s[0] == ':' {
+		second = two(s[1], s[2])
+		if frac, s, ok = parseFraction(s[3:]); !ok {
+			return 0, false
+		}
+	}
 	if century > 99 || year > 99 || month < 1 || month > 12 || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
 	year += century * 100
 	if day < 1 || day > daysIn(year, month) {
-		return 0, false
-	}
-	frac, s, ok := parseFraction(s[19:])
-	if !ok {
 		return 0, false
 	}
 	at := int64(daysBefore(year, month)+day-1)*86400 + int64(hour*3600+minute*60+second)
@@ -73,7 +76,7 @@ func parseTime(s []byte, zone *time.Location) (micros int64, ok bool) {
 
 // parseFraction reads the fraction of a second in micros, if there is one, and returns what is behind it.
 func parseFraction(s []byte) (micros int64, rest []byte, ok bool) {
-	if len(s) == 0 || s[0] != '.' {
+	if len(s) == 0 || s[0] != '.' && s[0] != ',' {
 		return 0, s, true
 	}
 	n, scale := 1, int64(100000)
@@ -86,10 +89,18 @@ func parseFraction(s []byte) (micros int64, rest []byte, ok bool) {
 
 // parseOffset reads a zone's offset in seconds.
 func parseOffset(s []byte) (seconds int64, ok bool) {
-	if len(s) != 6 || s[0] != '+' && s[0] != '-' || s[3] != ':' {
+	if len(s) < 3 || s[0] != '+' && s[0] != '-' {
 		return 0, false
 	}
-	hours, minutes := two(s[1], s[2]), two(s[4], s[5])
+	hours, minutes := two(s[1], s[2]), 0
+	switch rest := s[3:]; {
+	case len(rest) == 3 && rest[0] == ':':
+		minutes = two(rest[1], rest[2])
+	case len(rest) == 2:
+		minutes = two(rest[0], rest[1])
+	case len(rest) > 0:
+		return 0, false
+	}
 	if hours > 23 || minutes > 59 {
 		return 0, false
 	}

@@ -82,7 +82,7 @@ func plainID(raw json.RawMessage, reason Reason) ([]byte, *DecodeError) {
 var (
 	plainInt    = regexp.MustCompile(`^-?[0-9]+$`)
 	plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
-	plainStamp  = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d{1,9})?(?:([Zz])|([+-])([01]\d|2[0-3]):([0-5]\d))?$`)
+	plainStamp  = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d)(?:(:\d\d)([.,]\d{1,9})?)?(?:([Zz])|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?$`)
 )
 
 func plainUser(raw json.RawMessage) (int32, *DecodeError) {
@@ -115,17 +115,21 @@ func plainTime(zone *time.Location, raw json.RawMessage) (int64, *DecodeError) {
 	if m == nil {
 		return 0, plainErr(ReasonTime)
 	}
-	at, err := time.ParseInLocation("2006-01-02 15:04:05", m[1]+" "+m[2], time.UTC) // calendar
+	seconds := m[3]
+	if seconds == "" {
+		seconds = ":00"
+	}
+	at, err := time.ParseInLocation("2006-01-02 15:04:05", m[1]+" "+m[2]+seconds, time.UTC) // calendar
 	if err != nil {
 		return 0, plainErr(ReasonTime)
 	}
 	switch {
-	case m[4] != "":
 	case m[5] != "":
-		h, _ := strconv.Atoi(m[6])
-		mi, _ := strconv.Atoi(m[7])
+	case m[6] != "":
+		h, _ := strconv.Atoi(m[7])
+		mi, _ := strconv.Atoi(m[8]) // none: 0
 		shift := time.Duration(h)*time.Hour + time.Duration(mi)*time.Minute
-		if m[5] == "-" {
+		if m[6] == "-" {
 			shift = -shift
 		}
 		at = at.Add(-shift)
@@ -135,7 +139,7 @@ func plainTime(zone *time.Location, raw json.RawMessage) (int64, *DecodeError) {
 	if at.Year() < 1970 || at.Year() > 9999 {
 		return 0, plainErr(ReasonTime)
 	}
-	frac, _ := strconv.ParseInt((strings.TrimPrefix(m[3], ".") + "000000")[:6], 10, 64)
+	frac, _ := strconv.ParseInt((strings.TrimLeft(m[4], ".,") + "000000")[:6], 10, 64)
 	return at.Unix()*1e6 + frac, nil
 }
 
