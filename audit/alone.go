@@ -37,13 +37,13 @@ func newAlone(cfg Config) (*audit, error) {
 // takeMeaning takes what was not given from what the group was begun with, if it was, else the defaults.
 func (a *audit) takeMeaning(ctx context.Context, tx pgx.Tx) error {
 	s, cfg := &a.snap, a.cfg
-	var window pgtype.Interval
+	var window, skew pgtype.Interval
 	var zone string
 	known := false
 	err := tx.QueryRow(ctx, `SELECT to_regclass('firstclick.progress') IS NOT NULL`).Scan(&known)
 	if err == nil && known {
-		err = tx.QueryRow(ctx, `SELECT clicks_topic, checkouts_topic, window_length, time_zone FROM firstclick.progress WHERE group_id = $1`, cfg.Group).
-			Scan(&s.clicksTopic, &s.checkoutsTopic, &window, &zone)
+		err = tx.QueryRow(ctx, `SELECT clicks_topic, checkouts_topic, window_length, `+skewColumn+`, time_zone FROM firstclick.progress p WHERE group_id = $1`, cfg.Group).
+			Scan(&s.clicksTopic, &s.checkoutsTopic, &window, &skew, &zone)
 		if errors.Is(err, pgx.ErrNoRows) {
 			known, err = false, nil
 		}
@@ -51,8 +51,9 @@ func (a *audit) takeMeaning(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("read progress of group %s: %w", cfg.Group, err)
 	}
-	s.window, s.zone = time.Hour, time.UTC
+	s.window, s.zone, s.skew = time.Hour, time.UTC, defaultSkew.Microseconds()
 	if known {
+		s.skew = duration(skew).Microseconds()
 		s.window = duration(window)
 		if s.zone, err = time.LoadLocation(zone); err != nil {
 			return fmt.Errorf("load time zone of group %s: %w", cfg.Group, err)

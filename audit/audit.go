@@ -14,9 +14,9 @@ import (
 
 const application = "firstclick audit" // application_name of our sessions
 
-// Config says what to audit. Window, Lateness, OutOfOrder, Zone and the topics are stored per group by the pipeline and taken from
+// Config says what to audit. Window, Lateness, OutOfOrder, MaxSkew, Zone and the topics are stored per group by the pipeline and taken from
 // there: here zero means "as stored", and a value that differs from the stored one is an error. Only for a group that never
-// ran do they count by themselves (defaults: 1 hour, 15 minutes, 15 seconds, UTC, clicks, checkouts).
+// ran do they count by themselves (defaults: 1 hour, 15 minutes, 15 seconds, 5 minutes, UTC, clicks, checkouts).
 type Config struct {
 	Kafka    kafkaconn.Config
 	Database string // connection string
@@ -24,6 +24,7 @@ type Config struct {
 	ClicksTopic, CheckoutsTopic, Group string
 
 	Window, Lateness, OutOfOrder time.Duration
+	MaxSkew                      time.Duration
 	Zone                         *time.Location
 
 	TempDir    string // where the sorts spill; "" is the system's

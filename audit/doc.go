@@ -19,7 +19,7 @@
 //  3. rows without a name by user, users by id: names that should have been filled in.
 //
 // Explain does the same for one checkout, without the sorts: records that can matter are found by their timestamps. None is stamped
-// more than five minutes before its event (it would be a dead letter), so that is where reading begins, soundly. How much later a record
+// further before its event than the group's guard, five minutes by default (it would be a dead letter), so that is where reading begins, soundly. How much later a record
 // is stamped nothing bounds: it is read up to the time at which events count as late, and to the end where the verdict
 // does not stand by then.
 //

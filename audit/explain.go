@@ -209,7 +209,7 @@ func (x *explainer) withoutSource() Verdict {
 // beforeStart says whether the row's time is before the group's start, in a topic that has records from there: it is another job's.
 func (x *explainer) beforeStart() bool {
 	some := slices.ContainsFunc(x.snap.checkoutsStart, func(from int64) bool { return from > 0 })
-	if !some || !x.row.timed || x.row.time >= x.snap.begun+futureLimit {
+	if !some || !x.row.timed || x.row.time >= x.snap.begun+x.snap.skew {
 		return false
 	}
 	x.note("the row's time is before the start of group %s, which does not answer for it: another job wrote it", x.cfg.Group)

@@ -129,7 +129,7 @@ func (x *explainer) findClicks(ctx context.Context, join JoinSpan) error {
 		return err
 	}
 	t, starts := x.clicks, x.snap.clicksStart
-	from, err := x.cutAt(ctx, t, p.from-outside.Microseconds()-futureLimit)
+	from, err := x.cutAt(ctx, t, p.from-outside.Microseconds()-x.snap.skew)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (x *explainer) scanClicks(ctx context.Context, spans []span) error {
 			return
 		}
 		p.untimed = p.untimed || c.stamp < 0
-		if c.stamp >= 0 && c.time > c.stamp+futureLimit {
+		if c.stamp >= 0 && c.time > c.stamp+x.snap.skew {
 			c.reason = reasonFuture
 		}
 		if x.pendingClick(r.Partition, r.Offset) {
@@ -282,7 +282,7 @@ func (x *explainer) userOfClick(ctx context.Context) (user int32, ok bool, err e
 		return 0, false, nil
 	}
 	id := []byte(x.row.click.text)
-	from, err := x.cutAt(ctx, x.clicks, x.row.clickTime-futureLimit)
+	from, err := x.cutAt(ctx, x.clicks, x.row.clickTime-x.snap.skew)
 	if err != nil {
 		return 0, false, err
 	}

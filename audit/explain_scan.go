@@ -166,7 +166,7 @@ func (x *explainer) findCheckouts(ctx context.Context) error {
 	}
 	var parts [][]span
 	if x.there && x.row.timed {
-		from, err := x.cutAt(ctx, t, x.row.time-futureLimit)
+		from, err := x.cutAt(ctx, t, x.row.time-x.snap.skew)
 		if err != nil {
 			return err
 		}
@@ -247,7 +247,7 @@ func (x *explainer) scanCheckouts(ctx context.Context, spans []span) error {
 			k.id = x.id
 		case column.stored(k.id) != x.id:
 			return
-		case k.stamp >= 0 && k.time > k.stamp+futureLimit:
+		case k.stamp >= 0 && k.time > k.stamp+x.snap.skew:
 			k.reason = reasonFuture
 		}
 		if x.pendingCheckout(r.Partition, r.Offset) {

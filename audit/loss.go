@@ -158,14 +158,14 @@ func (g *gaps) known(why string, offset int64) {
 }
 
 // into adds what was lost to the topic's. first is the time of the first event that is there, begun that of the group's start.
-func (g *gaps) into(l *losses, partition int32, first, begun, disorder int64) {
+func (g *gaps) into(l *losses, partition int32, first, begun, skew, disorder int64) {
 	likely := int64(endless)
 	if first < endless-disorder {
 		likely = first + disorder
 	}
 	for why, n := range g.lost {
 		for i, r := range [...]lostRange{
-			{why: lostBeforeStart, count: endless, before: begun + futureLimit, likely: begun},
+			{why: lostBeforeStart, count: endless, before: begun + skew, likely: begun},
 			{why: why, count: n[1], before: min(g.settledBefore, g.before)},
 			{why: why, count: n[2], before: g.before},
 		} {

@@ -18,7 +18,17 @@ const (
 
 // clockSlack is how far, in microseconds, the clocks may be apart that a stored time and an event's time come from: what an event may be
 // ahead of its record, and a minute for Postgres' clock against the instances'.
-const clockSlack = futureLimit + 60*1_000_000
+func (s *snapshot) clockSlack() int64 { return s.skew + 60*1_000_000 }
+
+// finalAt says whether rows of a time are final in every shard.
+func (s *snapshot) finalAt(t int64) bool {
+	for _, p := range s.shards {
+		if t >= p.finalBefore {
+			return false
+		}
+	}
+	return true
+}
 
 // instant is a stored time in microseconds since the Unix epoch: noTime where it is NULL.
 func instant(t pgtype.Timestamptz) int64 {
@@ -54,7 +64,7 @@ func (a *audit) readPositions(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		SELECT partition, next_offset, recent_offset, clicks_next, clicks_restore, clicks_latest, final_before, expire_before, committed_at,
 		       coalesce(watermark > now() + $3 * interval '1 microsecond', false)
-		FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 ORDER BY partition`, a.cfg.Group, s.checkoutsTopic, int64(clockSlack))
+		FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 ORDER BY partition`, a.cfg.Group, s.checkoutsTopic, s.clockSlack())
 	if err != nil {
 		return fmt.Errorf("read offsets of group %s: %w", a.cfg.Group, err)
 	}

@@ -12,9 +12,6 @@ import (
 	"firstclick/internal/kafkabatch"
 )
 
-// futureLimit is how far an event's time may be ahead of its record's, in microseconds.
-const futureLimit = 5 * 60 * 1_000_000
-
 // What is known about a record besides its content.
 const (
 	flagLate       = 1 << iota // recorded in firstclick.late, not repaired: may or may not have had its effect
@@ -179,7 +176,7 @@ func (w *partitionWork) run(ctx context.Context) (err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.audit.snap
-	w.gaps.into(&w.audit.lost[w.which], w.log.partition, w.first, s.begun, (s.lateness + s.outOfOrder).Microseconds())
+	w.gaps.into(&w.audit.lost[w.which], w.log.partition, w.first, s.begun, s.skew, (s.lateness + s.outOfOrder).Microseconds())
 	if w.which == topicClicks {
 		w.audit.report.Clicks += w.tally.valid
 		w.audit.report.PendingClicks += w.tally.pending
@@ -246,7 +243,7 @@ func (w *partitionWork) take(r *kgo.Record) error {
 	stamp := r.Timestamp.UnixMilli()
 	if kafkabatch.Of(r) != nil {
 		want = reasonUnreadable
-	} else if want == "" && stamp >= 0 && rec.time > stamp*1000+futureLimit {
+	} else if want == "" && stamp >= 0 && rec.time > stamp*1000+w.audit.snap.skew {
 		want = reasonFuture
 	}
 	if w.pendingAt(r.Offset, r.Timestamp) {
@@ -255,7 +252,7 @@ func (w *partitionWork) take(r *kgo.Record) error {
 	var dead, status string
 	for w.marked && w.mark.offset == r.Offset {
 		if w.mark.kind == markLate {
-			rec.flags |= flagLate | int32(w.mark.early)*flagEarly
+			rec.flags |= flagLate | int32(w.mark.early&noteEarly)*flagEarly
 		} else {
 			dead, status = w.mark.reason, w.mark.status
 		}
@@ -322,6 +319,9 @@ func (w *partitionWork) judge(rec *record, want, dead, status string) bool {
 		}
 		rec.flags |= flagLate // it may be a row's, from a restart on
 		return true
+	case want == "" && dead == reasonTime: // of a version that took fewer ways to write a date
+		rec.flags |= flagUnasked | flagLate
+		return true
 	case want == "":
 		w.report(KindDeadLetterUnexplained, rec, "no dead letter", "dead letter, reason "+dead)
 		return true
@@ -383,7 +383,7 @@ func (w *partitionWork) marksBelow(offset int64) error {
 		case w.mark.kind == markDead:
 			w.gaps.known(why, w.mark.offset)
 		case w.mark.kind == markLate && w.which == topicClicks && gone:
-			rec.flags = flagLate | int32(w.mark.early)*flagEarly // Kafka has dropped it, but firstclick.late holds all that matters about it
+			rec.flags = flagLate | int32(w.mark.early&noteEarly)*flagEarly // Kafka has dropped it, but firstclick.late holds all that matters about it
 			w.gaps.known(why, w.mark.offset)
 			if err := w.sort(&rec); err != nil {
 				return err

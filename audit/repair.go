@@ -18,6 +18,7 @@ type RepairReport struct {
 	Repaired int64         `json:"repaired"` // of them marked as repaired now
 	Left     int64         `json:"left"`     // checkouts recorded late that Kafka no longer holds: nothing to recompute them from
 	Unread   int64         `json:"unread"`   // late clicks that some shard has not read yet: what they mean for its rows is not known, so they stay open
+	Ahead    int64         `json:"ahead"`    // events dated ahead of the clock whose time has not come and passed: rows may still need them, so they stay open
 	Moved    int64         `json:"moved"`    // rows that moved to an earlier click
 	Kept     int64         `json:"kept"`     // rows found wanting that somebody else moved meanwhile
 	Notes    []string      `json:"notes,omitempty"`
@@ -212,6 +213,9 @@ func (a *audit) markRepaired(ctx context.Context, tx pgx.Tx, r *RepairReport) er
 		}
 		log := a.clicks
 		switch {
+		case m.early&noteAhead != 0 && !a.snap.finalAt(m.late.time+a.snap.window.Microseconds()):
+			r.Ahead++
+			continue
 		case m.topic == topicCheckouts:
 			log = a.checkouts
 			if log.gone(m) {

@@ -25,6 +25,7 @@ type snapshot struct {
 	zone                        *time.Location
 	clicksStart, checkoutsStart []int64
 	lateness, outOfOrder        time.Duration
+	skew                        int64   // how far an event's time may be ahead of its record's, in microseconds
 	begun                       int64   // event time before which a record lies before the group's start, as far as can be told from outside of it
 	startTime                   int64   // of --start, where it was a time; else noTime
 	clicksNext                  []int64 // by partition, the least over the shards; nil without shards
@@ -70,23 +71,29 @@ func (a *audit) takeSnapshot(ctx context.Context) error {
 	return nil
 }
 
+// skewColumn is the guard that the group was begun with. A table from before it was stored has no such column.
+const skewColumn = `coalesce((to_jsonb(p)->>'max_future_skew')::interval, '5 minutes')`
+
+const defaultSkew = 5 * time.Minute
+
 // readProgress takes over what the group was begun with, and refuses a configuration that says otherwise.
 func (a *audit) readProgress(ctx context.Context, tx pgx.Tx) error {
 	s, cfg := &a.snap, a.cfg
-	var window, lateness, outOfOrder pgtype.Interval
+	var window, lateness, outOfOrder, skew pgtype.Interval
 	var zone string
 	var clicksID, checkoutsID pgtype.UUID
 	var start string
 	var created time.Time
 	err := tx.QueryRow(ctx, `
 		SELECT clicks_topic, checkouts_topic, clicks_topic_id, checkouts_topic_id, window_length, lateness, out_of_order,
-		       time_zone, clicks_start, checkouts_start, start, created_at
-		FROM firstclick.progress WHERE group_id = $1`, cfg.Group).
-		Scan(&s.clicksTopic, &s.checkoutsTopic, &clicksID, &checkoutsID, &window, &lateness, &outOfOrder, &zone, &s.clicksStart, &s.checkoutsStart, &start, &created)
+		       `+skewColumn+`, time_zone, clicks_start, checkouts_start, start, created_at
+		FROM firstclick.progress p WHERE group_id = $1`, cfg.Group).
+		Scan(&s.clicksTopic, &s.checkoutsTopic, &clicksID, &checkoutsID, &window, &lateness, &outOfOrder, &skew, &zone, &s.clicksStart, &s.checkoutsStart, &start, &created)
 	if errors.Is(err, pgx.ErrNoRows) {
 		s.clicksTopic, s.checkoutsTopic = orDefault(cfg.ClicksTopic, "clicks"), orDefault(cfg.CheckoutsTopic, "checkouts")
 		s.window = orDefault(cfg.Window, time.Hour)
 		s.zone = orDefault(cfg.Zone, time.UTC)
+		s.skew = orDefault(cfg.MaxSkew, defaultSkew).Microseconds()
 		a.note("group %s has not begun yet: all of Kafka is pending", cfg.Group)
 		return nil
 	}
@@ -99,6 +106,7 @@ func (a *audit) readProgress(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("load time zone of group %s: %w", cfg.Group, err)
 	}
 	s.window, s.lateness, s.outOfOrder = duration(window), duration(lateness), duration(outOfOrder)
+	s.skew = duration(skew).Microseconds()
 	s.startTime, s.begun = noTime, created.UnixMicro()
 	if at, err := time.Parse(time.RFC3339, start); err == nil { // every record before the start is stamped before it
 		s.startTime, s.begun = at.UnixMicro(), at.UnixMicro()
@@ -113,6 +121,7 @@ func (a *audit) readProgress(ctx context.Context, tx pgx.Tx) error {
 		{"window", cfg.Window, s.window},
 		{"lateness", cfg.Lateness, duration(lateness)},
 		{"out-of-order allowance", cfg.OutOfOrder, duration(outOfOrder)},
+		{"max future skew", cfg.MaxSkew, duration(skew)},
 	} {
 		if d.given != 0 && d.given != d.stored {
 			return differs(cfg.Group, d.what, d.given.String(), d.stored.String())
@@ -196,6 +205,12 @@ func parseMark(item []byte) (m mark) {
 	return m
 }
 
+// What is known of a late event's note.
+const (
+	noteEarly = 1 // it was written before the event can have come too late
+	noteAhead = 2 // the event was dated ahead of the clock
+)
+
 func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 	s := &a.snap
 	s.dead = map[string]int64{}
@@ -212,9 +227,12 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 			s.late++
 			m.late.time = happened.UnixMicro()
 			m.early = 0
-			if s.tooEarly(happened, recorded) {
-				m.early = 1
+			switch {
+			case s.tooEarly(happened, recorded):
+				m.early = noteEarly
 				s.early++
+			case happened.After(recorded):
+				m.early = noteAhead
 			}
 		}
 		buf = m.append(buf[:0])
@@ -253,8 +271,10 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 
 // tooEarly says that an event was noted as too late before it can have been. Rows are final no sooner than lateness and out-of-order allowance
 // after their time, by a clock that at most the guard runs ahead: a note from before that is one of a watermark that ran ahead, and explains nothing.
+// An event dated further ahead than the guard and a window is noted at once: no restart reads it again.
 func (s *snapshot) tooEarly(event, recorded time.Time) bool {
-	return event.Add(s.lateness+s.outOfOrder).Sub(recorded) > clockSlack*time.Microsecond
+	ahead, slack := event.Sub(recorded), time.Duration(s.clockSlack())*time.Microsecond
+	return ahead+s.lateness+s.outOfOrder > slack && ahead < s.window+2*time.Duration(s.skew)*time.Microsecond-slack
 }
 
 // readUsers reads who exists, when some row's name has to be judged by it.

@@ -30,6 +30,7 @@ type Config struct {
 	Window                 time.Duration
 	Lateness               time.Duration
 	OutOfOrder             time.Duration
+	MaxSkew                time.Duration
 	Zone                   *time.Location
 	Now                    func() time.Time // nil: time.Now
 	reachWithin, askWithin time.Duration    // 0: the constants; for tests

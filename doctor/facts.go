@@ -145,6 +145,7 @@ type progress struct {
 	ClicksTopic, CheckoutsTopic     string
 	ClicksTopicID, CheckoutsTopicID [16]byte
 	Window, Lateness, OutOfOrder    time.Duration
+	MaxSkew                         time.Duration
 	Zone                            string
 	ClicksStart, CheckoutsStart     []int64
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -31,6 +32,7 @@ func settings(f *facts) []Finding {
 	}{
 		{"--clicks-topic", p.ClicksTopic, f.cfg.ClicksTopic}, {"--checkouts-topic", p.CheckoutsTopic, f.cfg.CheckoutsTopic},
 		{"--window", p.Window, f.cfg.Window}, {"--lateness", p.Lateness, f.cfg.Lateness}, {"--out-of-order", p.OutOfOrder, f.cfg.OutOfOrder},
+		{"--max-future-skew", p.MaxSkew, cmp.Or(f.cfg.MaxSkew, p.MaxSkew)},
 		{"--time-zone", p.Zone, zone},
 	} {
 		if s.stored != s.given {

@@ -39,17 +39,19 @@ func (p *postgres) stored(ctx context.Context, s *stored) error {
 func readProgress(ctx context.Context, tx pgx.Tx, group string) (*progress, error) {
 	var p progress
 	var clicks, checkouts pgtype.UUID
-	var window, lateness, outOfOrder int64
+	var window, lateness, outOfOrder, skew int64
 	err := tx.QueryRow(ctx, `SELECT clicks_topic, checkouts_topic, clicks_topic_id, checkouts_topic_id,
 		(extract(epoch FROM window_length) * 1000000)::bigint, (extract(epoch FROM lateness) * 1000000)::bigint,
-		(extract(epoch FROM out_of_order) * 1000000)::bigint, time_zone, clicks_start, checkouts_start
-		FROM firstclick.progress WHERE group_id = $1`, group).Scan(&p.ClicksTopic, &p.CheckoutsTopic, &clicks, &checkouts,
-		&window, &lateness, &outOfOrder, &p.Zone, &p.ClicksStart, &p.CheckoutsStart)
+		(extract(epoch FROM out_of_order) * 1000000)::bigint,
+		(extract(epoch FROM coalesce((to_jsonb(p)->>'max_future_skew')::interval, '5 minutes')) * 1000000)::bigint, -- a table from before has none
+		time_zone, clicks_start, checkouts_start
+		FROM firstclick.progress p WHERE group_id = $1`, group).Scan(&p.ClicksTopic, &p.CheckoutsTopic, &clicks, &checkouts,
+		&window, &lateness, &outOfOrder, &skew, &p.Zone, &p.ClicksStart, &p.CheckoutsStart)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
 	p.ClicksTopicID, p.CheckoutsTopicID = clicks.Bytes, checkouts.Bytes
-	p.Window, p.Lateness, p.OutOfOrder = micros(window), micros(lateness), micros(outOfOrder)
+	p.Window, p.Lateness, p.OutOfOrder, p.MaxSkew = micros(window), micros(lateness), micros(outOfOrder), micros(skew)
 	return &p, err
 }
 

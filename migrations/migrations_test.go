@@ -89,7 +89,7 @@ func TestUpTakesTheOldSchemaAsItIs(t *testing.T) {
 		if after := lines(t, conn, commerceNow); after != before {
 			t.Errorf("schema commerce was\n%s\nand is\n%s", before, after)
 		}
-		if got := lines(t, conn, applied); got != "1 1\n2 1\n3 1\n6 1" {
+		if got := lines(t, conn, applied); got != "1 1\n2 1\n3 1\n4 1\n6 1" {
 			t.Errorf("versions and how often each was applied: %q", got)
 		}
 	}
@@ -149,7 +149,7 @@ func TestUpsAtOnce(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if got := lines(t, conn, applied); got != "1 1\n2 1\n3 1\n6 1" {
+			if got := lines(t, conn, applied); got != "1 1\n2 1\n3 1\n4 1\n6 1" {
 				t.Errorf("versions and how often each was applied: %q", got)
 			}
 			// Nobody holds the lock any more, or will not for long: a session lets go of it when Postgres has read that it was closed.
@@ -212,7 +212,7 @@ func TestStatus(t *testing.T) {
 		}
 		return text
 	}
-	if got, want := describe(), "1 00001_commerce.sql false\n2 00002_firstclick.sql false\n3 00003_clicks_latest.sql false\n6 00006_sessions.sql false\n"; got != want {
+	if got, want := describe(), "1 00001_commerce.sql false\n2 00002_firstclick.sql false\n3 00003_clicks_latest.sql false\n4 00004_max_future_skew.sql false\n6 00006_sessions.sql false\n"; got != want {
 		t.Errorf("before: %q, want %q", got, want)
 	}
 	if got := lines(t, conn, "SELECT nspname::text FROM pg_namespace WHERE nspname IN ('firstclick', 'commerce')"); got != "" {
@@ -221,7 +221,7 @@ func TestStatus(t *testing.T) {
 	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := describe(), "1 00001_commerce.sql true\n2 00002_firstclick.sql true\n3 00003_clicks_latest.sql true\n6 00006_sessions.sql true\n"; got != want {
+	if got, want := describe(), "1 00001_commerce.sql true\n2 00002_firstclick.sql true\n3 00003_clicks_latest.sql true\n4 00004_max_future_skew.sql true\n6 00006_sessions.sql true\n"; got != want {
 		t.Errorf("after: %q, want %q", got, want)
 	}
 }

@@ -16,7 +16,7 @@ func (s *session) ensureProgress(ctx context.Context) error {
 	want := sink.Progress{
 		Group: s.cfg.Group, ClicksTopic: s.cfg.ClicksTopic, CheckoutsTopic: s.cfg.CheckoutsTopic,
 		ClicksTopicID: clicks.id, CheckoutsTopicID: checkouts.id,
-		Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder, Zone: s.cfg.Zone.String(),
+		Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder, MaxSkew: s.cfg.MaxSkew, Zone: s.cfg.Zone.String(),
 		Start: s.cfg.Start,
 	}
 	stored, ok, err := s.p.sink.Progress(ctx, s.cfg.Group)
@@ -44,7 +44,7 @@ func (s *session) compareProgress(want sink.Progress) error {
 	}{
 		{"--clicks-topic", got.ClicksTopic, want.ClicksTopic}, {"--checkouts-topic", got.CheckoutsTopic, want.CheckoutsTopic},
 		{"--window", got.Window, want.Window}, {"--lateness", got.Lateness, want.Lateness}, {"--out-of-order", got.OutOfOrder, want.OutOfOrder},
-		{"--time-zone", got.Zone, want.Zone},
+		{"--max-future-skew", got.MaxSkew, want.MaxSkew}, {"--time-zone", got.Zone, want.Zone},
 	} {
 		if d.got != d.want {
 			return &ConfigError{fmt.Sprintf("group %q was begun with %s %v, not %v: run with the stored value, or begin anew under another --group",

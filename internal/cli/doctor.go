@@ -38,7 +38,7 @@ nothing; is done within ten seconds, also when nobody answers. Exit code 1 when 
 			}
 			report := doctor.Run(cmd.Context(), doctor.Config{
 				Kafka: kafka, Database: dsn, Replication: replication, ClicksTopic: where.clicks, CheckoutsTopic: where.checkouts, Group: means.group,
-				Window: means.window, Lateness: means.lateness, OutOfOrder: means.outOfOrder, Zone: means.zone,
+				Window: means.window, Lateness: means.lateness, OutOfOrder: means.outOfOrder, MaxSkew: means.skew, Zone: means.zone,
 			})
 			if err := c.print(report, asJSON); err != nil {
 				return err

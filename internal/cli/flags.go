@@ -51,6 +51,7 @@ func (t *topics) check(cmd *cobra.Command) error {
 type meaning struct {
 	group                        string
 	window, lateness, outOfOrder time.Duration
+	skew                         time.Duration
 	zone                         *time.Location
 }
 
@@ -60,6 +61,8 @@ func (m *meaning) flags(fs *pflag.FlagSet) {
 		"how much event time a row stays open for clicks that come late")
 	define(fs, &m.outOfOrder, "out-of-order", "OUT_OF_ORDER", "duration", "15s", parseDuration(time.Millisecond),
 		"how far clicks may be out of order by event time")
+	define(fs, &m.skew, "max-future-skew", "MAX_FUTURE_SKEW", "duration", "5m", parseDuration(time.Second),
+		"how far an event may be dated ahead: of its record, or it is a dead letter; of this machine's clock, or it decides nothing for others")
 }
 
 // ruleFlags say which click a checkout has, whenever it is looked at.

@@ -136,7 +136,7 @@ func (r *running) pipelineConfig(limit int64, listen string, logger *slog.Logger
 		Kafka: r.kafka, Database: r.database, Replication: r.replication,
 		ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts,
 		Group: r.meaning.group, Start: r.start,
-		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, Zone: r.meaning.zone,
+		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, MaxSkew: r.meaning.skew, Zone: r.meaning.zone,
 		UsersCache: r.usersCache, MemoryLimit: limit,
 		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: listen,
 		Logger: logger,

@@ -50,6 +50,7 @@ func TestFlagElseEnvironmentElseDefault(t *testing.T) {
 		{"group-instance", "KAFKA_GROUP_INSTANCE", func(r running) any { return r.groupInstance }, "", "shop-0", "shop-0"},
 		{"window", "WINDOW", func(r running) any { return r.meaning.window }, time.Hour, "90m", 90 * time.Minute},
 		{"lateness", "LATENESS", func(r running) any { return r.meaning.lateness }, 15 * time.Minute, "5m", 5 * time.Minute},
+		{"max-future-skew", "MAX_FUTURE_SKEW", func(r running) any { return r.meaning.skew }, 5 * time.Minute, "90s", 90 * time.Second},
 		{"out-of-order", "OUT_OF_ORDER", func(r running) any { return r.meaning.outOfOrder }, 15 * time.Second, "1s", time.Second},
 		{"users-cache", "USERS_CACHE", func(r running) any { return r.usersCache }, 100_000, "1_000", 1000},
 		{"memory-limit", "MEMORY_LIMIT", func(r running) any { return r.memoryLimit }, int64(0), "512MiB", int64(512 << 20)},

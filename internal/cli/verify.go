@@ -54,7 +54,7 @@ func (a *auditing) whereFlags(fs *pflag.FlagSet) {
 	a.topics.flags(fs)
 	a.meaning.flags(fs)
 	// What a group was begun with is stored with it.
-	for _, name := range []string{"window", "lateness", "out-of-order", "time-zone"} {
+	for _, name := range []string{"window", "lateness", "out-of-order", "max-future-skew", "time-zone"} {
 		fs.Lookup(name).Usage += " (where not given: as the group was begun with)"
 	}
 }
@@ -82,9 +82,10 @@ func (a *auditing) config(cmd *cobra.Command, c *command) (audit.Config, error) 
 		return flag != nil && flag.Changed
 	}
 	for name, set := range map[string]struct{ to, from *time.Duration }{
-		"window":       {&config.Window, &a.meaning.window},
-		"lateness":     {&config.Lateness, &a.meaning.lateness},
-		"out-of-order": {&config.OutOfOrder, &a.meaning.outOfOrder},
+		"window":          {&config.Window, &a.meaning.window},
+		"lateness":        {&config.Lateness, &a.meaning.lateness},
+		"out-of-order":    {&config.OutOfOrder, &a.meaning.outOfOrder},
+		"max-future-skew": {&config.MaxSkew, &a.meaning.skew},
 	} {
 		if given(name) {
 			*set.to = *set.from

@@ -11,7 +11,7 @@ import (
 
 const progressColumns = `group_id, clicks_topic, checkouts_topic, clicks_topic_id, checkouts_topic_id,
 	(extract(epoch FROM window_length) * 1000000)::bigint, (extract(epoch FROM lateness) * 1000000)::bigint,
-	(extract(epoch FROM out_of_order) * 1000000)::bigint, time_zone, start, clicks_start, checkouts_start, watermark, final_before`
+	(extract(epoch FROM out_of_order) * 1000000)::bigint, (extract(epoch FROM max_future_skew) * 1000000)::bigint, time_zone, start, clicks_start, checkouts_start, watermark, final_before`
 
 // EnsureProgress stores p where the group has no row yet, and returns the stored row. What differs from p is for the caller to judge.
 func (s *Sink) EnsureProgress(ctx context.Context, p Progress) (Progress, error) {
@@ -20,11 +20,11 @@ func (s *Sink) EnsureProgress(ctx context.Context, p Progress) (Progress, error)
 		return s.withConn(ctx, func(conn *pgx.Conn) error {
 			var b pgx.Batch
 			b.Queue(`INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, clicks_topic_id, checkouts_topic_id,
-				window_length, lateness, out_of_order, time_zone, start, clicks_start, checkouts_start, watermark, final_before)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (group_id) DO NOTHING`,
+				window_length, lateness, out_of_order, time_zone, start, clicks_start, checkouts_start, watermark, final_before, max_future_skew)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (group_id) DO NOTHING`,
 				p.Group, p.ClicksTopic, p.CheckoutsTopic, optionalUUID(p.ClicksTopicID), optionalUUID(p.CheckoutsTopicID),
 				interval(p.Window), interval(p.Lateness), interval(p.OutOfOrder), p.Zone, p.Start,
-				int64s(p.ClicksStart), int64s(p.CheckoutsStart), instant(p.Watermark), instant(p.FinalBefore))
+				int64s(p.ClicksStart), int64s(p.CheckoutsStart), instant(p.Watermark), instant(p.FinalBefore), interval(p.MaxSkew))
 			b.Queue(`SELECT `+progressColumns+` FROM firstclick.progress WHERE group_id = $1`, p.Group)
 			results := conn.SendBatch(ctx, &b)
 			defer results.Close()
@@ -67,12 +67,13 @@ func interval(d time.Duration) pgtype.Interval {
 func scanProgress(row pgx.CollectableRow) (Progress, error) {
 	var p Progress
 	var clicksID, checkoutsID pgtype.UUID
-	var window, lateness, outOfOrder int64
+	var window, lateness, outOfOrder, skew int64
 	var watermark, finalBefore pgtype.Timestamptz
-	err := row.Scan(&p.Group, &p.ClicksTopic, &p.CheckoutsTopic, &clicksID, &checkoutsID, &window, &lateness, &outOfOrder,
+	err := row.Scan(&p.Group, &p.ClicksTopic, &p.CheckoutsTopic, &clicksID, &checkoutsID, &window, &lateness, &outOfOrder, &skew,
 		&p.Zone, &p.Start, &p.ClicksStart, &p.CheckoutsStart, &watermark, &finalBefore)
 	p.ClicksTopicID, p.CheckoutsTopicID = clicksID.Bytes, checkoutsID.Bytes
 	p.Window, p.Lateness, p.OutOfOrder = time.Duration(window)*time.Microsecond, time.Duration(lateness)*time.Microsecond, time.Duration(outOfOrder)*time.Microsecond
+	p.MaxSkew = time.Duration(skew) * time.Microsecond
 	p.Watermark, p.FinalBefore = micros(watermark), micros(finalBefore)
 	return p, err
 }

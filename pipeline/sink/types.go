@@ -171,6 +171,7 @@ type Progress struct {
 	ClicksTopicID                [16]byte // zero: the broker gives none
 	CheckoutsTopicID             [16]byte
 	Window, Lateness, OutOfOrder time.Duration // to the microsecond
+	MaxSkew                      time.Duration // likewise
 	Zone                         string
 	Start                        string
 	ClicksStart, CheckoutsStart  []int64 // where the group began, by partition
