@@ -159,7 +159,7 @@ func bareStream(ctx context.Context, b *testing.B, m *Mirror) *pgconn.PgConn {
 	if err := EnsurePublication(ctx, side); err != nil {
 		b.Fatal(err)
 	}
-	conn, err := m.connectReplication(ctx)
+	conn, _, err := m.connectReplication(ctx)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -89,13 +89,17 @@ func newDecoder() *decoder { return &decoder{relations: make(map[uint32]relation
 
 // decode reads one message into ch. Column values that are neither the id nor the username are overwritten in msg: they may be
 // passwords.
-func (d *decoder) decode(msg []byte, ch *change) error {
+func (d *decoder) decode(msg []byte, ch *change) (err error) {
+	defer func() {
+		if err != nil { // whatever it is, it may hold a password
+			clear(msg)
+		}
+	}()
 	*ch = change{}
 	if len(msg) == 0 {
 		return &DecodeError{Reason: "empty"}
 	}
 	r := reader{b: msg[1:]}
-	var err error
 	switch msg[0] {
 	case 'B':
 		err = d.begin(&r, ch)

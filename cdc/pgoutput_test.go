@@ -254,7 +254,7 @@ func TestFrontendReader(t *testing.T) {
 	for name, source := range map[string]func(io.Reader) io.Reader{
 		"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "halves": iotest.HalfReader, "error at the end": iotest.DataErrReader,
 	} {
-		r := &frontendReader{from: source(bytes.NewReader(wire)), buf: make([]byte, readBuffer)}
+		r := newFrontendReader(source(bytes.NewReader(wire)))
 		f := pgproto3.NewFrontend(r, io.Discard)
 		for i, body := range bodies {
 			msg, err := f.Receive()

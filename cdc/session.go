@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -33,11 +35,12 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 	if err := noneWaits(ctx, side); err != nil {
 		return false, err
 	}
-	replication, err := m.connectReplication(ctx)
+	replication, received, err := m.connectReplication(ctx)
 	if err != nil {
 		return false, m.explain(ctx, side, fmt.Errorf("connect for replication: %w", err))
 	}
 	defer closeConn(replication)
+	defer received.wipe()
 	slot, err := m.createSlot(ctx, replication)
 	if err != nil {
 		return false, m.explain(ctx, side, fmt.Errorf("create replication slot: %w", err))
@@ -107,17 +110,23 @@ func (m *Mirror) connectSide(ctx context.Context) (*pgx.Conn, error) {
 	return pgsession.Open(ctx, config)
 }
 
-func (m *Mirror) connectReplication(ctx context.Context) (*pgconn.PgConn, error) {
+// connectReplication also returns what the connection is read by.
+func (m *Mirror) connectReplication(ctx context.Context) (*pgconn.PgConn, *frontendReader, error) {
 	config, err := m.connConfig(m.cfg.Replication)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// However the server is set, a dead instance's slot is gone after a minute: a stream notices by itself that nobody is there, a slot that still
 	// waits for transactions only when its wait is cut off. Then a living instance tries again.
 	config.RuntimeParams["wal_sender_timeout"] = "60s"
 	config.RuntimeParams["lock_timeout"] = strconv.FormatInt(m.tuning.slotWait.Milliseconds(), 10)
-	config.BuildFrontend = buildFrontend
-	return pgsession.OpenReplication(ctx, config)
+	var received *frontendReader
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		received = newFrontendReader(r) // the last of those that were tried
+		return received.frontend(w)
+	}
+	conn, err := pgsession.OpenReplication(ctx, config)
+	return conn, received, err
 }
 
 // noneWaits is an error while a slot of a users mirror waits for transactions to end. Whose it is cannot be told: it may be that of an instance that

@@ -31,7 +31,7 @@ func streamTo(t *testing.T, status time.Duration) (*walsender, *Mirror, chan err
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.BuildFrontend = buildFrontend
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { return newFrontendReader(r).frontend(w) }
 	conn, err := pgconn.Construct(&pgconn.HijackedConn{Conn: ours, Config: config, ParameterStatuses: map[string]string{}})
 	if err != nil {
 		t.Fatal(err)

@@ -20,14 +20,38 @@ type frontendReader struct {
 	body int     // bytes of the current message's body still to come
 	head [5]byte // of the next message, as far as it has been handed out
 	n    int
+	// given is where the parts of the current body went: nobody else overwrites them when the stream ends in mid message.
+	given [][]byte
 }
 
 const readBuffer = 64 << 10
 
-func buildFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
-	f := pgproto3.NewFrontend(&frontendReader{from: r, buf: make([]byte, readBuffer)}, w)
-	f.SetMaxBodyLen(maxMessage)
-	return f
+func newFrontendReader(r io.Reader) *frontendReader {
+	return &frontendReader{from: r, buf: make([]byte, readBuffer)}
+}
+
+func (f *frontendReader) frontend(w io.Writer) *pgproto3.Frontend {
+	front := pgproto3.NewFrontend(f, w)
+	front.SetMaxBodyLen(maxMessage)
+	return front
+}
+
+// wipe overwrites what was received and not handed out whole. Nothing is read any more.
+func (f *frontendReader) wipe() {
+	clear(f.buf)
+	for _, part := range f.given {
+		clear(part)
+	}
+}
+
+// give notes where a part of the body went.
+func (f *frontendReader) give(part []byte) {
+	f.body -= len(part)
+	f.given = append(f.given, part)
+	if f.body == 0 { // the message is the decoder's
+		clear(f.given)
+		f.given = f.given[:0]
+	}
 }
 
 // maxMessage bounds what one replication message makes us hold. A row larger than that ends the stream.
@@ -41,7 +65,7 @@ func (f *frontendReader) Read(p []byte) (int, error) {
 		if f.body >= len(f.buf) {
 			// A body larger than the buffer goes where it is wanted at once.
 			n, err := f.from.Read(p[:min(len(p), f.body)])
-			f.body -= n
+			f.give(p[:n])
 			return n, err
 		}
 		n, err := f.from.Read(f.buf)
@@ -60,7 +84,7 @@ func (f *frontendReader) Read(p []byte) (int, error) {
 	copy(p, chunk)
 	f.r += n
 	if f.body > 0 {
-		f.body -= n
+		f.give(p[:n])
 	} else {
 		copy(f.head[f.n:], chunk)
 		if f.n += n; f.n == len(f.head) {

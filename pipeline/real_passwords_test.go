@@ -234,6 +234,12 @@ func TestPasswordsStayInPostgres(t *testing.T) {
 		if !line.seen[0].Load() || !line.seen[1].Load() {
 			t.Errorf("no password on the line: the tap proves nothing")
 		}
+		if err := p.Pause(); err != nil { // memory holds still
+			t.Fatal(err)
+		}
+		if found := inMemory(t, p.PID(), secret, name); found[0] || !found[1] {
+			t.Errorf("in memory: a password %v, a name %v", found[0], found[1])
+		}
 		written(t, w, p, secret)
 	})
 }

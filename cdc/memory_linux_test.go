@@ -1,0 +1,129 @@
+package cdc
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"firstclick/internal/pgtest"
+)
+
+// window reads a part of our memory into one buffer, outside of the heap, and hands it out byte by byte.
+type window struct {
+	memory   *os.File
+	buf      []byte
+	r, w     int
+	at, end  int64
+	skip, to int64 // where the buffer itself is
+}
+
+func (m *window) ReadByte() (byte, error) {
+	for m.r == m.w {
+		if m.at >= m.end || m.at >= m.skip && m.at < m.to {
+			return 0, io.EOF
+		}
+		n, err := m.memory.ReadAt(m.buf[:min(int64(len(m.buf)), m.end-m.at)], m.at)
+		if n == 0 && (errors.Is(err, syscall.EIO) || errors.Is(err, io.EOF)) {
+			return 0, io.EOF // not mapped any more, or the kernel's
+		}
+		if n == 0 {
+			return 0, err
+		}
+		m.r, m.w, m.at = 0, n, m.at+int64(n)
+	}
+	c := m.buf[m.r]
+	m.buf[m.r] = 0
+	m.r++
+	return c, nil
+}
+
+// inOurMemory counts the passwords in all memory of this process: heap, freed heap, stacks, buffers.
+// https://man7.org/linux/man-pages/man5/proc_pid_mem.5.html
+func inOurMemory(t *testing.T) (count int, read int64) {
+	t.Helper()
+	buf, err := syscall.Mmap(-1, 0, 1<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Munmap(buf) }()
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, err := os.Open("/proc/self/mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	skip := int64(uintptr(unsafe.Pointer(&buf[0])))
+	for lines := bufio.NewScanner(bytes.NewReader(maps)); lines.Scan(); {
+		var from, to int64
+		var rights string
+		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &rights); err != nil || !strings.HasPrefix(rights, "rw") {
+			continue // what cannot be written holds nothing that was received
+		}
+		parts := [][2]int64{{from, to}}
+		if from <= skip && skip < to { // regions side by side are one line
+			parts = [][2]int64{{from, skip}, {skip + int64(len(buf)), to}}
+		}
+		for _, p := range parts {
+			count += secrets(t, &window{memory: memory, buf: buf, at: p[0], end: p[1], skip: skip, to: skip + int64(len(buf))})
+			read += p[1] - p[0]
+		}
+	}
+	return count, read
+}
+
+// TestPasswordsInProcessMemory: under REPLICA IDENTITY FULL passwords reach the socket. Nothing of them is left in memory, not in what was freed either,
+// while the stream stands, after it was cut in mid transaction, and after the end.
+func TestPasswordsInProcessMemory(t *testing.T) {
+	m := newMirror(t, pgtest.New(t), Config{CacheSize: 50})
+	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY FULL")
+	look := func(when string) {
+		t.Helper()
+		n, read := inOurMemory(t)
+		if t.Logf("%s: searched %d MiB", when, read>>20); n != 0 {
+			t.Errorf("%s: %d passwords in memory", when, n)
+		}
+	}
+	streamed := make(chan struct{}, 1)
+	m.hooks.streamed = func(raw []byte) {
+		if secrets(t, bytes.NewReader(raw)) > 0 {
+			select {
+			case streamed <- struct{}{}:
+			default:
+			}
+		}
+	}
+	m.changeSecrets()
+	<-streamed
+	look("while the stream stands")
+	// Rows of 100 KB: longer than the buffer.
+	m.exec("UPDATE commerce.users SET username = 'long ' || id, password = repeat(" + secretSQL + ", 7)")
+	m.exec("ALTER TABLE commerce.users ALTER COLUMN password TYPE text")
+	m.exec("UPDATE commerce.users SET password = repeat(" + secretSQL + " || id, 3000) WHERE id < 30")
+	m.caughtUp()
+	look("after long rows")
+	for range 5 {
+		for len(streamed) > 0 {
+			<-streamed
+		}
+		m.exec("UPDATE commerce.users SET password = repeat(" + secretSQL + " || id, 300) WHERE id < 150")
+		<-streamed
+		lost := m.Stats().Reconnects
+		m.exec("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = current_database()")
+		m.until("it is lost", func() bool { return m.Stats().Reconnects > lost })
+		m.standing()
+	}
+	look("after streams that were cut")
+	m.exec("UPDATE commerce.users SET password = repeat(" + secretSQL + " || id, 300)")
+	m.stop()
+	look("after the end")
+}
