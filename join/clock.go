@@ -49,6 +49,7 @@ func (c *Core) Trusts() bool { return c.clock.good > c.clock.ahead }
 // weigh counts how many clicks of a read are ahead of our clock, unless the clock was set since they were held against it.
 func (c *Core) weigh(r *ClicksRead) {
 	k := &c.clock
+	c.Ahead += int64(r.ahead)
 	if set := r.belief.offset - k.offset; set > k.skew || set < -k.skew {
 		return
 	}

@@ -54,6 +54,8 @@ type Core struct {
 	short       bool // see ShortOfMemory
 	restoreMemo map[int64]restorePoints
 
+	// Ahead counts clicks dated further ahead of our clock than the guard allows.
+	Ahead int64
 	// OpenTxnReleases counts checkouts released although a partition was held by an open transaction.
 	OpenTxnReleases int64
 }

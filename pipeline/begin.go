@@ -95,6 +95,21 @@ func (s *session) startOffsets(ctx context.Context) (clicks, checkouts []int64, 
 	if err != nil {
 		return nil, nil, err
 	}
+	sound, err := ask(nonsense.UnixMilli())
+	if err != nil {
+		return nil, nil, err
+	}
+	for p, n := range sound[s.cfg.CheckoutsTopic] {
+		if n < 0 && first[s.cfg.CheckoutsTopic][p] < last[s.cfg.CheckoutsTopic][p] && s.cfg.Start != "latest" {
+			return nil, nil, &ConfigError{fmt.Sprintf("--start %s: no record of %s[%d] has a timestamp that can be meant (its producer gives none, or seconds for milliseconds), so Kafka cannot say where that time is: "+
+				"begin with --start earliest or latest", s.cfg.Start, s.cfg.CheckoutsTopic, p)}
+		}
+	}
+	for p, n := range sound[s.cfg.ClicksTopic] {
+		if n != first[s.cfg.ClicksTopic][p] { // which clicks the first checkouts need cannot be asked for: all there are may be
+			earlier[s.cfg.ClicksTopic][p] = first[s.cfg.ClicksTopic][p]
+		}
+	}
 	fill := func(offsets, ends []int64) []int64 {
 		for p := range offsets {
 			if offsets[p] < 0 { // no record at or after that time

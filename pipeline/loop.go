@@ -46,6 +46,8 @@ type loop struct {
 	checkouts       int // partitions of the checkouts topic that the group has been told of
 	counts          counts
 
+	ahead               int64     // clicks dated ahead of our clock that the log has told of
+	aheadTold           time.Time // when it last did
 	endsAt, committedAt time.Time
 	checkoutEndsAt      time.Time           // endsAt is of the clicks
 	clicksAtEnd         map[int32]time.Time // when a partition was last read up to its end

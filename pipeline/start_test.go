@@ -1,13 +1,16 @@
 package pipeline_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkatest"
+	"firstclick/pipeline"
 )
 
 // A group begins with the checkouts of --start on, and with the clicks that those may need. Times before 1970 are before every record:
@@ -44,6 +47,30 @@ func TestWhereAGroupBegins(t *testing.T) {
 				FROM firstclick.progress`).Scan(&clicks, &checkouts, &rows)
 			if got := fmt.Sprintf("%d %d: %s", clicks, checkouts, rows); err != nil || got != want {
 				t.Errorf("got %q, want %q: %v", got, want, err)
+			}
+		})
+	}
+}
+
+// Where records have no timestamps, or such as nobody can have meant, no time is found: skipping every record unsaid is no beginning.
+func TestAStartThatTimestampsCannotFind(t *testing.T) {
+	day := time.Date(2024, 11, 23, 0, 0, 0, 0, time.UTC)
+	for name, stamped := range map[string]time.Time{"none": time.UnixMilli(-1), "seconds for milliseconds": time.UnixMilli(day.Unix())} {
+		t.Run(name, func(t *testing.T) {
+			brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+			dsn, conn := prepare(t, 1)
+			kafkatest.ProduceRecords(t, brokers, "clicks", 0, &kgo.Record{Value: []byte(click("c", 1, "p", stamp(day, 60))), Timestamp: stamped})
+			cfg := testConfig(t, brokers, dsn)
+			cfg.Start = "latest"
+			drain(t, cfg)
+			if n := count(t, conn, `SELECT clicks_start[1] FROM firstclick.progress`); n != 0 {
+				t.Errorf("clicks begin at %d: those that the first checkouts need are skipped", n)
+			}
+			kafkatest.ProduceRecords(t, brokers, "checkouts", 0, &kgo.Record{Value: []byte(checkout("k", 1, "p", "1", stamp(day, 90))), Timestamp: stamped})
+			cfg.Group, cfg.Start = "another", "2024-11-23T00:00:00Z"
+			var config *pipeline.ConfigError
+			if err := runFails(t, cfg); !errors.As(err, &config) || !strings.Contains(err.Error(), "timestamp") {
+				t.Errorf("a time that cannot be found: %v", err)
 			}
 		})
 	}

@@ -15,11 +15,26 @@ import (
 // takeTick lets time pass.
 func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) {
 	l.tellClock()
+	l.warnOfClocks()
 	l.core.Tick(l.s.now())
 	l.startRecalls(ctx, g)
 	l.holdCheckouts()
 	l.holdClicks()
 	l.publish()
+}
+
+// warnOfClocks says, once a minute, that clicks are dated ahead, and whose clock is the one to look at.
+func (l *loop) warnOfClocks() {
+	n := l.core.Ahead - l.ahead
+	if n == 0 || time.Since(l.aheadTold) < time.Minute {
+		return
+	}
+	l.ahead, l.aheadTold = l.core.Ahead, time.Now()
+	msg := "clicks are dated ahead of this machine's clock: they decide nothing for others. A producer's clock is wrong"
+	if !l.core.Trusts() {
+		msg = "most clicks are dated ahead of this machine's clock: finality waits. This machine's clock is wrong, or every producer's: look at NTP"
+	}
+	l.s.log.Warn(msg, "clicks", n, "max_future_skew_seconds", l.s.cfg.MaxSkew.Seconds())
 }
 
 // payloads is what dead letters hold.
