@@ -93,6 +93,8 @@ func group(f *facts) []Finding {
 		behind = fmt.Sprintf("%d checkouts behind", lag)
 		if d := f.lag(); d > 0 {
 			behind += ", the oldest waiting for " + shown(d)
+		} else if lag > 0 {
+			behind += ", since when is not known: the oldest has no timestamp that can be meant, or was written just now"
 		}
 	}
 	switch {

@@ -244,10 +244,17 @@ func (k *kafka) recordTimes(ctx context.Context, offsets map[place]int64) (map[p
 			}
 			p := place{part.Topic, part.Partition}
 			if _, known := times[p]; !known {
-				times[p] = part.Records[0].Timestamp
+				if at := part.Records[0].Timestamp; at.After(kafkasAge) {
+					times[p] = at
+				} else { // none, or seconds for milliseconds: it would be 50 years old
+					unreadable[p] = true
+				}
 				client.PauseFetchPartitions(map[string][]int32{p.topic: {p.partition}})
 			}
 		})
 	}
 	return times, nil
 }
+
+// kafkasAge is before which nobody wrote a record: Kafka is younger.
+var kafkasAge = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
