@@ -149,17 +149,23 @@ func (a *audit) applyFixes(ctx context.Context, tx pgx.Tx, r *RepairReport) erro
 
 func (a *audit) applyBatch(ctx context.Context, tx pgx.Tx, batch []fix, r *RepairReport) error {
 	ids, clicks, times := make([]string, len(batch)), make([]string, len(batch)), make([]time.Time, len(batch))
+	had, hadTimes := make([]*string, len(batch)), make([]*time.Time, len(batch))
 	byID := make(map[string]fix, len(batch))
 	for i, x := range batch {
 		ids[i], clicks[i], times[i] = x.id, x.to.id, time.UnixMicro(x.to.time).UTC()
+		if x.from.ok {
+			had[i], hadTimes[i] = &x.from.id, new(time.UnixMicro(x.from.time).UTC())
+		}
 		byID[x.id] = x
 	}
+	// A row as it was judged moves by the clicks' own times, whatever the column holds of them; one that has moved since, by what the column holds.
 	rows, err := tx.Query(ctx, `
 		UPDATE commerce.attributed_checkouts AS r SET click_id = n.click_id, click_time = n.click_time
-		FROM unnest($1::text[], $2::text[], $3::timestamp[]) AS n (checkout_id, click_id, click_time)
+		FROM unnest($1::text[], $2::text[], $3::timestamp[], $4::text[], $5::timestamp[]) AS n (checkout_id, click_id, click_time, had, had_time)
 		WHERE r.checkout_id = n.checkout_id
-		  AND (r.click_id IS NULL OR (n.click_time, n.click_id COLLATE "C") < (r.click_time, r.click_id COLLATE "C"))
-		RETURNING n.checkout_id`, ids, clicks, times)
+		  AND (r.click_id IS NULL OR (r.click_id, r.click_time) = (n.had, n.had_time)
+		       OR (n.click_time, n.click_id COLLATE "C") < (r.click_time, r.click_id COLLATE "C"))
+		RETURNING n.checkout_id`, ids, clicks, times, had, hadTimes)
 	if err != nil {
 		return fmt.Errorf("write repaired rows: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 func (w *world) repair() *RepairReport {
@@ -71,6 +72,50 @@ func TestRepairKeepsEarlierClicks(t *testing.T) {
 	if got := w.clickOfRow("k4"); got != "-" {
 		t.Errorf("k4 has %s", got)
 	}
+}
+
+// What a server, a database or a role sets for its sessions moves no time, whatever the columns' types.
+func TestRepairInAnotherTimeZone(t *testing.T) {
+	for _, kind := range []string{"timestamp", "timestamptz"} {
+		t.Run(kind, func(t *testing.T) {
+			w := base(t)
+			w.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''America/St_Johns''', current_database());
+				EXECUTE format('ALTER DATABASE %I SET DateStyle = ''SQL, DMY''', current_database()); END $$`)
+			if kind == "timestamptz" {
+				w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_time TYPE timestamptz USING click_time AT TIME ZONE 'UTC',
+					ALTER checkout_time TYPE timestamptz USING checkout_time AT TIME ZONE 'UTC'`)
+			}
+			w.produce("clicks", 0, clickOf("0", 1, "p", -55))
+			w.read([2]int64{3, 2}, [2]int64{2, 2})
+			w.late("click", 0, 2, "0", 1, "p", -55)
+			w.expect(w.verify(), map[string]int64{"Explained": 1})
+			if r := w.repair(); r.Moved != 1 {
+				t.Errorf("repaired %+v", r)
+			}
+			w.expect(w.verify(), nil)
+			right := false
+			err := w.db.QueryRow(t.Context(), `SELECT CASE WHEN pg_typeof(click_time)::text LIKE '%with time zone' THEN click_time::text::timestamptz = $1
+				ELSE click_time::text::timestamp = $1 AT TIME ZONE 'UTC' END FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`, noon.Add(-55*time.Minute)).Scan(&right)
+			if err != nil || !right {
+				t.Errorf("k1 has %s, %v", w.clickOfRow("k1"), err)
+			}
+		})
+	}
+}
+
+// In a column that holds whole seconds the row is moved by the clicks' own times.
+func TestRepairOfCoarseTimes(t *testing.T) {
+	w := base(t)
+	w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_time TYPE timestamp(0)`)
+	w.produce("clicks", 0, clickOf("y", 2, "p", -10+0.4/60), clickOf("z", 2, "p", -10+0.3/60)) // both are stored as the same second
+	w.read([2]int64{4, 2}, [2]int64{2, 2})
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'y', click_time = $1::text::timestamp WHERE checkout_id = 'k3'`, at(-10))
+	w.late("click", 0, 3, "z", 2, "p", -10+0.3/60)
+	w.expect(w.verify(), map[string]int64{"Explained": 1})
+	if r := w.repair(); r.Moved != 1 || r.Repaired != 1 {
+		t.Errorf("repaired %+v", r)
+	}
+	w.expect(w.verify(), nil)
 }
 
 // The write itself holds to the rule, whatever came between the snapshot and it.
