@@ -25,20 +25,12 @@ func Explain(ctx context.Context, cfg Config, id string) (*Explanation, error) {
 		return nil, ErrCheckoutID
 	}
 	begun := time.Now()
-	if cfg.Group == "" {
-		cfg.Group = "firstclick"
-	}
-	log := cfg.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	x := &explainer{
-		audit: &audit{cfg: cfg, log: log, progress: newProgress(cfg.Progress)},
-		out:   &Explanation{CheckoutID: id, Group: cfg.Group, Records: []CheckoutRecord{}, Clicks: []ClickRecord{}, Searched: []OffsetRange{}},
-		id:    id, dead: map[spot]deadRow{},
-	}
+	x := newExplainer(cfg, id)
 	if err := x.explain(ctx); err != nil {
 		return nil, err
+	}
+	if x.shorten {
+		x.note("texts of more than %d bytes are held against each other whole, and shown by their first %d characters, length and hash", longText, shortText)
 	}
 	for _, n := range x.report.Notes {
 		if !slices.Contains(x.out.Notes, n) {
@@ -50,6 +42,21 @@ func Explain(ctx context.Context, cfg Config, id string) (*Explanation, error) {
 	return x.out, nil
 }
 
+func newExplainer(cfg Config, id string) *explainer {
+	if cfg.Group == "" {
+		cfg.Group = "firstclick"
+	}
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &explainer{
+		audit: &audit{cfg: cfg, log: log, progress: newProgress(cfg.Progress)},
+		out:   &Explanation{CheckoutID: id, Group: cfg.Group, Records: []CheckoutRecord{}, Clicks: []ClickRecord{}, Searched: []OffsetRange{}},
+		id:    id, dead: map[spot]DeadLetter{},
+	}
+}
+
 // explainer is one run of Explain. Of the audit it uses the snapshot's progress and columns, the reader and the notes; it sorts
 // nothing on disk.
 type explainer struct {
@@ -59,13 +66,14 @@ type explainer struct {
 	at  standing
 
 	row   tableRow
-	there bool             // there is a row
-	dead  map[spot]deadRow // those that concern the checkout or its clicks
-	late  []lateRow        // likewise
+	there bool                // there is a row
+	dead  map[spot]DeadLetter // those that concern the checkout or its clicks
+	late  []lateRow           // likewise
 
 	records []foundCheckout // by partition and offset
 	dropped int64           // records beyond those
 	source  *foundCheckout  // what the row is made of, or would be
+	shorten bool            // texts were too long to be held and shown whole
 	several bool            // records of several users may have made the row
 	picked  *picker         // clicks; nil before they are looked for
 	noted   *noted          // in firstclick.unknown_users

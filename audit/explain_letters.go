@@ -20,13 +20,7 @@ const (
 	queryCanceled = "57014"
 )
 
-// deadRow is a dead letter with its payload, where that has been asked for.
-type deadRow struct {
-	DeadLetter
-	payload []byte
-}
-
-const letterColumns = `id, topic, topic_id, partition, "offset", reason, detail, status, record_time, created_at`
+const letterColumns = `id, topic, topic_id, partition, "offset", reason, left(detail, 1000), status, record_time, created_at`
 
 // readLetters finds the dead letters whose payload holds the checkout_id: a checkout that could not be decoded, say.
 func (x *explainer) readLetters(ctx context.Context) error {
@@ -103,23 +97,24 @@ func (x *explainer) readLettersAt(ctx context.Context, topic string, places []sp
 
 // takeLetters keeps dead letters by their place. Those found by a payload that turns out to be another checkout's are left out.
 func (x *explainer) takeLetters(rows pgx.Rows, byPayload bool) error {
-	var d deadRow
+	var d DeadLetter
+	var payload []byte
 	var id pgtype.UUID
 	into := []any{&d.ID, &d.Topic, &id, &d.Partition, &d.Offset, &d.Reason, &d.Detail, &d.Status, &d.RecordTime, &d.CreatedAt}
 	if byPayload {
-		into = append(into, &d.payload)
+		into = append(into, &payload)
 	}
 	_, err := pgx.ForEachRow(rows, into, func() error {
 		which := byte(topicClicks)
 		if d.Topic == x.snap.checkoutsTopic {
 			which = topicCheckouts
 		}
-		if !x.isCurrent(which, id.Bytes) || byPayload && !x.mayBeOurs(d.payload) {
+		if !x.isCurrent(which, id.Bytes) || byPayload && !x.mayBeOurs(payload) {
 			return nil
 		}
 		inUTC(&d.CreatedAt, d.RecordTime)
 		x.dead[spot{which, d.Partition, d.Offset}] = d
-		d.RecordTime, d.payload = nil, nil
+		d.RecordTime, payload = nil, nil
 		return nil
 	})
 	if err != nil {

@@ -256,6 +256,7 @@ func (x *explainer) scanCheckouts(ctx context.Context, spans []span) error {
 		switch {
 		case slices.ContainsFunc(x.records, func(o foundCheckout) bool { return o.partition == k.partition && o.offset == k.offset }):
 		case len(x.records) < recordsKept:
+			x.short(&k.event)
 			x.records = append(x.records, k)
 		default:
 			x.dropped++

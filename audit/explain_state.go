@@ -2,9 +2,13 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -73,8 +77,8 @@ func (x *explainer) readRow(ctx context.Context, tx pgx.Tx) error {
 	var own [7]*string
 	var clickTime, checkoutTime pgtype.Timestamp
 	err := tx.QueryRow(ctx, `
-		SELECT user_name::text, click_id::text, click_time::timestamp, product_id::text, payment_method::text, total_amount::text,
-		       shipping_address::text, billing_address::text, user_agent::text, ip_address::text, checkout_time::timestamp,
+		SELECT `+shortSQL("user_name")+`, `+shortSQL("click_id")+`, click_time::timestamp, `+shortSQL("product_id")+`, `+shortSQL("payment_method")+`, total_amount::text,
+		       `+shortSQL("shipping_address")+`, `+shortSQL("billing_address")+`, `+shortSQL("user_agent")+`, `+shortSQL("ip_address")+`, checkout_time::timestamp,
 		       CASE WHEN current_setting('track_commit_timestamp')::bool THEN pg_xact_commit_timestamp(xmin) END
 		FROM commerce.attributed_checkouts WHERE checkout_id = $1`, x.id).
 		Scan(&name, &click, &clickTime, &own[0], &own[1], &own[2], &own[3], &own[4], &own[5], &own[6], &checkoutTime, &x.at.committed)
@@ -92,6 +96,7 @@ func (x *explainer) readRow(ctx context.Context, tx pgx.Tx) error {
 	x.row.time, x.row.timed = micros(checkoutTime)
 	for i := range own {
 		x.row.own[i] = maybe(own[i])
+		x.shorten = x.shorten || own[i] != nil && len(*own[i]) > shortText
 	}
 	now := &RowNow{
 		UserName: name, ClickID: click, ProductID: own[0], PaymentMethod: own[1], TotalAmount: own[2], ShippingAddress: own[3],
@@ -105,6 +110,43 @@ func (x *explainer) readRow(ctx context.Context, tx pgx.Tx) error {
 	}
 	x.out.Row = now
 	return nil
+}
+
+// Texts are foreign, and there may be many of them: one that is longer than longText is held and shown by its first characters, length and
+// hash. Equal texts stay equal by that, and others different.
+const (
+	longText  = 1 << 10 // bytes
+	shortText = 200     // characters
+)
+
+func short(text string) string {
+	if len(text) <= longText {
+		return text
+	}
+	first := 0
+	for range shortText {
+		_, n := utf8.DecodeRuneInString(text[first:])
+		first += n
+	}
+	return fmt.Sprintf("%s... (%d bytes, sha256 %x)", text[:first], len(text), sha256.Sum256([]byte(text)))
+}
+
+// shortSQL is short of a column, in SQL.
+func shortSQL(column string) string {
+	return strings.NewReplacer("$text", column+"::text", "$bytes", "convert_to("+column+"::text, 'UTF8')", "$long", strconv.Itoa(longText), "$short", strconv.Itoa(shortText)).
+		Replace(`CASE WHEN octet_length($bytes) > $long THEN left($text, $short) || '... (' || octet_length($bytes) || ' bytes, sha256 ' || encode(sha256($bytes), 'hex') || ')' ELSE $text END`)
+}
+
+// short replaces what is long in a checkout's texts by what stands for it, as the columns would hold it.
+func (x *explainer) short(e *event) {
+	for name, text := range map[string]*optional{
+		"payment_method": &e.payment, "shipping_address": &e.shipping, "billing_address": &e.billing, "user_agent": &e.agent, "ip_address": &e.ip,
+	} {
+		if len(text.text) > longText {
+			text.text = short(x.snap.columns[name].stored(text.text))
+			x.shorten = true
+		}
+	}
 }
 
 func maybe(text *string) optional {

@@ -98,7 +98,7 @@ func (x *explainer) tell() {
 		x.tellClicks()
 	}
 	for _, d := range x.dead {
-		x.out.DeadLetters = append(x.out.DeadLetters, d.DeadLetter)
+		x.out.DeadLetters = append(x.out.DeadLetters, d)
 	}
 	slices.SortFunc(x.out.DeadLetters, func(a, b DeadLetter) int { return cmp.Compare(a.ID, b.ID) })
 	for _, l := range x.late {
