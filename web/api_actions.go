@@ -104,7 +104,7 @@ func (p *Page) act(a *Action, id int64) error {
 	p.busy[a.Name] = true
 	began := time.Now().UnixMilli()
 	say := func(state, text string) {
-		one := acted{a.Name, a.Title, id, state, clip(text, textShown), began, time.Now().UnixMilli()}
+		one := acted{a.Name, a.Title, id, state, clip(text), began, time.Now().UnixMilli()}
 		p.note(one)
 		p.hub.tell("action", one)
 	}

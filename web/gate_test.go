@@ -270,7 +270,7 @@ func TestCostsOnlyForUs(t *testing.T) {
 	if explained != wanted {
 		t.Errorf("explained %d times, want %d", explained, wanted)
 	}
-	if answer, _ := ask(t, "GET", s.base+"/", map[string]string{"Sec-Fetch-Site": "cross-site", "User-Agent": firefox}); answer.StatusCode != 200 {
+	if answer, _ := ask(t, "GET", s.base+"/", map[string]string{"Sec-Fetch-Site": "cross-site", "User-Agent": firefox}); answer.StatusCode != http.StatusOK {
 		t.Errorf("a link to the page: %d", answer.StatusCode)
 	}
 }

@@ -31,11 +31,11 @@ const (
 
 func (p *Page) hello() hello {
 	h := hello{
-		Group: clip(p.cfg.Group, textShown), Version: p.cfg.Version, Instance: clip(p.cfg.Instance, textShown), Demo: p.cfg.Demo,
+		Group: clip(p.cfg.Group), Version: p.cfg.Version, Instance: clip(p.cfg.Instance), Demo: p.cfg.Demo,
 		Explain: p.cfg.Explain != nil, Verify: p.cfg.Verify != nil, Actions: []actionInfo{}, Acted: p.done(),
 	}
 	for _, s := range p.cfg.Settings {
-		h.Settings = append(h.Settings, Setting{s.Name, clip(s.Value, textShown), s.Given})
+		h.Settings = append(h.Settings, Setting{s.Name, clip(s.Value), s.Given})
 	}
 	h.Settings = fitting(h.Settings, settingsSize, func(s Setting) []any { return []any{s} })
 	for _, a := range p.cfg.Actions {
@@ -60,10 +60,11 @@ func (p *Page) greeting() [][]byte {
 	return events
 }
 
-// clip shortens a text to n characters. What it cuts off it says.
-func clip(text string, n int) string {
+// clip shortens a text to textShown characters. What it cuts off it says.
+func clip(text string) string {
+	n := 0
 	for i := range text {
-		if n--; n < 0 {
+		if n++; n > textShown {
 			return text[:i] + "…"
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -159,7 +160,7 @@ func TestEventsAreSmall(t *testing.T) {
 	for i := range kept {
 		s.page.feed.take(time.Now().Add(time.Duration(i)*time.Second), pipeline.Stats{ClicksRead: int64(i) * 1_234_567_891})
 	}
-	s.page.note(acted{Name: "x", Text: clip(strings.Repeat("<", 990000), textShown)})
+	s.page.note(acted{Name: "x", Text: clip(strings.Repeat("<", 990000))})
 	got := listen(t, s.base, "hello", "history", "now", "rows", "aside") // looks at the size of each
 	var h hello
 	var now picture
@@ -182,7 +183,7 @@ func TestEventsAreSmall(t *testing.T) {
 	if len(a.Instances) < 10 || len(a.DeadLetters) != 20 {
 		t.Errorf("%d instances, %d reasons", len(a.Instances), len(a.DeadLetters))
 	}
-	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != 200 || len(body) > 1<<20 {
+	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != http.StatusOK || len(body) > 1<<20 {
 		t.Errorf("%d: dead letters in %d bytes", answer.StatusCode, len(body))
 	}
 }

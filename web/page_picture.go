@@ -164,7 +164,7 @@ func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
 		Edges: edges(st, s), Clicks: map[int]clicksPart{}, Checkouts: map[int32]checkoutsShard{}, Held: heldNow{Clicks: len(st.Clicks), Shards: len(st.Shards)},
 		Window:   windowNow{st.Window.Clicks, st.Window.Bytes, st.Window.Buckets, micros(st.Window.Oldest)},
 		Users:    users(st, s),
-		Postgres: postgresNow{st.Sink.Retries, clip(st.Sink.LastError, textShown)},
+		Postgres: postgresNow{st.Sink.Retries, clip(st.Sink.LastError)},
 		Fenced:   st.Fenced, OpenTxnRel: st.OpenTxnReleases, Trouble: trouble(now, st),
 	}
 	if !st.At.IsZero() {
@@ -175,7 +175,7 @@ func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
 	}
 	pic.Sample.add(s)
 	pic.Totals = p.feed.totals(st)
-	pic.Standing.Detail = clip(pic.Standing.Detail, textShown)
+	pic.Standing.Detail = clip(pic.Standing.Detail)
 	for _, i := range most(partsShown, len(st.Clicks), func(i int) int64 { return st.Clicks[i].End - st.Clicks[i].Next }) {
 		c := &st.Clicks[i]
 		pic.Clicks[i] = clicksPart{i, c.Next, max(c.End, c.Next), max(c.End-c.Next, 0), micros(c.MaxTime), c.Paused} // the end was asked for a moment ago
@@ -263,7 +263,7 @@ func users(st *pipeline.Stats, s *sample) usersNow {
 	now := usersNow{
 		Connected: u.Connected, Entries: u.Entries, Capacity: u.Capacity, Hits: u.Hits, Misses: u.Misses, Queries: u.ReadThroughQueries,
 		Evictions: u.Evictions, Refused: u.RefusedFills, Snapshots: u.Snapshots, Reconnects: u.Reconnects, Changes: u.AppliedChanges,
-		LastError: clip(u.LastError, textShown), HitRate: s.Hits,
+		LastError: clip(u.LastError), HitRate: s.Hits,
 	}
 	if u.ServerLSN > u.LastLSN {
 		now.LagBytes = u.ServerLSN - u.LastLSN

@@ -93,7 +93,7 @@ func (p *Page) tellPostgres(ctx context.Context) {
 		if ctx.Err() != nil {
 			a.Error = "Postgres does not answer the page within " + span(queryWithin)
 		} else {
-			a.Error = clip(err.Error(), textShown)
+			a.Error = clip(err.Error())
 		}
 	}
 	p.hub.keep("aside", a)
@@ -157,9 +157,9 @@ func (p *Page) verify(ctx context.Context) {
 		took := time.Since(began)
 		last.Running, last.Error = false, ""
 		if err != nil {
-			last.Error = clip(err.Error(), textShown)
+			last.Error = clip(err.Error())
 		} else {
-			verdict.Text = clip(verdict.Text, textShown)
+			verdict.Text = clip(verdict.Text)
 			last = checked{At: time.Now(), Took: took.Seconds(), Known: true, Verdict: verdict}
 		}
 		p.hub.keep("verify", last)

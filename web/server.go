@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"syscall"
 	"time"
 
@@ -71,7 +69,7 @@ func New(cfg Config) (*Server, error) {
 	s.server = &http.Server{
 		Handler: http.HandlerFunc(s.serve), MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headWithin, ReadTimeout: readWithin, WriteTimeout: writeWithin, IdleTimeout: idleWithin,
-		ConnContext: remember, ErrorLog: log.New(complaints{cfg.Logger}, "", 0),
+		ConnContext: remember, ErrorLog: slog.NewLogLogger(complaints{cfg.Logger.Handler()}, slog.LevelWarn),
 	}
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesAtOnce}))
 	s.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -88,12 +86,14 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// complaints writes what net/http has to say, such as a connection that cannot be accepted, as a line of our log.
-type complaints struct{ log *slog.Logger }
+// complaints makes of what net/http has to say, such as of a connection that cannot be accepted, a line of our log.
+type complaints struct{ slog.Handler }
 
-func (c complaints) Write(text []byte) (int, error) {
-	c.log.Warn("the HTTP server", "cause", strings.TrimSpace(string(text)))
-	return len(text), nil
+// Handle gives the line the message that it can be looked up by, and what net/http says as its cause.
+func (c complaints) Handle(ctx context.Context, said slog.Record) error {
+	ours := slog.NewRecord(said.Time, said.Level, "the HTTP server", 0)
+	ours.AddAttrs(slog.String("cause", said.Message))
+	return c.Handler.Handle(ctx, ours)
 }
 
 // serve is what every request goes through: who is asked for, who asks, and whether there is room.

@@ -4,6 +4,7 @@ package attack
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func TestMillionClicksOfOneKey(t *testing.T) {
 func TestManyPartitions(t *testing.T) {
 	s := begin(t, props{brokers: kafkatest.FakeCluster(t, kfake.SeedTopics(10_000, "clicks"), kfake.SeedTopics(4, "checkouts")).ListenAddrs()})
 	s.pause(5 * time.Second)
-	if answer := s.get("/metrics", "", nil); answer.StatusCode != 200 {
+	if answer := s.get("/metrics", "", nil); answer.StatusCode != http.StatusOK {
 		t.Error(answer.Status)
 	}
 	s.get("/api/events", "", nil)
