@@ -41,6 +41,32 @@ func TestMillionClicksOfOneKey(t *testing.T) {
 	s.end()
 }
 
+// Clicks of one key, the newest first, after many checkouts of it: each click is better than the one before, for all of the checkouts.
+func TestClicksNewestFirst(t *testing.T) {
+	s := begin(t, props{})
+	const checkouts, clicks = 20_000, 500
+	at := time.Now().Add(-time.Minute)
+	bought := make([]event, checkouts)
+	for n := range bought {
+		bought[n] = event{"checkout_id": fmt.Sprint("newest-", n), "user_id": 3, "product_id": "newest", "total_amount": 1, "datetime_occured": stamp(at)}
+	}
+	s.produce("checkouts", bought...)
+	rows := func(where string) func() bool {
+		return func() bool {
+			return s.count(`SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id LIKE 'newest-%' AND `+where) == checkouts
+		}
+	}
+	s.await("the checkouts are rows", rows(`true`))
+	events := make([]event, clicks)
+	for n := range events {
+		events[n] = event{"click_id": fmt.Sprint("newest-", n), "user_id": 3, "product_id": "newest", "datetime_occured": stamp(at.Add(-time.Duration(n) * time.Second))}
+	}
+	s.produce("clicks", events...)
+	s.writes()
+	s.await("they have the earliest click", rows(fmt.Sprintf(`click_id = 'newest-%d'`, clicks-1)))
+	s.end()
+}
+
 // Topics of 10,000 partitions.
 func TestManyPartitions(t *testing.T) {
 	s := begin(t, props{brokers: kafkatest.FakeCluster(t, kfake.SeedTopics(10_000, "clicks"), kfake.SeedTopics(4, "checkouts")).ListenAddrs()})
