@@ -17,6 +17,6 @@
 //   - A letter is marked retried only after Kafka has acknowledged its record.
 //   - What is retried by a filter is bounded by the greatest id at the start: a record that becomes a dead letter again is a new
 //     letter, which the same run does not pick up.
-//   - A payload that was not kept is never sent as an empty record.
+//   - A payload that was not kept is never sent as an empty record: it is read again from Kafka, by its place, and must have the letter's hash.
 //   - Payloads come from strangers: Printable leaves nothing in them that a terminal obeys.
 package deadletters

@@ -28,7 +28,7 @@ type Letter struct {
 	Detail     string     `json:"detail"`
 	Size       int64      `json:"payload_size"` // bytes of the record's value
 	SHA256     string     `json:"payload_sha256,omitempty"`
-	Kept       bool       `json:"payload_kept"` // false: larger than 1 MiB, only size and hash are known
+	Kept       bool       `json:"payload_kept"` // false: over 1 MiB, or one of too many in its hour: only size and hash are known
 	RecordTime *time.Time `json:"record_time,omitempty"`
 	CreatedAt  time.Time  `json:"created_at"`
 	Status     Status     `json:"status"`

@@ -33,7 +33,7 @@ type Retry struct {
 // Retries says what has been sent.
 type Retries struct {
 	Sent    int64   `json:"sent"`               // acknowledged by Kafka and marked
-	NotKept []int64 `json:"not_kept,omitempty"` // ids whose payload was larger than 1 MiB and not kept: nothing was sent
+	NotKept []int64 `json:"not_kept,omitempty"` // ids whose payload was not kept, and is over 1 MiB or no longer in Kafka: nothing was sent
 	Unsure  int64   `json:"unsure,omitempty"`   // acknowledged, but not marked as it could not be written: they stay open
 }
 
@@ -43,20 +43,30 @@ type NotKeptError struct {
 }
 
 func (e *NotKeptError) Error() string {
+	if e.Size <= maxPayload {
+		return fmt.Sprintf("the payload of dead letter %d was not kept, for too many records were bad in that hour: "+
+			"firstclick dead-letters retry %d reads it from Kafka while Kafka has it, and with --edit FILE sends another", e.ID, e.ID)
+	}
 	return fmt.Sprintf("the payload of dead letter %d was not kept: it had %d bytes, more than the 1 MiB that is; "+
 		"firstclick dead-letters retry %d --edit FILE sends another", e.ID, e.Size, e.ID)
 }
 
 // pending is a letter that waits for being sent.
 type pending struct {
-	id, size int64
-	topic    string
-	kept     bool
-	null     bool
+	id, size  int64
+	topic     string
+	partition int32
+	offset    int64
+	sum       []byte
+	kept      bool
+	null      bool
 }
 
-// Retry sends letters again and marks them, in order of id. A letter by its id whose payload was not kept is a *NotKeptError before
-// anything is sent; one among many by a filter is left open and counted. When it ends with an error, what Retries says is done.
+// again says that the payload was not kept, and may be read again from where it came from.
+func (p *pending) again() bool { return !p.kept && p.size <= maxPayload }
+
+// Retry sends letters again and marks them, in order of id. A payload that was not kept is read again from Kafka. A letter by its id whose payload is
+// not there is a *NotKeptError, one over 1 MiB before anything is sent; one among many by a filter is left open and counted. When it ends with an error, what Retries says is done.
 func (s *Store) Retry(ctx context.Context, r Retry) (done Retries, err error) {
 	if err := s.known(ctx, r.Filter); err != nil {
 		return done, err
@@ -70,10 +80,17 @@ func (s *Store) Retry(ctx context.Context, r Retry) (done Retries, err error) {
 		return done, err
 	}
 	defer producer.Close()
+	from := &source{kafka: r.Kafka}
+	defer from.close()
 	for after := int64(0); ; {
 		page, err := s.page(ctx, r.Filter, after, last)
-		if err != nil || len(page) == 0 {
+		switch {
+		case err != nil:
 			return done, err
+		case len(page) == 0 && len(r.Filter.IDs) > 0 && len(done.NotKept) > 0:
+			return done, &NotKeptError{ID: done.NotKept[0]}
+		case len(page) == 0:
+			return done, nil
 		}
 		after = page[len(page)-1].id
 		for len(page) > 0 {
@@ -81,7 +98,7 @@ func (s *Store) Retry(ctx context.Context, r Retry) (done Retries, err error) {
 			if together, page = take(page, r.Edited != nil, &done); len(together) == 0 {
 				continue
 			}
-			if err := s.send(ctx, producer, together, r, &done); err != nil {
+			if err := s.send(ctx, producer, from, together, r, &done); err != nil {
 				return done, err
 			}
 		}
@@ -92,10 +109,10 @@ func (s *Store) Retry(ctx context.Context, r Retry) (done Retries, err error) {
 func (s *Store) last(ctx context.Context, r Retry) (int64, error) {
 	where, args := r.Filter.where()
 	var n, last int64
-	var lost *int64 // the least id without its payload
+	var lost *int64 // the least id whose payload was too large to be kept
 	var lostSize *int64
-	err := s.conn.QueryRow(ctx, `SELECT count(*), coalesce(max(id), 0), min(id) FILTER (WHERE payload IS NULL AND payload_size > 0),
-		max(payload_size) FILTER (WHERE payload IS NULL) FROM firstclick.dead_letters WHERE `+where, args...).Scan(&n, &last, &lost, &lostSize)
+	err := s.conn.QueryRow(ctx, fmt.Sprintf(`SELECT count(*), coalesce(max(id), 0), min(id) FILTER (WHERE payload IS NULL AND payload_size > %d),
+		max(payload_size) FILTER (WHERE payload IS NULL) FROM firstclick.dead_letters WHERE `, maxPayload)+where, args...).Scan(&n, &last, &lost, &lostSize)
 	switch {
 	case err != nil:
 		return 0, explain("look for dead letters", err)
@@ -116,13 +133,13 @@ func (s *Store) last(ctx context.Context, r Retry) (int64, error) {
 func (s *Store) page(ctx context.Context, f Filter, after, last int64) ([]pending, error) {
 	where, args := f.where()
 	args = append(args, after, last)
-	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT id, payload_size, topic, payload IS NOT NULL OR payload_size = 0, payload IS NULL
+	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT id, payload_size, topic, partition, "offset", payload_sha256, payload IS NOT NULL OR payload_size = 0, payload IS NULL
 		FROM firstclick.dead_letters WHERE %s AND id > $%d AND id <= $%d ORDER BY id LIMIT %d`, where, len(args)-1, len(args), rowsAtOnce), args...)
 	if err != nil {
 		return nil, explain("read dead letters", err)
 	}
 	page, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p pending, err error) {
-		err = row.Scan(&p.id, &p.size, &p.topic, &p.kept, &p.null)
+		err = row.Scan(&p.id, &p.size, &p.topic, &p.partition, &p.offset, &p.sum, &p.kept, &p.null)
 		return p, err
 	})
 	if err != nil {
@@ -135,7 +152,7 @@ func (s *Store) page(ctx context.Context, f Filter, after, last int64) ([]pendin
 func take(page []pending, edited bool, done *Retries) (together, rest []pending) {
 	size := int64(0)
 	for i, p := range page {
-		if !p.kept && !edited {
+		if !p.kept && !p.again() && !edited {
 			done.NotKept = append(done.NotKept, p.id)
 			continue
 		}
@@ -149,7 +166,7 @@ func take(page []pending, edited bool, done *Retries) (together, rest []pending)
 }
 
 // send produces the letters, and marks those that were acknowledged: also when others were not.
-func (s *Store) send(ctx context.Context, producer *kgo.Client, letters []pending, r Retry, done *Retries) error {
+func (s *Store) send(ctx context.Context, producer *kgo.Client, from *source, letters []pending, r Retry, done *Retries) error {
 	ids := make([]int64, len(letters))
 	for i, l := range letters {
 		ids[i] = l.id
@@ -173,6 +190,11 @@ func (s *Store) send(ctx context.Context, producer *kgo.Client, letters []pendin
 	}); err != nil {
 		return explain("read payloads", err)
 	}
+	if r.Edited == nil {
+		if err := from.read(ctx, letters, payloads); err != nil {
+			return err
+		}
+	}
 	records := make([]*kgo.Record, 0, len(letters))
 	sent := make(map[*kgo.Record]int64, len(letters))
 	for _, l := range letters {
@@ -180,7 +202,11 @@ func (s *Store) send(ctx context.Context, producer *kgo.Client, letters []pendin
 		if r.Edited != nil {
 			payload = r.Edited
 		}
-		if !there || payload == nil && !l.null {
+		switch {
+		case !there, payload == nil && !l.null: // somebody has resolved it meanwhile
+			continue
+		case payload == nil && l.again():
+			done.NotKept = append(done.NotKept, l.id)
 			continue
 		}
 		record := &kgo.Record{Topic: l.topic, Value: payload, Timestamp: time.Now()}

@@ -163,6 +163,43 @@ func TestRetryOfWhatWasNotKept(t *testing.T) {
 	}
 }
 
+// A payload that was left out because many were bad is read again from its place, if the record there is the one that was bad.
+func TestRetryReadsAgain(t *testing.T) {
+	b := newBed(t, "clicks")
+	kafkatest.Produce(t, b.brokers, "clicks", 0, []byte("a"), []byte("b"), []byte("c"), []byte("d"))
+	kafkatest.Produce(t, b.brokers, "clicks", 1, []byte("e"))
+	place := func(partition, offset int, value string) (id int64) {
+		err := b.conn.QueryRow(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, payload_size, payload_sha256)
+			VALUES ('firstclick', 'clicks', $1, $2, 'json', length($3::text), sha256(convert_to($3, 'UTF8'))) RETURNING id`, partition, offset, value).Scan(&id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	second, other, last, elsewhere := place(0, 1, "b"), place(0, 2, "x"), place(0, 3, "d"), place(1, 0, "e")
+	done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{}})
+	if err != nil || done.Sent != 3 || !slices.Equal(done.NotKept, []int64{other}) {
+		t.Fatalf("got %+v, %v", done, err)
+	}
+	for id, want := range map[int64]Status{second: Retried, last: Retried, elsewhere: Retried, other: Open} {
+		if got := b.status(id); got != want {
+			t.Errorf("letter %d is %s", id, got)
+		}
+	}
+	var sent []string
+	for _, r := range b.records("clicks", 8) {
+		sent = append(sent, string(r.Value))
+	}
+	slices.Sort(sent)
+	if got := strings.Join(sent, ""); got != "abbcddee" {
+		t.Errorf("the topic holds %s", got)
+	}
+	var refused *NotKeptError
+	if _, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{other}}}); !errors.As(err, &refused) || refused.ID != other {
+		t.Errorf("by id: %v", err)
+	}
+}
+
 // What Kafka refuses stays open; what it took before is marked.
 func TestRetryRefused(t *testing.T) {
 	b := newBed(t, "clicks")

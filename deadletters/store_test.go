@@ -227,7 +227,7 @@ func TestDroppedWhileRetried(t *testing.T) {
 	}
 	defer producer.Close()
 	var done Retries
-	if err := b.store.send(t.Context(), producer, letters, Retry{}, &done); err != nil || done.Sent != 1 || b.status(first) != Retried || b.status(second) != Dropped {
+	if err := b.store.send(t.Context(), producer, &source{}, letters, Retry{}, &done); err != nil || done.Sent != 1 || b.status(first) != Retried || b.status(second) != Dropped {
 		t.Errorf("%+v, %v: %s and %s", done, err, b.status(first), b.status(second))
 	}
 }

@@ -34,6 +34,9 @@ type Config struct {
 	MemoryLimit int64          // bytes that the process may take; 0: no bound on window and queues. Half of it is the window's budget
 	Zone        *time.Location // for times without a zone; UTC
 
+	Payloads  int64         // bytes of bad records kept with their dead letters, by reason and hour; 64 MiB
+	Retention time.Duration // dead letters of the group older than it are deleted; 0: none
+
 	UntilCaughtUp bool   // run until all that was there at the start is in Postgres
 	Instance      string // application_name of our sessions; random
 	Static        string // Kafka's group.instance.id, for static membership; none
@@ -86,6 +89,8 @@ func (c *Config) settle() error {
 		return &ConfigError{fmt.Sprintf("window %v, lateness %v, out-of-order %v: the window must be a second or more, the others not negative", c.Window, c.Lateness, c.OutOfOrder)}
 	case c.MaxSkew < time.Second:
 		return &ConfigError{fmt.Sprintf("max future skew %v: it must be a second or more", c.MaxSkew)}
+	case c.Payloads < 0 || c.Retention < 0:
+		return &ConfigError{fmt.Sprintf("%d bytes of payloads, %v of retention: neither may be negative", c.Payloads, c.Retention)}
 	case c.UsersCache < 0:
 		return &ConfigError{fmt.Sprintf("users cache of %d entries", c.UsersCache)}
 	}

@@ -25,7 +25,7 @@ func TestHowFarInTheFuture(t *testing.T) {
 	} {
 		got := ""
 		if err := checkFuture(c.event.UnixMicro(), record, 5*time.Minute); err != nil {
-			got = deadLetter(record, [16]byte{}, err).Detail
+			got = deadLetter(record, [16]byte{}, err, nil).Detail
 		}
 		if got != c.want {
 			t.Errorf("%v: %q, want %q", c.event, got, c.want)

@@ -273,6 +273,7 @@ func (l *loop) owe(st *sink.State) {
 	l.kept = slices.DeleteFunc(l.kept, func(d sink.DeadLetter) bool {
 		owed := d.Offset >= at(st.Position.ClicksNext, int(d.Partition))
 		if owed {
+			d.Again = true
 			l.dead = append(l.dead, d)
 		}
 		return owed

@@ -70,7 +70,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows, err := sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Logger: p.log}, timedNames{mirror, &p.naming})
+	rows, err := sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Payloads: p.cfg.Payloads, Logger: p.log}, timedNames{mirror, &p.naming})
 	if err != nil {
 		return err
 	}

@@ -234,7 +234,7 @@ func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
 
 func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checkoutsReader, need uint64) *checkoutsMsg {
 	used := readPoll(fetches, readers, func(int32) *checkoutsReader {
-		return &checkoutsReader{tally: s.p.tally, chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+		return &checkoutsReader{tally: s.p.tally, payloads: s.p.sink.Payloads(), chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
 	}, func(r *checkoutsReader, f kgo.FetchTopicPartition) { r.read(f.Partition, f.Records, need) })
 	m := &checkoutsMsg{}
 	for _, r := range used {
@@ -251,7 +251,8 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 
 // checkoutsReader decodes one partition.
 type checkoutsReader struct {
-	tally    *tally // nil: read again, counted before
+	tally    *tally         // nil: read again, counted before
+	payloads *sink.Payloads // likewise
 	chunks   *chunks
 	hasher   join.Hasher
 	skew     time.Duration
@@ -309,7 +310,7 @@ func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *chec
 		err = checkFuture(k.Time, rec, r.skew)
 	}
 	if err != nil {
-		d := deadLetter(rec, r.topicID, err)
+		d := deadLetter(rec, r.topicID, err, r.payloads)
 		p.Skip, carried.dead = true, &d
 		r.tally.undecodable(d.Topic, d.Reason)
 		return slab

@@ -157,7 +157,7 @@ func (r *clicksReader) bury(rec *kgo.Record, err error) {
 	if !r.fresh(rec.Offset) {
 		return // stored before the restart
 	}
-	d := deadLetter(rec, r.s.infos[rec.Topic].id, err)
+	d := deadLetter(rec, r.s.infos[rec.Topic].id, err, r.s.p.sink.Payloads())
 	r.dead = append(r.dead, d)
 	r.s.p.tally.undecodable(d.Topic, d.Reason)
 }
@@ -171,17 +171,17 @@ func (r *clicksReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad) {
 	r.s.p.tally.undecodable(d.Topic, d.Reason)
 }
 
-// deadLetter keeps its own copy of the payload: the record's shares memory with the whole fetch.
-func deadLetter(rec *kgo.Record, topicID [16]byte, err error) sink.DeadLetter {
+// deadLetter keeps its own copy of the payload, if any: the record's shares memory with the whole fetch.
+func deadLetter(rec *kgo.Record, topicID [16]byte, err error, payloads *sink.Payloads) sink.DeadLetter {
 	d := sink.DeadLetter{
 		Topic: rec.Topic, TopicID: topicID, Partition: rec.Partition, Offset: rec.Offset,
 		RecordTime: recordTime(rec), Reason: join.ReasonShape, Detail: err.Error(),
 	}
-	d.Keep(rec.Value)
 	var bad *join.DecodeError
 	if errors.As(err, &bad) {
 		d.Reason, d.Detail = bad.Reason, bad.Detail
 	}
+	payloads.Keep(&d, rec.Value)
 	return d
 }
 

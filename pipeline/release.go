@@ -130,6 +130,9 @@ func (l *loop) nextJob() *job {
 		sh.held.gone = 0
 		j.letting = append(j.letting, sh.letting != nil)
 	}
+	for i := range l.under {
+		l.under[i].Again = true
+	}
 	l.under, l.dead = append(l.under, l.dead...), nil
 	j.batches[0].Dead = append(j.batches[0].Dead, l.under...)
 	j.dead = len(l.under)

@@ -97,6 +97,7 @@ func (s *session) run(ctx, alive context.Context) error {
 	g.Go(func() error { return s.asks.runAside(alive) })
 	g.Go(func() error { return s.readCheckouts(ctx, alive) })
 	g.Go(func() error { return s.advise(alive) })
+	g.Go(func() error { return s.forgetLetters(alive) })
 	g.Go(func() error { return s.probeLogs(alive) })
 	g.Go(func() error { return s.watchGroup(alive) })
 	g.Go(func() error { return s.showProgress(alive) })

@@ -112,7 +112,7 @@ func (c *command) printRetries(r *resolving, ids []int64, done deadletters.Retri
 		c.printLeftAlone(r, int64(len(ids))-done.Sent)
 	}
 	if n := len(done.NotKept); n > 0 {
-		fmt.Fprintf(c.Out, "%d left open, as their payload was larger than 1 MiB and not kept, such as %d: give one with --edit\n", n, done.NotKept[0])
+		fmt.Fprintf(c.Out, "%d left open, as their payload was not kept and Kafka has it no more, or it is over 1 MiB, such as %d: give one with --edit\n", n, done.NotKept[0])
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type section struct {
 var titles = map[string]string{
 	"clicks-topic": "Kafka", "checkouts-topic": "Kafka", "group": "Kafka", "group-instance": "Kafka", "start": "Kafka",
 	"database": "Postgres", "database-replication": "Postgres", "no-migrate": "Postgres", "users-cache": "Postgres",
+	"dead-letter-payloads": "Postgres", "dead-letters-retention": "Postgres",
 	"window": "What a row means", "lateness": "What a row means", "out-of-order": "What a row means", "max-future-skew": "What a row means", "time-zone": "What a row means",
 	"listen": "The page", "listen-auth-file": "The page", "ui-actions": "The page", "pprof": "The page",
 }

@@ -16,6 +16,28 @@ func parseMemory(text string) (int64, error) {
 		return 0, nil
 	}
 	const hint = "write 512MiB, 2GB, a number of bytes, or half"
+	bytes, ok := bytesOf(text)
+	if !ok {
+		return 0, fmt.Errorf("%q is not an amount of memory; %s", text, hint)
+	}
+	// Below that not even one partition's fetch fits beside the runtime.
+	const least = 64 << 20
+	if bytes >= least && bytes < math.MaxInt64 {
+		return int64(bytes), nil
+	}
+	return 0, fmt.Errorf("%q is not between 64MiB and 8EiB; %s", text, hint)
+}
+
+// parseBytes takes bytes and their units, from 1 on.
+func parseBytes(text string) (int64, error) {
+	if bytes, ok := bytesOf(text); ok && bytes >= 1 && bytes < math.MaxInt64 {
+		return int64(bytes), nil
+	}
+	return 0, fmt.Errorf("%q is not a number of bytes; write 64MiB, 1GB, or a number from 1 on", text)
+}
+
+// bytesOf reads a number with a unit.
+func bytesOf(text string) (bytes float64, ok bool) {
 	digits := strings.TrimRight(text, "BbIiKkMmGgTt ")
 	factors := map[string]float64{
 		"": 1, "b": 1,
@@ -26,15 +48,7 @@ func parseMemory(text string) (int64, error) {
 	}
 	factor, known := factors[strings.ToLower(strings.TrimSpace(text[len(digits):]))]
 	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !known {
-		return 0, fmt.Errorf("%q is not an amount of memory; %s", text, hint)
-	}
-	// Below that not even one partition's fetch fits beside the runtime.
-	const least = 64 << 20
-	if bytes := n * factor; bytes >= least && bytes < math.MaxInt64 {
-		return int64(bytes), nil
-	}
-	return 0, fmt.Errorf("%q is not between 64MiB and 8EiB; %s", text, hint)
+	return n * factor, known && err == nil
 }
 
 // memoryLimit is the limit in bytes: as asked, or, for 0, half of what the process may use at most.

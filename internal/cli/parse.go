@@ -174,6 +174,18 @@ func parseDuration(least time.Duration) func(string) (time.Duration, error) {
 	}
 }
 
+// parseRetention takes durations from an hour on, and "never", which is 0.
+func parseRetention(text string) (time.Duration, error) {
+	if text == "never" {
+		return 0, nil
+	}
+	d, err := parseDuration(time.Hour)(text)
+	if err != nil {
+		return 0, fmt.Errorf("%w; or never", err)
+	}
+	return d, nil
+}
+
 // parseWhole takes whole numbers from least on.
 func parseWhole[T int | int32 | int64 | uint64](least, most T) func(string) (T, error) {
 	return func(text string) (T, error) {

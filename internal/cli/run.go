@@ -34,6 +34,8 @@ type running struct {
 	meaning       meaning
 	start         string
 	usersCache    int
+	payloads      int64
+	retention     time.Duration
 	memoryLimit   int64
 	listen        string
 	untilCaughtUp bool
@@ -57,6 +59,10 @@ func (r *running) flags(fs *pflag.FlagSet) {
 	define(fs, &r.groupInstance, "group-instance", "KAFKA_GROUP_INSTANCE", "name", "", parseText,
 		"static member of the group, a name per instance: a restart within the session timeout gets the same partitions back at once")
 	define(fs, &r.usersCache, "users-cache", "USERS_CACHE", "n", "100000", parseWhole(1, math.MaxInt32), "users held in memory at most")
+	define(fs, &r.payloads, "dead-letter-payloads", "DEAD_LETTER_PAYLOADS", "bytes", "64MiB", parseBytes,
+		"bytes of bad records kept with their dead letters, by reason and hour; of what is more, place, size and hash are kept")
+	define(fs, &r.retention, "dead-letters-retention", "DEAD_LETTERS_RETENTION", "duration", "never", parseRetention,
+		"delete dead letters that are older, open ones too: longer than the topics' retention, or verify misses them")
 	define(fs, &r.memoryLimit, "memory-limit", "MEMORY_LIMIT", "bytes", "half", parseMemory,
 		"memory to use at most: 512MiB, 2GB, bytes, or half of the machine or cgroup")
 	define(fs, &r.listen, "listen", "LISTEN", "host:port", ":8081", parseListen, "where the page, /livez and /metrics are served; port 0 picks one")
@@ -137,7 +143,7 @@ func (r *running) pipelineConfig(limit int64, listen string, logger *slog.Logger
 		ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts,
 		Group: r.meaning.group, Start: r.start,
 		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, MaxSkew: r.meaning.skew, Zone: r.meaning.zone,
-		UsersCache: r.usersCache, MemoryLimit: limit,
+		UsersCache: r.usersCache, MemoryLimit: limit, Payloads: r.payloads, Retention: r.retention,
 		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: listen,
 		Logger: logger,
 	}

@@ -53,6 +53,8 @@ func TestFlagElseEnvironmentElseDefault(t *testing.T) {
 		{"max-future-skew", "MAX_FUTURE_SKEW", func(r running) any { return r.meaning.skew }, 5 * time.Minute, "90s", 90 * time.Second},
 		{"out-of-order", "OUT_OF_ORDER", func(r running) any { return r.meaning.outOfOrder }, 15 * time.Second, "1s", time.Second},
 		{"users-cache", "USERS_CACHE", func(r running) any { return r.usersCache }, 100_000, "1_000", 1000},
+		{"dead-letter-payloads", "DEAD_LETTER_PAYLOADS", func(r running) any { return r.payloads }, int64(64 << 20), "1GB", int64(1e9)},
+		{"dead-letters-retention", "DEAD_LETTERS_RETENTION", func(r running) any { return r.retention }, time.Duration(0), "720h", 720 * time.Hour},
 		{"memory-limit", "MEMORY_LIMIT", func(r running) any { return r.memoryLimit }, int64(0), "512MiB", int64(512 << 20)},
 		{"time-zone", "TIME_ZONE", func(r running) any { return r.meaning.zone }, time.UTC, "Europe/Berlin", berlin},
 		{"listen", "LISTEN", func(r running) any { return r.listen }, ":8081", "127.0.0.1:0", "127.0.0.1:0"},

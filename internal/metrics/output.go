@@ -3,6 +3,7 @@ package metrics
 import (
 	"time"
 
+	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
 
@@ -33,6 +34,12 @@ func output() []metric {
 			}, "outcome"),
 		counter("unknown_users", "Rows written without a name, for their user was not known.", plain(func(l *look) int64 { return l.Measures.Result.Unknown })),
 		counter("dead_letters", "Dead letters committed, by topic and reason.", func(l *look, emit emit) { perCause(l, l.DeadLetters, emit) }, "topic", "reason"),
+		counter("dead_letter_payloads_left_out", "Payloads of bad records that were not kept, by reason: past --dead-letter-payloads in an hour only place, size and hash are.",
+			func(l *look, emit emit) {
+				for _, reason := range join.Reasons() {
+					emit(float64(l.Sink.LeftOut[reason]), string(reason))
+				}
+			}, "reason"),
 		counter("transactions", "Transactions that landed in Postgres.", plain(func(l *look) int64 { return l.Sink.Commits })),
 		counter("transactions_by_path", "Transactions with rows, by the way they took: straight into the table, or by a temporary one because of duplicates.",
 			func(l *look, emit emit) {

@@ -159,3 +159,23 @@ func BenchmarkRender(b *testing.B) {
 }
 
 var _ = join.NoTime
+
+// BenchmarkLetters commits dead letters as a flood of bad records brings them.
+func BenchmarkLetters(b *testing.B) {
+	const n = 8_192
+	bench := newBench(b)
+	s := bench.open(bench.dsn, "firstclick-bench", benchNames())
+	batch := bench.claim(s, 0)
+	payload := bytes.Repeat([]byte(`{"click_id": "x", `), 17)
+	offset := int64(0)
+	for b.Loop() {
+		for range n {
+			batch.Dead = append(batch.Dead, DeadLetter{Topic: "clicks", Offset: offset, Reason: join.ReasonJSON, Detail: "not valid JSON", Payload: payload, RecordTime: noon})
+			offset++
+		}
+		if res := bench.commit(s, batch); res.DeadLetters != n {
+			b.Fatalf("%+v", res)
+		}
+	}
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "letters/s")
+}

@@ -175,6 +175,8 @@ type outcome struct {
 	unknown   []entry      // rows without a name, fresh or met
 	staged    bool
 	met       bool // duplicates that were not familiar
+
+	newLetters int64 // dead letters that nobody else was known to write
 }
 
 // try is one transaction.
@@ -187,7 +189,8 @@ type try struct {
 	after  bool // what comes after the rows is being written
 	sent   bool // COMMIT may have reached Postgres
 
-	corrected bool // by correctWarily
+	corrected bool         // by correctWarily
+	letters   []deadLetter // not copied yet, in the order of their keys
 }
 
 // refusedAfterRows says whether a correction, a note or, at COMMIT, anything was refused, in a try that was not wary of that.
@@ -219,6 +222,9 @@ func (t *try) run(ctx context.Context) error {
 		if err := t.correctWarily(ctx); err != nil {
 			return err
 		}
+	}
+	if err := t.copyLetters(ctx); err != nil {
+		return err
 	}
 	return t.finish(ctx)
 }
@@ -379,6 +385,9 @@ func (s *Sink) landed(out outcome, took time.Duration) {
 	if out.result.Fresh+out.result.Duplicates+out.result.Conflicts > 0 {
 		s.path.note(out.met)
 		s.familiar.note(out.result.Duplicates+out.result.Conflicts > 0)
+	}
+	if out.newLetters >= copiedLetters {
+		s.letters.note(out.result.DeadLetters < out.newLetters)
 	}
 	c := &s.stats
 	c.mu.Lock()

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,24 +11,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
-
-	"firstclick/join"
-)
-
-const (
-	maxPayload = join.MaxRecord // larger ones are stored by size and hash only
-	maxDetail  = 2000           // bytes
-	// lettersPerStatement and lettersBytes bound one INSERT, so that no message grows near Postgres' limit of 1 GB.
-	lettersPerStatement = 1000
-	lettersBytes        = 16 << 20
 )
 
 const (
 	noteSQL = `INSERT INTO firstclick.unknown_users (user_id, checkout_id) SELECT * FROM unnest($1::int[], $2::text[]) ON CONFLICT DO NOTHING`
-	deadSQL = `INSERT INTO firstclick.dead_letters
-		(group_id, topic, topic_id, partition, "offset", reason, detail, payload, payload_size, payload_sha256, record_time)
-		SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bigint[], $10::bytea[], $11::timestamptz[])
-		ON CONFLICT DO NOTHING`
 	// An event that was repaired before it came to this shard is open again: what it means for the shard's rows was not known then.
 	lateSQL = `INSERT INTO firstclick.late AS l (group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time)
 		SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::int[], $9::text[], $10::timestamptz[])
@@ -67,13 +52,7 @@ func (t *try) finish(ctx context.Context) error {
 		}
 		b.Queue(noteSQL, ids, texts)
 	}
-	dead := slices.Concat(t.work.dead, t.out.letters)
-	sortDead(dead)
-	for len(dead) > 0 {
-		n := chunkOfLetters(dead)
-		b.Queue(deadSQL, deadArgs(dead[:n], clean)...).Exec(count(&result.DeadLetters))
-		dead = dead[n:]
-	}
+	queueLetters(&b, t.letters, clean, count(&result.DeadLetters))
 	for chunk := range slices.Chunk(t.work.late, lettersPerStatement) {
 		b.Queue(lateSQL, lateArgs(chunk, clean)...).Exec(count(&result.Late))
 	}
@@ -162,35 +141,6 @@ func (t *try) correctWarily(ctx context.Context) error {
 		return fmt.Errorf("write corrections: %w", err)
 	}
 	return nil
-}
-
-// chunkOfLetters is how many go into one statement, at least one.
-func chunkOfLetters(dead []deadLetter) int {
-	size := 0
-	for i, d := range dead {
-		size += len(d.Payload)
-		if i == lettersPerStatement || i > 0 && size > lettersBytes {
-			return i
-		}
-	}
-	return len(dead)
-}
-
-func deadArgs(dead []deadLetter, clean func(string) string) []any {
-	n := len(dead)
-	groups, topics, reasons, details := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	topicIDs, partitions, offsets := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n)
-	payloads, sizes, sums, times := make([][]byte, n), make([]int64, n), make([][]byte, n), make([]pgtype.Timestamptz, n)
-	for i, d := range dead {
-		groups[i], topics[i], reasons[i], details[i] = d.group, d.Topic, string(d.Reason), clean(d.Detail)
-		topicIDs[i], partitions[i], offsets[i] = pgtype.UUID{Bytes: d.TopicID, Valid: true}, d.Partition, d.Offset
-		payloads[i], sizes[i], sums[i], times[i] = d.Payload, d.Size, d.Sum[:], instant(d.RecordTime)
-		if d.Size == 0 {
-			sum := sha256.Sum256(d.Payload)
-			sizes[i], sums[i] = int64(len(d.Payload)), sum[:]
-		}
-	}
-	return []any{groups, topics, topicIDs, partitions, offsets, reasons, details, payloads, sizes, sums, times}
 }
 
 func lateArgs(chunk []late, clean func(string) string) []any {

@@ -153,7 +153,7 @@ func TestPayloadsOfEverySize(t *testing.T) {
 	batch := b.claim(b.sink, 0)
 	for i, size := range []int{0, 1, 1 << 20, 1<<20 + 1, 5 << 20} {
 		batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: int64(i), Reason: join.ReasonTooLarge, RecordTime: noon})
-		batch.Dead[len(batch.Dead)-1].Keep(bytes.Repeat([]byte{0xff}, size))
+		b.sink.Payloads().Keep(&batch.Dead[len(batch.Dead)-1], bytes.Repeat([]byte{0xff}, size))
 	}
 	batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: 5, Reason: join.ReasonEmpty, RecordTime: noon})
 	for i := range 2500 {

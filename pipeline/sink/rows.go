@@ -89,7 +89,9 @@ func (t *try) refuse(e entry, why string) {
 // reject makes a row a dead letter.
 func (t *try) reject(e entry, reason join.Reason, detail string) {
 	t.out.rejected = append(t.out.rejected, e)
-	t.out.letters = append(t.out.letters, t.work.letter(e, reason, detail))
+	letter := t.work.letter(e, reason, detail)
+	t.sink.payloads.Keep(letter.DeadLetter, e.row.Payload)
+	t.out.letters = append(t.out.letters, letter)
 }
 
 // copyFresh copies rows straight into the table, in the open savepoint "rows". It returns those that were not refused, also with an error.

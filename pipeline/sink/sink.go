@@ -29,7 +29,9 @@ type Sink struct {
 
 	target   targetCache
 	clickMax atomic.Int64 // of the target last seen
-	path     pathChoice
+	path     pathChoice   // of rows
+	letters  pathChoice   // of dead letters
+	payloads *Payloads
 	familiar familiar
 	stats    counters
 	lost     lostSessions
@@ -58,6 +60,9 @@ func New(cfg Config, names Names) (*Sink, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = systemClock{}
 	}
+	if cfg.Payloads == 0 {
+		cfg.Payloads = 64 << 20
+	}
 	pool, err := newPool(cfg)
 	if err != nil {
 		return nil, err
@@ -71,8 +76,12 @@ func New(cfg Config, names Names) (*Sink, error) {
 		commits:     make(chan struct{}, cfg.Connections),
 		stats:       counters{retries: map[string]int64{}},
 		goneLimit:   goneLimit,
+		payloads:    newPayloads(cfg.Payloads, cfg.Clock, cfg.Logger),
 	}, nil
 }
+
+// Payloads bounds what is kept of bad records, for whoever finds them.
+func (s *Sink) Payloads() *Payloads { return s.payloads }
 
 // Close ends the sessions. No other method may be running or be called afterwards.
 func (s *Sink) Close() { s.pool.Close() }
@@ -153,7 +162,7 @@ func (s *Sink) Stats() Stats {
 	defer c.mu.Unlock()
 	out := Stats{
 		Commits: c.commits, Rows: c.rows, Direct: c.direct, Staged: c.staged,
-		InCommit: c.inCommit, LastError: c.lastError, Retries: make(map[string]int64, len(c.retries)),
+		InCommit: c.inCommit, LeftOut: s.payloads.counts(), LastError: c.lastError, Retries: make(map[string]int64, len(c.retries)),
 	}
 	for cause, n := range c.retries {
 		out.Retries[cause] = n

@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -36,6 +35,8 @@ type Config struct {
 	Connections int
 	// Logger is told of changes of state only; nil is slog.Default.
 	Logger *slog.Logger
+	// Payloads bounds the bytes of records that are kept with dead letters, by reason and hour; 0 is 64 MiB.
+	Payloads int64
 	// Clock is for backing off; nil is the system's.
 	Clock Clock
 }
@@ -103,19 +104,11 @@ type DeadLetter struct {
 	Offset     int64
 	Reason     join.Reason
 	Detail     string // made valid UTF-8 without NUL before it is stored
-	Payload    []byte // nil: the record had no value, or it is too large to be kept. See Keep
+	Payload    []byte // nil: the record had no value, or it is not kept. See Payloads
 	Size       int64  // of a payload that is not kept, else 0
 	Sum        [sha256.Size]byte
 	RecordTime int64 // or join.NoTime
-}
-
-// Keep takes a copy of a record's value. Of one over 1 MiB only size and hash are kept, from here on: many of them must not fill our memory.
-func (d *DeadLetter) Keep(value []byte) {
-	if len(value) > maxPayload {
-		d.Payload, d.Size, d.Sum = nil, int64(len(value)), sha256.Sum256(value)
-		return
-	}
-	d.Payload, d.Size = bytes.Clone(value), 0
+	Again      bool  // another transaction may have written it, or be about to
 }
 
 // Kinds of Late.
@@ -195,8 +188,9 @@ type Stats struct {
 	Direct    int64 // transactions whose rows went straight into the table
 	Staged    int64 // transactions whose rows went through the temporary table
 	InCommit  time.Duration
-	Retries   map[string]int64 // tries that failed and were made again, by cause
-	LastError string           // text of the last such failure, or empty once a transaction has landed since
+	LeftOut   map[join.Reason]int64 // payloads of dead letters that were not kept because of Config.Payloads
+	Retries   map[string]int64      // tries that failed and were made again, by cause
+	LastError string                // text of the last such failure, or empty once a transaction has landed since
 }
 
 // FencedError says that shards have another owner now. Drop them and rejoin.

@@ -169,6 +169,6 @@ func (w *work) letter(e entry, reason join.Reason, detail string) deadLetter {
 	b := w.batches[e.batch]
 	return deadLetter{group: b.Claim.Group, DeadLetter: &DeadLetter{
 		Topic: b.Claim.Topic, TopicID: b.TopicID, Partition: b.Claim.Partition, Offset: e.row.Offset,
-		Reason: reason, Detail: detail, Payload: e.row.Payload, RecordTime: e.row.RecordTime,
+		Reason: reason, Detail: detail, RecordTime: e.row.RecordTime,
 	}}
 }

@@ -1,0 +1,75 @@
+package pipeline_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkatest"
+)
+
+// BenchmarkPoisonFlood sends bad records to both topics at a pace, FIRSTCLICK_PACE records a second (16,000), for so many ticks of 100 ms, and good ones
+// between them. It measures how late good rows are and how many letters are written a second.
+func BenchmarkPoisonFlood(b *testing.B) {
+	pace := 16_000
+	if v := os.Getenv("FIRSTCLICK_PACE"); v != "" {
+		pace, _ = strconv.Atoi(v)
+	}
+	brokers := kafkatest.Fake(b, 2, "clicks", "checkouts")
+	dsn, conn := prepare(b, 10)
+	cfg := testConfig(b, brokers, dsn)
+	cfg.MemoryLimit = 256 << 20
+	w := begin(b, cfg)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(1<<20))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cl.Close()
+	bad := []byte(`{"click_id": "` + fmt.Sprintf("%0280d", 0) + `", `)
+	var wg sync.WaitGroup
+	send := func(topic string, n int, value []byte) {
+		wg.Add(1)
+		cl.Produce(b.Context(), &kgo.Record{Topic: topic, Partition: int32(n % 2), Value: value, Timestamp: time.Now()}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			wg.Done()
+		})
+	}
+	send("clicks", 0, []byte(click("c", 1, "p", stamp(time.Now(), -1))))
+	wg.Wait()
+	begun := time.Now()
+	good := 0
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for b.Loop() {
+		<-ticker.C
+		for i := range pace / 10 {
+			send([]string{"clicks", "checkouts"}[i/2%2], i, bad)
+		}
+		for range 20 {
+			send("checkouts", good, []byte(checkout(fmt.Sprintf("k%d", good), 1, "p", "1", stamp(time.Now(), 0))))
+			good++
+		}
+	}
+	wg.Wait()
+	sent := time.Since(begun)
+	eventually(b, "all rows are written", func() bool {
+		return count(b, conn, `SELECT count(*) FROM commerce.attributed_checkouts`) == int64(good) && w.caughtUp()
+	})
+	eventually(b, "all letters are written", func() bool {
+		return count(b, conn, `SELECT count(*) FROM firstclick.dead_letters`) == int64(b.N*(pace/10))
+	})
+	m := w.Measures()
+	b.ReportMetric(float64(b.N*(pace/10))/time.Since(begun).Seconds(), "letters/s")
+	b.ReportMetric(float64(b.N*(pace/10))/sent.Seconds(), "sent/s")
+	b.ReportMetric(m.Latency.Quantile(.5), "p50-s")
+	b.ReportMetric(m.Latency.Quantile(.99), "p99-s")
+	b.ReportMetric(m.Latency.Quantile(1), "max-s")
+	b.ReportMetric(0, "ns/op")
+}

@@ -1,0 +1,74 @@
+package sink
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"log/slog"
+	"maps"
+	"sync"
+
+	"firstclick/join"
+)
+
+// Payloads bounds how much of what records held is kept with their dead letters, by reason and hour: a flood of bad records may fill neither our memory
+// nor the table. Of what is left out size and hash are kept, and the place, by which it is read again while Kafka has it. A nil one keeps nothing.
+type Payloads struct {
+	clock Clock
+	log   *slog.Logger
+	most  int64 // bytes
+
+	mu      sync.Mutex
+	hour    int64
+	kept    map[join.Reason]int64 // bytes, in this hour
+	leftOut map[join.Reason]int64 // payloads, since New
+}
+
+func newPayloads(most int64, clock Clock, log *slog.Logger) *Payloads {
+	return &Payloads{clock: clock, log: log, most: most, kept: map[join.Reason]int64{}, leftOut: map[join.Reason]int64{}}
+}
+
+// Keep gives a dead letter, whose reason is set, a copy of the record's value, or its size and hash where it is over 1 MiB or over the bound: from here
+// on, for many of them must not fill our memory.
+func (p *Payloads) Keep(d *DeadLetter, value []byte) {
+	d.Payload, d.Size = nil, 0
+	if len(value) <= maxPayload && p.room(d.Reason, len(value)) {
+		d.Payload = bytes.Clone(value)
+		return
+	}
+	d.Size, d.Sum = int64(len(value)), sha256.Sum256(value)
+}
+
+// room takes room for a payload, if there is any.
+func (p *Payloads) room(reason join.Reason, size int) bool {
+	switch {
+	case size == 0:
+		return true
+	case p == nil:
+		return false
+	}
+	const hour = 3600
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := p.clock.Now().Unix() / hour; now != p.hour {
+		p.hour = now
+		clear(p.kept)
+	}
+	before := p.kept[reason]
+	if before+int64(size) <= p.most {
+		p.kept[reason] = before + int64(size)
+		return true
+	}
+	p.leftOut[reason]++
+	if before <= p.most { // the first one; from now on not even a smaller one, so that what is kept is what came first
+		p.kept[reason] = p.most + 1
+		p.log.Warn("so many records are bad that until the next hour their payloads are not kept: only place, size and hash", "reason", string(reason), "kept_bytes", before)
+	}
+	return false
+}
+
+// counts are the payloads left out because of the bound.
+func (p *Payloads) counts() map[join.Reason]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.leftOut)
+}
