@@ -43,7 +43,7 @@ func TestTheFutureOfANonsensicalTimestamp(t *testing.T) {
 		1500: "20783 days ahead of its record's time, and that is nonsense: 1500 milliseconds since 1970, which is 1970-01-01T00:00:01Z",
 	} {
 		err := checkFuture(event.UnixMicro(), &kgo.Record{Timestamp: time.UnixMilli(stamp)}, 5*time.Minute)
-		if got := deadLetter(&kgo.Record{}, [16]byte{}, err); got.Detail != want || got.Reason != join.ReasonFuture {
+		if got := deadLetter(&kgo.Record{}, [16]byte{}, err, nil); got.Detail != want || got.Reason != join.ReasonFuture {
 			t.Errorf("%d: %s %q, want %q", stamp, got.Reason, got.Detail, want)
 		}
 	}
