@@ -7,7 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
@@ -20,7 +22,8 @@ const begun = `INSERT INTO firstclick.progress (group_id, clicks_topic, checkout
 
 // While the doctor waits for the stored positions, records come, are read, and the oldest go: nothing is wrong with that.
 func TestPositionsThatMoveMeanwhile(t *testing.T) {
-	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
+	brokers := cluster.ListenAddrs()
 	three := [][]byte{[]byte("{}"), []byte("{}"), []byte("{}")}
 	for _, topic := range []string{"clicks", "checkouts"} {
 		kafkatest.Produce(t, brokers, topic, 0, three...)
@@ -44,6 +47,21 @@ func TestPositionsThatMoveMeanwhile(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), `LOCK TABLE firstclick.progress`); err != nil {
 		t.Fatal(err)
 	}
+	asked := make(chan struct{}, 100)
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		for _, topic := range req.(*kmsg.ListOffsetsRequest).Topics {
+			for _, p := range topic.Partitions {
+				if p.Timestamp == -1 { // the end
+					select {
+					case asked <- struct{}{}:
+					default:
+					}
+				}
+			}
+		}
+		return nil, nil, false
+	})
 	reports := make(chan *Report, 1)
 	go func() { reports <- Run(t.Context(), configFor(brokers, dsn)) }()
 
@@ -54,6 +72,10 @@ func TestPositionsThatMoveMeanwhile(t *testing.T) {
 			AND datname = current_database())`).Scan(&waiting); err != nil {
 			t.Fatal(err)
 		}
+	}
+	select { // a doctor that asks for ends before the positions are there has asked by now
+	case <-asked:
+	case <-time.After(time.Second):
 	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {

@@ -62,7 +62,7 @@ func initialize(ctx context.Context, p programs, dir string, runAs *tether.Crede
 		return err
 	}
 	command := exec.CommandContext(ctx, filepath.Join(p.dir, "initdb"), "-D", filepath.Join(dir, "data"), "-U", superuser, "--pwfile", passwordFile,
-		"--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+		"--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync")
 	command.Dir = dir
 	runCommandAs(command, runAs)
 	if out, err := command.CombinedOutput(); err != nil {

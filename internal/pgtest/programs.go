@@ -145,7 +145,8 @@ func download(ctx context.Context, major int, runAs *tether.Credential) (program
 	if major == 0 {
 		major = downloadMajor
 	}
-	version, known := map[int]embeddedpostgres.PostgresVersion{13: embeddedpostgres.V13, 14: embeddedpostgres.V14, 15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17,
+	// Its own V13 is nowhere to be had.
+	version, known := map[int]embeddedpostgres.PostgresVersion{13: "13.22.0", 14: embeddedpostgres.V14, 15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17,
 		18: embeddedpostgres.V18}[major]
 	if !known {
 		return programs{}, fmt.Errorf("no Postgres %d to download", major)
