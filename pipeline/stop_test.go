@@ -5,7 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgtest"
+	"firstclick/migrations"
 )
 
 // A COMMIT that does not end, as while a synchronous standby is away: told to stop, the pipeline ends within 30 s all the same, and says why.
@@ -22,6 +26,40 @@ func TestStopWhileACommitHangs(t *testing.T) {
 	eventually(t, "a COMMIT hangs", func() bool {
 		return count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`) == 1
 	})
+	stopsInTime(t, p)
+}
+
+// The standby itself: not only what writes rows waits then, but every COMMIT, those of the leave-taking too.
+func TestStopWhileTheSynchronousStandbyIsAway(t *testing.T) {
+	base := time.Now().Add(-10 * time.Minute)
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	server := pgtest.StartTemporary(t, pgtest.WithSync(true))
+	dsn := server.DSN("postgres")
+	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	p := begin(t, testConfig(t, brokers, dsn))
+	eventually(t, "it is ready", func() bool { return ready(p) })
+	for _, sql := range []string{`ALTER SYSTEM SET synchronous_standby_names = 'away'`, `SELECT pg_reload_conf()`} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 1)))...)
+	eventually(t, "the row waits for the standby", func() bool {
+		return count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()`) > 0
+	})
+	stopsInTime(t, p)
+}
+
+// stopsInTime holds that a pipeline that is told to stop while a COMMIT hangs ends within 30 s and says why.
+func stopsInTime(t *testing.T, p *working) {
+	t.Helper()
 	began := time.Now()
 	p.over = true
 	p.stop()

@@ -150,15 +150,15 @@ func (b *bed) eventually(what, sql string) {
 	}
 }
 
-// grants returns the SQL of SECURITY.md that makes the role.
-func grants(t *testing.T, role string) string {
+// grants returns the SQL of SECURITY.md that has these words.
+func grants(t *testing.T, words string) string {
 	t.Helper()
 	for _, block := range onePage(t, "SECURITY.md").blocks {
-		if block.lang == "sql" && strings.Contains(block.text, "CREATE ROLE "+role) {
+		if block.lang == "sql" && strings.Contains(block.text, words) {
 			return block.text
 		}
 	}
-	t.Fatalf("SECURITY.md makes no role %s", role)
+	t.Fatalf("SECURITY.md has no %s", words)
 	return ""
 }
 
@@ -199,7 +199,7 @@ func kafkaRights(t *testing.T, retry bool) (acls []kfake.ACL) {
 // Everything works with the rights that SECURITY.md gives, and what it says is withheld is withheld.
 func TestLeastPrivilege(t *testing.T) {
 	b := leastBed(t, true)
-	b.exec(grants(t, "firstclick"))
+	b.exec(grants(t, "CREATE ROLE firstclick"))
 	b.history()
 	b.withheld()
 	b.apart()
@@ -218,6 +218,7 @@ func TestLeastPrivilege(t *testing.T) {
 	// Nothing that was to be retried changed the answer, and the next start finds nothing to migrate.
 	b.must("run", "--until-caught-up", "--listen", "127.0.0.1:0", "--no-migrate")
 	b.must("verify", "--names")
+	b.forgets()
 }
 
 // history produces what a run meets: a click, none, an unknown user, a duplicate, a conflict, an amount too large, no JSON.
@@ -366,6 +367,32 @@ func (b *bed) audited() {
 	}
 }
 
+// forgets holds that --dead-letters-retention needs one right more, and that one alone.
+func (b *bed) forgets() {
+	b.t.Helper()
+	b.exec(`UPDATE firstclick.dead_letters SET created_at = now() - interval '2 hours' WHERE status = 'dropped'`)
+	others := b.value(`SELECT string_agg(status, ' ' ORDER BY id) FROM firstclick.dead_letters WHERE status <> 'dropped'`)
+	b.exec(grants(b.t, "GRANT DELETE ON firstclick.dead_letters"))
+	ctx, stop := context.WithCancel(b.t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		_, said, err := b.run(ctx, "run", "--listen", "127.0.0.1:0", "--dead-letters-retention", "1h")
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, said)
+		}
+		ended <- err
+	}()
+	b.eventually("the old letter is forgotten", `SELECT (NOT EXISTS (SELECT FROM firstclick.dead_letters WHERE status = 'dropped'))::text`)
+	if left := b.value(`SELECT string_agg(status, ' ' ORDER BY id) FROM firstclick.dead_letters`); left != others {
+		b.t.Errorf("%s are left of the others, %s", left, others)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		b.t.Errorf("run: %v", err)
+	}
+}
+
 func (b *bed) letters() {
 	if out := b.must("dead-letters", "list"); strings.Count(out, "\n") != 4 {
 		b.t.Errorf("list: %s", out)
@@ -381,7 +408,7 @@ func (b *bed) letters() {
 // Without the right to produce all else works, and retry says which right it needs.
 func TestLeastPrivilegeWithoutRetry(t *testing.T) {
 	b := leastBed(t, false)
-	b.exec(grants(t, "firstclick"))
+	b.exec(grants(t, "CREATE ROLE firstclick"))
 	b.history()
 	b.must("run", "--until-caught-up", "--listen", "127.0.0.1:0")
 	b.must("verify")
@@ -402,7 +429,7 @@ func TestLeastPrivilegeWithoutRetry(t *testing.T) {
 // A reader sees the rows and what is final, and nothing else.
 func TestReader(t *testing.T) {
 	b := leastBed(t, false)
-	b.exec(grants(t, "reader"))
+	b.exec(grants(t, "CREATE ROLE reader"))
 	config, err := pgx.ParseConfig(b.dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -433,7 +460,7 @@ func TestDoctorGivesTheSameRights(t *testing.T) {
 		UNION ALL SELECT nspname || ' ' || p FROM pg_namespace, unnest(ARRAY['USAGE', 'CREATE']) p
 			WHERE nspname IN ('commerce', 'firstclick') AND has_schema_privilege('firstclick', oid, p)
 		UNION ALL SELECT p FROM unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) p WHERE has_database_privilege('firstclick', 'postgres', p)) h`
-	b.exec(grants(t, "firstclick"))
+	b.exec(grants(t, "CREATE ROLE firstclick"))
 	want := b.value(held)
 
 	b.exec(`DROP OWNED BY firstclick; DROP PUBLICATION firstclick_users; ALTER ROLE firstclick NOREPLICATION; GRANT CONNECT ON DATABASE postgres TO firstclick`)
