@@ -39,7 +39,7 @@ func (m *Mirror) session(ctx context.Context) (stood bool, err error) {
 	if err != nil {
 		return false, m.explain(ctx, side, fmt.Errorf("connect for replication: %w", err))
 	}
-	defer closeConn(replication)
+	defer closeReplication(replication)
 	defer received.wipe()
 	slot, err := m.createSlot(ctx, replication)
 	if err != nil {
@@ -336,6 +336,16 @@ func closeConn(conn *pgconn.PgConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = conn.Close(ctx)
+}
+
+// closeReplication is closeConn for the connection that carries rows. The driver's own way of saying goodbye reads ahead while
+// its write is slow, into buffers that nobody overwrites: so the socket is closed before the driver comes to it.
+func closeReplication(conn *pgconn.PgConn) {
+	socket := conn.Conn()
+	_ = socket.SetDeadline(time.Now().Add(2 * time.Second))
+	_, _ = socket.Write([]byte{'X', 0, 0, 0, 4}) // Terminate
+	_ = socket.Close()
+	closeConn(conn)
 }
 
 // outage sees to it that a state of affairs is logged once, however often it is met.
