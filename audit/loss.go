@@ -28,6 +28,21 @@ type losses struct {
 	ranges []lostRange
 	in     map[int32]bool  // by partition, whether any of it is of the group's own time
 	claims map[int64]int64 // by the least bound that admits them, how many rows or clicks are said to be of lost records
+	noted  map[string]lostAhead
+}
+
+// lostAhead is a lost event that was dated ahead of the clock. No bound of event time holds for it, for nothing waits for such a one: its note
+// in firstclick.late says that it was there.
+type lostAhead struct {
+	time int64
+	why  string
+}
+
+func (l *losses) note(id string, time int64, why string) {
+	if l.noted == nil {
+		l.noted = map[string]lostAhead{}
+	}
+	l.noted[id] = lostAhead{time, why}
 }
 
 // admits says whether an event of that time may be among what was lost, and why it was. doubtful: only if records are far out of the

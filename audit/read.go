@@ -388,6 +388,11 @@ func (w *partitionWork) marksBelow(offset int64) error {
 			if err := w.sort(&rec); err != nil {
 				return err
 			}
+		case w.mark.kind == markLate && gone && w.mark.early&noteAhead != 0:
+			w.gaps.known(why, w.mark.offset)
+			w.mu.Lock()
+			w.audit.lost[w.which].note(w.mark.late.id, w.mark.late.time, why)
+			w.mu.Unlock()
 		}
 		if err := w.nextMark(); err != nil {
 			return err

@@ -257,6 +257,10 @@ func (c *comparison) withoutRecord(want string) error {
 		why, doubtful, ok = lost.admits(noTime)
 		ok = ok && why == lostBeforeStart
 	}
+	ahead, isNoted := lost.noted[r.id]
+	if isNoted = isNoted && !ok && r.timed && ahead.time == r.time; isNoted {
+		why, doubtful, ok = ahead.why, false, true
+	}
 	if !ok {
 		a.report.Judged++
 		a.report.add(Example{Kind: KindExtra, CheckoutID: r.id, Expected: want, Actual: r.describe(), Partition: -1, Offset: -1}, a.cfg.Examples)
@@ -265,7 +269,9 @@ func (c *comparison) withoutRecord(want string) error {
 	if why == lostBeforeStart && !doubtful {
 		return c.earlier()
 	}
-	lost.claim(r.time)
+	if !isNoted { // what is noted is not counted among what was lost
+		lost.claim(r.time)
+	}
 	a.unverifiable(doubtful)
 	a.expected.add(r.id, r.click.text, r.clickTime, r.click.valid)
 	a.report.add(Example{Kind: KindUnverifiable, CheckoutID: r.id, Expected: "unknown: " + why, Actual: r.describe(), Partition: -1, Offset: -1}, a.cfg.Examples)

@@ -47,6 +47,20 @@ func TestVerifyWhatIsLostExcusesLittle(t *testing.T) {
 			taken(w)
 			w.stored(0, 1, 10, [2]int64{}, [2]float64{})
 		}, counts{"Unverifiable": 1}, VerdictGreen},
+		{"a row dated far ahead, which is noted", func(w *world) {
+			taken(w)
+			w.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`)
+			w.stored(0, 1, 10, [2]int64{}, [2]float64{})
+			w.row("k9", "ann", "p", 5*24*60, "", 0)
+			w.late("checkout", 0, 0, "k9", 1, "p", 5*24*60)
+		}, counts{"Unverifiable": 1, "Extra": 0}, VerdictGreen},
+		{"a row dated far ahead, of another time than is noted", func(w *world) {
+			taken(w)
+			w.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`)
+			w.stored(0, 1, 10, [2]int64{}, [2]float64{})
+			w.row("k9", "ann", "p", 5*24*60, "", 0)
+			w.late("checkout", 0, 0, "k9", 1, "p", 5*24*60+1)
+		}, counts{"Unverifiable": 0, "Extra": 1}, VerdictRed},
 		{"an invented click, and no click was lost", func(w *world) {
 			w.deleteBelow("checkouts", 0, 1)
 			w.exec(invent + `'k3'`)
