@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,6 +17,9 @@ import (
 // session identifies a session of ours: process id, start and role. A process id alone may be another session's later, or another server's after a
 // failover; an application_name is anybody's to take. Times are compared as numbers: printed, they are in some zone.
 type session string
+
+// settleLimit bounds the preparation of a new session: one that freezes meanwhile must not keep its place in the pool.
+const settleLimit = 15 * time.Second
 
 const sessionKey = "firstclick session"
 
@@ -31,7 +35,9 @@ func sessionOf(pc *pgconn.PgConn) session {
 // settle prepares a new session. Every statement here finds its rows by a key; with the planner's other ways closed, a plan that
 // is made while a table is small stays right when it has grown. The tcp settings let the server notice within a minute that our host is gone, so
 // that our locks are. A session that is not noted as ours is not used: no takeover could find it.
-func settle(ctx context.Context, conn *pgx.Conn, application string) error {
+func (s *Sink) settle(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
 	var who session
 	err := conn.QueryRow(ctx, `SELECT `+sessionOfActivity+`,
 		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
@@ -43,10 +49,19 @@ func settle(ctx context.Context, conn *pgx.Conn, application string) error {
 	if err != nil {
 		return fmt.Errorf("prepare a database session: %w", err)
 	}
-	// Those that have ended are left out. The instance itself may not have announced itself yet.
-	_, err = conn.Exec(ctx, `INSERT INTO firstclick.instances AS i (instance, group_id, host, pid, version, sessions) VALUES ($1, '', '', 0, '', ARRAY[$2::text])
+	// A lost session may hold the row of this instance.
+	if err := s.endLost(ctx, conn); err != nil {
+		return err
+	}
+	// Sessions that have ended are left out. The instance itself may not have announced itself yet.
+	//
+	// Invariant: it is one message of the simple protocol, so that no connection that freezes leaves the row locked. Who waits for
+	// the row longer than a moment waits for a session that was lost meanwhile: the next try ends it.
+	_, err = conn.Exec(ctx, `BEGIN; SET LOCAL lock_timeout = '2s';
+		INSERT INTO firstclick.instances AS i (instance, group_id, host, pid, version, sessions) VALUES ($1, '', '', 0, '', ARRAY[$2::text])
 		ON CONFLICT (instance) DO UPDATE SET sessions = array_append(ARRAY(SELECT s FROM unnest(i.sessions) s
-			WHERE s <> $2::text AND s IN (SELECT `+sessionOfActivity+` FROM pg_stat_activity a)), $2::text)`, pgx.QueryExecModeExec, application, string(who))
+			WHERE s <> $2::text AND s IN (SELECT `+sessionOfActivity+` FROM pg_stat_activity a)), $2::text);
+		COMMIT`, pgx.QueryExecModeSimpleProtocol, s.application, string(who))
 	if err != nil {
 		return fmt.Errorf("note a database session: %w", err)
 	}

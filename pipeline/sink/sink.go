@@ -63,21 +63,21 @@ func New(cfg Config, names Names) (*Sink, error) {
 	if cfg.Payloads == 0 {
 		cfg.Payloads = 64 << 20
 	}
-	pool, err := newPool(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return &Sink{
+	s := &Sink{
 		application: cfg.Application,
 		names:       names,
 		log:         cfg.Logger,
 		clock:       cfg.Clock,
-		pool:        pool,
 		commits:     make(chan struct{}, cfg.Connections),
 		stats:       counters{retries: map[string]int64{}},
 		goneLimit:   goneLimit,
 		payloads:    newPayloads(cfg.Payloads, cfg.Clock, cfg.Logger),
-	}, nil
+	}
+	var err error
+	if s.pool, err = newPool(cfg, s.settle); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Payloads bounds what is kept of bad records, for whoever finds them.
@@ -100,7 +100,7 @@ func checkApplication(name string) error {
 	return nil
 }
 
-func newPool(cfg Config) (*pgxpool.Pool, error) {
+func newPool(cfg Config, settle func(context.Context, *pgx.Conn) error) (*pgxpool.Pool, error) {
 	pc, err := pgsession.PoolConfig(cfg.Database, cfg.Application, cfg.Connections+spareSessions)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func newPool(cfg Config) (*pgxpool.Pool, error) {
 	// A ping before each use would be a round trip per commit; a session that died is noticed by its first use and replaced.
 	pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 15*time.Second }
 	pc.PingTimeout = 5 * time.Second
-	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return settle(ctx, conn, cfg.Application) }
+	pc.AfterConnect = settle
 	return pgsession.OpenPool(pc)
 }
 
