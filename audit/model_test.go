@@ -42,11 +42,11 @@ type modelRow struct {
 }
 
 type modelShard struct {
-	next, recent   int64
-	clicks         []int64
-	restore        []int64
-	final          float64 // -Inf: nothing
-	lateFor, known bool
+	next, recent int64
+	clicks       []int64
+	restore      []int64
+	final        float64 // -Inf: nothing
+	known        bool
 }
 
 type model struct {

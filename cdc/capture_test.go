@@ -80,7 +80,7 @@ func TestCapture(t *testing.T) {
 	}
 	record := len(servers) > 0
 	if !record {
-		servers["here"] = pgtest.StartTemporary(t)
+		servers["here"] = listing(t)
 	}
 	for version, server := range servers {
 		for _, identity := range captureIdentities {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"firstclick/internal/pgtest"
+	"firstclick/migrations"
 )
 
 // The passwords of this test are made in Postgres: upper(md5('secret')). Here only their hash's bytes exist, so that the heap
@@ -60,7 +61,11 @@ func (c tapped) Read(p []byte) (int, error) {
 
 // TestPasswordStaysInPostgres: with a column list no password comes over the wire at all.
 func TestPasswordStaysInPostgres(t *testing.T) {
-	m := newMirror(t, pgtest.New(t), Config{CacheSize: 50})
+	dsn := listing(t).DSN("postgres")
+	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
+		t.Fatal(err)
+	}
+	m := newMirror(t, dsn, Config{CacheSize: 50})
 	wire := &syncBuffer{}
 	m.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)

@@ -62,7 +62,7 @@ func (a *asker) poke() {
 }
 
 // repeat calls ask whenever woken, and once in a while. It says once what is in the way, and when that is over.
-func (a *asker) repeat(ctx context.Context, wake chan struct{}, trouble string, ask func(ctx context.Context) (answer any, err error)) error {
+func (a *asker) repeat(ctx context.Context, wake chan struct{}, warn func(cause error), ask func(ctx context.Context) (answer any, err error)) error {
 	idle := time.NewTicker(idleAsk)
 	defer idle.Stop()
 	said := ""
@@ -81,9 +81,9 @@ func (a *asker) repeat(ctx context.Context, wake chan struct{}, trouble string, 
 		case isGap(err):
 			return err
 		case refused.lasts(err, time.Now()):
-			return fmt.Errorf("Kafka has been refusing the user or the password for %v: was it changed? Start again with the new one: %w", refusedFor, err)
+			return fmt.Errorf("the user or the password has been refused by Kafka for %v: was it changed? Start again with the new one: %w", refusedFor, err)
 		case err != nil && said != err.Error():
-			a.s.log.Warn(trouble, "cause", err)
+			warn(err)
 			said = err.Error()
 		case err == nil && said != "":
 			a.s.log.Info("Kafka answers again")
@@ -109,7 +109,10 @@ func (a *asker) repeat(ctx context.Context, wake chan struct{}, trouble string, 
 }
 
 func (a *asker) run(ctx context.Context) error {
-	return a.repeat(ctx, a.wake, "can't learn where the clicks end: checkouts wait", func(ctx context.Context) (any, error) {
+	warn := func(cause error) {
+		a.s.log.Warn("can't learn where the clicks end: checkouts wait", "cause", cause)
+	}
+	return a.repeat(ctx, a.wake, warn, func(ctx context.Context) (any, error) {
 		m, err := a.ask(ctx)
 		if err != nil {
 			return nil, err
@@ -120,7 +123,10 @@ func (a *asker) run(ctx context.Context) error {
 
 // runAside asks for the ends of the checkouts partitions. What can be learnt of some is told though others give no answer.
 func (a *asker) runAside(ctx context.Context) error {
-	return a.repeat(ctx, a.aside, "can't learn where a checkouts partition ends: the others go on", func(ctx context.Context) (any, error) {
+	warn := func(cause error) {
+		a.s.log.Warn("can't learn where a checkouts partition ends: the others go on", "cause", cause)
+	}
+	return a.repeat(ctx, a.aside, warn, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
 		topic, asked := a.s.cfg.CheckoutsTopic, a.s.now()

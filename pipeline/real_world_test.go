@@ -151,7 +151,7 @@ func (w *world) start(bin string, args ...string) *program {
 	}, args...)
 	process, err := tether.Start(tether.Config{
 		Args: args, Log: log, EndSignal: "KILL",
-		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + w.t.TempDir(), "DATABASE_URL=" + w.dsn},
+		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + w.t.TempDir(), "DATABASE_URL=" + w.dsn, "GODEBUG=" + os.Getenv("GODEBUG")},
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -84,7 +84,7 @@ func (w *working) caughtUp() bool {
 		}
 	}
 	for _, s := range st.Shards {
-		if s.Committed < s.End || s.Queued > 0 {
+		if s.Committed < s.End || s.Queued > 0 || s.Restoring { // no position of clicks is stored while restoring
 			return false
 		}
 	}

@@ -30,11 +30,13 @@ func (l *loop) warnOfClocks() {
 		return
 	}
 	l.ahead, l.aheadTold = l.core.Ahead, time.Now()
-	msg := "clicks are dated ahead of this machine's clock: they decide nothing for others. A producer's clock is wrong"
-	if !l.core.Trusts() {
-		msg = "most clicks are dated ahead of this machine's clock: finality waits. This machine's clock is wrong, or every producer's: look at NTP"
+	skew := l.s.cfg.MaxSkew.Seconds()
+	if l.core.Trusts() {
+		l.s.log.Warn("clicks are dated ahead of this machine's clock: they decide nothing for others. A producer's clock is wrong", "clicks", n, "max_future_skew_seconds", skew)
+		return
 	}
-	l.s.log.Warn(msg, "clicks", n, "max_future_skew_seconds", l.s.cfg.MaxSkew.Seconds())
+	l.s.log.Warn("most clicks are dated ahead of this machine's clock: finality waits. This machine's clock is wrong, or every producer's: look at NTP",
+		"clicks", n, "max_future_skew_seconds", skew)
 }
 
 // payloads is what dead letters hold.

@@ -106,7 +106,7 @@ func begin(t *testing.T, p props) *scene {
 	if p.files > 0 {
 		args = append([]string{"/bin/sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(p.files)}, args...)
 	}
-	env := append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), "DATABASE_URL=" + s.dsn}, p.env...)
+	env := append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), "GODEBUG=" + os.Getenv("GODEBUG"), "DATABASE_URL=" + s.dsn}, p.env...)
 	if s.process, err = tether.Start(tether.Config{Args: args, Env: env, Log: log, EndSignal: "KILL"}); err != nil {
 		t.Fatal(err)
 	}

@@ -211,9 +211,10 @@ func soundText(text string) bool {
 
 // soundHost takes host, host:port, [address]:port.
 func soundHost(host string) bool {
-	name, port := host, ""
+	name := host
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
-		name, port = host[:colon], host[colon+1:]
+		port := host[colon+1:]
+		name = host[:colon]
 		if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
 			return false
 		}

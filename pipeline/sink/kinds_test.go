@@ -152,7 +152,7 @@ func TestWhatIsSaidOfEverything(t *testing.T) {
 					b.exec(c.schema)
 				}
 				batch := b.claimed(s, 3)
-				err := error(nil)
+				var err error
 				if batch != nil {
 					if running {
 						batch.Rows = []Row{clicked(row(0, checkout(uuid(0))), "z", noon)}

@@ -18,7 +18,8 @@ func (b *bench) asRole(name string) string {
 	database := b.db.Config().Database
 	role := name + "_" + database
 	quoted := pgx.Identifier{role}.Sanitize()
-	b.exec(`CREATE ROLE ` + quoted + ` LOGIN PASSWORD 'x'; GRANT pg_read_all_data, pg_write_all_data TO ` + quoted + `; GRANT TEMPORARY ON DATABASE ` + database + ` TO ` + quoted)
+	b.exec(`CREATE ROLE ` + quoted + ` LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA commerce, firstclick TO ` + quoted + `;
+		GRANT ALL ON ALL TABLES IN SCHEMA commerce, firstclick TO ` + quoted + `; GRANT TEMPORARY ON DATABASE ` + database + ` TO ` + quoted)
 	b.t.Cleanup(func() { _, _ = b.db.Exec(context.Background(), `DROP OWNED BY `+quoted+`; DROP ROLE `+quoted) })
 	address, err := url.Parse(b.dsn)
 	if err != nil {

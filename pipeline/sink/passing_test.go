@@ -149,7 +149,8 @@ func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
 		b := newBench(t)
 		name := pgx.Identifier{b.db.Config().Database}.Sanitize()
 		role := pgx.Identifier{"few-" + b.db.Config().Database}.Sanitize()
-		b.exec(`CREATE ROLE ` + role + ` LOGIN PASSWORD 'x' CONNECTION LIMIT 0; GRANT pg_read_all_data, pg_write_all_data TO ` + role + `; GRANT TEMPORARY ON DATABASE ` + name + ` TO ` + role)
+		b.exec(`CREATE ROLE ` + role + ` LOGIN PASSWORD 'x' CONNECTION LIMIT 0; GRANT USAGE ON SCHEMA commerce, firstclick TO ` + role + `;
+			GRANT ALL ON ALL TABLES IN SCHEMA commerce, firstclick TO ` + role + `; GRANT TEMPORARY ON DATABASE ` + name + ` TO ` + role)
 		t.Cleanup(func() { _, _ = b.db.Exec(context.Background(), `DROP OWNED BY `+role+`; DROP ROLE `+role) })
 		cfg, err := pgx.ParseConfig(b.dsn)
 		if err != nil {
