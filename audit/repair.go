@@ -110,11 +110,24 @@ func (a *audit) apply(ctx context.Context, r *RepairReport) error {
 	if err != nil {
 		return fmt.Errorf("begin repair: %w", err)
 	}
-	if err := a.applyFixes(ctx, tx, r); err != nil {
-		return err
+	steps := []struct {
+		path string
+		do   func(context.Context, pgx.Tx, *RepairReport) error
+	}{
+		{pgsession.TheirPathSQL, a.applyFixes}, // triggers of the table run
+		{pgsession.OurPathSQL, a.markRepaired},
+		{pgsession.TheirPathSQL, nil}, // and may run at COMMIT
 	}
-	if err := a.markRepaired(ctx, tx, r); err != nil {
-		return err
+	for _, step := range steps {
+		if _, err := tx.Exec(ctx, step.path); err != nil {
+			return fmt.Errorf("repair: set search_path: %w", err)
+		}
+		if step.do == nil {
+			continue
+		}
+		if err := step.do(ctx, tx, r); err != nil {
+			return err
+		}
 	}
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("commit repair: %w", err)
@@ -162,9 +175,9 @@ func (a *audit) applyBatch(ctx context.Context, tx pgx.Tx, batch []fix, r *Repai
 	rows, err := tx.Query(ctx, `
 		UPDATE commerce.attributed_checkouts AS r SET click_id = n.click_id, click_time = n.click_time
 		FROM unnest($1::text[], $2::text[], $3::timestamp[], $4::text[], $5::timestamp[]) AS n (checkout_id, click_id, click_time, had, had_time)
-		WHERE r.checkout_id = n.checkout_id
-		  AND (r.click_id IS NULL OR (r.click_id, r.click_time) = (n.had, n.had_time)
-		       OR (n.click_time, n.click_id COLLATE "C") < (r.click_time, r.click_id COLLATE "C"))
+		WHERE r.checkout_id OPERATOR(pg_catalog.=) n.checkout_id
+		  AND (r.click_id IS NULL OR (r.click_id, r.click_time) OPERATOR(pg_catalog.=) (n.had, n.had_time)
+		       OR (n.click_time, n.click_id COLLATE "C") OPERATOR(pg_catalog.<) (r.click_time, r.click_id COLLATE "C"))
 		RETURNING n.checkout_id`, ids, clicks, times, had, hadTimes)
 	if err != nil {
 		return fmt.Errorf("write repaired rows: %w", err)

@@ -20,7 +20,7 @@ const readThrough = `SELECT NULL, NULL, pg_current_snapshot()::text, pg_current_
 // UsernameSQL is a username as the stream has it: what the type's output function gives (a cast of char(n) would trim it). It stays of
 // type text when the column's type changes, which a prepared statement does not survive. Whoever reads names of users says it this way,
 // so that a row has the same name by whichever way it came.
-const UsernameSQL = "CASE WHEN username IS NOT NULL THEN concat(username) END"
+const UsernameSQL = "CASE WHEN username IS NOT NULL THEN pg_catalog.concat(username) END"
 
 // hooks let a test stop the mirror where an unlucky schedule would.
 type hooks struct {

@@ -15,8 +15,9 @@
 //
 //   - No part of a connection string stands in an error: where it was taken apart wrongly, any part may be the password.
 //   - A connection string is refused unless every part of it is understood. One that is taken apart wrongly sends a password to a stranger.
+//   - Our statements call nothing that stands outside pg_catalog, whatever anybody creates in a schema of the search_path.
 //   - A setting of the role, the database, the server, the environment (PGOPTIONS, PGTZ) or the connection string never wins over ours.
 //
 // Left as they are: synchronous_commit, for how durable a commit is decides who runs the server, and a lost tail is found and read
-// again; the rest of search_path, for the customer's triggers run in our sessions; and what only a superuser may set.
+// again; and what only a superuser may set. The search_path is kept as well, for the customer's triggers run in our sessions: see TheirPathSQL.
 package pgsession

@@ -162,14 +162,23 @@ func settle(config *pgx.ConnConfig, application string) {
 	config.DialFunc = dialer.DialContext
 }
 
-// examine finishes a new session: what only newer versions have, and pg_catalog before all that the role's search_path names (it is first by
-// itself unless the path puts something before it). It refuses a session whose settings or process id are not those that we were given.
+// TheirPathSQL makes the search_path the one that the role, the database or the connection string names, until the transaction ends. The
+// customer's triggers find by it what they name. Invariant: a statement that runs under it names the schema of every function and
+// operator, for whoever may create one there could otherwise have it called by us (CVE-2018-1058).
+const TheirPathSQL = `SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('firstclick.search_path'), true)`
+
+// OurPathSQL goes back to the path of the session, within the transaction.
+const OurPathSQL = `SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)`
+
+// examine finishes a new session: what only newer versions have, and the search_path. Our statements find nothing but Postgres' own; the path
+// that was set is kept for TheirPathSQL, with pg_catalog first. It refuses a session whose settings or process id are not those that we were given.
 func examine(ctx context.Context, conn *pgconn.PgConn) error {
 	version := majorVersion(conn.ParameterStatus("server_version"))
 	sql := `SELECT pg_catalog.pg_backend_pid(),
 		(SELECT source FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'row_security'),
-		pg_catalog.set_config('search_path', CASE WHEN pg_catalog.strpos(pg_catalog.current_setting('search_path'), 'pg_catalog') OPERATOR(pg_catalog.>) 0
-			THEN pg_catalog.concat('pg_catalog, ', pg_catalog.current_setting('search_path')) ELSE pg_catalog.current_setting('search_path') END, false)`
+		pg_catalog.set_config('search_path', CASE WHEN pg_catalog.set_config('firstclick.search_path',
+			pg_catalog.concat_ws(', ', 'pg_catalog'::pg_catalog.text, NULLIF(pg_catalog.current_setting('search_path'), ''::pg_catalog.text)), false) IS NOT NULL
+			THEN 'pg_catalog' END, false)`
 	for name, since := range newer() {
 		if version >= since {
 			sql += `, pg_catalog.set_config('` + name + `', '0', false)`

@@ -78,7 +78,7 @@ func TestSettingsWinOverAllOthers(t *testing.T) {
 		"standard_conforming_strings": "on", "array_nulls": "on", "statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0",
 		"default_transaction_isolation": "read committed", "transaction_isolation": "read committed", "default_transaction_read_only": "off",
 		"transaction_read_only": "off", "default_transaction_deferrable": "off", "row_security": "off", "application_name": "firstclick x",
-		"search_path": "pg_catalog, evil,pg_catalog", "idle_session_timeout": "0", "transaction_timeout": "0",
+		"search_path": "pg_catalog", "firstclick.search_path": "pg_catalog, evil,pg_catalog", "idle_session_timeout": "0", "transaction_timeout": "0",
 	}
 	check := func(how string, show func(sql string) (string, error)) {
 		for name, value := range want {
@@ -134,8 +134,8 @@ func TestSettingsWinOverAllOthers(t *testing.T) {
 	}
 }
 
-// A function that the role's search_path puts before Postgres' own is not ours to call.
-func TestSearchPathBeginsWithPostgresOwn(t *testing.T) {
+// What stands in a schema of the search_path is not ours to call, however well its arguments fit; the customer's triggers find it.
+func TestWhatIsOnTheSearchPath(t *testing.T) {
 	dsn := pgtest.Empty(t)
 	conn, err := pgsession.Connect(t.Context(), dsn, "test")
 	if err != nil {
@@ -143,20 +143,47 @@ func TestSearchPathBeginsWithPostgresOwn(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	database := pgx.Identifier{conn.Config().Database}.Sanitize()
-	if _, err := conn.Exec(t.Context(), `CREATE SCHEMA evil; CREATE FUNCTION evil.lower(text) RETURNS text LANGUAGE sql AS $$ SELECT 'evil' $$;
-		CREATE TABLE evil.theirs (n int); ALTER DATABASE `+database+` SET search_path = evil, pg_catalog`); err != nil {
+	if _, err := conn.Exec(t.Context(), `CREATE SCHEMA evil; CREATE FUNCTION evil.lower(varchar) RETURNS text LANGUAGE sql AS $$ SELECT 'evil' $$;
+		CREATE FUNCTION evil.never(varchar, varchar) RETURNS bool LANGUAGE sql AS $$ SELECT false $$;
+		CREATE OPERATOR evil.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = evil.never);
+		CREATE TABLE evil.theirs (n int)`); err != nil {
 		t.Fatal(err)
 	}
-	ours, err := pgsession.Connect(t.Context(), dsn, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ours.Close(context.Background())
-	var got string
-	var theirs int
-	// What the customer's triggers find by the path stays found.
-	if err := ours.QueryRow(t.Context(), `SELECT lower('A'), (SELECT count(*) FROM theirs)`).Scan(&got, &theirs); err != nil || got != "a" {
-		t.Errorf("%s, %v", got, err)
+	for path, kept := range map[string]string{"evil": "pg_catalog, evil", "evil, pg_catalog": "pg_catalog, evil, pg_catalog", "''": `pg_catalog, ""`} {
+		if _, err := conn.Exec(t.Context(), `ALTER DATABASE `+database+` SET search_path = `+path); err != nil {
+			t.Fatal(err)
+		}
+		ours, err := pgsession.Connect(t.Context(), dsn, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close(context.Background())
+		var got string
+		var equal bool
+		if err := ours.QueryRow(t.Context(), `SELECT lower('A'::varchar), 'a'::varchar = 'a'::varchar`).Scan(&got, &equal); err != nil || got != "a" || !equal {
+			t.Errorf("path %s: lower is %s, equal %v, %v", path, got, equal, err)
+		}
+		tx, err := ours.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []struct{ sql, want string }{{pgsession.TheirPathSQL, kept}, {pgsession.OurPathSQL, "pg_catalog"}, {pgsession.TheirPathSQL, kept}} {
+			var is string
+			if err := tx.QueryRow(t.Context(), set.sql).Scan(&is); err != nil || is != set.want {
+				t.Errorf("path %s: %s, want %s, %v", path, is, set.want, err)
+			}
+		}
+		if path != "''" {
+			if _, err := tx.Exec(t.Context(), `SELECT FROM theirs`); err != nil {
+				t.Errorf("path %s: %v", path, err)
+			}
+		}
+		if err := tx.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := ours.QueryRow(t.Context(), `SHOW search_path`).Scan(&got); err != nil || got != "pg_catalog" {
+			t.Errorf("after the transaction: %s, %v", got, err)
+		}
 	}
 }
 

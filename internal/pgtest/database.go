@@ -131,10 +131,13 @@ func temporaryDir() (string, error) {
 func makeTemplate(server *Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := server.exec(ctx, "CREATE DATABASE "+migrated+server.locale()); err != nil {
+	if err := server.exec(ctx, "postgres", "CREATE DATABASE "+migrated+server.locale()); err != nil {
 		return err
 	}
-	return migrations.Up(ctx, server.DSN(migrated), nil)
+	if err := migrations.Up(ctx, server.DSN(migrated), nil); err != nil || !server.options.hostile {
+		return err
+	}
+	return server.exec(ctx, migrated, trojans())
 }
 
 func database(t testing.TB, server *Server, template string) string {
@@ -143,7 +146,7 @@ func database(t testing.TB, server *Server, template string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	shared.creating.Lock()
-	err := server.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template)
+	err := server.exec(ctx, "postgres", "CREATE DATABASE "+name+" TEMPLATE "+template)
 	shared.creating.Unlock()
 	if err != nil {
 		t.Fatalf("create the test's database: %v", err)
@@ -158,8 +161,8 @@ func database(t testing.TB, server *Server, template string) string {
 	return server.DSN(name)
 }
 
-func (s *Server) exec(ctx context.Context, sql string) error {
-	conn, err := pgsession.Connect(ctx, s.DSN("postgres"), "firstclick tests")
+func (s *Server) exec(ctx context.Context, database, sql string) error {
+	conn, err := pgsession.Connect(ctx, s.DSN(database), "firstclick tests")
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -173,9 +176,9 @@ func (s *Server) drop(ctx context.Context, name string) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		err := s.exec(ctx, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = '"+name+"'")
+		err := s.exec(ctx, "postgres", "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = '"+name+"'")
 		if err == nil {
-			if err = s.exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err == nil {
+			if err = s.exec(ctx, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err == nil {
 				return nil
 			}
 		}

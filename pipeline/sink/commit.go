@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"firstclick/cdc"
+	"firstclick/internal/pgsession"
 	"firstclick/join"
 )
 
@@ -247,10 +248,12 @@ func (t *try) begin(ctx context.Context) error {
 	if t.work.edition != "" {
 		b.Queue(cdc.EditionSQL)
 	}
+	if len(t.work.rows) > 0 && t.out.staged {
+		b.Queue(t.target.stage)
+	}
+	// Triggers of the table run from here on, some at COMMIT. Invariant: what is sent after this finds nothing by the search_path.
+	b.Queue(pgsession.TheirPathSQL)
 	if len(t.work.rows) > 0 {
-		if t.out.staged {
-			b.Queue(t.target.stage)
-		}
 		b.Queue("SAVEPOINT rows")
 	}
 	results := t.conn.SendBatch(ctx, &b)

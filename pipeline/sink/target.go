@@ -224,7 +224,7 @@ func wanted(column string) []string {
 }
 
 // earlier is the monotone rule: the new click n is less than the stored one a, by time and then by bytes of the id.
-const earlier = `(a.click_id IS NULL OR a.click_time IS NULL OR (n.click_time, n.click_id COLLATE "C") < (a.click_time, a.click_id COLLATE "C"))`
+const earlier = `(a.click_id IS NULL OR a.click_time IS NULL OR (n.click_time, n.click_id COLLATE "C") OPERATOR(pg_catalog.<) (a.click_time, a.click_id COLLATE "C"))`
 
 func statements(columns map[string]column, k kind) *target {
 	all := strings.Join(slices.Concat(ownColumns[:], clickColumns[:]), ", ")
@@ -241,27 +241,27 @@ func statements(columns map[string]column, k kind) *target {
 		`, 0::int AS ord FROM commerce.attributed_checkouts WITH NO DATA`
 	t.copyStage = `COPY pg_temp.` + staged + ` (` + all + `, ord) FROM STDIN (FORMAT binary)`
 	t.insertStage = `INSERT INTO commerce.attributed_checkouts (` + all + `) SELECT ` + all + ` FROM pg_temp.` + staged + `
-		WHERE get_bit($1::bytea, ord) = 1 ORDER BY ord ON CONFLICT (checkout_id) DO NOTHING RETURNING checkout_id::text`
+		WHERE pg_catalog.get_bit($1::bytea, ord) OPERATOR(pg_catalog.=) 1 ORDER BY ord ON CONFLICT (checkout_id) DO NOTHING RETURNING checkout_id::text`
 	var differs []string
 	for _, c := range ownColumns {
-		differs = append(differs, fmt.Sprintf("CASE WHEN n.%s IS DISTINCT FROM a.%s THEN '%s' END", c, c, c))
+		differs = append(differs, fmt.Sprintf("CASE WHEN n.%s OPERATOR(pg_catalog.=) a.%s OR n.%s IS NULL AND a.%s IS NULL THEN NULL ELSE '%s' END", c, c, c, c, c))
 	}
-	t.compare = `SELECT n.ord, concat_ws(', ', ` + strings.Join(differs, ", ") + `), n.click_id IS NOT NULL AND ` + earlier + `, a.user_name IS NULL
-		FROM pg_temp.` + staged + ` n JOIN commerce.attributed_checkouts a ON a.checkout_id = n.checkout_id
-		WHERE get_bit($1::bytea, n.ord) = 1`
+	t.compare = `SELECT n.ord, pg_catalog.concat_ws(', ', ` + strings.Join(differs, ", ") + `), n.click_id IS NOT NULL AND ` + earlier + `, a.user_name IS NULL
+		FROM pg_temp.` + staged + ` n JOIN commerce.attributed_checkouts a ON a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id
+		WHERE pg_catalog.get_bit($1::bytea, n.ord) OPERATOR(pg_catalog.=) 1`
 	// The limit keeps the subquery as it is: looked up by the index once for each id, however small the table is thought to be.
-	t.known = `SELECT n.ord FROM unnest($1::text[]) WITH ORDINALITY AS n (checkout_id, ord)
-		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a WHERE a.checkout_id = n.checkout_id::` + idType + ` LIMIT 1) AS stored`
+	t.known = `SELECT n.ord FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS n (checkout_id, ord)
+		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` LIMIT 1) AS stored`
 	// The rows are locked in the order of the arrays (a subquery with FOR UPDATE is not merged into the one around it), and only those that move.
 	// Once locked they stay as they were judged, so the UPDATE itself asks for nothing but the key, which leaves the planner one way.
 	t.correct = `WITH moving AS MATERIALIZED (
 			SELECT n.checkout_id, n.click_id, n.click_time
 			FROM unnest($1::text[], $2::text[], $3::` + timeType + `[]) AS n (checkout_id, click_id, click_time)
 			CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a
-				WHERE a.checkout_id = n.checkout_id::` + idType + ` AND ` + earlier + ` FOR NO KEY UPDATE) AS stored),
+				WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` AND ` + earlier + ` FOR NO KEY UPDATE) AS stored),
 		moved AS (
 			UPDATE commerce.attributed_checkouts a SET click_id = n.click_id, click_time = n.click_time
-			FROM moving n WHERE a.checkout_id = n.checkout_id::` + idType + ` RETURNING 1)
-		SELECT (SELECT count(*) FROM moving), (SELECT count(*) FROM moved)`
+			FROM moving n WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` RETURNING 1)
+		SELECT (SELECT pg_catalog.count(*) FROM moving), (SELECT pg_catalog.count(*) FROM moved)`
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/cdc"
+	"firstclick/internal/pgsession"
 )
 
 const (
@@ -32,22 +33,22 @@ const presentSQL = `WITH RECURSIVE leap (noted, present) AS (
 // fillSQL fills a chunk of rows and removes its notes, also those whose row has a name already or is gone. Rows are locked in the order of
 // their checkout_id, before any note is; once locked they stay without a name, so the UPDATE asks for nothing but keys.
 const fillSQL = `WITH notes AS MATERIALIZED (
-		SELECT n.user_id, n.checkout_id FROM unnest($1::int[]) AS i (id) JOIN commerce.users p ON p.id = i.id AND p.username IS NOT NULL
-		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u WHERE u.user_id = i.id LIMIT $2) n LIMIT $2),
+		SELECT n.user_id, n.checkout_id FROM pg_catalog.unnest($1::int[]) AS i (id) JOIN commerce.users p ON p.id OPERATOR(pg_catalog.=) i.id AND p.username IS NOT NULL
+		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u WHERE u.user_id OPERATOR(pg_catalog.=) i.id LIMIT $2) n LIMIT $2),
 	ordered AS MATERIALIZED (SELECT user_id, checkout_id FROM notes ORDER BY checkout_id COLLATE "C"),
 	open AS MATERIALIZED (
 		SELECT n.user_id, n.checkout_id FROM ordered n
 		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a
-			WHERE a.checkout_id = n.checkout_id AND a.user_name IS NULL FOR NO KEY UPDATE) AS stored),
+			WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id AND a.user_name IS NULL FOR NO KEY UPDATE) AS stored),
 	filled AS (
 		UPDATE commerce.attributed_checkouts a SET user_name = u.username
-		FROM open o JOIN (SELECT id, ` + cdc.UsernameSQL + ` AS username FROM commerce.users) u ON u.id = o.user_id
-		WHERE a.checkout_id = o.checkout_id RETURNING 1),
-	done AS (SELECT count(*) AS n FROM filled),
+		FROM open o JOIN (SELECT id, ` + cdc.UsernameSQL + ` AS username FROM commerce.users) u ON u.id OPERATOR(pg_catalog.=) o.user_id
+		WHERE a.checkout_id OPERATOR(pg_catalog.=) o.checkout_id RETURNING 1),
+	done AS (SELECT pg_catalog.count(*) AS n FROM filled),
 	removed AS (
 		DELETE FROM firstclick.unknown_users x USING notes n, done
-		WHERE x.user_id = n.user_id AND x.checkout_id = n.checkout_id AND done.n >= 0 RETURNING 1)
-	SELECT (SELECT n FROM done), (SELECT count(*) FROM notes), (SELECT count(*) FROM removed)`
+		WHERE x.user_id OPERATOR(pg_catalog.=) n.user_id AND x.checkout_id OPERATOR(pg_catalog.=) n.checkout_id AND done.n OPERATOR(pg_catalog.>=) 0 RETURNING 1)
+	SELECT (SELECT n FROM done), (SELECT pg_catalog.count(*) FROM notes), (SELECT pg_catalog.count(*) FROM removed)`
 
 // FillUnknown fills in the names of rows whose user was unknown when they were written and is there now. ids nil: all that are noted.
 func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err error) {
@@ -76,7 +77,10 @@ func (s *Sink) fill(ctx context.Context, ids []int32) (filled int64, err error) 
 		var n, notes, removed int64
 		err := s.retry(ctx, "fill in names", func(ctx context.Context) error {
 			return s.withConn(ctx, func(conn *pgx.Conn) error {
-				return conn.QueryRow(ctx, fillSQL, ids, notesPerFill).Scan(&n, &notes, &removed)
+				var b pgx.Batch // one transaction
+				b.Queue(pgsession.TheirPathSQL)
+				b.Queue(fillSQL, ids, notesPerFill).QueryRow(func(row pgx.Row) error { return row.Scan(&n, &notes, &removed) })
+				return conn.SendBatch(ctx, &b).Close()
 			})
 		})
 		refused := err != nil && ofRows(err, 0) && len(ids) > 0
