@@ -238,7 +238,7 @@ chaos: ## Break Kafka, Postgres, the network and instances for 3 minutes, then v
 
 .PHONY: attack
 attack: ## What somebody would do who wants to harm it, and what that costs: internal/attack
-	go test -tags attack -count=1 -timeout 10m -run '$(RUN)' ./internal/attack
+	go test -tags attack -count=1 -parallel 4 -timeout 10m -run '$(RUN)' ./internal/attack
 
 .PHONY: ci
 ci: ## All that has to pass before a change goes in

@@ -62,11 +62,10 @@ func (a *asker) poke() {
 }
 
 // repeat calls ask whenever woken, and once in a while. It says once what is in the way, and when that is over.
-func (a *asker) repeat(ctx context.Context, wake chan struct{}, warn func(cause error), ask func(ctx context.Context) (answer any, err error)) error {
+func (a *asker) repeat(ctx context.Context, who string, wake chan struct{}, warn func(cause error), ask func(ctx context.Context) (answer any, err error)) error {
 	idle := time.NewTicker(idleAsk)
 	defer idle.Stop()
 	said := ""
-	var refused refusal
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,13 +74,17 @@ func (a *asker) repeat(ctx context.Context, wake chan struct{}, warn func(cause 
 		case <-idle.C:
 		}
 		m, err := ask(ctx)
+		refused := &a.s.p.refused
+		if ctx.Err() == nil {
+			refused.note(who, err, time.Now())
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case isGap(err):
 			return err
-		case refused.lasts(err, time.Now()):
-			return fmt.Errorf("the user or the password has been refused by Kafka for %v: was it changed? Start again with the new one: %w", refusedFor, err)
+		case refused.lasting() != nil:
+			return refused.lasting()
 		case err != nil && said != err.Error():
 			warn(err)
 			said = err.Error()
@@ -112,7 +115,7 @@ func (a *asker) run(ctx context.Context) error {
 	warn := func(cause error) {
 		a.s.log.Warn("can't learn where the clicks end: checkouts wait", "cause", cause)
 	}
-	return a.repeat(ctx, a.wake, warn, func(ctx context.Context) (any, error) {
+	return a.repeat(ctx, asksClicks, a.wake, warn, func(ctx context.Context) (any, error) {
 		m, err := a.ask(ctx)
 		if err != nil {
 			return nil, err
@@ -126,7 +129,7 @@ func (a *asker) runAside(ctx context.Context) error {
 	warn := func(cause error) {
 		a.s.log.Warn("can't learn where a checkouts partition ends: the others go on", "cause", cause)
 	}
-	return a.repeat(ctx, a.aside, warn, func(ctx context.Context) (any, error) {
+	return a.repeat(ctx, asksCheckouts, a.aside, warn, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
 		topic, asked := a.s.cfg.CheckoutsTopic, a.s.now()

@@ -44,6 +44,8 @@ type Config struct {
 	Listen        string // likewise
 	// KafkaHooks are called by a Kafka client of ours, clicks, clicks-2 or checkouts, as kgo.WithHooks says; nil: none. Each session makes new clients.
 	KafkaHooks func(client string) []kgo.Hook
+	// RefusedFor is how long Kafka may refuse our user or password before the run ends: brokers learn of a new password one after the other; 1 min
+	RefusedFor time.Duration
 	Progress   io.Writer // progress lines while catching up; nil: none
 	Logger     *slog.Logger
 }
@@ -70,6 +72,7 @@ func (c *Config) settle() error {
 	orDefault(&c.OutOfOrder, 15*time.Second)
 	orDefault(&c.MaxSkew, 5*time.Minute)
 	orDefault(&c.UsersCache, 100_000)
+	orDefault(&c.RefusedFor, time.Minute)
 	orDefault(&c.Zone, time.UTC)
 	orDefault(&c.Version, "devel")
 	if c.Logger == nil {

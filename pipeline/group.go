@@ -130,6 +130,8 @@ func (s *session) groupError(err error) error {
 				sessionTimeout, otherTimeouts)}
 		}
 		return &againError{cause: err}
+	case isRefusal(err):
+		s.p.refused.note(inGroup, err, time.Now())
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
 		text := fmt.Sprintf("group %s has members that are no firstclick, and they balance in another way: stop them, or run with another --group", s.cfg.Group)
 		s.p.group.change(func(g *standing) { g.join = text })
@@ -193,5 +195,6 @@ func (s *session) lookAtGroup(ctx context.Context, database string) (kafkagroup.
 // joined says that the group let us in.
 func (s *session) joined(_ context.Context, _ *kgo.Client, _ map[string][]int32) {
 	s.p.tally.assigned()
+	s.p.refused.note(inGroup, nil, time.Now())
 	s.p.group.change(func(g *standing) { g.join = "" })
 }

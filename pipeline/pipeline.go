@@ -40,6 +40,7 @@ type Pipeline struct {
 	current            *session // under mu; nil: between two
 	committing, naming stopwatch
 	latest             latest
+	refused            refusals
 	group              standing
 	pool               *pgxpool.Pool // of the users mirror and the probes
 }
@@ -49,7 +50,7 @@ func New(cfg Config) (*Pipeline, error) {
 	if err := cfg.settle(); err != nil {
 		return nil, err
 	}
-	return &Pipeline{cfg: cfg, log: cfg.Logger, start: time.Now(), tally: newTally()}, nil
+	return &Pipeline{cfg: cfg, log: cfg.Logger, start: time.Now(), tally: newTally(), refused: refusals{limit: cfg.RefusedFor}}, nil
 }
 
 // Run works until ctx ends (then it finishes the transactions under way, leaves the group and returns nil), until all that was
@@ -140,7 +141,10 @@ func (p *Pipeline) sessions(ctx, alive context.Context) error {
 		switch {
 		case err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)):
 			return nil
-		case passes(err):
+		case p.refused.lasting() != nil:
+			return p.refused.lasting()
+		case passes(err), isRefusal(err):
+			p.refused.note(asksClicks, err, time.Now())
 			again = &againError{cause: err}
 		case !errors.As(err, &again):
 			return err

@@ -12,18 +12,29 @@ import (
 func TestRefusalLasts(t *testing.T) {
 	noon := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	refused, other := fmt.Errorf("ask: %w", kerr.SaslAuthenticationFailed), errors.New("connection reset")
-	var r refusal
-	for i, c := range []struct {
+	type step struct {
 		after time.Duration
+		who   string
 		err   error
+	}
+	for name, c := range map[string]struct {
+		steps []step
 		want  bool
 	}{
-		{0, other, false}, {2 * time.Minute, other, false}, // Kafka is away: it comes back
-		{2 * time.Minute, refused, false}, {2*time.Minute + 59*time.Second, refused, false}, {3 * time.Minute, refused, true},
-		{3 * time.Minute, nil, false}, {4 * time.Minute, refused, false}, {4*time.Minute + 30*time.Second, other, false}, {5 * time.Minute, refused, true},
+		"Kafka is away":             {[]step{{0, "a", other}, {2 * time.Minute, "a", other}}, false},
+		"less than a minute":        {[]step{{0, "a", refused}, {59 * time.Second, "a", refused}}, false},
+		"a minute":                  {[]step{{0, "a", refused}, {30 * time.Second, "a", other}, {time.Minute, "a", refused}}, true},
+		"let in between":            {[]step{{0, "a", refused}, {30 * time.Second, "a", nil}, {time.Minute, "a", refused}}, false},
+		"another was let in":        {[]step{{0, "a", refused}, {30 * time.Second, "b", nil}, {time.Minute, "a", refused}}, true},
+		"each for a short time":     {[]step{{0, "a", refused}, {time.Minute, "b", refused}}, false},
+		"not tried for a long time": {[]step{{0, "a", refused}, {time.Hour, "a", refused}}, false},
 	} {
-		if got := r.lasts(c.err, noon.Add(c.after)); got != c.want {
-			t.Errorf("%d: %v after %v: %v", i, c.err, c.after, got)
+		r := refusals{limit: time.Minute}
+		for _, s := range c.steps {
+			r.note(s.who, s.err, noon.Add(s.after))
+		}
+		if err := r.lasting(); (err != nil) != c.want || c.want && !errors.Is(err, kerr.SaslAuthenticationFailed) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -120,10 +120,15 @@ func (s *session) awaitTopics(ctx context.Context) (map[string]topicInfo, error)
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		infos, err := describe(ctx, s.clicksClient, s.cfg.ClicksTopic, s.cfg.CheckoutsTopic)
 		text := ""
+		if isRefusal(err) {
+			s.p.refused.note(asksClicks, err, time.Now())
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil && !passes(err):
+		case s.p.refused.lasting() != nil:
+			return nil, s.p.refused.lasting()
+		case err != nil && !passes(err) && !isRefusal(err):
 			return nil, err
 		case err != nil:
 			text = err.Error()

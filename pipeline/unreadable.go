@@ -24,6 +24,10 @@ func (s *session) newReader(name string, more ...kgo.Opt) (*kgo.Client, error) {
 		return nil, err
 	}
 	opts = append(append(opts, s.readOptions(name)...), kgo.WithDecompressor(decompressor))
+	if s.cfg.Kafka.SASL != "" {
+		refused := fetchRefusals{&s.p.refused, name}
+		opts = append(opts, kgo.WithLogger(refused), kgo.WithHooks(refused))
+	}
 	cl, err := kgo.NewClient(append(opts, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("make the Kafka client for %s: %w", name, err)

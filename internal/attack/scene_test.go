@@ -69,14 +69,16 @@ type scene struct {
 	log     string // the file
 	base    string // http://127.0.0.1:port
 	name    string // of its own rows: scenes may share a database
-	rows    int    // written so far to see whether it writes
+	props   props
+	rows    int // written so far to see whether it writes
 }
 
 // props are what an attack needs otherwise than usual.
 type props struct {
-	brokers []string // nil: a new fake cluster
-	dsn     string   // empty: a new database
-	args    []string // of run, in addition
+	brokers []string                                                                  // nil: a new fake cluster
+	produce func(t testing.TB, topic string, partition int32, records ...*kgo.Record) // nil: as nobody in particular
+	dsn     string                                                                    // empty: a new database
+	args    []string                                                                  // of run, in addition
 	env     []string
 	files   int // open files that the process may have; 0: as many as we
 }
@@ -84,7 +86,7 @@ type props struct {
 // begin starts a firstclick and waits until it has written a row.
 func begin(t *testing.T, p props) *scene {
 	t.Helper()
-	s := &scene{t: t, brokers: p.brokers, dsn: p.dsn, log: filepath.Join(t.TempDir(), "log"), name: fmt.Sprintf("alive-%x", rand.Uint32())}
+	s := &scene{t: t, brokers: p.brokers, dsn: p.dsn, log: filepath.Join(t.TempDir(), "log"), name: fmt.Sprintf("alive-%x", rand.Uint32()), props: p}
 	if s.brokers == nil {
 		s.brokers = kafkatest.Fake(t, 2, "clicks", "checkouts")
 	}
@@ -128,6 +130,20 @@ func begin(t *testing.T, p props) *scene {
 	s.writes()
 	t.Logf("before the attack: peak of resident memory %d MiB", s.peak()>>20)
 	return s
+}
+
+// awaitEnd waits until the process ends by itself, and gives its exit code.
+func (s *scene) awaitEnd() (code int) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	if err := s.process.Wait(ctx); err != nil {
+		s.t.Fatalf("%v\n%s", err, tail(s.said()))
+	}
+	if exit := (*exec.ExitError)(nil); errors.As(s.process.Result(), &exit) {
+		return exit.ExitCode()
+	}
+	return 0
 }
 
 // end judges what every attack has to leave behind.
@@ -267,17 +283,24 @@ func (e event) record(t *testing.T) *kgo.Record {
 func (s *scene) produce(topic string, events ...event) {
 	s.t.Helper()
 	const most = 900 << 10
+	put := func(records []*kgo.Record) {
+		if s.props.produce != nil {
+			s.props.produce(s.t, topic, 0, records...)
+			return
+		}
+		kafkatest.ProduceRecords(s.t, s.brokers, topic, 0, records...)
+	}
 	var records []*kgo.Record
 	size := 0
 	for _, e := range events {
 		r := e.record(s.t)
 		if size += len(r.Value); size > most && len(records) > 0 {
-			kafkatest.ProduceRecords(s.t, s.brokers, topic, 0, records...)
+			put(records)
 			records, size = nil, len(r.Value)
 		}
 		records = append(records, r)
 	}
-	kafkatest.ProduceRecords(s.t, s.brokers, topic, 0, records...)
+	put(records)
 }
 
 // get asks for something on a connection of its own, with a host's name and headers in addition.
