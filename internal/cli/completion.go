@@ -39,7 +39,7 @@ shell looks for such scripts:
 			case "fish":
 				return root.GenFishCompletion(c.Out, true)
 			}
-			return usagef(cmd, "there is no completion for %q: bash, zsh or fish", args[0])
+			return usagef(cmd, "there is no completion for %s: bash, zsh or fish", typedWord(args[0]))
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -144,13 +145,17 @@ func readConfig(path string) (map[string]fileValue, error) {
 	return parseConfig(path, content)
 }
 
+// anchor finds what YAML's errors quote of a value: it may be a secret that begins with an asterisk.
+var anchor = regexp.MustCompile(`(?s)anchor '.*'`)
+
 func parseConfig(path string, content []byte) (map[string]fileValue, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document yaml.Node
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
+		said := anchor.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "anchor (a value that begins with * or & wants quotes)")
+		return nil, fmt.Errorf("%s: %s", path, said)
 	}
 	if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: holds more than one document", path)

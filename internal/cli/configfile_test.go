@@ -159,7 +159,7 @@ func TestConfigurationRefused(t *testing.T) {
 		"two documents":          {"window: 1h\n---\nwindow: 2h\n", `more than one document`, nil},
 		"no YAML":                {"window: 1h\n group: x: y\n", `line 2`, nil},
 		"secret twice":           {"kafka-password: hush\nkafka-password-file: f\n", `:2: kafka-password and kafka-password-file are both set`, nil},
-		"secret's file":          {"kafka-password-file: no/such/file\n", `:1: kafka-password-file: open no/such/file`, nil},
+		"secret's file":          {"kafka-password-file: no/such/file\n", `:1: kafka-password-file: read the file that it names: no such file`, nil},
 		"not for a file":         {"window-file: f\n", `unknown key "window-file"`, nil},
 		"two that do not fit":    {"clicks-topic: x\n", `must differ`, map[string]string{"CHECKOUTS_TOPIC": "x"}},
 		"file of the page":       {"listen-auth-file: no/such/file\n", `--listen-auth-file: `, nil},

@@ -259,7 +259,7 @@ func letterIDs(cmd *cobra.Command, args []string) ([]int64, error) {
 	for _, arg := range args {
 		id, err := strconv.ParseInt(arg, 10, 64)
 		if err != nil || id < 1 {
-			return nil, usagef(cmd, "%q is not the ID of a dead letter, a whole number as list shows it", arg)
+			return nil, usagef(cmd, "%s is not the ID of a dead letter, a whole number as list shows it", typedWord(arg))
 		}
 		ids = append(ids, id)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,10 +83,20 @@ func allowedFlags(cmd *cobra.Command, typed string) string {
 // noArguments refuses arguments to commands that take none.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef(cmd, "%s takes no arguments, only flags, but was given %q", cmd.Name(), args[0])
+		return usagef(cmd, "%s takes no arguments, only flags, but was given %s", cmd.Name(), typedWord(args[0]))
 	}
 	return nil
 }
+
+// typedWord is an argument that was not expected, quoted where it is a plain word: another one may be a connection string whose flag was forgotten.
+func typedWord(text string) string {
+	if plainWord.MatchString(text) {
+		return strconv.Quote(text)
+	}
+	return "something that is no plain word, and is not repeated here in case it is a secret"
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
 
 // unknownCommand is for commands that by themselves do nothing.
 func unknownCommand(root *cobra.Command, typed string) error {
@@ -95,9 +107,9 @@ func unknownCommand(root *cobra.Command, typed string) error {
 		}
 	}
 	if near := nearest(typed, all); len(near) > 0 {
-		return usagef(root, "unknown command %q; did you mean %s?", typed, strings.Join(near, " or "))
+		return usagef(root, "unknown command %s; did you mean %s?", typedWord(typed), strings.Join(near, " or "))
 	}
-	return usagef(root, "unknown command %q; allowed are %s", typed, strings.Join(all, ", "))
+	return usagef(root, "unknown command %s; allowed are %s", typedWord(typed), strings.Join(all, ", "))
 }
 
 // nearest are those of names that are at most two letters from what was typed, or the one that is it.

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -103,9 +105,12 @@ func (l lookup) orFile(name string) (value, source string, ok bool, err error) {
 	return text, name + "_FILE", true, nil
 }
 
-// readSecret is a file's content without its final line break.
+// readSecret is a file's content without its final line break. The error does not quote the path: it may be the secret itself, given in place of its file.
 func readSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
+	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
+		err = fmt.Errorf("read the file that it names: %w", cause.Err)
+	}
 	if err != nil {
 		return "", err
 	}

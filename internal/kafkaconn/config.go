@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -149,8 +150,11 @@ func (c Config) encryption() (*tls.Config, error) {
 		return nil, wrong("--kafka-key", "needs --kafka-cert, the key's certificate")
 	}
 	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if cause := (*fs.PathError)(nil); errors.As(err, &cause) && cause.Path == c.KeyFile {
+		return nil, wrong("--kafka-key", "read the file: %w", cause.Err) // not its name: it may be the key itself
+	}
 	if err != nil {
-		return nil, wrong("--kafka-cert", "with key %s: %w", c.KeyFile, err)
+		return nil, wrong("--kafka-cert", "with the key of --kafka-key: %w", err)
 	}
 	config.Certificates = []tls.Certificate{pair}
 	return config, nil

@@ -7,17 +7,22 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 const example = "write postgres://user:password@host:5432/database, or host=db user=app dbname=shop"
 
 // The forms that a connection string is mistaken in. The texts quote nothing of it.
 var (
-	errEmpty   = errors.New("must not be empty")
-	errMark    = errors.New("begins with a byte order mark: take it off")
-	errQuoted  = errors.New("stands in quotes: take them off")
-	errNUL     = errors.New("holds a NUL byte")
-	errScheme  = errors.New("has another scheme than postgres:// or postgresql://; " + example)
+	errEmpty  = errors.New("must not be empty")
+	errMark   = errors.New("begins with a byte order mark: take it off")
+	errQuoted = errors.New("stands in quotes: take them off")
+	errNUL    = errors.New("holds a NUL byte")
+	errScheme = errors.New("has another scheme than postgres:// or postgresql://; " + example)
+	// PGDATABASE and dbname may be a connection string for libpq; the driver would take it for a name, which is shown.
+	errMisplaced = errors.New("the name of the database's host, its user or itself (PGHOST, PGUSER, PGDATABASE, or host, user, dbname of the connection string) is a connection string, or part of one: give the whole of it by --database")
+
 	errForm    = errors.New("is not a Postgres connection string; " + example)
 	errPart    = errors.New("is not a Postgres connection string: in a URL, user, password and database have %40 %3A %2F %3F %23 %25 for @ : / ? # %; " + example)
 	errKeyword = errors.New("holds a keyword that is none of host, port, user, password, dbname, sslmode, sslrootcert, sslcert, sslkey, connect_timeout, " +
@@ -46,6 +51,18 @@ var dropped = []string{
 	"pool_min_idle_conns", "pool_max_conn_lifetime", "pool_max_conn_idle_time", "pool_health_check_period",
 	"pool_max_conn_lifetime_jitter", "pool_ping_timeout",
 }
+
+// misplaced says whether a connection string stands where a name belongs.
+func misplaced(config *pgx.ConnConfig) bool {
+	hosts := []string{config.Host}
+	for _, f := range config.Fallbacks {
+		hosts = append(hosts, f.Host)
+	}
+	return slices.ContainsFunc(append(hosts, config.Database), anotherString.MatchString) || strings.Contains(config.User, "://") ||
+		slices.ContainsFunc(hosts, func(host string) bool { return strings.LastIndexByte(host, '@') > 0 }) // an abstract socket begins with it
+}
+
+var anotherString = regexp.MustCompile(`://|(?i:password)\s*=`)
 
 func known(keyword string) bool {
 	return slices.Contains(keywords, keyword) || slices.Contains(dropped, keyword) || slices.Contains(postgresSettings, strings.ToLower(keyword)) ||

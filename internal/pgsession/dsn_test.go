@@ -44,6 +44,25 @@ func TestStringsThatAreRefused(t *testing.T) {
 	}
 }
 
+// A string that stands where a name belongs would be shown as that name.
+func TestStringsInPlaceOfNames(t *testing.T) {
+	clearEnvironment(t)
+	const secret = "s3cr3t"
+	for _, dsn := range []string{
+		"host=postgres://u:" + secret + "@h", "host=h dbname=postgres://u:" + secret + "@h/db", "host=u:" + secret + "@h", "host=h,u:" + secret + "@h2",
+		"host=h user='postgres://u:" + secret + "@h'", "host=h dbname='host=h Password = " + secret + "'", "postgres://h/db?host=u:" + secret + "@h",
+	} {
+		if _, err := pgsession.Config(dsn, ""); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
+	for _, dsn := range []string{"host=h user=u@realm dbname=d", "host=@socket user=u dbname=d", "host=/var/run user=u=x dbname=d"} {
+		if _, err := pgsession.Config(dsn, ""); err != nil {
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
+}
+
 func TestStringsThatAreTaken(t *testing.T) {
 	clearEnvironment(t)
 	for dsn, want := range map[string]string{

@@ -72,6 +72,9 @@ func Config(dsn, application string) (*pgx.ConnConfig, error) {
 	if sni := os.Getenv("PGSSLSNI"); sni != "" && sni != "0" && sni != "1" {
 		return nil, errors.New("PGSSLSNI is neither 0 nor 1")
 	}
+	if misplaced(config) {
+		return nil, errMisplaced
+	}
 	settle(config, application)
 	return config, nil
 }
