@@ -83,10 +83,25 @@ func pathTo(value []byte, at int64) string {
 		case !l.value && !behind:
 			return path
 		case path == "":
-			path = l.name
+			path = shown(l.name)
 		default:
-			path += "." + l.name
+			path += "." + shown(l.name)
 		}
 	}
+	const most = 100
+	if len(path) > most { // the end of it tells most
+		path = "..." + path[len(path)-most:]
+	}
 	return path
+}
+
+// shown is a member's name in printable ASCII, cut where it is long: records are not ours.
+func shown(name string) string {
+	const most = 30
+	text := strconv.QuoteToASCII(name)
+	text = text[1 : len(text)-1]
+	if len(text) > most {
+		text = text[:most] + "..."
+	}
+	return text
 }

@@ -19,9 +19,15 @@ func TestWhereAValueIsNotJSON(t *testing.T) {
 		`{'a':1}`:                                          `not valid JSON at byte 1: invalid character '\'' looking for beginning of object key string, at "'a':1}"`,
 		"{\"a\":\"x\ny\"}":                                 `not valid JSON at byte 7 (a): invalid character '\n' in string literal, at "\ny\"}"`,
 		`{"a":"` + "\xff\x01" + `"}`:                       `not valid JSON at byte 7 (a): invalid character '\x01' in string literal, at "\x01\"}"`,
+		`{"\u0000\u009b\u202e":0x1}`:                       `not valid JSON at byte 23 (\x00\u009b\u202e): `,
+		`{"` + strings.Repeat("n", 500) + `":0x1}`:         `not valid JSON at byte 505 (` + strings.Repeat("n", 30) + `...): `,
+		strings.Repeat(`{"`+strings.Repeat("n", 50)+`":`, 30) + "x": `(...` + strings.Repeat("n", 29) + `....` + strings.Repeat("n", 30) + `....` + strings.Repeat("n", 30) + `...): `,
 	} {
 		var c Click
 		err := NewDecoder(time.UTC).Click([]byte(value), &c)
+		if err != nil && len(err.Error()) > 400 {
+			t.Errorf("%d bytes: %v", len(err.Error()), err)
+		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s:\n have %v\n want %s", value, err, want)
 		}

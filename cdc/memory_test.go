@@ -1,3 +1,5 @@
+//go:build linux && !race
+
 package cdc
 
 import (
@@ -86,7 +88,7 @@ func inOurMemory(t *testing.T) (count int, read int64) {
 // TestPasswordsInProcessMemory: under REPLICA IDENTITY FULL passwords reach the socket. Nothing of them is left in memory, not in what was freed either,
 // while the stream stands, after it was cut in mid transaction, and after the end.
 //
-// It runs in a process of its own, whose goroutines are not interrupted by signals: the kernel saves the registers of one that is interrupted in mid
+// Not under the race detector, which takes minutes to search what it makes of memory. It runs in a process of its own, whose goroutines are not interrupted by signals: the kernel saves the registers of one that is interrupted in mid
 // copy on the signal stack, where some 100 bytes stand until the thread's next signal.
 func TestPasswordsInProcessMemory(t *testing.T) {
 	const quiet = "asyncpreemptoff=1"
