@@ -147,6 +147,9 @@ func (a *audit) attribute(ctx context.Context) error {
 			continue
 		}
 		f := a.find(d)
+		if f.kind == KindRefusedClick || a.fixes != nil && (f.kind == KindExplained || f.doubt.repairable) {
+			f.doubt.better = near.better(d.click, a.snap.shards[d.partition])
+		}
 		switch {
 		case last == nil:
 		case !last.doubt.sameRow(d): // all of a row's records with one user come one after the other
@@ -179,6 +182,7 @@ type doubt struct {
 	best, settled, sure, unnoted winner
 	real                         winner // the row's click as it was clicked, where there is such a click
 
+	better     []near // the first clicks that are better than the row's, where Postgres may refuse some
 	repairable bool   // a note that explains nothing is there for the repair all the same
 	why        string // it cannot be verified
 	doubtful   bool   // likewise
@@ -257,6 +261,9 @@ func (a *audit) find(d doubt) *finding {
 		d.repairable = true
 		d.why = "firstclick.late has the event, which did not come too late: `firstclick repair` mends the row"
 	}
+	if kind == KindDifferent && d.flags&flagRefusedClick != 0 && d.flags&flagRowInvalid == 0 && d.click.ok == d.real.ok && d.click.compare(d.best) > 0 {
+		kind = KindRefusedClick // if it is true: see checkRefusedClicks
+	}
 	return &finding{d, kind}
 }
 
@@ -329,7 +336,7 @@ func leniency(k Kind) int {
 		return 0
 	case KindPending:
 		return 1
-	case KindExplained:
+	case KindExplained, KindRefusedClick:
 		return 2
 	case KindUnverifiable:
 		return 3
@@ -345,6 +352,9 @@ func (a *audit) conclude(d doubt, kind Kind) error {
 			a.several[d.id] = &finding{d, kind}
 		}
 		return nil
+	}
+	if kind == KindRefusedClick {
+		return a.laterClicks.Add(d.laterClick(a.snap.shards[d.partition]).append(nil))
 	}
 	want := d.best
 	if kind == KindUnverifiable || kind == "" && d.real.ok && d.real.compare(d.best) < 0 {
@@ -380,7 +390,7 @@ func (a *audit) conclude(d doubt, kind Kind) error {
 	}
 	a.addExample(kind, k, expected, actual)
 	if (kind == KindExplained || d.repairable) && a.fixes != nil {
-		return a.fixes.Add(fix{id: d.id, from: d.click, to: d.best}.append(nil))
+		return a.fixes.Add(d.fix(d.best).append(nil))
 	}
 	return nil
 }

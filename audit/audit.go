@@ -70,7 +70,10 @@ type audit struct {
 	nameSort     *sorter // rows' names by user
 	refusedSort  *sorter // refused checkouts
 	refusedBests *sorter // and the clicks that their rows would have had
-	fixes        *sorter // what Repair has to write, by checkout_id; nil for Verify
+
+	refusedClicks *sorter // checkouts whose first click was refused
+	laterClicks   *sorter // and those of them whose rows have a later one or none
+	fixes         *sorter // what Repair has to write, by checkout_id; nil for Verify
 
 	alone   alone               // for Compare and WhatIf
 	several map[string]*finding // rows that records of more than one user may have written
@@ -97,6 +100,7 @@ func newAudit(cfg Config) (*audit, error) {
 	a.askSort, a.claimSort = a.sorter("asks"), a.sorter("claims")
 	a.nameSort = a.sorter("names")
 	a.refusedSort, a.refusedBests = a.sorter("refused"), a.sorter("refused-bests")
+	a.refusedClicks, a.laterClicks = a.sorter("refused-clicks"), a.sorter("later-clicks")
 	return a, nil
 }
 
@@ -155,6 +159,7 @@ func (a *audit) examine(ctx context.Context) error {
 		a.attribute, // fills claimSort
 		a.settleClaims,
 		a.checkRefused,
+		a.checkRefusedClicks,
 		a.checkNames,
 	} {
 		if err := step(ctx); err != nil {

@@ -32,7 +32,9 @@ const (
 	reasonFuture     = "future"
 	reasonRefused    = "refused"
 	reasonConflict   = "conflict"
-	reasonUnreadable = "unreadable" // a batch, at its first offset
+	// reasonRefusedClick: the checkout has its row; Postgres refused its first click.
+	reasonRefusedClick = "refused_click"
+	reasonUnreadable   = "unreadable" // a batch, at its first offset
 )
 
 // event is a click, or a checkout with its own columns.

@@ -340,6 +340,8 @@ func (x *explainer) judge() Verdict {
 		return VerdictLate
 	case !real && x.gone[topicClicks]:
 		return VerdictUnverifiable
+	case x.source != nil && x.source.flags&flagRefusedClick != 0 && d.click.ok == d.real.ok && d.click.compare(d.best) > 0:
+		return VerdictRefusedClick
 	default:
 		return VerdictWrong
 	}

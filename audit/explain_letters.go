@@ -63,6 +63,10 @@ func (x *explainer) readLettersOfRecords(ctx context.Context) error {
 	for i := range x.records {
 		k := &x.records[i]
 		if d, ok := x.dead[places[i]]; ok {
+			if d.Reason == reasonRefusedClick { // its row stands
+				k.flags |= flagRefusedClick
+				continue
+			}
 			k.dead, k.status = d.Reason, d.Status
 			if k.reason == reasonFuture && d.Status == "retried" {
 				k.reason = "" // the event is sound, and somebody let it in

@@ -7,14 +7,15 @@ type Verdict string
 
 // The verdicts.
 const (
-	VerdictRight        Verdict = "right"        // the row is what Kafka's records say
-	VerdictPending      Verdict = "pending"      // records that firstclick has not read yet will make the row, or move it
-	VerdictLate         Verdict = "late"         // the row differs as firstclick.late says; `firstclick repair` mends it
-	VerdictWrong        Verdict = "wrong"        // the row differs and nothing explains it
-	VerdictMissing      Verdict = "missing"      // the checkout was read and has neither a row nor a dead letter
-	VerdictDeadLetter   Verdict = "dead_letter"  // it has no row because its record became a dead letter
-	VerdictUnverifiable Verdict = "unverifiable" // there is a row; Kafka no longer holds what it was made of
-	VerdictUnknown      Verdict = "unknown"      // no row, no record, no dead letter
+	VerdictRight        Verdict = "right"         // the row is what Kafka's records say
+	VerdictPending      Verdict = "pending"       // records that firstclick has not read yet will make the row, or move it
+	VerdictLate         Verdict = "late"          // the row differs as firstclick.late says; `firstclick repair` mends it
+	VerdictRefusedClick Verdict = "refused_click" // the row has a later click or none, for Postgres refused its first one: a dead letter says why
+	VerdictWrong        Verdict = "wrong"         // the row differs and nothing explains it
+	VerdictMissing      Verdict = "missing"       // the checkout was read and has neither a row nor a dead letter
+	VerdictDeadLetter   Verdict = "dead_letter"   // it has no row because its record became a dead letter
+	VerdictUnverifiable Verdict = "unverifiable"  // there is a row; Kafka no longer holds what it was made of
+	VerdictUnknown      Verdict = "unknown"       // no row, no record, no dead letter
 )
 
 // Explanation is all that is known about one checkout. Texts are as they came, so hostile ones too: whoever shows them escapes

@@ -24,6 +24,9 @@ func (x *explainer) summary() string {
 			return fmt.Sprintf("The checkout came when clicks that it needed could be gone; it should have %s: `firstclick repair` mends the row.", x.picked.best)
 		}
 		return fmt.Sprintf("The row should have %s, which came after the row was final: `firstclick repair` mends it.", x.picked.best)
+	case VerdictRefusedClick:
+		return fmt.Sprintf("The row has %s. Its first click is %s, which Postgres refused: the dead letter says why.",
+			describeClick(x.row.click, x.row.clickTime, x.row.clickTimed), x.picked.best)
 	case VerdictMissing:
 		return "WRONG: firstclick has read past the checkout, and there is neither a row nor a dead letter."
 	case VerdictDeadLetter:

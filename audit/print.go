@@ -35,6 +35,8 @@ func (r *Report) counter(k Kind) *int64 {
 		return &r.Unfilled
 	case KindExplained:
 		return &r.Explained
+	case KindRefusedClick:
+		return &r.RefusedClick
 	case KindPending:
 		return &r.PendingRows
 	case KindUnverifiable:
@@ -62,6 +64,9 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 	line(r.Different, "different", "rows that are not what they should be")
 	line(r.Unfilled, "unfilled", "rows without the name of a user that exists")
 	line(r.Explained, "explained", "rows that differ because of events that came too late; `firstclick repair` mends them")
+	if r.RefusedClick > 0 {
+		line(r.RefusedClick, "refused", "rows whose first click Postgres refuses, as a dead letter says: they have a later one or none")
+	}
 	if r.Unverifiable > 0 {
 		line(r.Unverifiable, "unverifiable", "rows that need records that Kafka no longer holds")
 	}
@@ -149,6 +154,9 @@ func (r RepairReport) WriteTo(w io.Writer) (int64, error) {
 	}
 	fmt.Fprintf(&b, "%s late events: %s rows moved to an earlier click, %s events marked as repaired, in %s\n",
 		grouped(r.Late), grouped(r.Moved), grouped(r.Repaired), r.Elapsed.Round(10*time.Millisecond))
+	if r.Refused > 0 {
+		fmt.Fprintf(&b, "%s rows keep the click they have, for Postgres refuses the earlier one: see their dead letters, reason refused_click\n", grouped(r.Refused))
+	}
 	if r.Kept > 0 {
 		fmt.Fprintf(&b, "%s rows had moved by themselves meanwhile\n", grouped(r.Kept))
 	}

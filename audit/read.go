@@ -14,19 +14,20 @@ import (
 
 // What is known about a record besides its content.
 const (
-	flagLate       = 1 << iota // recorded in firstclick.late, not repaired: may or may not have had its effect
-	flagPending                // at or above the stored positions: likewise
-	flagConflict               // a dead letter for having other content than its row
-	flagRefused                // a dead letter because Postgres refused the row
-	flagResolved               // that dead letter was retried or dropped
-	flagUnasked                // need not have had an effect: a dead letter that somebody retried
-	flagJudged                 // its row was found different already
-	flagSeveral                // other records may have written the row too
-	flagRow                    // there is a row
-	flagRowInvalid             // whose click_id and click_time are not both NULL or both set
-	flagBefore                 // below the group's start: not demanded, and no answer to it is
-	flagEarly                  // of flagLate: noted before it can have come too late
-	flagSkipped                // before the group's start for want of a timestamp: its event time is not
+	flagLate         = 1 << iota // recorded in firstclick.late, not repaired: may or may not have had its effect
+	flagPending                  // at or above the stored positions: likewise
+	flagConflict                 // a dead letter for having other content than its row
+	flagRefused                  // a dead letter because Postgres refused the row
+	flagResolved                 // that dead letter was retried or dropped
+	flagUnasked                  // need not have had an effect: a dead letter that somebody retried
+	flagJudged                   // its row was found different already
+	flagSeveral                  // other records may have written the row too
+	flagRow                      // there is a row
+	flagRowInvalid               // whose click_id and click_time are not both NULL or both set
+	flagBefore                   // below the group's start: not demanded, and no answer to it is
+	flagEarly                    // of flagLate: noted before it can have come too late
+	flagRefusedClick             // a dead letter because Postgres refused its row's first click
+	flagSkipped                  // before the group's start for want of a timestamp: its event time is not
 )
 
 // click is a click in its sort: by user, product, time, id, that is by what decides who wins.
@@ -313,6 +314,12 @@ func (w *partitionWork) judge(rec *record, want, dead, status string) bool {
 			rec.flags |= flagResolved
 		}
 		return true // its row decides whether the dead letter is right
+	case want == "" && w.which == topicCheckouts && dead == reasonRefusedClick:
+		rec.flags |= flagRefusedClick
+		if status == "dropped" {
+			rec.flags |= flagResolved
+		}
+		return true // likewise
 	case want == "" && w.which == topicClicks && dead == reasonRefused: // the column was widened since
 		if status == "open" {
 			w.report(KindDeadLetterUnexplained, rec, "a click: the column holds its id now (then retry the dead letter)", "dead letter, reason "+dead)

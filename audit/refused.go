@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"firstclick/internal/pgsession"
@@ -94,9 +93,10 @@ type trial struct {
 	conn  *pgx.Conn
 	tx    pgx.Tx
 	blind bool // the table may refuse what the temporary one takes
+	moves bool // likewise, when a row moves to another click
 }
 
-// blindSQL asks for what the temporary table has not: triggers that an INSERT fires (foreign keys among them), other rows that a unique index or an
+// blindSQL asks for what the temporary table has not: triggers that an INSERT fires (foreign keys among them), or an UPDATE, other rows that a unique index or an
 // exclusion looks at, partitions, and the name that the row would have had.
 const blindSQL = `SELECT c.relkind = 'p'
 	OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 4 <> 0 AND tgenabled <> 'D')
@@ -104,6 +104,7 @@ const blindSQL = `SELECT c.relkind = 'p'
 		WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT (i.indnkeyatts = 1 AND coalesce(a.attname = 'checkout_id', false)))
 	OR EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 		WHERE a.attrelid = c.oid AND a.attname = 'user_name' AND (a.atttypmod > 0 OR t.typtype = 'd'))
+	, EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 16 <> 0 AND tgenabled <> 'D')
 	FROM pg_class c WHERE c.oid = 'commerce.attributed_checkouts'::regclass`
 
 func beginTrial(ctx context.Context, database string) (*trial, error) {
@@ -117,7 +118,7 @@ func beginTrial(ctx context.Context, database string) (*trial, error) {
 			CREATE TEMPORARY TABLE firstclick_trial (LIKE commerce.attributed_checkouts INCLUDING CONSTRAINTS INCLUDING INDEXES) ON COMMIT DROP`)
 	}
 	if err == nil {
-		err = t.tx.QueryRow(ctx, blindSQL).Scan(&t.blind)
+		err = t.tx.QueryRow(ctx, blindSQL).Scan(&t.blind, &t.moves)
 	}
 	if err != nil {
 		t.end(context.WithoutCancel(ctx))
@@ -155,13 +156,8 @@ func (t *trial) accepts(ctx context.Context, k checkout, click winner) (bool, er
 		return true, nil
 	}
 	var answer *pgconn.PgError
-	if errors.As(insertErr, &answer) {
-		// Data exceptions, integrity violations, limits and what triggers raise are about the row; the rest is about us.
-		for _, class := range []string{"22", "23", "54", "P0"} {
-			if strings.HasPrefix(answer.Code, class) {
-				return false, nil
-			}
-		}
+	if errors.As(insertErr, &answer) && ofRow(answer) {
+		return false, nil
 	}
 	return false, fmt.Errorf("try refused checkout %s: %w", k.id, insertErr)
 }

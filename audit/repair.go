@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"firstclick/internal/pgsession"
@@ -21,6 +22,7 @@ type RepairReport struct {
 	Ahead    int64         `json:"ahead"`    // events dated ahead of the clock whose time has not come and passed: rows may still need them, so they stay open
 	Moved    int64         `json:"moved"`    // rows that moved to an earlier click
 	Kept     int64         `json:"kept"`     // rows found wanting that somebody else moved meanwhile
+	Refused  int64         `json:"refused"`  // rows that keep their click because Postgres refuses the earlier one: a dead letter says why
 	Notes    []string      `json:"notes,omitempty"`
 	Examples []Example     `json:"examples,omitempty"`
 	Elapsed  time.Duration `json:"elapsed_ns"`
@@ -28,15 +30,33 @@ type RepairReport struct {
 
 // fix is a row's click as it was and as it is to be, in its sort: by checkout_id, as the pipeline writes, for the locks' sake.
 type fix struct {
-	id       string
-	from, to winner
+	id        string
+	partition int32 // of the checkout
+	offset    int64
+	from, to  winner
+	next      []winner // where Postgres refuses that one
 }
 
-func (x fix) append(b []byte) []byte { return x.to.append(x.from.append(appendText(b, x.id))) }
+func (x fix) append(b []byte) []byte {
+	b = x.to.append(x.from.append(appendInt64(appendInt32(appendText(b, x.id), x.partition), x.offset)))
+	return appendWinners(b, x.next)
+}
+
+// fix moves the row of a doubt.
+func (d doubt) fix(to winner) fix {
+	x := fix{id: d.id, partition: d.partition, offset: d.offset, from: d.click, to: to}
+	for _, c := range d.better {
+		if c.winner().compare(to) > 0 {
+			x.next = append(x.next, c.winner())
+		}
+	}
+	return x
+}
 
 func parseFix(item []byte) (x fix) {
 	f := fields(item)
-	x.id, x.from, x.to = f.text(), f.winner(), f.winner()
+	x.id, x.partition, x.offset, x.from, x.to = f.text(), f.int32(), f.int64(), f.winner(), f.winner()
+	x.next = f.winners()
 	return x
 }
 
@@ -150,12 +170,75 @@ func (a *audit) applyFixes(ctx context.Context, tx pgx.Tx, r *RepairReport) erro
 			return err
 		}
 		if len(batch) == repairBatch || !fixes.ok {
-			if err := a.applyBatch(ctx, tx, batch, r); err != nil {
+			if err := a.applyByHalves(ctx, tx, batch, r); err != nil {
 				return err
 			}
 			a.progress.add(int64(len(batch)))
 			batch = batch[:0]
 		}
+	}
+	return nil
+}
+
+// applyByHalves writes fixes. Where Postgres refuses one (a constraint, a trigger) its row keeps the click it has, and the others are written all the same.
+func (a *audit) applyByHalves(ctx context.Context, tx pgx.Tx, batch []fix, r *RepairReport) error {
+	nested, err := tx.Begin(ctx) // a savepoint
+	if err != nil {
+		return fmt.Errorf("write repaired rows: %w", err)
+	}
+	done := *r
+	err = a.applyBatch(ctx, nested, batch, &done)
+	if err == nil {
+		_, err = nested.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED", pgx.QueryExecModeSimpleProtocol)
+	}
+	if err == nil {
+		*r = done
+		return nested.Commit(ctx)
+	}
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) || !ofRow(answer) {
+		return err
+	}
+	if back := nested.Rollback(ctx); back != nil {
+		return errors.Join(fmt.Errorf("write repaired rows: %w", back), err)
+	}
+	if len(batch) == 1 {
+		x := batch[0]
+		if err := a.noteRefused(ctx, tx, x, answer); err != nil {
+			return err
+		}
+		if len(x.next) == 0 {
+			r.Refused++
+			return nil
+		}
+		x.to, x.next = x.next[0], x.next[1:]
+		return a.applyByHalves(ctx, tx, []fix{x}, r)
+	}
+	half := len(batch) / 2
+	if err := a.applyByHalves(ctx, tx, batch[:half], r); err != nil {
+		return err
+	}
+	return a.applyByHalves(ctx, tx, batch[half:], r)
+}
+
+// ofRow says whether an answer is about the row: data exceptions, integrity violations, limits and what triggers raise are. The rest is about us.
+func ofRow(answer *pgconn.PgError) bool {
+	for _, class := range []string{"22", "23", "54", "P0"} {
+		if strings.HasPrefix(answer.Code, class) {
+			return true
+		}
+	}
+	return answer.Routine == "exec_stmt_raise"
+}
+
+// noteRefused writes the dead letter that the pipeline writes where it meets such a click.
+func (a *audit) noteRefused(ctx context.Context, tx pgx.Tx, x fix, answer *pgconn.PgError) error {
+	detail := fmt.Sprintf("click %s: SQLSTATE %s: %s", x.to, answer.Code, answer.Message)
+	_, err := tx.Exec(ctx, `INSERT INTO firstclick.dead_letters (group_id, topic, topic_id, partition, "offset", reason, detail, payload_size)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT DO NOTHING`,
+		a.cfg.Group, a.checkouts.name, a.checkouts.id, x.partition, x.offset, reasonRefusedClick, detail)
+	if err != nil {
+		return fmt.Errorf("note a refused click: %w", err)
 	}
 	return nil
 }

@@ -248,3 +248,42 @@ func TestReportsForPeopleAndMachines(t *testing.T) {
 		t.Errorf("by JSON: %s, %v", raw, err)
 	}
 }
+
+// A late click that Postgres refuses stops no repair, neither that of other rows nor that by the next click of its own row. A dead letter says why, and verify
+// takes it for an answer as long as it is true.
+func TestRepairWithRefusedClicks(t *testing.T) {
+	for name, sql := range map[string]string{
+		"check": `ALTER TABLE commerce.attributed_checkouts ADD CONSTRAINT good CHECK (click_id NOT LIKE 'bad%')`,
+		"trigger": `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+				IF NEW.click_id LIKE 'bad%' THEN RAISE 'no' USING ERRCODE = 'MY001'; END IF; RETURN NEW; END $$;
+			CREATE TRIGGER refuse BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
+		"deferred": `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+				IF NEW.click_id LIKE 'bad%' THEN RAISE check_violation; END IF; RETURN NULL; END $$;
+			CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON commerce.attributed_checkouts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := base(t)
+			w.exec(sql)
+			w.produce("clicks", 0, clickOf("bad1", 1, "p", -55), clickOf("0", 1, "p", -54), clickOf("bad2", 2, "p", -3), clickOf("00", 2, "p", -1))
+			w.read([2]int64{6, 2}, [2]int64{2, 2})
+			w.late("click", 0, 2, "bad1", 1, "p", -55)
+			w.late("click", 0, 3, "0", 1, "p", -54)
+			w.late("click", 0, 4, "bad2", 2, "p", -3)
+			w.late("click", 0, 5, "00", 2, "p", -1)
+			w.expect(w.verify(), map[string]int64{"Explained": 2})
+			if r := w.repair(); r.Moved != 2 || r.Repaired != 4 || r.Refused != 0 {
+				t.Errorf("repaired %+v", r)
+			}
+			for id, want := range map[string]string{"k1": "0 2026-11-23 11:06:00", "k3": "00 2026-11-23 11:59:00"} {
+				if got := w.clickOfRow(id); got != want {
+					t.Errorf("%s has %s, want %s", id, got, want)
+				}
+			}
+			r := w.verify()
+			w.expect(r, map[string]int64{"RefusedClick": 2})
+			if r.ExpectedDigest != r.ActualDigest {
+				t.Error("the digests differ after repair")
+			}
+		})
+	}
+}

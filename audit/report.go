@@ -16,15 +16,16 @@ type Report struct {
 
 	Verdict Verdict `json:"verdict"` // green, red or cannot_tell
 
-	Judged       int64 `json:"judged"`       // rows that were held against Kafka's records, right or wrong
-	Missing      int64 `json:"missing"`      // checkouts below the positions without a row or a dead letter
-	Extra        int64 `json:"extra"`        // rows whose checkout_id is in no record
-	Different    int64 `json:"different"`    // rows with another click or other own columns than recomputed
-	Unfilled     int64 `json:"unfilled"`     // rows without the name of a user that exists
-	Explained    int64 `json:"explained"`    // rows that differ as firstclick.late says; `firstclick repair` mends them
-	Unverifiable int64 `json:"unverifiable"` // rows that need records that Kafka no longer holds
-	Doubtful     int64 `json:"doubtful"`     // of these: rows of a time from which Kafka most likely holds all records
-	BeforeStart  int64 `json:"before_start"` // rows of before the group's start: another job's
+	Judged       int64 `json:"judged"`        // rows that were held against Kafka's records, right or wrong
+	Missing      int64 `json:"missing"`       // checkouts below the positions without a row or a dead letter
+	Extra        int64 `json:"extra"`         // rows whose checkout_id is in no record
+	Different    int64 `json:"different"`     // rows with another click or other own columns than recomputed
+	Unfilled     int64 `json:"unfilled"`      // rows without the name of a user that exists
+	Explained    int64 `json:"explained"`     // rows that differ as firstclick.late says; `firstclick repair` mends them
+	RefusedClick int64 `json:"refused_click"` // rows whose first click Postgres refuses, as a dead letter says: they have a later one or none
+	Unverifiable int64 `json:"unverifiable"`  // rows that need records that Kafka no longer holds
+	Doubtful     int64 `json:"doubtful"`      // of these: rows of a time from which Kafka most likely holds all records
+	BeforeStart  int64 `json:"before_start"`  // rows of before the group's start: another job's
 
 	PendingCheckouts int64 `json:"pending_checkouts"` // records at or above the stored positions
 	PendingClicks    int64 `json:"pending_clicks"`
@@ -54,6 +55,7 @@ const (
 	KindDifferent             Kind = "different"
 	KindUnfilled              Kind = "unfilled"
 	KindExplained             Kind = "explained"
+	KindRefusedClick          Kind = "refused_click"
 	KindPending               Kind = "pending"
 	KindUnverifiable          Kind = "unverifiable"
 	KindDeadLetterMissing     Kind = "dead_letter_missing"
@@ -76,7 +78,7 @@ type Example struct {
 // Pending is how much lies at or above the stored positions, or waits for it.
 func (r Report) Pending() int64 { return r.PendingCheckouts + r.PendingClicks + r.PendingRows }
 
-// OK is true when nothing is wrong that nothing explains. Pending, explained and unverifiable rows are not wrong. It does not say
+// OK is true when nothing is wrong that nothing explains. Pending, explained and unverifiable rows, and those whose click was refused, are not wrong. It does not say
 // that anything could be judged: see [Report.Verdict].
 func (r Report) OK() bool {
 	return r.Missing == 0 && r.Extra == 0 && r.Different == 0 && r.Unfilled == 0 &&

@@ -239,6 +239,11 @@ func (c *comparison) won() error {
 		flags = flagSeveral
 	}
 	for _, k := range c.winners {
+		if k.flags&flagRefusedClick != 0 {
+			if err := a.refusedClicks.Add(k.append(nil)); err != nil {
+				return err
+			}
+		}
 		if err := a.ask(k, &c.row, flags); err != nil {
 			return err
 		}

@@ -133,7 +133,8 @@ func (s *Store) last(ctx context.Context, r Retry) (int64, error) {
 func (s *Store) page(ctx context.Context, f Filter, after, last int64) ([]pending, error) {
 	where, args := f.where()
 	args = append(args, after, last)
-	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT id, payload_size, topic, partition, "offset", payload_sha256, payload IS NOT NULL OR payload_size = 0, payload IS NULL
+	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT id, payload_size, topic, partition, "offset", payload_sha256,
+			payload IS NOT NULL OR payload_size = 0 AND reason <> 'refused_click', payload IS NULL
 		FROM firstclick.dead_letters WHERE %s AND id > $%d AND id <= $%d ORDER BY id LIMIT %d`, where, len(args)-1, len(args), rowsAtOnce), args...)
 	if err != nil {
 		return nil, explain("read dead letters", err)

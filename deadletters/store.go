@@ -61,7 +61,7 @@ func (s *Store) Close(ctx context.Context) error {
 }
 
 const columns = `id, group_id, topic, partition, "offset", reason, detail, payload_size, payload_sha256,
-	payload IS NOT NULL OR payload_size = 0, record_time, created_at, status, resolved_at`
+	payload IS NOT NULL OR payload_size = 0 AND reason <> 'refused_click', record_time, created_at, status, resolved_at`
 
 func scan(row pgx.CollectableRow) (Letter, error) {
 	var l Letter

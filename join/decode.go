@@ -28,9 +28,11 @@ const (
 	ReasonFuture     Reason = "future" // further ahead of its record's timestamp than the guard allows
 	ReasonTooLarge   Reason = "too_large"
 	ReasonAmount     Reason = "amount"
-	ReasonText       Reason = "text"     // NUL, a lone surrogate or invalid UTF-8, or a text that is another JSON type
-	ReasonRefused    Reason = "refused"  // Postgres refused the row
-	ReasonConflict   Reason = "conflict" // other content under a checkout_id that has a row
+	ReasonText       Reason = "text"    // NUL, a lone surrogate or invalid UTF-8, or a text that is another JSON type
+	ReasonRefused    Reason = "refused" // Postgres refused the row
+	// ReasonRefusedClick: the checkout has its row, but Postgres refuses its first click there, and it has the next one or none.
+	ReasonRefusedClick Reason = "refused_click"
+	ReasonConflict     Reason = "conflict" // other content under a checkout_id that has a row
 	// ReasonUnreadable: a batch of records that does not decompress, or not in the memory that there is for it.
 	ReasonUnreadable Reason = "unreadable"
 )
@@ -39,7 +41,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		ReasonEmpty, ReasonTooLarge, ReasonJSON, ReasonShape, ReasonClickID, ReasonCheckoutID, ReasonUserID, ReasonProductID,
-		ReasonTime, ReasonFuture, ReasonAmount, ReasonText, ReasonRefused, ReasonConflict, ReasonUnreadable,
+		ReasonTime, ReasonFuture, ReasonAmount, ReasonText, ReasonRefused, ReasonRefusedClick, ReasonConflict, ReasonUnreadable,
 	}
 }
 

@@ -84,7 +84,7 @@ func (r *Recents) Open() bool { return len(r.marks.open) > 0 }
 // Improve asks for the answers of marked checkouts, of at most so many, and calls fn with each of them that has got a better one. done says that
 // all have been asked for that were marked when the sweep began: with this call, unless the one before was not done. Neither ask nor fn may call
 // back into r, nor keep the pointer.
-func (r *Recents) Improve(most int, ask func(key Key, at int64) (t int64, click ID, ok bool), fn func(*Recent)) (done bool) {
+func (r *Recents) Improve(most int, ask func(key Key, at int64) (t int64, click ID, ok bool), fn func(Key, *Recent)) (done bool) {
 	m := &r.marks
 	if len(m.sweep) == 0 {
 		m.open, m.sweep = m.sweep, m.open
@@ -108,7 +108,7 @@ func (r *Recents) Improve(most int, ask func(key Key, at int64) (t int64, click 
 type asking struct {
 	left int
 	ask  func(key Key, at int64) (t int64, click ID, ok bool)
-	fn   func(*Recent)
+	fn   func(Key, *Recent)
 }
 
 // askAll asks for the marked checkouts of a tree, oldest first. false: there are more than may be asked for, and the mark stands at the next one.
@@ -148,6 +148,6 @@ func (r *Recents) askOne(n *recentNode, m *mark, w *asking) (done bool) {
 	n.flags &^= flagClickText
 	n.clickTime, n.click = t, r.texts.store(click, &n.flags, flagClickText)
 	r.shown = r.recent(n)
-	w.fn(&r.shown)
+	w.fn(m.key, &r.shown)
 	return true
 }

@@ -195,7 +195,7 @@ func TestRecentsLikePlain(t *testing.T) {
 					asked++
 					k := best(clicks, key, Recent{Time: at})
 					return k.ClickTime, k.Click, k.HasClick
-				}, func(k *Recent) { got = append(got, *k) })
+				}, func(_ Key, k *Recent) { got = append(got, *k) })
 				if asked > most {
 					t.Fatalf("%d asked for, of %d", asked, most)
 				}
@@ -254,7 +254,7 @@ func TestRecentsHotKey(t *testing.T) {
 			improved := 0
 			better := func(at int64, click ID) {
 				r.Mark(k, at, click, NoTime, forever)
-				done := r.Improve(n, func(Key, int64) (int64, ID, bool) { return at, click, true }, func(*Recent) { improved++ })
+				done := r.Improve(n, func(Key, int64) (int64, ID, bool) { return at, click, true }, func(Key, *Recent) { improved++ })
 				if !done || r.Marked() != forever {
 					t.Fatal("not all were asked for")
 				}
@@ -318,7 +318,7 @@ func BenchmarkRecents(b *testing.B) {
 		at := benchStart + int64(i)*1000
 		r.Add(benchKey(i), Recent{Time: at, Offset: int64(i), ID: benchID(i), HasClick: true, ClickTime: at - minute, Click: benchID(i + 1)})
 		r.Mark(benchKey(i-1000), at-2*minute, benchID(i), at-2*minute, at)
-		r.Improve(1, func(Key, int64) (int64, ID, bool) { return at - 2*minute, benchID(i), true }, func(*Recent) {})
+		r.Improve(1, func(Key, int64) (int64, ID, bool) { return at - 2*minute, benchID(i), true }, func(Key, *Recent) {})
 		if i%100 == 0 {
 			r.Expire(at - held*1000)
 			r.OldestOffset()

@@ -36,6 +36,8 @@ type Shard struct {
 // Correction moves a row to an earlier click.
 type Correction struct {
 	Offset    int64 // of the checkout, in the shard's partition
+	Key       Key
+	Time      int64 // the checkout's
 	Checkout  ID
 	Click     ID
 	ClickTime int64
@@ -211,7 +213,7 @@ func (c *Core) Recall(s *Shard, records []Pending) (far []int64) {
 		r.ClickTime, r.Click, r.HasClick = c.win.First(k.Key, k.Time-c.window, k.Time)
 		s.recents.Add(k.Key, r)
 		if r.HasClick {
-			s.Reasserted = append(s.Reasserted, Correction{Offset: k.Offset, Checkout: k.ID, Click: r.Click, ClickTime: r.ClickTime})
+			s.Reasserted = append(s.Reasserted, Correction{Offset: k.Offset, Key: k.Key, Time: k.Time, Checkout: k.ID, Click: r.Click, ClickTime: r.ClickTime})
 		}
 	}
 	return far

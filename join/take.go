@@ -24,9 +24,9 @@ func (c *Core) Take(s *Shard, most int) Taken {
 	reasserted := len(t.Corrections)
 	done := s.recents.Improve(most, func(key Key, at int64) (int64, ID, bool) {
 		return c.win.First(key, at-c.window, at)
-	}, func(r *Recent) {
+	}, func(key Key, r *Recent) {
 		if _, ok := s.rejected[r.Offset]; !ok { // else its checkout_id is another checkout's row
-			t.Corrections = append(t.Corrections, Correction{Offset: r.Offset, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime})
+			t.Corrections = append(t.Corrections, Correction{Offset: r.Offset, Key: key, Time: r.Time, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime})
 		}
 	})
 	t.Late = len(t.Corrections) - reasserted

@@ -113,17 +113,27 @@ func (w *Window) First(key Key, from, to int64) (t int64, id ID, ok bool) {
 	s, key := w.stripeOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.earliest(key, from, to)
+	return s.earliest(key, from, to, nil)
 }
 
-// earliest is First of a mixed key.
-func (s *stripe) earliest(key Key, from, to int64) (t int64, id ID, ok bool) {
+// After returns the click of key that comes next after (t, id), if its time is not after to.
+func (w *Window) After(key Key, t int64, id ID, to int64) (int64, ID, bool) {
+	s, key := w.stripeOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.earliest(key, t, to, &id)
+}
+
+// earliest is First of a mixed key. Where after is given, clicks at from itself count only if their ids are greater.
+func (s *stripe) earliest(key Key, from, to int64, after *ID) (t int64, id ID, ok bool) {
 	w := s.window
-	from, to = max(from, w.floor.Load(), 0), min(to, endOfTime*1e6-1)
-	if from > to {
+	if least := max(w.floor.Load(), 0); from < least {
+		from, after = least, nil
+	}
+	if to = min(to, endOfTime*1e6-1); from > to {
 		return 0, ID{}, false
 	}
-	b, ref := s.first(key, uint32(from/w.length), uint32(from%w.length))
+	b, ref := s.first(key, uint32(from/w.length), uint32(from%w.length), after)
 	if ref == 0 {
 		return 0, ID{}, false
 	}

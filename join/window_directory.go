@@ -88,14 +88,14 @@ func (s *stripe) insertDirectory(e *slot, b *bucket, off uint32, id *ID) bool {
 	return true
 }
 
-func (s *stripe) firstDirectory(e *slot, number, off uint32) (*bucket, uint32) {
+func (s *stripe) firstDirectory(e *slot, number, off uint32, after *ID) (*bucket, uint32) {
 	groups := s.directories[e.ref&^directoryFlag].groups
 	for i := s.directories[e.ref&^directoryFlag].search(max(number, s.dead)); i < len(groups); i++ {
 		b := s.bucket(groups[i].number)
 		if b.number > number {
-			off = 0
+			off, after = 0, nil
 		}
-		if ref := b.least(groups[i].ref, off); ref != 0 {
+		if ref := b.least(groups[i].ref, off, after); ref != 0 {
 			return b, ref
 		}
 	}

@@ -177,12 +177,12 @@ func (s *stripe) insertNode(b *bucket, root *uint32, off uint32, id ID) {
 	*left, *right = 0, 0
 }
 
-// least finds the least click of a group at or after off; 0: there is none.
-func (b *bucket) least(ref, off uint32) (found uint32) {
+// least finds the least click of a group at or after off, or after (off, after) where that is given; 0: there is none.
+func (b *bucket) least(ref, off uint32, after *ID) (found uint32) {
 	r := b.words(ref)
 	if r[0]>>kindShift != recordTree {
 		for ref != 0 {
-			if r = b.words(ref); r[0]&timeMask < off {
+			if r = b.words(ref); !reaches(r, off, after) {
 				break
 			}
 			found, ref = ref, b.next(r)
@@ -190,11 +190,18 @@ func (b *bucket) least(ref, off uint32) (found uint32) {
 		return found
 	}
 	for ref = r[3]; ref != 0; {
-		if r = b.words(ref); r[0]&timeMask >= off {
+		if r = b.words(ref); reaches(r, off, after) {
 			found, ref = ref, r[1]
 		} else {
 			ref = r[2]
 		}
 	}
 	return found
+}
+
+func reaches(r []uint32, off uint32, after *ID) bool {
+	if after == nil {
+		return r[0]&timeMask >= off
+	}
+	return compare(r, off, after) > 0
 }

@@ -45,7 +45,7 @@ func (l *Lookups) in(s *stripe, head uint16) {
 	}
 	for n := head; n != 0; n = l.by.next[n-1] {
 		q := &l.asked[n-1]
-		q.time, q.id, q.found = s.earliest(l.by.keys[n-1], q.from, q.to)
+		q.time, q.id, q.found = s.earliest(l.by.keys[n-1], q.from, q.to, nil)
 	}
 }
 

@@ -172,14 +172,14 @@ func older(r []uint32) (number, ref uint32) {
 	return 0, 0
 }
 
-// first finds the least click of key at or after off in bucket number: ref 0 if there is none.
-func (s *stripe) first(key Key, number, off uint32) (*bucket, uint32) {
+// first finds the least click of key at or after off in bucket number, or after (off, after) where that is given: ref 0 if there is none.
+func (s *stripe) first(key Key, number, off uint32, after *ID) (*bucket, uint32) {
 	e := s.index.find(key)
 	if e == nil || e.bucket < s.dead {
 		return nil, 0
 	}
 	if e.ref&directoryFlag != 0 {
-		return s.firstDirectory(e, number, off)
+		return s.firstDirectory(e, number, off, after)
 	}
 	// The oldest group that is not before the bucket has it, or if all its clicks are before off, the one newer than that.
 	var b, newer *bucket
@@ -205,13 +205,13 @@ func (s *stripe) first(key Key, number, off uint32) (*bucket, uint32) {
 		return nil, 0
 	}
 	if b.number > number {
-		off = 0
+		off, after = 0, nil
 	}
-	if found := b.least(ref, off); found != 0 {
+	if found := b.least(ref, off, after); found != 0 {
 		return b, found
 	}
 	if newer == nil {
 		return nil, 0
 	}
-	return newer, newer.least(newerRef, 0)
+	return newer, newer.least(newerRef, 0, nil)
 }

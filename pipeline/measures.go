@@ -143,6 +143,7 @@ func (t *tally) landed(checkouts string, j *job, r *sink.Result, took time.Durat
 	t.count(func(m *Measures) {
 		addResult(&m.Result, r)
 		m.DeadLetters[Cause{checkouts, join.ReasonRefused}] += r.Refused
+		m.DeadLetters[Cause{checkouts, join.ReasonRefusedClick}] += r.Unclicked
 		m.DeadLetters[Cause{checkouts, join.ReasonConflict}] += r.Conflicts
 		for _, b := range j.batches {
 			for i := range b.Dead {
@@ -178,6 +179,7 @@ func addResult(sum, r *sink.Result) {
 	sum.Duplicates += r.Duplicates
 	sum.Conflicts += r.Conflicts
 	sum.Refused += r.Refused
+	sum.Unclicked += r.Unclicked
 	sum.Corrected += r.Corrected
 	sum.DeadLetters += r.DeadLetters
 	sum.Late += r.Late

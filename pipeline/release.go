@@ -61,7 +61,7 @@ func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
 		sh.batch.Rows = l.rows.take()
 	}
 	sh.batch.Rows = append(sh.batch.Rows, sink.Row{
-		Offset: k.Offset, Time: k.Time, User: k.User, ID: k.ID, Own: rec.own, Click: r.Click, ClickTime: r.ClickTime, HasClick: r.HasClick,
+		Offset: k.Offset, Time: k.Time, User: k.User, Key: k.Key, ID: k.ID, Own: rec.own, Click: r.Click, ClickTime: r.ClickTime, HasClick: r.HasClick,
 		Payload: rec.payload, RecordTime: rec.recordTime, Final: late,
 	})
 	if late {
@@ -206,12 +206,12 @@ func (l *loop) takeBatch(sh *shard, corrections int) *sink.Batch {
 	taken := l.core.Take(sh.Shard, corrections)
 	for i := range taken.Corrections {
 		c := &taken.Corrections[i]
-		b.Corrections = append(b.Corrections, sink.Correction{Offset: c.Offset, Checkout: c.Checkout, Click: c.Click, ClickTime: c.ClickTime})
+		b.Corrections = append(b.Corrections, sink.Correction{Offset: c.Offset, Key: c.Key, Time: c.Time, Checkout: c.Checkout, Click: c.Click, ClickTime: c.ClickTime})
 	}
 	if taken.Late > 0 {
 		l.s.p.tally.count(func(m *Measures) { m.LateCorrected += int64(taken.Late) })
 	}
-	b.Claim, b.TopicID, b.Position = &sh.claim, sh.topicID, sink.Position(taken.Position)
+	b.Claim, b.TopicID, b.Position, b.Clicks = &sh.claim, sh.topicID, sink.Position(taken.Position), l.s.window
 	sh.inflight, sh.turn = b, time.Now()
 	sh.batch, sh.spare = sh.spare, nil
 	if sh.batch == nil {
@@ -241,6 +241,9 @@ func (l *loop) takeDone(m *jobDone) error {
 		for _, n := range b.Rejected {
 			l.core.Reject(sh.Shard, b.Rows[n].Offset)
 		}
+		for n := range b.Refused {
+			l.core.Refused(sh.Shard, &b.Refused[n])
+		}
 		l.recycle(b)
 		sh.held.settle(m.job.gone[i], &l.s.chunks)
 		sh.spare = b
@@ -256,7 +259,7 @@ func (l *loop) takeDone(m *jobDone) error {
 func (l *loop) recycle(b *sink.Batch) {
 	l.rows.give(b.Rows, l.share())
 	clear(b.Dead)
-	b.Rows, b.Corrections, b.Dead, b.Late, b.Rejected = nil, b.Corrections[:0], b.Dead[:0], b.Late[:0], b.Rejected[:0]
+	b.Rows, b.Corrections, b.Dead, b.Late, b.Rejected, b.Refused = nil, b.Corrections[:0], b.Dead[:0], b.Late[:0], b.Rejected[:0], nil
 }
 
 // spareRows is the memory of rows that are written, for whichever shard has the next ones: with many shards most have none.

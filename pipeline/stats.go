@@ -104,6 +104,7 @@ func (c *counts) committed(m *jobDone) {
 	c.result.Duplicates += r.Duplicates
 	c.result.Conflicts += r.Conflicts
 	c.result.Refused += r.Refused
+	c.result.Unclicked += r.Unclicked
 	c.result.Corrected += r.Corrected
 	c.result.DeadLetters += r.DeadLetters
 	c.result.Late += r.Late

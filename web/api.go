@@ -140,7 +140,7 @@ func (p *Page) serveLetter(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	var l openLetter
 	var payload []byte
-	err = p.pool.QueryRow(ctx, `SELECT `+letterColumns+`, coalesce(encode(payload_sha256, 'hex'), ''), payload IS NOT NULL OR payload_size = 0,
+	err = p.pool.QueryRow(ctx, `SELECT `+letterColumns+`, coalesce(encode(payload_sha256, 'hex'), ''), payload IS NOT NULL OR payload_size = 0 AND reason <> 'refused_click',
 		substring(payload FROM 1 FOR $3) FROM firstclick.dead_letters WHERE group_id = $1 AND id = $2`, p.cfg.Group, id, payloadShown+1).
 		Scan(append(l.fields(), &l.SHA256, &l.Kept, &payload)...)
 	switch {

@@ -62,7 +62,7 @@ func BenchmarkCommit(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				data, err := io.ReadAll(newRowReader(w.rows, names.known))
+				data, err := io.ReadAll(newRowReader(w.rows, names.known, nil))
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -146,7 +146,7 @@ func BenchmarkRender(b *testing.B) {
 	buf := make([]byte, 65531)
 	b.ReportAllocs()
 	for b.Loop() {
-		r := newRowReader(w.rows, names)
+		r := newRowReader(w.rows, names, nil)
 		for {
 			n, err := r.Read(buf)
 			b.SetBytes(int64(n))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,7 +46,11 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 	}
 	for _, b := range w.batches {
 		b.Claim.Commits++
-		b.Rejected = nil
+		b.Rejected, b.Refused = nil, nil
+	}
+	for _, r := range out.refusals {
+		b := w.batches[r.batch]
+		b.Refused = append(b.Refused, r.Refusal)
 	}
 	for _, e := range out.rejected {
 		b := w.batches[e.batch]
@@ -172,8 +177,9 @@ type outcome struct {
 	result    Result
 	letters   []deadLetter // of rows: conflicts and refusals
 	rejected  []entry      // those rows
-	corrected []Correction // duplicates whose click is better than the stored one
-	unknown   []entry      // rows without a name, fresh or met
+	corrected []Correction // duplicates whose click is better than the stored one, and rows that were refused with their click
+	refusals  []refusedClick
+	unknown   []entry // rows without a name, fresh or met
 	staged    bool
 	met       bool // duplicates that were not familiar
 
@@ -190,8 +196,10 @@ type try struct {
 	after  bool // what comes after the rows is being written
 	sent   bool // COMMIT may have reached Postgres
 
-	corrected bool         // by correctWarily
-	letters   []deadLetter // not copied yet, in the order of their keys
+	bare        map[*Row]bool // rows that are written without the click with which they were refused
+	corrections []Correction
+	corrected   bool         // by correctWarily
+	letters     []deadLetter // not copied yet, in the order of their keys
 }
 
 // refusedAfterRows says whether a correction, a note or, at COMMIT, anything was refused, in a try that was not wary of that.
@@ -219,7 +227,8 @@ func (t *try) run(ctx context.Context) error {
 		}
 	}
 	t.after = true
-	if t.corrected = t.work.wary || t.target.meddled; t.corrected {
+	t.corrections = t.work.corrections(&t.out)
+	if t.corrected = t.work.wary || t.target.meddled || len(t.bare) > 0 || slices.ContainsFunc(t.corrections, t.tooLong); t.corrected {
 		if err := t.correctWarily(ctx); err != nil {
 			return err
 		}

@@ -138,13 +138,13 @@ func TestCorrectionsMoveOnlyToEarlierClicks(t *testing.T) {
 	}
 	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
 	batch.Corrections = []Correction{
-		{0, id(uuid(4)), id("n"), noon - 10},  // greater by id
-		{0, id(uuid(3)), id("B"), noon - 10},  // less by bytes, whatever the database's collation says
-		{0, id(uuid(2)), id("a"), noon - 9},   // later
-		{0, id(uuid(2)), id("z"), noon - 11},  // earlier
-		{0, id(uuid(2)), id("zz"), noon - 11}, // earlier, but not the least
-		{0, id(uuid(1)), id("x"), noon - 1},   // there was none
-		{0, id(uuid(9)), id("x"), noon - 1},   // no such row
+		{Offset: 0, Checkout: id(uuid(4)), Click: id("n"), ClickTime: noon - 10},  // greater by id
+		{Offset: 0, Checkout: id(uuid(3)), Click: id("B"), ClickTime: noon - 10},  // less by bytes, whatever the database's collation says
+		{Offset: 0, Checkout: id(uuid(2)), Click: id("a"), ClickTime: noon - 9},   // later
+		{Offset: 0, Checkout: id(uuid(2)), Click: id("z"), ClickTime: noon - 11},  // earlier
+		{Offset: 0, Checkout: id(uuid(2)), Click: id("zz"), ClickTime: noon - 11}, // earlier, but not the least
+		{Offset: 0, Checkout: id(uuid(1)), Click: id("x"), ClickTime: noon - 1},   // there was none
+		{Offset: 0, Checkout: id(uuid(9)), Click: id("x"), ClickTime: noon - 1},   // no such row
 	}
 	if res := b.commit(b.sink, batch); res.Corrected != 3 || res.Fresh != 4 {
 		t.Fatalf("got %+v", res)

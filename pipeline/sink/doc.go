@@ -17,10 +17,11 @@
 // straight into the table, and only what is familiar goes through the temporary one; such transactions of one process take turns. While most commits
 // meet duplicates that were not familiar, it also asks first which checkout_ids have a row.
 //
-// Whatever Postgres says when rows, corrections or the COMMIT are tried, it is found by halves of whom it says so (see byHalves): single rows become dead
-// letters, single corrections are left out. COMMIT is refused by what is deferred: the transaction is made once more, and asks for that after each piece
-// (SET CONSTRAINTS). What Postgres says of no row at all, it says of everything: that ends the run, and names topic, partition and offsets. A trigger that
-// keeps a row out, or changes its checkout_id, is seen by the row's not being there.
+// Whatever Postgres says when rows, corrections or the COMMIT are tried, it is found by halves of whom it says so (see byHalves): single rows
+// become dead letters, and of single corrections the next click of the checkout is tried. A row that is refused with its click is tried without it,
+// and its click is corrected then. COMMIT is refused by what is deferred: the transaction is made once more, and asks for that after each piece
+// (SET CONSTRAINTS). What Postgres says of no row at all, it says of everything: that ends the run, and names topic, partition and offsets. A
+// trigger that keeps a row out, or changes its checkout_id, is seen by the row's not being there.
 //
 // # Invariants
 //
@@ -32,6 +33,8 @@
 //     transactions that last changed the catalogs' rows, and one that comes later waits for the COMMIT.
 //   - No row is counted as written that is not there, and no correction as made that was not: where a trigger may meddle, it is looked.
 //   - No query is made for names while a transaction is open: names are asked for once per Commit, before it begins.
+//   - A refused click costs a checkout neither its row nor its next click: which that is the window is asked (Batch.Clicks), at most 16 times a
+//     transaction, and what became of it goes back to the core (Batch.Refused).
 //   - A row moves only to an earlier click: every UPDATE of click columns is guarded by (click_time, click_id) being less.
 //   - Before anything else is tried, a session whose connection broke is ended in Postgres: it may stand there with its locks.
 //   - What can pass (lost connections, deadlocks, a full disk, a standby) is retried for as long as the context lives.

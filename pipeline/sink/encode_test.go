@@ -119,7 +119,7 @@ func TestReaderInAnyPieces(t *testing.T) {
 		names := map[int32]string{1: "ann", 2: strings.Repeat("n", 500)}
 		ordinals := rapid.Bool().Draw(t, "ordinals")
 		read := func(size int) []byte {
-			r := newRowReader(w.rows, names)
+			r := newRowReader(w.rows, names, nil)
 			r.ordinals, r.first = ordinals, 5
 			var out []byte
 			buf := make([]byte, size)

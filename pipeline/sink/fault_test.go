@@ -269,7 +269,7 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	// one waits: so the sink's is the last to wait, and the one that fails.
 	gate, other := open("gate", "'b'"), open("other", "'c'")
 	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
-	batch.Corrections = []Correction{{0, id("a"), id("k"), noon}, {1, id("b"), id("k"), noon}, {2, id("c"), id("k"), noon}}
+	batch.Corrections = []Correction{{Offset: 0, Checkout: id("a"), Click: id("k"), ClickTime: noon}, {Offset: 1, Checkout: id("b"), Click: id("k"), ClickTime: noon}, {Offset: 2, Checkout: id("c"), Click: id("k"), ClickTime: noon}}
 	ended := aside(t.Context(), b.sink, batch)
 	await("firstclick-a")
 	moved := make(chan error, 1)

@@ -40,7 +40,7 @@ func (t *try) finish(ctx context.Context) error {
 		clean = ascii
 	}
 	if !t.corrected {
-		queueCorrections(&b, t.target, t.work.corrections(&t.out, t.target.clickMax), func(_, moved int64) error {
+		queueCorrections(&b, t.target, leastPerCheckout(t.corrections), func(_, moved int64) error {
 			result.Corrected += moved
 			return nil
 		})
@@ -98,49 +98,6 @@ func queueCorrections(b *pgx.Batch, to *target, all []Correction, done func(movi
 		}
 		return done(moving, moved)
 	})
-}
-
-// correctWarily makes the corrections in a savepoint. The rows of those that Postgres refuses keep the click they have (invariant: bad input harms
-// nobody else).
-func (t *try) correctWarily(ctx context.Context) error {
-	all := t.work.corrections(&t.out, t.target.clickMax)
-	if len(all) == 0 {
-		return nil
-	}
-	write := func(piece []Correction) error {
-		var b pgx.Batch
-		n := int64(0)
-		queueCorrections(&b, t.target, piece, func(moving, moved int64) error {
-			if n += moved; moved < moving {
-				return &meddledError{"a trigger of commerce.attributed_checkouts keeps the row as it is"}
-			}
-			return nil
-		})
-		err := t.conn.SendBatch(ctx, &b).Close()
-		if err == nil {
-			err = t.checkDeferred(ctx)
-		}
-		if err == nil {
-			t.out.result.Corrected += n
-		}
-		return err
-	}
-	if _, err := t.conn.Exec(ctx, "SAVEPOINT corrections", pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("write corrections: %w", err)
-	}
-	err := write(all)
-	if err != nil && t.ofRows(err) {
-		if _, err := t.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT corrections", pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("go back to before a refused correction: %w", err)
-		}
-		err = byHalves(ctx, t, all, err, write, func(c Correction, why string) {
-			t.sink.log.Warn("Postgres refuses an earlier click: its row keeps the one it has", "checkout_id", c.Checkout.String(), "cause", why)
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("write corrections: %w", err)
-	}
-	return nil
 }
 
 func lateArgs(chunk []late, clean func(string) string) []any {

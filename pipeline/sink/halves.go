@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,7 @@ import (
 //
 // What Postgres says of no member at all it says of everything (a right that is missing, a trigger for each statement): write is called once with an
 // empty piece, and its error is returned.
-func byHalves[T any](ctx context.Context, t *try, list []T, first error, write func(piece []T) error, refused func(one T, why string)) error {
+func byHalves[T any](ctx context.Context, t *try, list []T, first error, write func(piece []T) error, refused func(one T, saidOf error)) error {
 	if saidOf, err := within(ctx, t, nil, write); saidOf != nil || err != nil {
 		return errors.Join(saidOf, err)
 	}
@@ -31,7 +32,7 @@ func byHalves[T any](ctx context.Context, t *try, list []T, first error, write f
 			return nil
 		case !ok && written == 0:
 			for _, one := range again {
-				refused(one, refusal(first))
+				refused(one, first)
 			}
 			return nil
 		case !ok:
@@ -51,7 +52,7 @@ func byHalves[T any](ctx context.Context, t *try, list []T, first error, write f
 		case needsAnother(saidOf):
 			again, first = append(again, list[piece.lo]), saidOf
 		default:
-			refused(list[piece.lo], refusal(saidOf))
+			refused(list[piece.lo], saidOf)
 		}
 	}
 }
@@ -153,6 +154,16 @@ func ofRows(err error, raised int) bool {
 func raisedByFunction(err error) bool {
 	var pe *pgconn.PgError
 	return errors.As(err, &pe) && pe.Routine == "exec_stmt_raise"
+}
+
+// mayBeOfClick says whether a row without its click may be taken. It is not where Postgres names another column, while it reads the row.
+func mayBeOfClick(err error) bool {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return true
+	}
+	words := strings.Fields(pe.Where[strings.LastIndex(pe.Where, "\n")+1:])
+	return len(words) == 0 || !slices.Contains(ownColumns[:], words[len(words)-1])
 }
 
 // needsAnother says that a foreign key was not satisfied, which another row may do.

@@ -112,7 +112,7 @@ func appendLetters(dst []byte, dead []deadLetter) []byte {
 		}
 		size, sum := d.measure()
 		dst = binary.BigEndian.AppendUint64(append(dst, 0, 0, 0, 8), uint64(size))
-		dst = appendBytes(dst, sum[:])
+		dst = appendBytes(dst, sum)
 		if d.RecordTime == join.NoTime {
 			dst = appendNull(dst)
 		} else {
@@ -122,12 +122,16 @@ func appendLetters(dst []byte, dead []deadLetter) []byte {
 	return append(dst, 0xff, 0xff)
 }
 
-// measure is the size and the hash of the record's value.
-func (d *DeadLetter) measure() (size int64, sum [sha256.Size]byte) {
-	if d.Size > 0 {
-		return d.Size, d.Sum
+// measure is the size and the hash of the record's value; 0 and nil where it is not at hand.
+func (d *DeadLetter) measure() (size int64, sum []byte) {
+	if d.Unread {
+		return 0, nil
 	}
-	return int64(len(d.Payload)), sha256.Sum256(d.Payload)
+	if d.Size > 0 {
+		return d.Size, d.Sum[:]
+	}
+	hash := sha256.Sum256(d.Payload)
+	return int64(len(d.Payload)), hash[:]
 }
 
 func deadArgs(dead []deadLetter, clean func(string) string) []any {
@@ -139,7 +143,7 @@ func deadArgs(dead []deadLetter, clean func(string) string) []any {
 		groups[i], topics[i], reasons[i], details[i] = d.group, d.Topic, string(d.Reason), clean(d.Detail)
 		topicIDs[i], partitions[i], offsets[i] = pgtype.UUID{Bytes: d.TopicID, Valid: true}, d.Partition, d.Offset
 		size, sum := d.measure()
-		payloads[i], sizes[i], sums[i], times[i] = d.Payload, size, sum[:], instant(d.RecordTime)
+		payloads[i], sizes[i], sums[i], times[i] = d.Payload, size, sum, instant(d.RecordTime)
 	}
 	return []any{groups, topics, topicIDs, partitions, offsets, reasons, details, payloads, sizes, sums, times}
 }

@@ -13,6 +13,7 @@ const copyHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x
 type rowReader struct {
 	rows  []entry
 	names map[int32]string
+	bare  map[*Row]bool // these go without their click
 	// ordinals: an int4 ordinal is added to each row; first is that of rows[0].
 	ordinals bool
 	first    int
@@ -25,8 +26,8 @@ type rowReader struct {
 	ended   bool
 }
 
-func newRowReader(rows []entry, names map[int32]string) *rowReader {
-	return &rowReader{rows: rows, names: names}
+func newRowReader(rows []entry, names map[int32]string, bare map[*Row]bool) *rowReader {
+	return &rowReader{rows: rows, names: names, bare: bare}
 }
 
 // stop makes further reads return EOF, so that the rows' memory is not touched any more.
@@ -92,7 +93,7 @@ func (r *rowReader) appendRow(dst []byte, row *Row, i int, name string, known bo
 	}
 	dst = append(dst, 0, fields)
 	dst = append(dst, row.Own...)
-	if row.HasClick {
+	if row.HasClick && (len(r.bare) == 0 || !r.bare[row]) {
 		at := len(dst)
 		dst = append(dst, 0, 0, 0, 0)
 		dst = row.Click.AppendTo(dst)

@@ -179,7 +179,7 @@ func TestOldColumnTypes(t *testing.T) {
 	batch.Rows = []Row{clicked(row(1, k), uuid(8), noon-2*second), row(2, checkout(uuid(2)))}
 	batch.Corrections = []Correction{{Checkout: join.MakeID([]byte(uuid(2))), Click: join.MakeID([]byte(uuid(7))), ClickTime: noon},
 		{Checkout: join.MakeID([]byte(uuid(1))), Click: join.MakeID([]byte(strings.Repeat("a", 37))), ClickTime: noon - 100*second}} // does not fit
-	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1, Corrected: 2}); res != want {
+	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1, Corrected: 2, Unclicked: 1, DeadLetters: 1}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
 	b.expect(uuid(1)+"|-12.35|"+uuid(8)+"|2026-01-01 12:00:00|2026-01-01 11:59:58|7\n"+uuid(2)+"|12.50|"+uuid(7)+"|2026-01-01 12:00:00|2026-01-01 12:00:00|7",
@@ -266,11 +266,11 @@ func TestRefusedCorrectionsAreFound(t *testing.T) {
 				if slices.Contains(bad, i) {
 					click = "bad"
 				}
-				batch.Corrections = append(batch.Corrections, Correction{int64(i), join.MakeID([]byte(uuid(i))), join.MakeID([]byte(click)), noon - 1})
+				batch.Corrections = append(batch.Corrections, Correction{Offset: int64(i), Checkout: join.MakeID([]byte(uuid(i))), Click: join.MakeID([]byte(click)), ClickTime: noon - 1})
 			}
 			batch.Rows = []Row{row(n, checkout(uuid(n)))}
 			batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "late", User: 1, Product: "p", Time: noon}}
-			if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Corrected: int64(n - len(bad)), Late: 1}); res != want {
+			if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Corrected: int64(n - len(bad)), Unclicked: int64(len(bad)), DeadLetters: int64(len(bad)), Late: 1}); res != want {
 				t.Fatalf("got %+v, want %+v", res, want)
 			}
 			b.expect(fmt.Sprintf("%d|%d", n+1, n-len(bad)), `SELECT count(*), count(*) FILTER (WHERE click_id = 'good') FROM commerce.attributed_checkouts`)
@@ -304,16 +304,19 @@ func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	in.db = in.connect("watcher")
 	batch := in.claim(in.sink, 0)
 	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("é")), clicked(row(2, checkout("c")), "€", noon)}
-	if res, want := in.commit(in.sink, batch), (Result{Fresh: 2, Refused: 1, DeadLetters: 1}); res != want {
+	if res, want := in.commit(in.sink, batch), (Result{Fresh: 3, Unclicked: 1, DeadLetters: 1}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
-	batch.Corrections = []Correction{{0, join.MakeID([]byte("a")), join.MakeID([]byte("€")), noon - 1}, {1, join.MakeID([]byte("é")), join.MakeID([]byte("ü")), noon - 1}}
+	batch.Corrections = []Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("€")), ClickTime: noon - 1}, {Offset: 1, Checkout: join.MakeID([]byte("é")), Click: join.MakeID([]byte("ü")), ClickTime: noon - 1}}
 	batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "€", User: 1, Product: "p", Time: noon}}
 	batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 2, Reason: join.ReasonShape, Detail: "not an object: €", Payload: []byte("€"), RecordTime: noon}}
-	if res, want := in.commit(in.sink, batch), (Result{Corrected: 1, Late: 1, DeadLetters: 1}); res != want {
+	if res, want := in.commit(in.sink, batch), (Result{Corrected: 1, Late: 1, Unclicked: 1, DeadLetters: 2}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
-	in.expect("a|-\né|ü", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
+	in.expect("a|-\nc|-\né|ü", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
+	in.expect(`0|click "?" at 2026-01-01 11:59:59.999999: SQLSTATE|f|0|-|f`+"\n"+`2|click "?" at 2026-01-01 12:00:00: SQLSTATE|t|17|t|t`,
+		`SELECT "offset", left(detail, strpos(detail, 'SQLSTATE') + 7), payload IS NOT NULL, payload_size, payload_sha256 = sha256(payload), record_time IS NOT NULL
+		FROM firstclick.dead_letters WHERE reason = 'refused_click' ORDER BY 1`)
 	in.expect("?", `SELECT event_id FROM firstclick.late`)
 	in.expect("not an object: ?|e282ac", `SELECT detail, encode(payload, 'hex') FROM firstclick.dead_letters WHERE topic = 'clicks'`)
 }

@@ -71,7 +71,10 @@ func (t *try) met(err error) error {
 func (t *try) settleFresh(rows []entry) {
 	t.out.result.Fresh += int64(len(rows))
 	for _, e := range rows {
-		if e.row.HasClick {
+		switch {
+		case t.bare[e.row]:
+			t.clickAgain(e)
+		case e.row.HasClick:
 			t.out.result.Attributed++
 		}
 		if _, ok := t.work.names[e.row.User]; !ok {
@@ -114,7 +117,8 @@ func (t *try) copyFresh(ctx context.Context, rows []entry) ([]entry, error) {
 	})
 }
 
-// copyRows writes rows in the open savepoint "rows". Those that Postgres refuses become dead letters; it returns the others, also with an error.
+// copyRows writes rows in the open savepoint "rows". Those that Postgres refuses, without their click too, become dead letters; it returns the others,
+// also with an error.
 func (t *try) copyRows(ctx context.Context, rows []entry, write func(piece []entry) error) ([]entry, error) {
 	err := write(rows)
 	if err == nil || !t.ofRows(err) {
@@ -124,11 +128,46 @@ func (t *try) copyRows(ctx context.Context, rows []entry, write func(piece []ent
 		return rows, fmt.Errorf("go back to before a refused row: %w", err)
 	}
 	bad := map[*Row]bool{}
-	err = byHalves(ctx, t, rows, err, write, func(e entry, why string) {
+	err = t.halveRows(ctx, rows, err, write, func(e entry, why string) {
 		bad[e.row] = true
 		t.refuse(e, why)
 	})
 	return slices.DeleteFunc(slices.Clone(rows), func(e entry) bool { return bad[e.row] }), wrapCopy(err)
+}
+
+// halveRows finds those rows that Postgres refuses, and tries them once more without their click (invariant: a click that is refused costs the checkout
+// neither its row nor its next click).
+func (t *try) halveRows(ctx context.Context, rows []entry, first error, write func(piece []entry) error, refused func(e entry, why string)) error {
+	var bare []entry
+	err := byHalves(ctx, t, rows, first, write, func(e entry, saidOf error) {
+		if e.row.HasClick && !t.bare[e.row] && mayBeOfClick(saidOf) {
+			bare = append(bare, e)
+			return
+		}
+		refused(e, refusal(saidOf))
+	})
+	if err != nil || len(bare) == 0 {
+		return err
+	}
+	for _, e := range bare {
+		t.strip(e)
+	}
+	saidOf, err := within(ctx, t, bare, write)
+	if saidOf == nil {
+		return err
+	}
+	return byHalves(ctx, t, bare, saidOf, write, func(e entry, saidOf error) {
+		delete(t.bare, e.row)
+		refused(e, refusal(saidOf))
+	})
+}
+
+// strip lets a row be written without its click.
+func (t *try) strip(e entry) {
+	if t.bare == nil {
+		t.bare = map[*Row]bool{}
+	}
+	t.bare[e.row] = true
 }
 
 func wrapCopy(err error) error {
@@ -140,7 +179,7 @@ func wrapCopy(err error) error {
 
 // copyPiece sends a COPY of the rows, and says how many were taken. ordinal is that of the first one, for the temporary table.
 func (t *try) copyPiece(ctx context.Context, sql string, rows []entry, ordinal *int) (int64, error) {
-	r := newRowReader(rows, t.work.names)
+	r := newRowReader(rows, t.work.names, t.bare)
 	if ordinal != nil {
 		r.ordinals, r.first = true, *ordinal
 	}

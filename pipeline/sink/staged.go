@@ -51,10 +51,14 @@ func (t *try) writeStaged(ctx context.Context, rows []entry) error {
 	return nil
 }
 
-// keptOut refuses heads that are not in the table, nor another row in their place.
+// keptOut refuses heads that are not in the table, nor another row in their place. One that has a click is tried without it first.
 func (st *staging) keptOut(heads []int) {
 	for _, i := range heads {
 		if st.open.has(i) && !st.known.has(i) && !st.inserted.has(i) {
+			if e := st.rows[i]; e.row.HasClick && !st.bare[e.row] {
+				st.strip(e)
+				continue
+			}
 			st.open.clear(i)
 			st.refuse(st.rows[i], "Postgres took it, and there is no row: a trigger of commerce.attributed_checkouts keeps it out or changes its checkout_id")
 		}
@@ -130,9 +134,20 @@ func (st *staging) insert(ctx context.Context, heads []int) error {
 		if _, err := st.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT heads", pgx.QueryExecModeSimpleProtocol); err != nil {
 			return fmt.Errorf("go back to before a refused row: %w", err)
 		}
-		err = byHalves(ctx, st.try, heads, err, write, func(ord int, why string) {
-			st.open.clear(ord)
-			st.refuse(st.rows[ord], why)
+		ordinals := make(map[*Row]int, len(heads))
+		entries := make([]entry, len(heads))
+		for i, ord := range heads {
+			entries[i], ordinals[st.rows[ord].row] = st.rows[ord], ord
+		}
+		err = st.halveRows(ctx, entries, err, func(piece []entry) error {
+			ords := make([]int, len(piece))
+			for i, e := range piece {
+				ords[i] = ordinals[e.row]
+			}
+			return write(ords)
+		}, func(e entry, why string) {
+			st.open.clear(ordinals[e.row])
+			st.refuse(e, why)
 		})
 	}
 	if err != nil {
@@ -143,11 +158,14 @@ func (st *staging) insert(ctx context.Context, heads []int) error {
 
 // insertPiece inserts the rows of the ordinals, and marks those that were: they come back in order.
 func (st *staging) insertPiece(ctx context.Context, ords []int) error {
-	m, inserted := newMask(len(st.rows)), newMask(len(st.rows))
+	m, bare, inserted := newMask(len(st.rows)), newMask(len(st.rows)), newMask(len(st.rows))
 	for _, i := range ords {
 		m.set(i)
+		if st.bare[st.rows[i].row] {
+			bare.set(i)
+		}
 	}
-	rows, err := st.conn.Query(ctx, st.target.insertStage, []byte(m))
+	rows, err := st.conn.Query(ctx, st.target.insertStage, []byte(m), []byte(bare))
 	if err != nil {
 		return err
 	}
@@ -230,8 +248,8 @@ func (st *staging) compare(ctx context.Context) error {
 		if v.nameless { // another job's row, or one whose note was lost with schema firstclick; a note that is there stays as it is
 			st.out.unknown = append(st.out.unknown, e)
 		}
-		if v.better && !e.row.Final {
-			st.out.corrected = append(st.out.corrected, Correction{Checkout: e.row.ID, Click: e.row.Click, ClickTime: e.row.ClickTime})
+		if (v.better || st.bare[e.row]) && !e.row.Final {
+			st.clickAgain(e)
 		}
 	}
 	return nil

@@ -240,7 +240,11 @@ func statements(columns map[string]column, k kind) *target {
 	t.stage = `CREATE TEMPORARY TABLE IF NOT EXISTS ` + staged + ` ON COMMIT DELETE ROWS AS SELECT ` + all +
 		`, 0::int AS ord FROM commerce.attributed_checkouts WITH NO DATA`
 	t.copyStage = `COPY pg_temp.` + staged + ` (` + all + `, ord) FROM STDIN (FORMAT binary)`
-	t.insertStage = `INSERT INTO commerce.attributed_checkouts (` + all + `) SELECT ` + all + ` FROM pg_temp.` + staged + `
+	clicked := func(column string) string {
+		return `CASE WHEN pg_catalog.get_bit($2::bytea, ord) OPERATOR(pg_catalog.=) 0 THEN ` + column + ` END`
+	}
+	t.insertStage = `INSERT INTO commerce.attributed_checkouts (` + all + `) SELECT ` + strings.Join(ownColumns[:], ", ") + `, ` +
+		clicked("click_id") + `, ` + clicked("click_time") + `, user_name FROM pg_temp.` + staged + `
 		WHERE pg_catalog.get_bit($1::bytea, ord) OPERATOR(pg_catalog.=) 1 ORDER BY ord ON CONFLICT (checkout_id) DO NOTHING RETURNING checkout_id::text`
 	var differs []string
 	for _, c := range ownColumns {

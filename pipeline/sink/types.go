@@ -76,6 +76,7 @@ type Row struct {
 	Offset    int64 // in the checkouts partition of the batch
 	Time      int64 // the checkout's
 	User      int32
+	Key       join.Key // of User and the product, for Batch.Clicks
 	ID        join.ID
 	Own       []byte // AppendOwn's output
 	Click     join.ID
@@ -91,9 +92,20 @@ type Row struct {
 // Correction moves a row to an earlier click. It changes nothing where the stored click is as early or earlier, or where there is no row.
 type Correction struct {
 	Offset    int64 // of the checkout, in the partition of the batch: a correction of a row that was rejected in the same batch is left out
+	Key       join.Key
+	Time      int64 // the checkout's
 	Checkout  join.ID
 	Click     join.ID
 	ClickTime int64
+
+	batch int32 // index into work.batches
+	row   *Row  // of the same transaction; nil: one that stood before
+}
+
+// Clicks are asked for another click where Postgres refuses the first one of a checkout.
+type Clicks interface {
+	// After gives the click that comes next after (t, click), if its time is not after to.
+	After(key join.Key, t int64, click join.ID, to int64) (int64, join.ID, bool)
 }
 
 // DeadLetter is a record that does not become a row. The same (group, topic, topic id, partition, offset) is kept once.
@@ -109,6 +121,7 @@ type DeadLetter struct {
 	Sum        [sha256.Size]byte
 	RecordTime int64 // or join.NoTime
 	Again      bool  // another transaction may have written it, or be about to
+	Unread     bool  // the record's value is not at hand: its size and hash are not known either
 }
 
 // Kinds of Late.
@@ -139,9 +152,12 @@ type Batch struct {
 	Corrections []Correction
 	Dead        []DeadLetter
 	Late        []Late
+	Clicks      Clicks // nil: there are no others
 
 	// Rejected is set by Commit: indexes into Rows, as given, of those that became dead letters (conflict, refused).
 	Rejected []int
+	// Refused is set by Commit: checkouts whose first click Postgres refused.
+	Refused []join.Refusal
 }
 
 // Result counts what a Commit did. A row given to it is in exactly one of Fresh, Duplicates, Conflicts and Refused.
@@ -151,6 +167,7 @@ type Result struct {
 	Duplicates  int64 // rows equal to one that stands
 	Conflicts   int64 // rows that differ from the one that stands under their checkout_id: dead letters
 	Refused     int64 // rows that Postgres cannot hold: dead letters
+	Unclicked   int64 // rows whose first click Postgres refuses: dead letters, and they have the next click or none
 	Corrected   int64 // rows moved to an earlier click, by corrections and by duplicates
 	DeadLetters int64 // dead letters written anew, with conflicts and refused rows
 	Late        int64 // late events written anew

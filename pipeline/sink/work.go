@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"firstclick/join"
 )
@@ -79,10 +78,9 @@ func compareShards(a, b *Claim) int {
 	return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
-// corrections merges those of all batches and of duplicates; of several for one checkout only the least can have an effect. Left out are
-// those of rejected rows, whose click is not one of the row that has their checkout_id, and click ids of more than clickMax (0: any number
-// of) characters: a row with one would have been refused, a row that stands keeps the click it has.
-func (w *work) corrections(out *outcome, clickMax int) []Correction {
+// corrections merges those of all batches and of duplicates, in order; of several for one checkout only the least that Postgres takes can have an effect. Left out are
+// those of rejected rows, whose click is not one of the row that has their checkout_id.
+func (w *work) corrections(out *outcome) []Correction {
 	type place struct {
 		batch  int32
 		offset int64
@@ -92,30 +90,28 @@ func (w *work) corrections(out *outcome, clickMax int) []Correction {
 		rejected[place{e.batch, e.row.Offset}] = true
 	}
 	all := slices.Clone(out.corrected)
-	var id []byte
 	for i, b := range w.batches {
 		for _, c := range b.Corrections {
 			if len(rejected) > 0 && rejected[place{int32(i), c.Offset}] {
 				continue
 			}
-			if clickMax > 0 {
-				if id = c.Click.AppendTo(id[:0]); utf8.RuneCount(id) > clickMax {
-					continue
-				}
-			}
+			c.batch = int32(i)
 			all = append(all, c)
 		}
 	}
-	return leastPerCheckout(all)
+	slices.SortFunc(all, compareCorrections)
+	return all
 }
 
+func compareCorrections(a, b Correction) int {
+	if c := a.Checkout.Compare(b.Checkout); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.ClickTime, b.ClickTime), a.Click.Compare(b.Click))
+}
+
+// leastPerCheckout compacts sorted corrections.
 func leastPerCheckout(cs []Correction) []Correction {
-	slices.SortFunc(cs, func(a, b Correction) int {
-		if c := a.Checkout.Compare(b.Checkout); c != 0 {
-			return c
-		}
-		return cmp.Or(cmp.Compare(a.ClickTime, b.ClickTime), a.Click.Compare(b.Click))
-	})
 	return slices.CompactFunc(cs, func(a, b Correction) bool { return a.Checkout == b.Checkout })
 }
 

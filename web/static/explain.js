@@ -3,7 +3,7 @@ import { h, s, facts } from "./dom.js";
 import { clock, exact, seconds } from "./format.js";
 
 const verdicts = {
-  right: ["good", "right"], pending: ["info", "pending"], late: ["warn", "late"], wrong: ["bad", "wrong"], missing: ["bad", "missing"],
+  right: ["good", "right"], pending: ["info", "pending"], late: ["warn", "late"], refused_click: ["warn", "click refused"], wrong: ["bad", "wrong"], missing: ["bad", "missing"],
   dead_letter: ["warn", "dead letter"], unverifiable: ["warn", "unverifiable"], unknown: ["", "unknown"],
 };
 const roles = {
