@@ -205,8 +205,11 @@ func (a *audit) doubt(q ask, near *nearby) doubt {
 	}
 	d.settled = near.least(rule{read: true, shard: q.partition}, shard)
 	d.sure, d.unnoted = d.settled, d.settled
-	if final {
+	switch {
+	case final:
 		d.sure = near.least(rule{read: true, shard: q.partition, without: flagLate}, shard)
+	case near.noted:
+		d.sure = near.least(rule{read: true, shard: q.partition, without: flagAhead}, shard)
 	}
 	if near.noted {
 		d.unnoted = near.least(rule{read: true, shard: q.partition, without: flagLate | flagEarly}, shard)

@@ -131,7 +131,7 @@ func (a *audit) verify(ctx context.Context) (*Report, error) {
 	r.Window = a.snap.window
 	r.Rows, r.Attributed, r.Unattributed = a.snap.rowCount, a.snap.attributed, a.snap.rowCount-a.snap.attributed
 	r.DeadLetters = a.snap.dead
-	if n := a.snap.early; n > 0 {
+	if n := a.snap.notLate; n > 0 {
 		a.note("%s events are noted in firstclick.late that did not come too late: a watermark ran ahead of the clock. `firstclick repair` mends the rows they concern", grouped(n))
 	}
 	r.ExpectedDigest, r.ActualDigest = a.expected.String(), a.actual.String()

@@ -74,7 +74,7 @@ func (p *picker) candidate(c foundClick) {
 		}
 		if c.flags&(flagPending|flagBefore) == 0 {
 			p.settled = least(p.settled, w)
-			if c.flags&flagLate == 0 || c.flags&flagEarly != 0 || !p.final {
+			if c.flags&flagLate == 0 || c.flags&flagEarly != 0 || !p.final && c.flags&flagAhead == 0 {
 				p.sure = least(p.sure, w)
 			}
 		}
@@ -235,13 +235,10 @@ func (x *explainer) unrepaired(l lateRow) bool {
 
 // lateFlags are those of an event that is noted as late.
 func (x *explainer) lateFlags(l lateRow) int32 {
-	switch {
-	case !x.unrepaired(l):
+	if !x.unrepaired(l) {
 		return 0
-	case x.snap.tooEarly(l.Time, l.RecordedAt):
-		return flagLate | flagEarly
 	}
-	return flagLate
+	return noteFlags(x.snap.early(l.Time, l.RecordedAt))
 }
 
 // lateClicks reads which of the clicks are noted in firstclick.late. Those that Kafka has dropped since count all the same.

@@ -33,17 +33,17 @@ type near struct {
 type rule struct {
 	read    bool  // only those that the shard has read
 	shard   int32 // likewise
-	without int32 // not those that are noted as too late; with flagEarly also not those that were noted too early for that
+	without int32 // not those that are noted with one of these flags; flagLate: nor those that are noted at all, unless too early for that
 }
 
 func (r rule) admits(c near, shard position) bool {
 	switch {
 	case c.flags&flagBefore != 0, r.read && !shard.passed(c.partition, c.offset):
 		return false
-	case r.without == 0 || c.flags&flagLate == 0:
-		return true
+	case c.flags&flagEarly != 0:
+		return r.without&flagEarly == 0
 	}
-	return c.flags&flagEarly != 0 && r.without&flagEarly == 0
+	return c.flags&r.without == 0
 }
 
 // reached is how far the search by one rule has come: nothing before it counts, for whichever checkout follows.

@@ -164,7 +164,7 @@ func (r RepairReport) WriteTo(w io.Writer) (int64, error) {
 		fmt.Fprintf(&b, "%s late checkouts are no longer in Kafka and stay as they are\n", grouped(r.Left))
 	}
 	if r.Ahead > 0 {
-		fmt.Fprintf(&b, "%s events stay open: they are dated ahead of the clock, and rows that need them may still come. Run repair again when their time has passed\n", grouped(r.Ahead))
+		fmt.Fprintf(&b, "%s events stay open: they were not late but dated far ahead of the clock, and rows that they concern may still come or move. Run repair again when their time has passed\n", grouped(r.Ahead))
 	}
 	if r.Unread > 0 {
 		fmt.Fprintf(&b, "%s late clicks stay open: some shard has not read them yet, and may have rows that they change. Run repair again when it has\n", grouped(r.Unread))

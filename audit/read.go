@@ -26,6 +26,7 @@ const (
 	flagRowInvalid               // whose click_id and click_time are not both NULL or both set
 	flagBefore                   // below the group's start: not demanded, and no answer to it is
 	flagEarly                    // of flagLate: noted before it can have come too late
+	flagAhead                    // of flagLate: noted because it was dated far ahead of the clock; a restart may have forgotten it
 	flagRefusedClick             // a dead letter because Postgres refused its row's first click
 	flagSkipped                  // before the group's start for want of a timestamp: its event time is not
 )
@@ -253,7 +254,7 @@ func (w *partitionWork) take(r *kgo.Record) error {
 	var dead, status string
 	for w.marked && w.mark.offset == r.Offset {
 		if w.mark.kind == markLate {
-			rec.flags |= flagLate | int32(w.mark.early&noteEarly)*flagEarly
+			rec.flags |= noteFlags(w.mark.early)
 		} else {
 			dead, status = w.mark.reason, w.mark.status
 		}
@@ -390,7 +391,7 @@ func (w *partitionWork) marksBelow(offset int64) error {
 		case w.mark.kind == markDead:
 			w.gaps.known(why, w.mark.offset)
 		case w.mark.kind == markLate && w.which == topicClicks && gone:
-			rec.flags = flagLate | int32(w.mark.early&noteEarly)*flagEarly // Kafka has dropped it, but firstclick.late holds all that matters about it
+			rec.flags = noteFlags(w.mark.early) // Kafka has dropped it, but firstclick.late holds all that matters about it
 			w.gaps.known(why, w.mark.offset)
 			if err := w.sort(&rec); err != nil {
 				return err

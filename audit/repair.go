@@ -19,7 +19,7 @@ type RepairReport struct {
 	Repaired int64         `json:"repaired"` // of them marked as repaired now
 	Left     int64         `json:"left"`     // checkouts recorded late that Kafka no longer holds: nothing to recompute them from
 	Unread   int64         `json:"unread"`   // late clicks that some shard has not read yet: what they mean for its rows is not known, so they stay open
-	Ahead    int64         `json:"ahead"`    // events dated ahead of the clock whose time has not come and passed: rows may still need them, so they stay open
+	Ahead    int64         `json:"ahead"`    // events noted without being late, most of them dated far ahead of the clock, whose rows are not final yet: they stay open
 	Moved    int64         `json:"moved"`    // rows that moved to an earlier click
 	Kept     int64         `json:"kept"`     // rows found wanting that somebody else moved meanwhile
 	Refused  int64         `json:"refused"`  // rows that keep their click because Postgres refuses the earlier one: a dead letter says why
@@ -281,7 +281,9 @@ func (a *audit) applyBatch(ctx context.Context, tx pgx.Tx, batch []fix, r *Repai
 }
 
 // markRepaired marks the late events of the snapshot, except checkouts that Kafka no longer holds and clicks that some shard had not read: that shard
-// may yet find the click too late for a row of its own, and that row was not judged here.
+// may yet find the click too late for a row of its own, and that row was not judged here. Invariant: a note is closed when no row that it concerns
+// can be wrong without another note. So one of an event that was not late is not closed before all that the event concerns is final: it was dated far
+// ahead of a clock, and no restart reads such a click again, nothing corrects such a checkout.
 func (a *audit) markRepaired(ctx context.Context, tx pgx.Tx, r *RepairReport) error {
 	marks, err := newStream(a.snap.marks, parseMark)
 	if err != nil {
@@ -315,7 +317,7 @@ func (a *audit) markRepaired(ctx context.Context, tx pgx.Tx, r *RepairReport) er
 		}
 		log := a.clicks
 		switch {
-		case m.early&noteAhead != 0 && !a.snap.finalAt(m.late.time+a.snap.window.Microseconds()):
+		case m.early != 0 && !a.snap.finalAt(m.late.time+a.snap.window.Microseconds()): // not late: its rows may still come, and move
 			r.Ahead++
 			continue
 		case m.topic == topicCheckouts:

@@ -11,7 +11,7 @@ func TestWhatIsNotedTooEarly(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	for ahead, want := range map[time.Duration]bool{
 		-20 * time.Minute: false, -5 * time.Minute: true, 0: true, 5 * time.Minute: true, 50 * time.Minute: true,
-		65 * time.Minute: false, 26 * time.Hour: false, 70_000 * time.Hour: false,
+		58 * time.Minute: true, 59 * time.Minute: false, 65 * time.Minute: false, 26 * time.Hour: false, 70_000 * time.Hour: false,
 	} {
 		if got := s.tooEarly(now.Add(ahead), now); got != want {
 			t.Errorf("an event %v ahead of its note: too early %t, want %t", ahead, got, want)

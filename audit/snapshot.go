@@ -32,7 +32,7 @@ type snapshot struct {
 	clicksMost                  []int64 // by partition, the greatest over the shards
 	shards                      map[int32]position
 	columns                     columns
-	late, early                 int64            // events recorded late and not repaired; those of them that did not come too late
+	late, notLate               int64            // events recorded late and not repaired; those of them that did not come too late
 	dead                        map[string]int64 // dead letters by reason
 	namesMissing                int64            // rows without a user_name
 	noted                       map[string]bool  // rows noted in unknown_users whose user exists now; true: just now
@@ -184,7 +184,7 @@ type mark struct {
 	reason      string // of a dead letter
 	status      string // of a dead letter
 	late        event  // of a late event: id, user, product and time only
-	early       byte   // of a late event: 1 where it was noted before it can have come too late
+	early       byte   // of a late event: noteEarly, noteAhead
 }
 
 func (m mark) append(b []byte) []byte {
@@ -207,9 +207,20 @@ func parseMark(item []byte) (m mark) {
 
 // What is known of a late event's note.
 const (
-	noteEarly = 1 // it was written before the event can have come too late
+	noteEarly = 1 // it was written before the event can have come too late, and no clock of ours can have found the event far ahead
 	noteAhead = 2 // the event was dated ahead of the clock
 )
+
+// noteFlags are those of a record that is noted so.
+func noteFlags(early byte) int32 {
+	switch {
+	case early&noteEarly != 0:
+		return flagLate | flagEarly
+	case early&noteAhead != 0:
+		return flagLate | flagAhead
+	}
+	return flagLate
+}
 
 func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 	s := &a.snap
@@ -226,13 +237,8 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 		} else {
 			s.late++
 			m.late.time = happened.UnixMicro()
-			m.early = 0
-			switch {
-			case s.tooEarly(happened, recorded):
-				m.early = noteEarly
-				s.early++
-			case happened.After(recorded):
-				m.early = noteAhead
+			if m.early = s.early(happened, recorded); m.early&noteEarly != 0 {
+				s.notLate++
 			}
 		}
 		buf = m.append(buf[:0])
@@ -271,10 +277,22 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 
 // tooEarly says that an event was noted as too late before it can have been. Rows are final no sooner than lateness and out-of-order allowance
 // after their time, by a clock that at most the guard runs ahead: a note from before that is one of a watermark that ran ahead, and explains nothing.
-// An event dated further ahead than the guard and a window is noted at once: no restart reads it again.
+// An event dated further ahead than the guard and a window is noted at once: no restart reads it again. The clock of ours that found that may itself have
+// been behind by the guard, and be believed.
 func (s *snapshot) tooEarly(event, recorded time.Time) bool {
 	ahead, slack := event.Sub(recorded), time.Duration(s.clockSlack())*time.Microsecond
-	return ahead+s.lateness+s.outOfOrder > slack && ahead < s.window+2*time.Duration(s.skew)*time.Microsecond-slack
+	return ahead+s.lateness+s.outOfOrder > slack && ahead < s.window+time.Duration(s.skew)*time.Microsecond-slack
+}
+
+// early is what the times of a note say of it.
+func (s *snapshot) early(event, recorded time.Time) (early byte) {
+	if s.tooEarly(event, recorded) {
+		early |= noteEarly
+	}
+	if event.After(recorded) {
+		early |= noteAhead
+	}
+	return early
 }
 
 // readUsers reads who exists, when some row's name has to be judged by it.
