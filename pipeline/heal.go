@@ -18,8 +18,11 @@ import (
 func (s *session) heal(ctx context.Context) (healed bool, err error) {
 	now := wall().UnixMicro()
 	doubtful, err := s.p.sink.Doubtful(ctx, s.cfg.Group, s.cfg.CheckoutsTopic, now, s.cfg.MaxSkew, s.cfg.Window)
-	if err != nil || len(doubtful) == 0 {
+	if err != nil {
 		return false, err
+	}
+	if len(doubtful) == 0 { // the last one that healed may have been killed before it came to this, or an older version may have told of it since
+		return false, s.p.sink.HealProgress(ctx, s.cfg.Group, now, s.cfg.MaxSkew)
 	}
 	waiting, err := s.waiting(ctx, doubtful)
 	if err != nil {

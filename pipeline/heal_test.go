@@ -96,3 +96,19 @@ func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
 		t.Error("what was final is so no more")
 	}
 }
+
+// A process that was killed when the shards had healed, and an older version that told of the group's progress once more, leave that alone wrong.
+func TestTheProgressHealsByItself(t *testing.T) {
+	now := time.Now()
+	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
+	dsn, conn := prepare(t, 10)
+	cfg := testConfig(t, brokers, dsn)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(now, -1800)), click("x", 9, "z", stamp(now, -60)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(now, -120)))...)
+	drain(t, cfg)
+	exec(t, conn, `UPDATE firstclick.progress SET watermark = updated_at + interval '1 day', final_before = updated_at + interval '23 h 44 min 45 s'`)
+	drain(t, cfg)
+	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress p WHERE final_before = (SELECT min(final_before) FROM firstclick.offsets)`); n != 1 {
+		t.Error("readers are promised that rows of tomorrow do not move")
+	}
+}

@@ -27,7 +27,7 @@ func TestWhereAGroupBegins(t *testing.T) {
 	at("checkouts", checkout("late", 1, "p", "1", stamp(day, 9.5*3600)), 9.5)
 	for start, want := range map[string]string{
 		"earliest":                  "0 0: early of 8, late of 9",
-		"latest":                    "2 2: ",
+		"latest":                    "1 2: ", // a topic that is idle since then, or a clock of ours that is ahead: nobody knows
 		"2024-11-23T09:30:00Z":      "1 1: late of 9",
 		"2024-11-23T10:30:00+01:00": "1 1: late of 9",
 		"2030-01-01T00:00:00Z":      "2 2: ",
@@ -71,6 +71,44 @@ func TestAStartThatTimestampsCannotFind(t *testing.T) {
 			var config *pipeline.ConfigError
 			if err := runFails(t, cfg); !errors.As(err, &config) || !strings.Contains(err.Error(), "timestamp") {
 				t.Errorf("a time that cannot be found: %v", err)
+			}
+		})
+	}
+}
+
+// A group that begins with the checkouts to come needs the clicks of the window before them, by the clock of those who produce. Our own says nothing of that:
+// here it is hours ahead of theirs, right, or hours behind.
+func TestTheLatestBeginsWithItsClicksWhateverOurClockSays(t *testing.T) {
+	for _, theirs := range []time.Duration{-3 * time.Hour, -30 * time.Minute, 0, 3 * time.Hour} {
+		t.Run(theirs.String(), func(t *testing.T) {
+			brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
+			dsn, conn := prepare(t, 2)
+			now := time.Now().Add(theirs)
+			at := func(topic string, partition int32, value func(when string) string, seconds float64) {
+				kafkatest.ProduceRecords(t, brokers, topic, partition, &kgo.Record{
+					Value: []byte(value(stamp(now, seconds))), Timestamp: now.Add(time.Duration(seconds * float64(time.Second))),
+				})
+			}
+			clickOf := func(id string) func(string) string {
+				return func(when string) string { return click(id, 1, "p", when) }
+			}
+			checkoutOf := func(id string) func(string) string {
+				return func(when string) string { return checkout(id, 1, "p", "1", when) }
+			}
+			at("clicks", 0, clickOf("of yesterday"), -24*3600)
+			at("clicks", 0, clickOf("first"), -3500)
+			at("clicks", 0, clickOf("second"), -1200)
+			at("clicks", 1, clickOf("of the day before"), -48*3600) // an idle partition
+			at("checkouts", 0, checkoutOf("of before"), -600)
+			cfg := testConfig(t, brokers, dsn)
+			cfg.Start = "latest"
+			drain(t, cfg)
+			at("checkouts", 0, checkoutOf("k"), 30)
+			drain(t, cfg)
+			var got string
+			err := conn.QueryRow(t.Context(), `SELECT string_agg(checkout_id || ' ' || coalesce(click_id, '-') || ' ' || p.clicks_start[2], ', ') FROM commerce.attributed_checkouts, firstclick.progress p`).Scan(&got)
+			if want := "k first 1"; err != nil || got != want {
+				t.Errorf("got %q, want %q: %v", got, want, err)
 			}
 		})
 	}

@@ -21,8 +21,9 @@ type topicInfo struct {
 
 // timestamps that ListOffsets gives a meaning of their own (Kafka protocol, ListOffsets).
 const (
-	atEnd   = int64(-1)
-	atStart = int64(-2)
+	atEnd    = int64(-1)
+	atStart  = int64(-2)
+	atNewest = int64(-3) // the record with the greatest timestamp; since Kafka 3.0
 )
 
 // describe asks the brokers, not the client's cache, which partitions the topics have. A topic that does not exist is absent.
@@ -72,6 +73,31 @@ const unknownOffset = -2
 
 // askOffsets is listOffsets where some of the answers may do. Those that did not come are unknownOffset, and the error is that of the first.
 func askOffsets(ctx context.Context, cl *kgo.Client, topics map[string]int32, at int64, stable bool) (map[string][]int64, error) {
+	return askEach(ctx, cl, topics, at, stable, func(_ int16, p *kmsg.ListOffsetsResponseTopicPartition) int64 { return p.Offset })
+}
+
+// newestStamp is the greatest timestamp of the topics' records, in milliseconds; ok is false where there is none, or where no broker tells.
+func newestStamp(ctx context.Context, cl *kgo.Client, topics map[string]int32) (newest int64, ok bool, err error) {
+	const none, since = -1, 7 // an older version takes the question for one about a time before 1970
+	stamps, err := askEach(ctx, cl, topics, atNewest, false, func(version int16, p *kmsg.ListOffsetsResponseTopicPartition) int64 {
+		if version < since {
+			return none
+		}
+		return p.Timestamp
+	})
+	if errors.Is(err, kerr.UnsupportedVersion) || errors.Is(err, kerr.InvalidRequest) {
+		return 0, false, nil
+	}
+	newest = none
+	for _, of := range stamps {
+		newest = max(newest, slices.Max(of))
+	}
+	return newest, newest >= 0, err
+}
+
+// askEach takes of each partition what pick takes of its answer.
+func askEach(ctx context.Context, cl *kgo.Client, topics map[string]int32, at int64, stable bool,
+	pick func(version int16, p *kmsg.ListOffsetsResponseTopicPartition) int64) (map[string][]int64, error) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	if stable {
@@ -96,12 +122,14 @@ func askOffsets(ctx context.Context, cl *kgo.Client, topics map[string]int32, at
 			failed = cmp.Or(failed, fmt.Errorf("ask Kafka for offsets: %w", shard.Err))
 			continue
 		}
-		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
-			for _, p := range t.Partitions {
+		answer := shard.Resp.(*kmsg.ListOffsetsResponse)
+		for _, t := range answer.Topics {
+			for i := range t.Partitions {
+				p := &t.Partitions[i]
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
 					failed = cmp.Or(failed, fmt.Errorf("ask Kafka for offsets of %s[%d]: %w", t.Topic, p.Partition, err))
 				} else if int(p.Partition) < len(offsets[t.Topic]) {
-					offsets[t.Topic][p.Partition] = p.Offset
+					offsets[t.Topic][p.Partition] = pick(answer.Version, p)
 				}
 			}
 		}
