@@ -1,12 +1,15 @@
 package pipeline_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"firstclick/audit"
 	"firstclick/internal/kafkatest"
+	"firstclick/pipeline"
 )
 
 // poison is what a version that believed any time has stored of the group, under a click dated a day ahead: everything is final, the clicks of
@@ -111,4 +114,65 @@ func TestTheProgressHealsByItself(t *testing.T) {
 	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress p WHERE final_before = (SELECT min(final_before) FROM firstclick.offsets)`); n != 1 {
 		t.Error("readers are promised that rows of tomorrow do not move")
 	}
+}
+
+// The rows that an older version wrote under a wrong clock had no click, and were noted as late. What is still corrected heals with the next start; the
+// others are found wrong by verify, mended by repair, and right for good.
+func TestRowsOfAPoisonedTimeAreMended(t *testing.T) {
+	now := time.Now()
+	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
+	dsn, conn := prepare(t, 10)
+	cfg := testConfig(t, brokers, dsn)
+	ago := []float64{-3500, -3000, -2000, -1000, -500, -100}
+	for i, seconds := range ago {
+		user, partition := i+1, int32(i%2)
+		kafkatest.Produce(t, brokers, "clicks", partition, values(click(fmt.Sprint("c", user), user, "p", stamp(now, seconds-1800)))...)
+		kafkatest.Produce(t, brokers, "checkouts", partition, values(checkout(fmt.Sprint("k", user), user, "p", "1", stamp(now, seconds)))...)
+		kafkatest.Produce(t, brokers, "clicks", 1-partition, values(click(fmt.Sprint("first", user), user, "p", stamp(now, seconds-1900)))...) // read after the checkout
+	}
+	drain(t, cfg)
+	right := func() int64 {
+		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'first' || substr(checkout_id, 2)`)
+	}
+	if n := right(); n != int64(len(ago)) {
+		t.Fatalf("%d of %d rows are right before anything is wrong", n, len(ago))
+	}
+	poison(t, conn)
+	exec(t, conn, `UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL`)
+	exec(t, conn, `INSERT INTO firstclick.late (group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time, recorded_at)
+		SELECT p.group_id, 'checkouts', p.checkouts_topic_id, (n - 1) % 2, (n - 1) / 2, 'checkout', 'k' || n, n, 'p', r.checkout_time AT TIME ZONE 'UTC', r.checkout_time AT TIME ZONE 'UTC' + interval '2 s'
+		FROM firstclick.progress p, generate_series(1, 6) n JOIN commerce.attributed_checkouts r ON r.checkout_id = 'k' || n`)
+	drain(t, cfg)
+	verify := func(when string) *audit.Report {
+		t.Helper()
+		r, err := audit.Verify(t.Context(), auditOf(cfg))
+		if err != nil {
+			t.Fatalf("verify %s: %v", when, err)
+		}
+		return r
+	}
+	healed := right()
+	if healed < 2 {
+		t.Errorf("%d rows are right after the start, want those that are not final: at least 2", healed)
+	}
+	if r := verify("before the repair"); r.OK() || r.Different != int64(len(ago))-healed {
+		t.Errorf("verify finds %d rows different of %d that are wrong, and is content: %t", r.Different, int64(len(ago))-healed, r.OK())
+	}
+	for range 2 {
+		if _, err := audit.Repair(t.Context(), auditOf(cfg)); err != nil {
+			t.Fatal(err)
+		}
+		if n := right(); n != int64(len(ago)) {
+			t.Errorf("%d of %d rows are right after the repair", n, len(ago))
+		}
+		if r := verify("after the repair"); !r.OK() || r.Explained > 0 || r.ExpectedDigest != r.ActualDigest {
+			t.Errorf("verify after the repair: %+v", r)
+		}
+		drain(t, cfg)
+	}
+}
+
+// auditOf is the audit of a group.
+func auditOf(cfg pipeline.Config) audit.Config {
+	return audit.Config{Kafka: cfg.Kafka, Database: cfg.Database, Group: cfg.Group}
 }
