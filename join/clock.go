@@ -117,6 +117,7 @@ func (c *Core) takeFar(partition int32, k *Candidate, late LateFunc) (noted bool
 			late(s, partition, k)
 		}
 	}
+	c.FarClicks++
 	return true
 }
 

@@ -155,10 +155,14 @@ func (c *Core) giveOut(s *Shard, to int, emit func(k *Pending, r *Recent, late b
 		var r Recent
 		late := false
 		if !k.Skip {
-			if late = k.Time < s.final || k.Time > c.clock.far; !late { // invariant: what comes too late, or is far, stops nothing
+			far := k.Time > c.clock.far
+			if late = k.Time < s.final || far; !late { // invariant: what comes too late, or is far, stops nothing
 				if err := c.lost(k); err != nil {
 					return err
 				}
+			}
+			if far {
+				c.FarCheckouts++
 			}
 			r = Recent{Time: k.Time, Offset: k.Offset, ID: k.ID}
 			r.ClickTime, r.Click, r.HasClick = c.lookups.Answer(answer)

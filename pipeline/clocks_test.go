@@ -80,7 +80,9 @@ func TestWhatIsDatedFarAheadIsJoinedAndNoted(t *testing.T) {
 	ahead := now.Add(26 * time.Hour)
 	kafkatest.ProduceRecords(t, brokers, "clicks", 0, &kgo.Record{Value: []byte(click("ahead", 2, "p", stamp(ahead, 0))), Timestamp: ahead})
 	kafkatest.ProduceRecords(t, brokers, "checkouts", 0, &kgo.Record{Value: []byte(checkout("k", 2, "p", "1", stamp(ahead, 60))), Timestamp: ahead})
-	drain(t, testConfig(t, brokers, dsn))
+	if st := drain(t, testConfig(t, brokers, dsn)); st.FarClicks != 1 || st.FarCheckouts != 1 {
+		t.Errorf("told of %d clicks and %d checkouts far ahead, want one each", st.FarClicks, st.FarCheckouts)
+	}
 	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k' AND click_id = 'ahead'`); n != 1 {
 		t.Error("the checkout has not the click of its own device")
 	}

@@ -27,6 +27,7 @@ type Stats struct {
 	CommittedAt                 time.Time // the end of the last one; zero: none yet
 	InTransaction               time.Duration
 	OpenTxnReleases             int64
+	FarClicks, FarCheckouts     int64 // dated so far ahead of our clock that they are noted in firstclick.late
 	Held, MaxHeld               int64 // bytes of checkouts on their way to Postgres; at the most no more are polled
 	Delay                       DelayStats
 	Committing, Naming          time.Duration // wall time with a transaction under way; with names being waited for in one
@@ -118,6 +119,7 @@ func (l *loop) publish() {
 		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: !l.endsAt.IsZero() && !l.checkoutEndsAt.IsZero(), Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
 		ClicksRead: l.counts.clicks, CheckoutsRead: l.counts.checkouts, ClicksBytes: l.counts.clicksBytes, CheckoutsBytes: l.counts.checkoutsBytes,
 		Result: l.counts.result, Transactions: l.counts.transactions, InTransaction: l.counts.took, OpenTxnReleases: l.core.OpenTxnReleases,
+		FarClicks: l.core.FarClicks, FarCheckouts: l.core.FarCheckouts,
 		Held: l.heldBytes(), MaxHeld: l.maxHeld(),
 		Delay: l.counts.delay,
 	}

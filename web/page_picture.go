@@ -120,6 +120,7 @@ type totals struct {
 	Refused      int64 `json:"refused"`
 	DeadLetters  int64 `json:"dead_letters"`
 	Late         int64 `json:"late"`
+	Far          int64 `json:"far"` // of them, dated far ahead
 	Unknown      int64 `json:"unknown"`
 	Transactions int64 `json:"transactions"`
 }
@@ -127,14 +128,14 @@ type totals struct {
 func totalsOf(st *pipeline.Stats) totals {
 	r := &st.Result
 	return totals{
-		st.ClicksRead, st.CheckoutsRead, r.Fresh, r.Attributed, r.Corrected, r.Duplicates, r.Conflicts, r.Refused, r.DeadLetters, r.Late, r.Unknown, st.Transactions,
+		st.ClicksRead, st.CheckoutsRead, r.Fresh, r.Attributed, r.Corrected, r.Duplicates, r.Conflicts, r.Refused, r.DeadLetters, r.Late, st.FarClicks + st.FarCheckouts, r.Unknown, st.Transactions,
 	}
 }
 
 func (t totals) plus(o totals) totals {
 	return totals{
 		t.Clicks + o.Clicks, t.Checkouts + o.Checkouts, t.Rows + o.Rows, t.Attributed + o.Attributed, t.Corrected + o.Corrected, t.Duplicates + o.Duplicates,
-		t.Conflicts + o.Conflicts, t.Refused + o.Refused, t.DeadLetters + o.DeadLetters, t.Late + o.Late, t.Unknown + o.Unknown, t.Transactions + o.Transactions,
+		t.Conflicts + o.Conflicts, t.Refused + o.Refused, t.DeadLetters + o.DeadLetters, t.Late + o.Late, t.Far + o.Far, t.Unknown + o.Unknown, t.Transactions + o.Transactions,
 	}
 }
 

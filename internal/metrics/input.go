@@ -20,13 +20,18 @@ func input() []metric {
 		counter("decode_failures", "Records read that could not be decoded, or lay too far ahead of their record's time, by reason.", func(l *look, emit emit) {
 			perCause(l, l.Undecodable, emit)
 		}, "topic", "reason"),
-		counter("late_clicks", "Late clicks by effect: corrected counts the corrections they gave rise to, noted those that came after a row they could change was final.",
+		counter("late_clicks", "Late clicks by effect: corrected counts the corrections they gave rise to, noted those that came after a row they could change was final, or are dated far ahead.",
 			func(l *look, emit emit) {
 				emit(float64(l.LateCorrected), "corrected")
 				emit(float64(l.LateClicks), "noted")
 			}, "effect"),
-		counter("late_checkouts", "Checkouts that came after their event time was final: joined where possible, and noted in firstclick.late.",
+		counter("late_checkouts", "Checkouts that came after their event time was final, or are dated far ahead: joined where possible, and noted in firstclick.late.",
 			plain(func(l *look) int64 { return l.LateCheckouts })),
+		counter("far_ahead", "Events dated further ahead of this machine's clock than --max-future-skew and --window together: joined with what is there, and noted in firstclick.late; clicks that are read again after a start included.",
+			func(l *look, emit emit) {
+				emit(float64(l.FarClicks), l.ClicksTopic)
+				emit(float64(l.FarCheckouts), l.CheckoutsTopic)
+			}, "topic"),
 		counter("open_transaction_releases", "Checkouts released although a clicks partition was held by a producer's open transaction for over 15 seconds.",
 			plain(func(l *look) int64 { return l.OpenTxnReleases })),
 		gauge("record_time_ahead_seconds", "Timestamp of the newest record read minus our clock when it was read, in seconds: above zero, the clocks disagree.",
@@ -91,7 +96,7 @@ func lag() []metric {
 		}, "topic", "partition"),
 		gauge("watermark_timestamp_seconds", "Event time that all clicks are read up to, out-of-order ones aside, as seconds since the epoch.",
 			func(l *look, emit emit) { instant(l.Watermark, emit) }),
-		gauge("clicks_max_timestamp_seconds", "Greatest event time read of a clicks partition, as seconds since the epoch.", func(l *look, emit emit) {
+		gauge("clicks_max_timestamp_seconds", "Event time that a clicks partition has been read up to, as seconds since the epoch: of its newest clicks, but for those that are dated ahead of this machine's clock or far from the others.", func(l *look, emit emit) {
 			for i, p := range l.Clicks {
 				instant(p.MaxTime, emit, l.ClicksTopic, strconv.Itoa(i))
 			}

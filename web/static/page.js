@@ -139,7 +139,7 @@ function showOverview() {
   const t = now.totals;
   const share = t.rows ? `${(Math.floor((1000 * t.attributed) / t.rows) / 10).toFixed(1)} %` : "–"; // 100 % only where it is all of them
   const tiles = [["Running for", seconds(now.uptime_s)], ["Rows", count(t.rows)], ["With a click", share], ["Corrected", count(t.corrected)], ["Duplicates", count(t.duplicates)],
-    ["Dead letters", count(t.dead_letters)], ["Too late", count(t.late)], ["Unknown users", count(t.unknown)], ["Transactions", count(t.transactions)], ["Watermark", micros(now.watermark) ?? "–"]];
+    ["Dead letters", count(t.dead_letters)], ["Too late", count(Math.max(0, t.late - t.far))], ["Far ahead", count(t.far)], ["Unknown users", count(t.unknown)], ["Transactions", count(t.transactions)], ["Watermark", micros(now.watermark) ?? "–"]];
   const list = id("totals");
   if (list.children.length !== tiles.length) list.replaceChildren(...facts(tiles));
   else tiles.forEach(([, value], i) => setText(list.children[i].lastChild, value));
