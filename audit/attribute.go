@@ -194,7 +194,7 @@ func (d doubt) sameRow(o doubt) bool {
 }
 
 // doubt asks the clicks that are near the checkout. Once a row is final a click that comes too late is noted, and one that is noted is
-// no excuse for a row that still moves.
+// no excuse for a row that still moves, unless it was dated far ahead: a restart may have forgotten it.
 func (a *audit) doubt(q ask, near *nearby) doubt {
 	shard := a.snap.shards[q.partition]
 	final := q.time < shard.finalBefore
