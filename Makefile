@@ -177,13 +177,12 @@ race: ## The same under the race detector (needs a C compiler)
 SESSIONS := . ./audit ./cdc ./deadletters ./doctor ./internal/cli ./internal/datagen ./internal/docstest ./internal/pgsession ./migrations ./pipeline ./pipeline/sink ./web
 
 .PHONY: hostile
-hostile: ## The suites that use Postgres once more, on a server whose defaults are those that nobody expects
-	FIRSTCLICK_PGTEST=hostile go test -timeout 15m -run '$(RUN)' $(if $(filter-out ./...,$(TESTS)),$(TESTS),$(SESSIONS))
+hostile: ## The suites that use Postgres once more, on the newest one, with defaults that nobody expects (downloads it)
+	FIRSTCLICK_PGTEST=hostile FIRSTCLICK_PGTEST_VERSION=18 go test -timeout 15m -run '$(RUN)' $(if $(filter-out ./...,$(TESTS)),$(TESTS),$(SESSIONS))
 
 .PHONY: versions
-versions: ## Sink, users mirror and audit on the oldest and the newest Postgres (downloads them)
+versions: ## Sink, users mirror and audit on the oldest Postgres (downloads it); hostile has the newest
 	FIRSTCLICK_PGTEST_VERSION=13 go test -timeout 15m -run '$(RUN)' ./pipeline/sink ./cdc ./audit
-	FIRSTCLICK_PGTEST_VERSION=18 go test -timeout 15m -run '$(RUN)' ./pipeline/sink ./cdc ./audit
 
 .PHONY: realkafka
 realkafka: ## The suites against a real Kafka broker (needs Java and Maven) and a real Postgres

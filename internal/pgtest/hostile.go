@@ -44,7 +44,7 @@ var usual = map[string]struct {
 	"lock_timeout":                        {0, "0", "50ms"},
 	"idle_in_transaction_session_timeout": {0, "0", "50ms"},
 	"idle_session_timeout":                {14, "0", "300ms"},
-	"transaction_timeout":                 {17, "0", "200ms"},
+	"transaction_timeout":                 {17, "0", "5s"}, // it counts while a session begins, too
 }
 
 func (s *Server) hostileArgs() (args []string) {
