@@ -249,7 +249,7 @@ func (t *try) begin(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	// Invariant: the table stays as it is described until the end of the transaction.
-	b.Queue("LOCK TABLE ONLY commerce.attributed_checkouts IN ROW EXCLUSIVE MODE")
+	b.Queue(t.target.lock)
 	b.Queue(markSQL)
 	for _, batch := range t.work.batches {
 		b.Queue(moveStatement(), append(shardKey(batch.Claim), batch.positionArgs()...)...)

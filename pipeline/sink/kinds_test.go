@@ -235,3 +235,74 @@ func TestNoPartition(t *testing.T) {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
 }
+
+// A trigger that comes while rows flow, on a partition or with one, is noticed like one of the table's own: no row counts as written that is not there, and
+// no correction as made that was not.
+func TestTriggersOfPartitionsComeAtAnyTime(t *testing.T) {
+	const function = `CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF TG_OP = 'INSERT' THEN NEW.checkout_id = NEW.checkout_id || '?'; RETURN NEW; END IF;
+			RETURN NULL; END $$;`
+	const trigger = `CREATE TRIGGER meddle BEFORE INSERT OR UPDATE ON commerce.part FOR EACH ROW EXECUTE FUNCTION meddle()`
+	for name, sql := range map[string]string{
+		"made": function + trigger,
+		"attached": `BEGIN; ALTER TABLE commerce.attributed_checkouts DETACH PARTITION commerce.part; ` + function + trigger + `;
+			ALTER TABLE commerce.attributed_checkouts ATTACH PARTITION commerce.part FOR VALUES FROM ('a') TO ('z'); COMMIT`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.exec(`ALTER TABLE commerce.attributed_checkouts RENAME TO whole;
+				CREATE TABLE commerce.attributed_checkouts (LIKE commerce.whole INCLUDING DEFAULTS, PRIMARY KEY (checkout_id)) PARTITION BY RANGE (checkout_id);
+				CREATE TABLE commerce.part PARTITION OF commerce.attributed_checkouts FOR VALUES FROM ('a') TO ('z')`)
+			batch := b.claim(b.sink, 0)
+			batch.Rows = []Row{row(0, checkout("a"))}
+			b.commit(b.sink, batch)
+			b.exec(sql)
+			batch.Rows = []Row{row(1, checkout("b"))}
+			batch.Corrections = []Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("c")), ClickTime: noon - 1}}
+			if res, want := b.commit(b.sink, batch), (Result{Refused: 1, Unclicked: 1, DeadLetters: 2}); res != want {
+				t.Errorf("got %+v, want %+v", res, want)
+			}
+			b.expect("a|-", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts`)
+		})
+	}
+}
+
+// A trigger that gives the row back with the click it had refuses the correction as one that raises does.
+func TestATriggerThatKeepsTheClick(t *testing.T) {
+	b := newBench(t)
+	b.exec(`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF NEW.click_id LIKE 'bad%' THEN NEW.click_id := OLD.click_id; NEW.click_time := OLD.click_time; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER keep BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION keep()`)
+	w, key := join.NewWindow(join.WindowConfig{}), join.Key{Lo: 1}
+	for i, id := range []string{"bad1", "bad2", "good"} {
+		w.Insert(key, noon-10+int64(i), join.MakeID([]byte(id)))
+	}
+	batch := b.claim(b.sink, 0)
+	batch.Rows = []Row{clicked(row(0, checkout("a")), "later", noon-1), row(1, checkout("b"))}
+	b.commit(b.sink, batch)
+	batch.Clicks = w
+	for i, id := range []string{"a", "b"} {
+		batch.Corrections = append(batch.Corrections, Correction{Offset: int64(i), Key: key, Time: noon, Checkout: join.MakeID([]byte(id)), Click: join.MakeID([]byte("bad1")), ClickTime: noon - 10})
+	}
+	if res, want := b.commit(b.sink, batch), (Result{Corrected: 2, Unclicked: 2, DeadLetters: 2}); res != want {
+		t.Errorf("got %+v, want %+v", res, want)
+	}
+	b.expect("a|good\nb|good", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY 1`)
+}
+
+// Rights on a partitioned table are enough: none is needed on its partitions, which are locked with it.
+func TestRightsOnAPartitionedTable(t *testing.T) {
+	b := newBench(t)
+	b.exec(`DO $$ BEGIN IF to_regrole('writer') IS NULL THEN CREATE ROLE writer LOGIN PASSWORD 'writer'; END IF; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$;
+		ALTER TABLE commerce.attributed_checkouts RENAME TO whole;
+		CREATE TABLE commerce.attributed_checkouts (LIKE commerce.whole INCLUDING DEFAULTS, PRIMARY KEY (checkout_id)) PARTITION BY RANGE (checkout_id);
+		CREATE TABLE commerce.part PARTITION OF commerce.attributed_checkouts FOR VALUES FROM ('a') TO ('z');
+		GRANT USAGE ON SCHEMA commerce, firstclick TO writer; GRANT ALL ON ALL TABLES IN SCHEMA firstclick TO writer;
+		GRANT SELECT, INSERT, UPDATE ON commerce.attributed_checkouts TO writer`)
+	s := b.open(b.as("writer"), "firstclick-writer", b.names)
+	batch := b.claim(s, 0)
+	batch.Rows = []Row{row(0, checkout("a"))}
+	if res, want := b.commit(s, batch), (Result{Fresh: 1}); res != want {
+		t.Errorf("got %+v, want %+v", res, want)
+	}
+}

@@ -22,6 +22,7 @@ type target struct {
 	clickMax int    // characters that click_id holds; 0: any number
 	padded   bool   // checkout_id is char(n): it comes back without trailing blanks
 
+	lock        string // keeps the table as it is described
 	copy        string // COPY into the table
 	stage       string // creates the temporary table
 	copyStage   string // COPY into the temporary table
@@ -99,7 +100,9 @@ func (s *Sink) altered(t *target) {
 const markSQL = `SELECT concat_ws(' ', c.oid, c.xmin, row_security_active(c.oid),
 		(SELECT string_agg(xmin::text, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
 		(SELECT string_agg(indexrelid || '=' || xmin, ',' ORDER BY indexrelid) FROM pg_index WHERE indrelid = c.oid),
-		(SELECT string_agg(oid || '=' || xmin, ',' ORDER BY oid) FROM pg_trigger WHERE tgrelid = c.oid))
+		(SELECT string_agg(oid || '=' || xmin, ',' ORDER BY oid) FROM pg_trigger WHERE tgrelid = c.oid),
+		CASE c.relkind WHEN 'p' THEN (SELECT string_agg(t.oid || '=' || t.xmin, ',' ORDER BY t.oid)
+			FROM pg_partition_tree(c.oid) p JOIN pg_trigger t ON t.tgrelid = p.relid WHERE p.relid <> c.oid) END)
 	FROM pg_class c WHERE c.oid = 'commerce.attributed_checkouts'::regclass`
 
 // kind is what the table is, apart from its columns.
@@ -236,6 +239,10 @@ func statements(columns map[string]column, k kind) *target {
 	if m := columns["click_id"].Modifier; m > 4 {               // varchar(n) and char(n) store n + 4
 		t.clickMax = int(m - 4)
 	}
+	t.lock = "LOCK TABLE ONLY commerce.attributed_checkouts IN ROW EXCLUSIVE MODE"
+	if k.Kind == "p" { // partitions have triggers of their own
+		t.lock = strings.Replace(t.lock, "ONLY ", "", 1)
+	}
 	t.copy = `COPY commerce.attributed_checkouts (` + all + `) FROM STDIN (FORMAT binary)`
 	t.stage = `CREATE TEMPORARY TABLE IF NOT EXISTS ` + staged + ` ON COMMIT DELETE ROWS AS SELECT ` + all +
 		`, 0::int AS ord FROM commerce.attributed_checkouts WITH NO DATA`
@@ -258,14 +265,16 @@ func statements(columns map[string]column, k kind) *target {
 		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` LIMIT 1) AS stored`
 	// The rows are locked in the order of the arrays (a subquery with FOR UPDATE is not merged into the one around it), and only those that move.
 	// Once locked they stay as they were judged, so the UPDATE itself asks for nothing but the key, which leaves the planner one way.
+	// A trigger may give a row back with the click that it had, or without one: then it has not moved.
 	t.correct = `WITH moving AS MATERIALIZED (
-			SELECT n.checkout_id, n.click_id, n.click_time
+			SELECT n.checkout_id, n.click_id, n.click_time, stored.click_time AS was
 			FROM unnest($1::text[], $2::text[], $3::` + timeType + `[]) AS n (checkout_id, click_id, click_time)
-			CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a
+			CROSS JOIN LATERAL (SELECT a.click_time FROM commerce.attributed_checkouts a
 				WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` AND ` + earlier + ` FOR NO KEY UPDATE) AS stored),
 		moved AS (
 			UPDATE commerce.attributed_checkouts a SET click_id = n.click_id, click_time = n.click_time
-			FROM moving n WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` RETURNING 1)
-		SELECT (SELECT pg_catalog.count(*) FROM moving), (SELECT pg_catalog.count(*) FROM moved)`
+			FROM moving n WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + `
+			RETURNING a.click_time IS NULL OR a.click_time OPERATOR(pg_catalog.=) n.was AND n.click_time OPERATOR(pg_catalog.<) n.was AS kept)
+		SELECT (SELECT pg_catalog.count(*) FROM moving), (SELECT pg_catalog.count(*) FROM moved WHERE kept IS NOT TRUE)`
 	return t
 }
