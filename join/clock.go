@@ -9,15 +9,26 @@ package join
 //	                         waits for it: one click of the year 9999 would have every start read all that was ever written
 //
 // Our own clock may be the wrong one. While most clicks are ahead of it, it is not trusted: then nothing is far (invariant: a clock of ours that
-// is wrong delays finality, and does nothing else).
+// is wrong delays finality, and does nothing else). Any clock agrees with a backlog: so most of those that are dated near it count too. What comes
+// after a backlog passes a clock that is behind by hours: for a window there are more and more after it, before the first that is far.
 type clock struct {
 	skew     int64
 	told     bool
 	offset   int64 // of the wall clock from now, as it was last
 	believed int64
 	far      int64
-	good     int // of the clicks of late, those believed
-	ahead    int // and those not
+	all      votes
+	near     votes // of the clicks dated near our clock: from a quarter of the window before what is believed to a window after
+}
+
+// votes are of the clicks of late those believed, and those not.
+type votes struct{ good, ahead int }
+
+func (v *votes) add(good, ahead int) {
+	v.good, v.ahead = v.good+good, v.ahead+ahead
+	for v.good+v.ahead > weighed {
+		v.good, v.ahead = v.good/2, v.ahead/2
+	}
 }
 
 // weighed is of how many clicks of late most must be believed.
@@ -28,7 +39,7 @@ const weighed = 10_000
 func (c *Core) Clock(wall, now int64) {
 	k := &c.clock
 	if jump := wall - now - k.offset; k.told && (jump > k.skew || jump < -k.skew) {
-		k.good, k.ahead = 0, 0
+		k.all, k.near = votes{}, votes{}
 	}
 	k.told, k.offset = true, wall-now
 	k.believed = wall + k.skew
@@ -38,13 +49,16 @@ func (c *Core) Clock(wall, now int64) {
 func (c *Core) setFar() {
 	k := &c.clock
 	k.far = forever
-	if k.told && k.good > k.ahead {
+	if k.told && c.Trusts() {
 		k.far = k.believed + c.window
 	}
 }
 
-// Trusts says whether most of the clicks of late agree with our clock.
-func (c *Core) Trusts() bool { return c.clock.good > c.clock.ahead }
+// Trusts says whether most of the clicks of late agree with our clock, of all and of those near it.
+func (c *Core) Trusts() bool {
+	k := &c.clock
+	return k.all.good > k.all.ahead && k.near.good >= k.near.ahead
+}
 
 // weigh counts how many clicks of a read are ahead of our clock, unless the clock was set since they were held against it.
 func (c *Core) weigh(r *ClicksRead) {
@@ -53,10 +67,8 @@ func (c *Core) weigh(r *ClicksRead) {
 	if set := r.belief.offset - k.offset; set > k.skew || set < -k.skew {
 		return
 	}
-	k.good, k.ahead = k.good+r.newest.n, k.ahead+r.ahead
-	for k.good+k.ahead > weighed {
-		k.good, k.ahead = k.good/2, k.ahead/2
-	}
+	k.all.add(r.newest.n, r.ahead)
+	k.near.add(r.near.good, r.near.ahead)
 	c.setFar()
 }
 

@@ -216,3 +216,45 @@ func TestNothingIsFinalByOldEndsOfTheCheckouts(t *testing.T) {
 		t.Errorf("final before %d, want %d", s.Final(), want)
 	}
 }
+
+// Our clock is hours behind while a backlog is read, as that of a machine whose zone is taken for UTC. The backlog agrees with it; what comes then does not, and
+// is not far ahead for that: a checkout is corrected, a click is read again.
+func TestAClockBehindAgreesWithABacklogAndIsNotBelievedAfterIt(t *testing.T) {
+	const live = 1_800_000_000 * second
+	for _, apart := range []int64{second / 100, second, 15 * second} { // between clicks
+		win := join.NewWindow(join.WindowConfig{})
+		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxSkew: 5 * time.Minute}, win)
+		core.AddClicks(0, 0, join.NoTime, 0)
+		s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
+		wall, offset := live-2*hour, int64(0)
+		core.Clock(wall, 0)
+		noted := 0
+		late := func(*join.Shard, int32, *join.Candidate) { noted++ }
+		for at := live - 12*hour; at < live; { // a day's clicks, by reads of as many as come within a minute
+			var r join.ClicksRead
+			r.Reset(0)
+			r.Believe(core.Believe(wall, 0))
+			for end := at + max(minute, apart); at < end; at += apart {
+				r.Note(at, offset)
+				if r.Judge(at, core.Frontier(), core.LateBefore(), true) {
+					r.Candidates = append(r.Candidates, join.Candidate{Key: join.Key{Hi: uint64(offset)}, Time: at, ID: join.MakeID([]byte("c")), Offset: offset})
+				}
+				offset++
+				r.Next = offset
+			}
+			core.Clicks(&r, 0, late)
+		}
+		if noted > 0 {
+			t.Errorf("a click every %v: %d of %d are noted as far ahead", time.Duration(apart)*time.Microsecond, noted, offset)
+		}
+		s.Fetched([]join.Pending{{Offset: 0, Time: live - second, Key: join.Key{Hi: 1 << 60}, ID: join.MakeID([]byte("k")), Need: 1}})
+		core.Ends(1, []int64{offset}, nil, 0)
+		if n, err := core.Release(s, 10, 0, func(_ *join.Pending, _ *join.Recent, late bool) {
+			if late {
+				t.Errorf("a click every %v: the checkout of this moment is far ahead", time.Duration(apart)*time.Microsecond)
+			}
+		}); n != 1 || err != nil {
+			t.Errorf("%d released, %v", n, err)
+		}
+	}
+}

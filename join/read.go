@@ -13,6 +13,7 @@ type ClicksRead struct {
 	belief Belief
 	newest times // of the clicks up to believed
 	ahead  int   // clicks after believed
+	near   votes // see clock
 }
 
 // Candidate is a click that may change a checkout released already: its time is not after [Core.Frontier], read after the click
@@ -44,8 +45,12 @@ func (r *ClicksRead) Note(t, offset int64) {
 		if t > r.belief.far { // a Candidate: the core says whether a restart reads it again
 			return
 		}
+		r.near.ahead++
 	} else {
 		r.newest.add(t)
+		if t > r.belief.believed-(r.belief.far-r.belief.believed)/4 {
+			r.near.good++
+		}
 	}
 	r.Latest = max(r.Latest, t)
 	b := t / indexBucket
