@@ -188,6 +188,10 @@ func (a *audit) describe(ctx context.Context) error {
 		if t.stored != ([16]byte{}) && t.log.id != ([16]byte{}) && t.stored != t.log.id {
 			return fmt.Errorf("topic %s was deleted and created anew since group %s began: its records are not those the rows were made of", t.log.name, a.cfg.Group)
 		}
+		if t.log.unsure != nil {
+			a.note("%s: whether it is compacted is not known (%v), and is taken for no: rows whose records compaction took are called wrong. Grant DescribeConfigs on it",
+				t.log.name, t.log.unsure)
+		}
 		for _, p := range t.log.partitions {
 			if from := startOf(t.starts, p.partition); p.logStart > from {
 				a.gone[t.which] = true

@@ -27,6 +27,7 @@ type topicLog struct {
 	name       string
 	id         [16]byte // zero where the broker gives none
 	compacted  bool     // records that have a key may have made way for later ones
+	unsure     error    // why it is not known whether it is compacted; nil: it is known
 	partitions []partitionLog
 }
 
@@ -85,7 +86,8 @@ func (l *logReader) describe(ctx context.Context, topic string) (topicLog, error
 	if err != nil {
 		return topicLog{}, fmt.Errorf("ask where topic %s ends: %w", topic, err)
 	}
-	t := topicLog{name: topic, id: detail.ID, compacted: l.compacted(ctx, topic)}
+	t := topicLog{name: topic, id: detail.ID}
+	t.compacted, t.unsure = l.compacted(ctx, topic)
 	for _, p := range slices.Sorted(maps.Keys(detail.Partitions)) {
 		s, _ := starts.Lookup(topic, p)
 		e, _ := stable.Lookup(topic, p)
@@ -99,21 +101,21 @@ func (l *logReader) describe(ctx context.Context, topic string) (topicLog, error
 }
 
 // compacted asks for the topic's cleanup.policy. Who may not ask is told that it is not: then a row whose record compaction took is extra.
-func (l *logReader) compacted(ctx context.Context, topic string) bool {
+func (l *logReader) compacted(ctx context.Context, topic string) (is bool, unsure error) {
 	configs, err := l.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
-		return false
+		return false, err
 	}
 	config, err := configs.On(topic, nil)
-	if err != nil || config.Err != nil {
-		return false
+	if err = errors.Join(err, config.Err); err != nil {
+		return false, err
 	}
 	for _, c := range config.Configs {
 		if c.Key == "cleanup.policy" && c.Value != nil {
-			return strings.Contains(*c.Value, "compact")
+			return strings.Contains(*c.Value, "compact"), nil
 		}
 	}
-	return false
+	return false, errors.New("the broker names no cleanup.policy")
 }
 
 // read gives every committed record of the partition at offsets from <= o < to, in order; in place of a batch that cannot be read, one that says
