@@ -35,7 +35,8 @@ type told struct {
 }
 
 // DatabaseOf is what tells the database of a connection from all others: the system identifier of its cluster, which a standby shares, and
-// its own oid. A copy by dump and restore is another database. Empty: the role may not know.
+// its own oid. A copy by dump and restore is another database; a physical copy
+// (a restored base backup) has both, and everything else that is stored, so that it is taken for its original: docs/operations.md says so. Empty: the role may not know.
 // https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-CONTROL-SYSTEM
 func DatabaseOf(ctx context.Context, conn *pgx.Conn) (string, error) {
 	var cluster, database string
