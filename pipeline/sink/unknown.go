@@ -31,7 +31,8 @@ const presentSQL = `WITH RECURSIVE leap (noted, present) AS (
 	SELECT noted FROM leap WHERE noted = present`
 
 // fillSQL fills a chunk of rows and removes its notes, also those whose row has a name already or is gone. Rows are locked in the order of
-// their checkout_id, before any note is; once locked they stay without a name, so the UPDATE asks for nothing but keys.
+// their checkout_id, before any note is. Where a trigger keeps some of the rows as they are, no note of the chunk is removed; once locked they
+// stay without a name, so the UPDATE asks for nothing but keys.
 const fillSQL = `WITH notes AS MATERIALIZED (
 		SELECT n.user_id, n.checkout_id FROM pg_catalog.unnest($1::int[]) AS i (id) JOIN commerce.users p ON p.id OPERATOR(pg_catalog.=) i.id AND p.username IS NOT NULL
 		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u WHERE u.user_id OPERATOR(pg_catalog.=) i.id LIMIT $2) n LIMIT $2),
@@ -47,8 +48,8 @@ const fillSQL = `WITH notes AS MATERIALIZED (
 	done AS (SELECT pg_catalog.count(*) AS n FROM filled),
 	removed AS (
 		DELETE FROM firstclick.unknown_users x USING notes n, done
-		WHERE x.user_id OPERATOR(pg_catalog.=) n.user_id AND x.checkout_id OPERATOR(pg_catalog.=) n.checkout_id AND done.n OPERATOR(pg_catalog.>=) 0 RETURNING 1)
-	SELECT (SELECT n FROM done), (SELECT pg_catalog.count(*) FROM notes), (SELECT pg_catalog.count(*) FROM removed)`
+		WHERE x.user_id OPERATOR(pg_catalog.=) n.user_id AND x.checkout_id OPERATOR(pg_catalog.=) n.checkout_id AND done.n OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open) RETURNING 1)
+	SELECT (SELECT n FROM done), (SELECT pg_catalog.count(*) FROM notes), (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open)`
 
 // FillUnknown fills in the names of rows whose user was unknown when they were written and is there now. ids nil: all that are noted.
 func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err error) {
@@ -74,15 +75,19 @@ func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err 
 // others get theirs.
 func (s *Sink) fill(ctx context.Context, ids []int32) (filled int64, err error) {
 	for {
-		var n, notes, removed int64
+		var n, notes, open int64
 		err := s.retry(ctx, "fill in names", func(ctx context.Context) error {
 			return s.withConn(ctx, func(conn *pgx.Conn) error {
 				var b pgx.Batch // one transaction
 				b.Queue(pgsession.TheirPathSQL)
-				b.Queue(fillSQL, ids, notesPerFill).QueryRow(func(row pgx.Row) error { return row.Scan(&n, &notes, &removed) })
+				b.Queue(fillSQL, ids, notesPerFill).QueryRow(func(row pgx.Row) error { return row.Scan(&n, &notes, &open) })
 				return conn.SendBatch(ctx, &b).Close()
 			})
 		})
+		if err == nil && n < open {
+			filled += n
+			err = &meddledError{"a trigger of commerce.attributed_checkouts keeps rows as they are"}
+		}
 		refused := err != nil && ofRows(err, 0) && len(ids) > 0
 		if refused { // what is said of nobody is said of everything
 			if _, err := s.fill(ctx, []int32{}); err != nil {

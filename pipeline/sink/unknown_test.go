@@ -223,3 +223,23 @@ func TestConfig(t *testing.T) {
 		t.Error("no names")
 	}
 }
+
+// A trigger that keeps rows as they are costs no note: the names are filled in once it is gone, however many rows wait.
+func TestATriggerThatKeepsNamesOut(t *testing.T) {
+	b := newBench(t)
+	b.exec(`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF NEW.product_id = 'kept' THEN RETURN NULL; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER keep BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION keep()`)
+	b.exec(`INSERT INTO commerce.users VALUES (7, 'gus', 'x'), (8, 'hal', 'x'), (9, 'ivy', 'x');
+		INSERT INTO commerce.attributed_checkouts (checkout_id, product_id) SELECT 'k' || i, CASE WHEN i % 2 = 0 THEN 'kept' ELSE 'p' END FROM generate_series(1, 5000) i;
+		INSERT INTO firstclick.unknown_users (user_id, checkout_id) SELECT CASE WHEN i % 2 = 0 THEN 7 WHEN i < 2500 THEN 8 ELSE 9 END, 'k' || i FROM generate_series(1, 5000) i`)
+	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 2500 {
+		t.Fatal(n, err)
+	}
+	b.expect("2500|2500", `SELECT (SELECT count(*) FROM firstclick.unknown_users WHERE user_id = 7), (SELECT count(*) FROM firstclick.unknown_users)`)
+	b.exec(`DROP TRIGGER keep ON commerce.attributed_checkouts`)
+	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 2500 {
+		t.Fatal(n, err)
+	}
+	b.expect("0|0", `SELECT (SELECT count(*) FROM firstclick.unknown_users), (SELECT count(*) FROM commerce.attributed_checkouts WHERE user_name IS NULL)`)
+}
