@@ -152,7 +152,7 @@ func TestRowLevelSecurity(t *testing.T) {
 		t.Fatal(err)
 	}
 	role := "rls_of_" + strings.TrimPrefix(u.Path, "/")
-	execute(t, dsn, fmt.Sprintf(`CREATE ROLE %[1]s LOGIN REPLICATION CONNECTION LIMIT 3 PASSWORD 'x'; GRANT USAGE ON SCHEMA commerce, firstclick TO %[1]s;
+	execute(t, dsn, fmt.Sprintf(`CREATE ROLE %[1]s LOGIN REPLICATION CONNECTION LIMIT 10 PASSWORD 'x'; GRANT USAGE ON SCHEMA commerce, firstclick TO %[1]s;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA commerce, firstclick TO %[1]s`, role))
 	for _, table := range []string{"users", "attributed_checkouts"} {
 		execute(t, dsn, fmt.Sprintf(`ALTER TABLE commerce.%[1]s ENABLE ROW LEVEL SECURITY; CREATE POLICY nobody ON commerce.%[1]s USING (false)`, table))
@@ -161,7 +161,7 @@ func TestRowLevelSecurity(t *testing.T) {
 	r := Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), u.String()))
 	want(t, r, "users", Fail, "row-level security of commerce.users applies to role "+role, "BYPASSRLS")
 	want(t, r, "columns", Fail, "row-level security of commerce.attributed_checkouts applies to role "+role, "BYPASSRLS")
-	want(t, r, "connections", Warn, "of 3 of role "+role, "CONNECTION LIMIT")
+	want(t, r, "connections", Warn, "of 10 of role "+role, "CONNECTION LIMIT")
 	execute(t, dsn, "ALTER ROLE "+role+" BYPASSRLS")
 	r = Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), u.String()))
 	for _, check := range []string{"users", "columns"} {
