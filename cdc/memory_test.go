@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -100,6 +101,8 @@ func TestPasswordsInProcessMemory(t *testing.T) {
 		}
 		return
 	}
+	signal.Ignore(syscall.SIGPIPE) // of a goodbye to a socket that the server has closed: it is a signal too
+	t.Cleanup(func() { signal.Reset(syscall.SIGPIPE) })
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 50})
 	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY FULL")
 	look := func(when string) {
