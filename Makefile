@@ -17,6 +17,8 @@ LDFLAGS := -X firstclick/internal/cli.version=$(VERSION) -X firstclick/internal/
 
 ARGS  ?=
 TESTS ?= ./...
+# go test takes packages in this order, as many at once as there are cores: the longest first, so that none is left to run alone.
+LONGEST = $(if $(filter ./...,$(TESTS)),./pipeline ./cdc ./audit)
 RUN   ?= .
 
 .DEFAULT_GOAL := help
@@ -167,14 +169,14 @@ vuln: ## Known vulnerabilities of what we call, by govulncheck
 
 .PHONY: test
 test: ## Every test that needs only Go: in-process Kafka, real Postgres (installed, else downloaded)
-	go test -shuffle=on -timeout 10m -run '$(RUN)' $(TESTS)
+	go test -shuffle=on -timeout 10m -run '$(RUN)' $(LONGEST) $(TESTS)
 
 .PHONY: race
 race: ## The same under the race detector (needs a C compiler)
-	go test -race -timeout 15m -run '$(RUN)' $(TESTS)
+	go test -race -timeout 15m -run '$(RUN)' $(LONGEST) $(TESTS)
 
 # What opens sessions with Postgres.
-SESSIONS := . ./audit ./cdc ./deadletters ./doctor ./internal/cli ./internal/datagen ./internal/docstest ./internal/pgsession ./migrations ./pipeline ./pipeline/sink ./web
+SESSIONS := ./pipeline ./cdc ./audit ./pipeline/sink . ./deadletters ./doctor ./internal/cli ./internal/datagen ./internal/docstest ./internal/pgsession ./migrations ./web
 
 .PHONY: hostile
 hostile: ## The suites that use Postgres once more, on the newest one, with defaults that nobody expects (downloads it)
