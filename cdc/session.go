@@ -255,7 +255,7 @@ func (m *Mirror) preload(ctx context.Context, conn *pgx.Conn, cache *cache, expo
 	m.mu.Lock()
 	entries := cache.len()
 	m.mu.Unlock()
-	m.logger.Info("users mirror stands", "users", entries, "took", time.Since(began).Round(time.Millisecond))
+	m.logger.Info("users mirror stands", "users", entries, "took_seconds", time.Since(began).Seconds())
 	if m.cfg.OnSnapshot != nil {
 		m.cfg.OnSnapshot()
 	}

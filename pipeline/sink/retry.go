@@ -155,7 +155,7 @@ func explain(what string, err error) error {
 	}
 	switch pe.Code {
 	case "42P01", "3F000", "42703":
-		return fmt.Errorf("%s: %w; run: firstclick migrate", what, err)
+		return fmt.Errorf("%s: %w; rename back what was renamed, else run: firstclick migrate", what, err)
 	case "42501":
 		if pe.Routine == "check_enable_rls" {
 			return fmt.Errorf("%s: %w; row-level security would hide rows from firstclick: as a superuser, ALTER ROLE ... BYPASSRLS for its role", what, err)
