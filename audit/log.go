@@ -53,7 +53,7 @@ func newLogReader(opts []kgo.Opt) (*logReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure kafka client: %w", err)
 	}
-	decompressor, err := kafkabatch.NewDecompressor(0)
+	decompressor, err := kafkabatch.NewDecompressor(0, new(kafkabatch.Large))
 	if err != nil {
 		client.Close()
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"firstclick/internal/kafkabatch"
 	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
@@ -38,6 +39,7 @@ type session struct {
 
 	asks    *asker
 	buffers buffers
+	large   kafkabatch.Large
 	chunks  chunks
 
 	disturbed disturbances

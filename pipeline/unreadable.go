@@ -19,7 +19,7 @@ func (s *session) newReader(name string, more ...kgo.Opt) (*kgo.Client, error) {
 	if err != nil {
 		return nil, &ConfigError{err.Error()}
 	}
-	decompressor, err := kafkabatch.NewDecompressor(fetchBudget(s.cfg.MemoryLimit), &s.buffers)
+	decompressor, err := kafkabatch.NewDecompressor(fetchBudget(s.cfg.MemoryLimit), &s.large, &s.buffers)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *session) passUnreadable(ctx context.Context, cl *kgo.Client, fetches kg
 
 // unreadableFrom asks the broker itself which batches from an offset on cannot be read. None: what the client met was damaged on its way.
 func (s *session) unreadableFrom(ctx context.Context, cl *kgo.Client, topic string, partition int32, at int64) ([]*kafkabatch.Bad, error) {
-	judge, err := kafkabatch.NewDecompressor(0, &s.buffers)
+	judge, err := kafkabatch.NewDecompressor(0, &s.large, &s.buffers)
 	if err != nil {
 		return nil, err
 	}

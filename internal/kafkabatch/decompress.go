@@ -46,22 +46,23 @@ type Decompressor struct {
 	// Codecs let their output grow as it comes: each time it is copied to a larger buffer, and the last one is garbage. So one that is not
 	// ordinary is begun again in a buffer that is large enough for all that is allowed.
 	small, large kgo.Decompressor
+	turns        *Large
 	most         int64 // that may be decompressed between two calls of Reset; 0: any
 	taken        atomic.Int64
 }
 
-// NewDecompressor makes a Decompressor of buffers from the pools. budget is how much may be decompressed between two calls of Reset before
+// NewDecompressor makes a Decompressor of buffers from the pools, and from large for batches that are not ordinary. budget is how much may be decompressed between two calls of Reset before
 // it says ErrFull; 0: any.
-func NewDecompressor(budget int64, pools ...kgo.Pool) (*Decompressor, error) {
+func NewDecompressor(budget int64, large *Large, pools ...kgo.Pool) (*Decompressor, error) {
 	small, err := bounded(ordinary, pools...)
 	if err != nil {
 		return nil, err
 	}
-	large, err := bounded(MaxBytes, &largeBuffers{})
+	inner, err := bounded(MaxBytes, large)
 	if err != nil {
 		return nil, err
 	}
-	return &Decompressor{small: small, large: large, most: budget}, nil
+	return &Decompressor{small: small, large: inner, turns: large, most: budget}, nil
 }
 
 // bounded is the client's own decompressor. It knows every codec; its bound is an option of the client, so that only a client has it.
@@ -80,18 +81,23 @@ func bounded(most int, pools ...kgo.Pool) (kgo.Decompressor, error) {
 
 const largeRoom = MaxBytes + bytes.MinRead // a bytes.Buffer reads on into that much more
 
-// largeBuffers lends buffers that nothing outgrows. What comes back are those of batches that turned out to be larger still; that of one
-// that was read goes with its records.
-type largeBuffers struct{ back sync.Pool }
+// Large lends buffers that nothing outgrows, to the Decompressors that share it: one at a time, or batches of many partitions would each take
+// one to find that they are larger still. Such a buffer comes back; that of a batch that was read goes with its records.
+type Large struct {
+	turn sync.Mutex
+	back sync.Pool
+}
 
-func (l *largeBuffers) GetDecompressBytes([]byte, kgo.CompressionCodecType) []byte {
+// GetDecompressBytes implements kgo.PoolDecompressBytes.
+func (l *Large) GetDecompressBytes([]byte, kgo.CompressionCodecType) []byte {
 	if b, is := l.back.Get().(*[largeRoom]byte); is {
 		return b[:0]
 	}
 	return new([largeRoom]byte)[:0]
 }
 
-func (l *largeBuffers) PutDecompressBytes(b []byte) {
+// PutDecompressBytes implements kgo.PoolDecompressBytes.
+func (l *Large) PutDecompressBytes(b []byte) {
 	if cap(b) == largeRoom {
 		l.back.Put((*[largeRoom]byte)(b[:largeRoom]))
 	}
@@ -107,7 +113,9 @@ func (d *Decompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([
 	}
 	out, err := d.small.Decompress(src, codec)
 	if err != nil { // also zstd's window may be larger than what is ordinary
+		d.turns.turn.Lock()
 		out, err = d.large.Decompress(src, codec)
+		d.turns.turn.Unlock()
 	}
 	if errors.Is(err, kgo.ErrMaxDecompress) {
 		err = errLarge

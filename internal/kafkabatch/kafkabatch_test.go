@@ -31,7 +31,7 @@ func made(t *testing.T, b *kmsg.RecordBatch, err error) *kmsg.RecordBatch {
 
 func decompressor(t *testing.T, budget int64) *kafkabatch.Decompressor {
 	t.Helper()
-	d, err := kafkabatch.NewDecompressor(budget)
+	d, err := kafkabatch.NewDecompressor(budget, new(kafkabatch.Large))
 	if err != nil {
 		t.Fatal(err)
 	}
