@@ -107,7 +107,7 @@ func (l *logReader) compacted(ctx context.Context, topic string) (is bool, unsur
 		return false, err
 	}
 	config, err := configs.On(topic, nil)
-	if err = errors.Join(err, config.Err); err != nil {
+	if err := errors.Join(err, config.Err); err != nil {
 		return false, err
 	}
 	for _, c := range config.Configs {
