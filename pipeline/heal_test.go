@@ -83,8 +83,10 @@ func TestAPoisonedBacklogIsNotLateWhenItHeals(t *testing.T) {
 	}
 }
 
-// A clock of ours that is behind is no reason to take anything back: Postgres' own, of when it was stored, says that it was right.
-func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
+// drained is a group that has stored what one checkout and its click of half an hour before make of
+// it.
+func drained(t *testing.T) (pipeline.Config, *pgx.Conn) {
+	t.Helper()
 	now := time.Now()
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
@@ -92,6 +94,13 @@ func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
 	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(now, -1800)), click("x", 9, "z", stamp(now, -60)))...)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(now, -120)))...)
 	drain(t, cfg)
+	return cfg, conn
+}
+
+// A clock of ours that is behind is no reason to take anything back: Postgres' own, of when it was
+// stored, says that it was right.
+func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
+	cfg, conn := drained(t)
 	exec(t, conn, `UPDATE firstclick.offsets SET committed_at = committed_at + interval '1 year', watermark = watermark + interval '1 year',
 		final_before = final_before + interval '1 year', expire_before = expire_before + interval '1 year'`) // as if our clock were a year behind
 	drain(t, cfg)
@@ -100,15 +109,10 @@ func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
 	}
 }
 
-// A process that was killed when the shards had healed, and an older version that told of the group's progress once more, leave that alone wrong.
+// A process that was killed when the shards had healed, and an older version that told of the
+// group's progress once more, leave that alone wrong.
 func TestTheProgressHealsByItself(t *testing.T) {
-	now := time.Now()
-	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
-	dsn, conn := prepare(t, 10)
-	cfg := testConfig(t, brokers, dsn)
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(now, -1800)), click("x", 9, "z", stamp(now, -60)))...)
-	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(now, -120)))...)
-	drain(t, cfg)
+	cfg, conn := drained(t)
 	exec(t, conn, `UPDATE firstclick.progress SET watermark = updated_at + interval '1 day', final_before = updated_at + interval '23 h 44 min 45 s'`)
 	drain(t, cfg)
 	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress p WHERE final_before = (SELECT min(final_before) FROM firstclick.offsets)`); n != 1 {
@@ -116,8 +120,9 @@ func TestTheProgressHealsByItself(t *testing.T) {
 	}
 }
 
-// The rows that an older version wrote under a wrong clock had no click, and were noted as late. What is still corrected heals with the next start; the
-// others are found wrong by verify, mended by repair, and right for good.
+// The rows that an older version wrote under a wrong clock had no click, and were noted as late.
+// What is still corrected heals with the next start; the others are found wrong by verify, mended
+// by repair, and right for good.
 func TestRowsOfAPoisonedTimeAreMended(t *testing.T) {
 	now := time.Now()
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")

@@ -80,11 +80,16 @@ func (s *Sink) Click(id join.ID) error {
 	if most == 0 {
 		return nil
 	}
-	var room [join.MaxID]byte
-	if n := utf8.RuneCount(id.AppendTo(room[:0])); n > int(most) {
+	if n := characters(id); n > int(most) {
 		return &join.DecodeError{Reason: join.ReasonRefused, Detail: fmt.Sprintf("click_id has %d characters, and commerce.attributed_checkouts.click_id holds %d", n, most)}
 	}
 	return nil
+}
+
+// characters is how many characters Postgres counts in an id.
+func characters(id join.ID) int {
+	var room [join.MaxID]byte
+	return utf8.RuneCount(id.AppendTo(room[:0]))
 }
 
 // altered forgets a description that is no longer true.
@@ -263,9 +268,10 @@ func statements(columns map[string]column, k kind) *target {
 	// The limit keeps the subquery as it is: looked up by the index once for each id, however small the table is thought to be.
 	t.known = `SELECT n.ord FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS n (checkout_id, ord)
 		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` LIMIT 1) AS stored`
-	// The rows are locked in the order of the arrays (a subquery with FOR UPDATE is not merged into the one around it), and only those that move.
-	// Once locked they stay as they were judged, so the UPDATE itself asks for nothing but the key, which leaves the planner one way.
-	// A trigger may give a row back with the click that it had, or without one: then it has not moved.
+	// The rows are locked in the order of the arrays (a subquery with FOR UPDATE is not merged into
+	// the one around it), and only those that move. Once locked they stay as they were judged, so
+	// the UPDATE itself asks for nothing but the key, which leaves the planner one way. A trigger
+	// may give a row back with the click that it had, or without one: then it has not moved.
 	t.correct = `WITH moving AS MATERIALIZED (
 			SELECT n.checkout_id, n.click_id, n.click_time, stored.click_time AS was
 			FROM unnest($1::text[], $2::text[], $3::` + timeType + `[]) AS n (checkout_id, click_id, click_time)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -46,8 +45,9 @@ func (t *try) clickAgain(e entry) {
 	})
 }
 
-// correctWarily makes the corrections in a savepoint. Where Postgres refuses one, the next click of the checkout is tried (invariant: bad input harms
-// nobody else, and a refused click hides no other).
+// correctWarily makes the corrections in a savepoint. Where Postgres refuses one, the next click of
+// the checkout is tried (invariant: bad input harms nobody else, and a refused click hides no
+// other).
 func (t *try) correctWarily(ctx context.Context) error {
 	walks := make([]*walk, len(t.corrections))
 	for i, c := range t.corrections {
@@ -77,7 +77,8 @@ func (t *try) correctWarily(ctx context.Context) error {
 	return nil
 }
 
-// stillOpen leaves out the walks of checkouts whose click was found: what else there is for them is worse.
+// stillOpen leaves out the walks of checkouts whose click was found: what else there is for them is
+// worse.
 func stillOpen(walks []*walk) []*walk {
 	found := map[join.ID]bool{}
 	for _, w := range walks {
@@ -165,11 +166,11 @@ func (t *try) refuseClick(w *walk, why string) {
 }
 
 func (t *try) tooLong(c Correction) bool {
-	var room [join.MaxID]byte
-	return t.target.clickMax > 0 && utf8.RuneCount(c.Click.AppendTo(room[:0])) > t.target.clickMax
+	return t.target.clickMax > 0 && characters(c.Click) > t.target.clickMax
 }
 
-// noteRefusal makes a dead letter of the checkout whose row stands, and lets the core know what it has.
+// noteRefusal makes a dead letter of the checkout whose row stands, and lets the core know what it
+// has.
 func (t *try) noteRefusal(w *walk) {
 	b := t.work.batches[w.batch]
 	r := join.Refusal{Offset: w.Offset, Key: w.Key, Time: w.Time, ID: w.Checkout, Tried: w.tried}
