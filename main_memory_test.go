@@ -22,7 +22,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// The race detector keeps several times as much in memory: these bounds are of the program as it is shipped.
+// The race detector keeps several times as much in memory: these bounds are of the program as it is
+// shipped.
 
 // peakMemory is what a process has taken of memory at most, in bytes.
 // https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
@@ -41,7 +42,8 @@ func peakMemory(t *testing.T, pid int) int64 {
 	return kib << 10
 }
 
-// Whatever a compressed batch becomes, on either topic: the process stays within 1.25 times its limit, and writes what stands behind it.
+// Whatever a compressed batch becomes, on either topic: the process stays within 1.25 times its
+// limit, and writes what stands behind it.
 func TestMemoryUnderCompressedBatches(t *testing.T) {
 	const limit = 256 << 20
 	made := func(b *kmsg.RecordBatch, err error) *kmsg.RecordBatch {

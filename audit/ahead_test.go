@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// noted is an event that the pipeline noted although it was not late: it lies so many minutes ahead of Postgres' clock of then. Everything up to
-// minutes final is final.
+// noted is an event that the pipeline noted although it was not late: it lies so many minutes ahead
+// of Postgres' clock of then. Everything up to minutes final is final.
 func (w *world) noted(ahead, final float64) {
 	w.t.Helper()
 	w.exec(`UPDATE firstclick.late SET recorded_at = event_time - $1 * interval '1 minute'`, ahead)
@@ -18,8 +18,9 @@ func (w *world) finalBefore(minutes float64) {
 	w.exec(`UPDATE firstclick.offsets SET final_before = $1`, noon.Add(time.Duration(minutes*float64(time.Minute))))
 }
 
-// What was noted without being late (it was dated far ahead of a clock that was right, or of one of ours that was behind) may concern rows that still
-// move, or that come later: a click that no restart reads again, a checkout that nothing corrects. Its note stays open until they are final,
+// What was noted without being late (it was dated far ahead of a clock that was right, or of one of
+// ours that was behind) may concern rows that still move, or that come later: a click that no
+// restart reads again, a checkout that nothing corrects. Its note stays open until they are final,
 // whatever Postgres' clock said when it was written.
 func TestANoteStaysOpenAsLongAsRowsMove(t *testing.T) {
 	for _, ahead := range []float64{-0.1, 2, 50, 63.5, 70, 26 * 60} {
@@ -49,8 +50,9 @@ func TestANoteStaysOpenAsLongAsRowsMove(t *testing.T) {
 	}
 }
 
-// A click that was dated far ahead is noted for the restart that forgets it. A row that lacks it is explained, also while other clicks still correct
-// the row. By then Postgres' clock may have differed from ours by what our clock may be wrong and is believed.
+// A click that was dated far ahead is noted for the restart that forgets it. A row that lacks it is
+// explained, also while other clicks still correct the row. By then Postgres' clock may have
+// differed from ours by what our clock may be wrong and is believed.
 func TestAClickThatARestartForgotIsExplained(t *testing.T) {
 	for ahead, want := range map[float64]map[string]int64{
 		61: {"Explained": 1}, 66: {"Explained": 1}, 26 * 60: {"Explained": 1}, 50: {"Different": 1}, // by no clock of ours noted

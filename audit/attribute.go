@@ -193,8 +193,9 @@ func (d doubt) sameRow(o doubt) bool {
 	return d.id == o.id && d.user == o.user && d.product == o.product && d.time == o.time
 }
 
-// doubt asks the clicks that are near the checkout. Once a row is final a click that comes too late is noted, and one that is noted is
-// no excuse for a row that still moves, unless it was dated far ahead: a restart may have forgotten it.
+// doubt asks the clicks that are near the checkout. Once a row is final a click that comes too late
+// is noted, and one that is noted is no excuse for a row that still moves, unless it was dated far
+// ahead: a restart may have forgotten it.
 func (a *audit) doubt(q ask, near *nearby) doubt {
 	shard := a.snap.shards[q.partition]
 	final := q.time < shard.finalBefore

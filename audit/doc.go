@@ -27,6 +27,7 @@
 //
 // A row that can be known to be wrong is found wrong, and one that is right by the rules never is.
 //
-// Nothing is written to the customer's database by Verify and Explain (a refused checkout or click is tried on a temporary table that is rolled
-// back). Repair only ever moves a row to an earlier click, and notes what Postgres refuses.
+// Nothing is written to the customer's database by Verify and Explain (a refused checkout or click
+// is tried on a temporary table that is rolled back). Repair only ever moves a row to an earlier
+// click, and notes what Postgres refuses.
 package audit

@@ -31,8 +31,8 @@ type losses struct {
 	noted  map[string]lostAhead
 }
 
-// lostAhead is a lost event that was dated ahead of the clock. No bound of event time holds for it, for nothing waits for such a one: its note
-// in firstclick.late says that it was there.
+// lostAhead is a lost event that was dated ahead of the clock. No bound of event time holds for it,
+// for nothing waits for such a one: its note in firstclick.late says that it was there.
 type lostAhead struct {
 	time int64
 	why  string

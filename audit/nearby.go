@@ -104,10 +104,12 @@ func (n *nearby) least(r rule, shard position) winner {
 
 func (c near) winner() winner { return winner{id: c.id, time: c.time, ok: true} }
 
-// maxBetter is of how many clicks of a checkout that it does not take Postgres is asked: no more are tried where rows are written.
+// maxBetter is of how many clicks of a checkout that it does not take Postgres is asked: no more
+// are tried where rows are written.
 const maxBetter = 16
 
-// better are the first clicks in the window that the shard has read and that are better than the row's.
+// better are the first clicks in the window that the shard has read and that are better than the
+// row's.
 func (n *nearby) better(row winner, shard position) (list []near) {
 	for _, c := range n.held[n.head:] {
 		if len(list) == maxBetter || c.winner().compare(row) >= 0 {

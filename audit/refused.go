@@ -96,8 +96,9 @@ type trial struct {
 	moves bool // likewise, when a row moves to another click
 }
 
-// blindSQL asks for what the temporary table has not: triggers that an INSERT fires (foreign keys among them), or an UPDATE, other rows that a unique index or an
-// exclusion looks at, partitions, and the name that the row would have had.
+// blindSQL asks for what the temporary table has not: triggers that an INSERT fires (foreign keys
+// among them), or an UPDATE, other rows that a unique index or an exclusion looks at, partitions,
+// and the name that the row would have had.
 const blindSQL = `SELECT c.relkind = 'p'
 	OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 4 <> 0 AND tgenabled <> 'D')
 	OR EXISTS (SELECT FROM pg_index i LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]

@@ -6,10 +6,13 @@ import (
 	"fmt"
 )
 
-// A dead letter with reason refused_click says that Postgres did not take the first click of a checkout in its row, nor others after it. Whether that can be
-// is asked of Postgres, as it is of refused rows: each click that is better than the row's, and that the row should have, is tried on the temporary table.
+// A dead letter with reason refused_click says that Postgres did not take the first click of a
+// checkout in its row, nor others after it. Whether that can be is asked of Postgres, as it is of
+// refused rows: each click that is better than the row's, and that the row should have, is tried on
+// the temporary table.
 
-// laterClick is a row with a later click than its first, or none; sorted like checkouts, by id and place.
+// laterClick is a row with a later click than its first, or none; sorted like checkouts, by id and
+// place.
 type laterClick struct {
 	id        string
 	partition int32
@@ -19,7 +22,8 @@ type laterClick struct {
 	fix       fix      // for the repair: to the first that is noted as late; to none where there is none
 }
 
-// laterClick says which of the better clicks are demanded: once the row is final, not those that came too late.
+// laterClick says which of the better clicks are demanded: once the row is final, not those that
+// came too late.
 func (d doubt) laterClick(shard position) laterClick {
 	l := laterClick{id: d.id, partition: d.partition, offset: d.offset, row: d.click, best: d.best, fix: fix{id: d.id}}
 	for _, c := range d.better {
@@ -104,7 +108,8 @@ func (a *audit) checkRefusedClicks(ctx context.Context) error {
 	return nil
 }
 
-// first is the first of some clicks that Postgres takes in the checkout's row, as far as the trial can tell.
+// first is the first of some clicks that Postgres takes in the checkout's row, as far as the trial
+// can tell.
 func (t *trial) first(ctx context.Context, k checkout, clicks []winner) (winner, error) {
 	if t.blind || t.moves {
 		return winner{}, nil
@@ -117,7 +122,8 @@ func (t *trial) first(ctx context.Context, k checkout, clicks []winner) (winner,
 	return winner{}, nil
 }
 
-// concludeLater counts the row: it is wrong where Postgres takes a better click, unless somebody has dropped the dead letter.
+// concludeLater counts the row: it is wrong where Postgres takes a better click, unless somebody
+// has dropped the dead letter.
 func (a *audit) concludeLater(k checkout, l laterClick, takes winner) error {
 	stored := a.snap.columns["click_time"].storedTime
 	a.report.Judged++

@@ -180,7 +180,8 @@ func (a *audit) applyFixes(ctx context.Context, tx pgx.Tx, r *RepairReport) erro
 	return nil
 }
 
-// applyByHalves writes fixes. Where Postgres refuses one (a constraint, a trigger) its row keeps the click it has, and the others are written all the same.
+// applyByHalves writes fixes. Where Postgres refuses one (a constraint, a trigger) its row keeps
+// the click it has, and the others are written all the same.
 func (a *audit) applyByHalves(ctx context.Context, tx pgx.Tx, batch []fix, r *RepairReport) error {
 	nested, err := tx.Begin(ctx) // a savepoint
 	if err != nil {
@@ -221,7 +222,8 @@ func (a *audit) applyByHalves(ctx context.Context, tx pgx.Tx, batch []fix, r *Re
 	return a.applyByHalves(ctx, tx, batch[half:], r)
 }
 
-// ofRow says whether an answer is about the row: data exceptions, integrity violations, limits and what triggers raise are. The rest is about us.
+// ofRow says whether an answer is about the row: data exceptions, integrity violations, limits and
+// what triggers raise are. The rest is about us.
 func ofRow(answer *pgconn.PgError) bool {
 	for _, class := range []string{"22", "23", "54", "P0"} {
 		if strings.HasPrefix(answer.Code, class) {
@@ -280,10 +282,12 @@ func (a *audit) applyBatch(ctx context.Context, tx pgx.Tx, batch []fix, r *Repai
 	return nil
 }
 
-// markRepaired marks the late events of the snapshot, except checkouts that Kafka no longer holds and clicks that some shard had not read: that shard
-// may yet find the click too late for a row of its own, and that row was not judged here. Invariant: a note is closed when no row that it concerns
-// can be wrong without another note. So one of an event that was not late is not closed before all that the event concerns is final: it was dated far
-// ahead of a clock, and no restart reads such a click again, nothing corrects such a checkout.
+// markRepaired marks the late events of the snapshot, except checkouts that Kafka no longer holds
+// and clicks that some shard had not read: that shard may yet find the click too late for a row of
+// its own, and that row was not judged here. Invariant: a note is closed when no row that it
+// concerns can be wrong without another note. So one of an event that was not late is not closed
+// before all that the event concerns is final: it was dated far ahead of a clock, and no restart
+// reads such a click again, nothing corrects such a checkout.
 func (a *audit) markRepaired(ctx context.Context, tx pgx.Tx, r *RepairReport) error {
 	marks, err := newStream(a.snap.marks, parseMark)
 	if err != nil {

@@ -249,8 +249,9 @@ func TestReportsForPeopleAndMachines(t *testing.T) {
 	}
 }
 
-// A late click that Postgres refuses stops no repair, neither that of other rows nor that by the next click of its own row. A dead letter says why, and verify
-// takes it for an answer as long as it is true.
+// A late click that Postgres refuses stops no repair, neither that of other rows nor that by the
+// next click of its own row. A dead letter says why, and verify takes it for an answer as long as
+// it is true.
 func TestRepairWithRefusedClicks(t *testing.T) {
 	for name, sql := range map[string]string{
 		"check": `ALTER TABLE commerce.attributed_checkouts ADD CONSTRAINT good CHECK (click_id NOT LIKE 'bad%')`,

@@ -78,8 +78,9 @@ type Example struct {
 // Pending is how much lies at or above the stored positions, or waits for it.
 func (r Report) Pending() int64 { return r.PendingCheckouts + r.PendingClicks + r.PendingRows }
 
-// OK is true when nothing is wrong that nothing explains. Pending, explained and unverifiable rows, and those whose click was refused, are not wrong. It does not say
-// that anything could be judged: see [Report.Verdict].
+// OK is true when nothing is wrong that nothing explains. Pending, explained and unverifiable rows,
+// and those whose click was refused, are not wrong. It does not say that anything could be judged:
+// see [Report.Verdict].
 func (r Report) OK() bool {
 	return r.Missing == 0 && r.Extra == 0 && r.Different == 0 && r.Unfilled == 0 &&
 		r.DeadLettersMissing == 0 && r.DeadLettersReason == 0 && r.DeadLettersUnexplained == 0

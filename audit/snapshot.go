@@ -275,10 +275,12 @@ func (a *audit) readMarks(ctx context.Context, tx pgx.Tx) error {
 	return s.marks.Finish()
 }
 
-// tooEarly says that an event was noted as too late before it can have been. Rows are final no sooner than lateness and out-of-order allowance
-// after their time, by a clock that at most the guard runs ahead: a note from before that is one of a watermark that ran ahead, and explains nothing.
-// An event dated further ahead than the guard and a window is noted at once: no restart reads it again. The clock of ours that found that may itself have
-// been behind by the guard, and be believed.
+// tooEarly says that an event was noted as too late before it can have been. Rows are final no
+// sooner than lateness and out-of-order allowance after their time, by a clock that at most the
+// guard runs ahead: a note from before that is one of a watermark that ran ahead, and explains
+// nothing. An event dated further ahead than the guard and a window is noted at once: no restart
+// reads it again. The clock of ours that found that may itself have been behind by the guard, and
+// be believed.
 func (s *snapshot) tooEarly(event, recorded time.Time) bool {
 	ahead, slack := event.Sub(recorded), time.Duration(s.clockSlack())*time.Microsecond
 	return ahead+s.lateness+s.outOfOrder > slack && ahead < s.window+time.Duration(s.skew)*time.Microsecond-slack

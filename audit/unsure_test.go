@@ -12,7 +12,8 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// A role that may not ask whether a topic is compacted learns that what compaction took is called wrong, from verify and from compare.
+// A role that may not ask whether a topic is compacted learns that what compaction took is called
+// wrong, from verify and from compare.
 func TestWhetherATopicIsCompactedIsNotKnown(t *testing.T) {
 	for name, allowed := range map[string]bool{"it may not ask": false, "it may ask": true} {
 		t.Run(name, func(t *testing.T) {

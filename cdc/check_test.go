@@ -57,7 +57,8 @@ func problems(err error) (found []Problem) {
 	return found
 }
 
-// listing is a server whose publications list columns, which came with 15: the tests' own one if it is new enough.
+// listing is a server whose publications list columns, which came with 15: the tests' own one if it
+// is new enough.
 func listing(t *testing.T) *pgtest.Server {
 	t.Helper()
 	server := pgtest.StartTemporary(t)

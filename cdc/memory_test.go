@@ -20,7 +20,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// window reads a part of our memory into one buffer, outside of the heap, and hands it out byte by byte.
+// window reads a part of our memory into one buffer, outside of the heap, and hands it out byte by
+// byte.
 type window struct {
 	memory   *os.File
 	buf      []byte
@@ -86,11 +87,14 @@ func inOurMemory(t *testing.T) (count int, read int64) {
 	return count, read
 }
 
-// TestPasswordsInProcessMemory: under REPLICA IDENTITY FULL passwords reach the socket. Nothing of them is left in memory, not in what was freed either,
-// while the stream stands, after it was cut in mid transaction, and after the end.
+// TestPasswordsInProcessMemory: under REPLICA IDENTITY FULL passwords reach the socket. Nothing of
+// them is left in memory, not in what was freed either, while the stream stands, after it was cut
+// in mid transaction, and after the end.
 //
-// Not under the race detector, which takes minutes to search what it makes of memory. It runs in a process of its own, whose goroutines are not interrupted by signals: the kernel saves the registers of one that is interrupted in mid
-// copy on the signal stack, where some 100 bytes stand until the thread's next signal.
+// Not under the race detector, which takes minutes to search what it makes of memory. It runs in a
+// process of its own, whose goroutines are not interrupted by signals: the kernel saves the
+// registers of one that is interrupted in mid copy on the signal stack, where some 100 bytes stand
+// until the thread's next signal.
 func TestPasswordsInProcessMemory(t *testing.T) {
 	const quiet = "asyncpreemptoff=1"
 	if !strings.Contains(os.Getenv("GODEBUG"), quiet) {

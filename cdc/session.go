@@ -338,8 +338,9 @@ func closeConn(conn *pgconn.PgConn) {
 	_ = conn.Close(ctx)
 }
 
-// closeReplication is closeConn for the connection that carries rows. The driver's own way of saying goodbye reads ahead while
-// its write is slow, into buffers that nobody overwrites: so the socket is closed before the driver comes to it.
+// closeReplication is closeConn for the connection that carries rows. The driver's own way of
+// saying goodbye reads ahead while its write is slow, into buffers that nobody overwrites: so the
+// socket is closed before the driver comes to it.
 func closeReplication(conn *pgconn.PgConn) {
 	socket := conn.Conn()
 	_ = socket.SetDeadline(time.Now().Add(2 * time.Second))

@@ -31,9 +31,10 @@ func (s *source) close() {
 	}
 }
 
-// read fills in the payloads that are still in Kafka, by the letters' ids, of letters that have a place in payloads. One counts only if it has the letter's
-// size and hash: the topic may be another one of the same name by now. Where those are not known (the checkout of a refused click) any record counts: to
-// send one again changes nothing.
+// read fills in the payloads that are still in Kafka, by the letters' ids, of letters that have a
+// place in payloads. One counts only if it has the letter's size and hash: the topic may be another
+// one of the same name by now. Where those are not known (the checkout of a refused click) any
+// record counts: to send one again changes nothing.
 func (s *source) read(ctx context.Context, letters []pending, payloads map[int64][]byte) error {
 	wanted := slices.DeleteFunc(slices.Clone(letters), func(p pending) bool {
 		_, there := payloads[p.id]

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Whoever runs an instance waits longer than a stop in good order takes: pipeline.stopWithin for transactions and the group, and 5 s for what is closed after.
+// Whoever runs an instance waits longer than a stop in good order takes: pipeline.stopWithin for
+// transactions and the group, and 5 s for what is closed after.
 func TestSupervisorsWaitForAStop(t *testing.T) {
 	seconds := func(file, pattern string) time.Duration {
 		t.Helper()

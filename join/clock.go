@@ -8,9 +8,11 @@ package join
 //	later ("far")            is joined with what comes while it is in the window, and noted like one that comes too late, for no restore point
 //	                         waits for it: one click of the year 9999 would have every start read all that was ever written
 //
-// Our own clock may be the wrong one. While most clicks are ahead of it, it is not trusted: then nothing is far (invariant: a clock of ours that
-// is wrong delays finality, and does nothing else). Any clock agrees with a backlog: so most of those that are dated near it count too. What comes
-// after a backlog passes a clock that is behind by hours: for a window there are more and more after it, before the first that is far.
+// Our own clock may be the wrong one. While most clicks are ahead of it, it is not trusted: then
+// nothing is far (invariant: a clock of ours that is wrong delays finality, and does nothing else).
+// Any clock agrees with a backlog: so most of those that are dated near it count too. What comes
+// after a backlog passes a clock that is behind by hours: for a window there are more and more
+// after it, before the first that is far.
 type clock struct {
 	skew     int64
 	told     bool

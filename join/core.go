@@ -56,8 +56,8 @@ type Core struct {
 
 	// Ahead counts clicks dated further ahead of our clock than the guard allows.
 	Ahead int64
-	// FarClicks and FarCheckouts count those that are noted because they are dated so far ahead that no restart, no correction waits for them; clicks that are read
-	// again too.
+	// FarClicks and FarCheckouts count those that are noted because they are dated so far ahead
+	// that no restart, no correction waits for them; clicks that are read again too.
 	FarClicks, FarCheckouts int64
 	// OpenTxnReleases counts checkouts released although a partition was held by an open transaction.
 	OpenTxnReleases int64

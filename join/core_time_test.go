@@ -217,8 +217,9 @@ func TestNothingIsFinalByOldEndsOfTheCheckouts(t *testing.T) {
 	}
 }
 
-// Our clock is hours behind while a backlog is read, as that of a machine whose zone is taken for UTC. The backlog agrees with it; what comes then does not, and
-// is not far ahead for that: a checkout is corrected, a click is read again.
+// Our clock is hours behind while a backlog is read, as that of a machine whose zone is taken for
+// UTC. The backlog agrees with it; what comes then does not, and is not far ahead for that: a
+// checkout is corrected, a click is read again.
 func TestAClockBehindAgreesWithABacklogAndIsNotBelievedAfterIt(t *testing.T) {
 	const live = 1_800_000_000 * second
 	for _, apart := range []int64{second / 100, second, 15 * second} { // between clicks

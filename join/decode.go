@@ -30,7 +30,8 @@ const (
 	ReasonAmount     Reason = "amount"
 	ReasonText       Reason = "text"    // NUL, a lone surrogate or invalid UTF-8, or a text that is another JSON type
 	ReasonRefused    Reason = "refused" // Postgres refused the row
-	// ReasonRefusedClick: the checkout has its row, but Postgres refuses its first click there, and it has the next one or none.
+	// ReasonRefusedClick: the checkout has its row, but Postgres refuses its first click there, and
+	// it has the next one or none.
 	ReasonRefusedClick Reason = "refused_click"
 	ReasonConflict     Reason = "conflict" // other content under a checkout_id that has a row
 	// ReasonUnreadable: a batch of records that does not decompress, or not in the memory that there is for it.

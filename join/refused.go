@@ -2,8 +2,8 @@ package join
 
 import "slices"
 
-// Refusal says that Postgres refused the first click of a checkout, and which one it was given instead. Refused ones are not left out of the window, for
-// another checkout may have them.
+// Refusal says that Postgres refused the first click of a checkout, and which one it was given
+// instead. Refused ones are not left out of the window, for another checkout may have them.
 type Refusal struct {
 	Offset int64 // of the checkout, in the shard's partition
 	Key    Key
@@ -25,8 +25,9 @@ func (a ClickAt) less(b ClickAt) bool {
 	return a.Time < b.Time || a.Time == b.Time && a.ID.Compare(b.ID) < 0
 }
 
-// Refused takes in what became of a checkout whose first click was refused. Invariant: a refused click hides no other. Clicks to come are held against
-// the click that the row has, and one that came meanwhile, and was held against the refused one, is asserted with the next transaction.
+// Refused takes in what became of a checkout whose first click was refused. Invariant: a refused
+// click hides no other. Clicks to come are held against the click that the row has, and one that
+// came meanwhile, and was held against the refused one, is asserted with the next transaction.
 func (c *Core) Refused(s *Shard, r *Refusal) {
 	s.recents.Answer(r)
 	if r.Time < s.taken.FinalBefore { // final when the transaction was made: what came since is noted as late

@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// After each click comes the next one, by time and id, wherever it lies; nothing is passed over and nothing comes twice.
+// After each click comes the next one, by time and id, wherever it lies; nothing is passed over and
+// nothing comes twice.
 func TestAfterGoesThroughAllClicks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := newPair(WindowConfig{Seed: 3})
@@ -69,8 +70,8 @@ func TestAnAnswerMayBecomeWorse(t *testing.T) {
 	})
 }
 
-// Clicks that come while a transaction finds that the first one is refused were held against that one. They are asserted with the next transaction,
-// and nothing is asserted where none came.
+// Clicks that come while a transaction finds that the first one is refused were held against that
+// one. They are asserted with the next transaction, and nothing is asserted where none came.
 func TestClicksMeanwhileAreAsserted(t *testing.T) {
 	w := NewWindow(WindowConfig{})
 	c := NewCore(Config{Window: time.Hour, Lateness: time.Minute, OutOfOrder: time.Second}, w)

@@ -124,7 +124,8 @@ func (w *Window) After(key Key, t int64, id ID, to int64) (int64, ID, bool) {
 	return s.earliest(key, t, to, &id)
 }
 
-// earliest is First of a mixed key. Where after is given, clicks at from itself count only if their ids are greater.
+// earliest is First of a mixed key. Where after is given, clicks at from itself count only if their
+// ids are greater.
 func (s *stripe) earliest(key Key, from, to int64, after *ID) (t int64, id ID, ok bool) {
 	w := s.window
 	if least := max(w.floor.Load(), 0); from < least {

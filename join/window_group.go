@@ -177,7 +177,8 @@ func (s *stripe) insertNode(b *bucket, root *uint32, off uint32, id ID) {
 	*left, *right = 0, 0
 }
 
-// least finds the least click of a group at or after off, or after (off, after) where that is given; 0: there is none.
+// least finds the least click of a group at or after off, or after (off, after) where that is
+// given; 0: there is none.
 func (b *bucket) least(ref, off uint32, after *ID) (found uint32) {
 	r := b.words(ref)
 	if r[0]>>kindShift != recordTree {

@@ -172,7 +172,8 @@ func older(r []uint32) (number, ref uint32) {
 	return 0, 0
 }
 
-// first finds the least click of key at or after off in bucket number, or after (off, after) where that is given: ref 0 if there is none.
+// first finds the least click of key at or after off in bucket number, or after (off, after) where
+// that is given: ref 0 if there is none.
 func (s *stripe) first(key Key, number, off uint32, after *ID) (*bucket, uint32) {
 	e := s.index.find(key)
 	if e == nil || e.bucket < s.dead {

@@ -65,9 +65,10 @@ func (s *session) compareProgress(want sink.Progress) error {
 // askedTime is a time as Kafka is asked for it. Below 0 numbers are questions of another kind, such as where the log begins, or none at all.
 func askedTime(t time.Time) int64 { return max(t.UnixMilli(), 0) }
 
-// startOffsets turns --start into offsets: checkouts begin there, clicks a window, the lateness, the out-of-order allowance and the guard earlier, for
-// a record may be stamped that much before its event. The time of the latest is that of the newest record, where our own clock is ahead of it
-// (invariant: a wrong clock of ours skips no click that a checkout needs).
+// startOffsets turns --start into offsets: checkouts begin there, clicks a window, the lateness,
+// the out-of-order allowance and the guard earlier, for a record may be stamped that much before
+// its event. The time of the latest is that of the newest record, where our own clock is ahead of
+// it (invariant: a wrong clock of ours skips no click that a checkout needs).
 func (s *session) startOffsets(ctx context.Context) (clicks, checkouts []int64, err error) {
 	sizes := s.sizes()
 	ask := func(at int64) (map[string][]int64, error) { return listOffsets(ctx, s.clicksClient, sizes, at, false) }

@@ -36,8 +36,9 @@ const lift = `ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE varc
 	ALTER TABLE commerce.attributed_checkouts DROP CONSTRAINT IF EXISTS good, DROP CONSTRAINT IF EXISTS attributed_checkouts_click_id_fkey;
 	DROP TRIGGER IF EXISTS refuse ON commerce.attributed_checkouts; DROP TRIGGER IF EXISTS keep_out ON commerce.attributed_checkouts`
 
-// A click that Postgres refuses in a checkout's row hides no other one: neither where it is read before the checkout, nor where it comes as a correction,
-// nor where what comes next is later than it and earlier than what the row has. A restart leads to the same rows.
+// A click that Postgres refuses in a checkout's row hides no other one: neither where it is read
+// before the checkout, nor where it comes as a correction, nor where what comes next is later than
+// it and earlier than what the row has. A restart leads to the same rows.
 func TestARefusedClickHidesNoOther(t *testing.T) {
 	for name, sql := range refusers {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +88,8 @@ func TestARefusedClickHidesNoOther(t *testing.T) {
 			if r := verified(); r.Verdict != audit.VerdictGreen || r.RefusedClick != 3 || r.Judged != 3 || r.ExpectedDigest != r.ActualDigest {
 				t.Errorf("verify: %+v", *r)
 			}
-			// A row that has a later click than the one it should have is no less wrong for its dead letter, where the table shows what it takes.
+			// A row that has a later click than the one it should have is no less wrong for its
+			// dead letter, where the table shows what it takes.
 			exec(t, conn, `UPDATE commerce.attributed_checkouts SET click_id = 'good15', click_time = click_time + interval '10 s' WHERE checkout_id = 'k1'`)
 			if r := verified(); (name == "a check" || name == "a domain") && (r.Different != 1 || r.RefusedClick != 2) {
 				t.Errorf("verify of a wrong row: %+v", *r)

@@ -44,7 +44,8 @@ type Config struct {
 	Listen        string // likewise
 	// KafkaHooks are called by a Kafka client of ours, clicks, clicks-2 or checkouts, as kgo.WithHooks says; nil: none. Each session makes new clients.
 	KafkaHooks func(client string) []kgo.Hook
-	// RefusedFor is how long Kafka may refuse our user or password before the run ends: brokers learn of a new password one after the other; 1 min
+	// RefusedFor is how long Kafka may refuse our user or password before the run ends: brokers
+	// learn of a new password one after the other; 1 min
 	RefusedFor time.Duration
 	Progress   io.Writer // progress lines while catching up; nil: none
 	Logger     *slog.Logger

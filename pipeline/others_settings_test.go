@@ -30,7 +30,8 @@ func asRole(t *testing.T, conn *pgx.Conn, cfg pipeline.Config) (pipeline.Config,
 	return cfg, role
 }
 
-// Row-level security hides users from our role, or the rows that are to be compared: no run begins, and the cause is named.
+// Row-level security hides users from our role, or the rows that are to be compared: no run begins,
+// and the cause is named.
 func TestRowLevelSecurity(t *testing.T) {
 	for table, start := range map[string]func(t *testing.T, cfg pipeline.Config) error{
 		"attributed_checkouts": func(t *testing.T, cfg pipeline.Config) error { return begin(t, cfg).fails() },
@@ -60,8 +61,8 @@ func TestRowLevelSecurity(t *testing.T) {
 	}
 }
 
-// A policy on users that appears while the pipeline is at work is named. Rows go on without names, not with old ones or as of users that do not exist, and
-// get them when it is over.
+// A policy on users that appears while the pipeline is at work is named. Rows go on without names,
+// not with old ones or as of users that do not exist, and get them when it is over.
 func TestRowLevelSecurityAppears(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
@@ -97,8 +98,8 @@ func send(t *testing.T, brokers []string, n string) {
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k"+n, 7, "p"+n, "1", stamp(at, 2)))...)
 }
 
-// How the driver runs statements is not for the connection string to say: whatever stands there, the first start works, and the second, which reads what
-// the first has stored.
+// How the driver runs statements is not for the connection string to say: whatever stands there,
+// the first start works, and the second, which reads what the first has stored.
 func TestSecondStartWhateverTheExecMode(t *testing.T) {
 	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
 		t.Run(mode, func(t *testing.T) {

@@ -133,7 +133,8 @@ func inMemory(t testing.TB, pid int, words ...string) []bool {
 // shop runs the program on users whose passwords hold a word that can be found, changes users and passwords while it runs, and returns
 // when the rows and dead letters are there.
 func shop(t *testing.T, identity, secret, name string) (*world, *tap, *program) {
-	// The kernel saves the registers of a thread that is interrupted in mid copy: some 100 bytes on its signal stack, until the next signal.
+	// The kernel saves the registers of a thread that is interrupted in mid copy: some 100 bytes on
+	// its signal stack, until the next signal.
 	t.Setenv("GODEBUG", "asyncpreemptoff=1")
 	w := newWorld(t, pgtest.New(t), 1, 1)
 	exec(t, w.conn, `ALTER TABLE commerce.users REPLICA IDENTITY `+identity)

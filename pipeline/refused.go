@@ -12,9 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// refusals knows for how long Kafka has refused the user or the password, over sessions. Connections that stand go on for a while with a password that
-// was changed; a process that cannot make new ones neither works nor ends. Brokers learn of a new password one after the other, so that a short refusal
-// is no matter. Safe for concurrent use.
+// refusals knows for how long Kafka has refused the user or the password, over sessions.
+// Connections that stand go on for a while with a password that was changed; a process that cannot
+// make new ones neither works nor ends. Brokers learn of a new password one after the other, so
+// that a short refusal is no matter. Safe for concurrent use.
 type refusals struct {
 	limit time.Duration
 	mu    sync.Mutex
@@ -68,7 +69,8 @@ func (r *refusals) lasting() error {
 	return r.over
 }
 
-// fetchRefusals notes what a client's fetches meet. The client tells nobody else when it cannot connect for one, and tries on.
+// fetchRefusals notes what a client's fetches meet. The client tells nobody else when it cannot
+// connect for one, and tries on.
 type fetchRefusals struct {
 	refused *refusals
 	client  string
@@ -79,7 +81,8 @@ func (f fetchRefusals) who(broker string) string { return f.client + " at broker
 // Level is part of kgo.Logger.
 func (fetchRefusals) Level() kgo.LogLevel { return kgo.LogLevelError }
 
-// Log is part of kgo.Logger: errors that the client logs hold those of connections that are refused, each with its broker.
+// Log is part of kgo.Logger: errors that the client logs hold those of connections that are
+// refused, each with its broker.
 func (f fetchRefusals) Log(_ kgo.LogLevel, _ string, keyvals ...any) {
 	broker, refused := "", error(nil)
 	for i := 1; i < len(keyvals); i += 2 {

@@ -81,7 +81,8 @@ func TestAChangedPasswordEndsTheRun(t *testing.T) {
 		r.Change()
 		r.endsRefused(refusedFor)
 	})
-	// The client tells nobody that it is refused when it connects to fetch. Everybody else's connections stand.
+	// The client tells nobody that it is refused when it connects to fetch. Everybody else's
+	// connections stand.
 	t.Run("with the next connections that fetch", func(t *testing.T) {
 		r := beginRotated(t, 0, refusedFor)
 		r.Change()
@@ -94,7 +95,8 @@ func TestAChangedPasswordEndsTheRun(t *testing.T) {
 		r.Cut(time.Second, kmsg.JoinGroup, kmsg.Heartbeat)
 		r.endsRefused(refusedFor)
 	})
-	// What a session asks for when it begins may be refused as well: it is no reason to end sooner, nor to count anew.
+	// What a session asks for when it begins may be refused as well: it is no reason to end sooner,
+	// nor to count anew.
 	t.Run("while the session begins again", func(t *testing.T) {
 		r := beginRotated(t, 0, refusedFor)
 		r.beginsAgainRefused()
@@ -113,7 +115,8 @@ func (r *rotated) beginsAgainRefused() {
 	r.Cut(time.Second)
 }
 
-// A password that brokers learn of one after the other ends nothing: rows go on when the last of them has.
+// A password that brokers learn of one after the other ends nothing: rows go on when the last of
+// them has.
 func TestAShortRefusalEndsNothing(t *testing.T) {
 	for name, reauthenticate := range map[string]time.Duration{"with the next connections": 0, "with the next authentication": 3 * time.Second} {
 		t.Run(name, func(t *testing.T) {

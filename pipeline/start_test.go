@@ -76,8 +76,9 @@ func TestAStartThatTimestampsCannotFind(t *testing.T) {
 	}
 }
 
-// A group that begins with the checkouts to come needs the clicks of the window before them, by the clock of those who produce. Our own says nothing of that:
-// here it is hours ahead of theirs, right, or hours behind.
+// A group that begins with the checkouts to come needs the clicks of the window before them, by the
+// clock of those who produce. Our own says nothing of that: here it is hours ahead of theirs,
+// right, or hours behind.
 func TestTheLatestBeginsWithItsClicksWhateverOurClockSays(t *testing.T) {
 	for _, theirs := range []time.Duration{-3 * time.Hour, -30 * time.Minute, 0, 3 * time.Hour} {
 		t.Run(theirs.String(), func(t *testing.T) {

@@ -29,7 +29,8 @@ func TestStopWhileACommitHangs(t *testing.T) {
 	stopsInTime(t, p)
 }
 
-// The standby itself: not only what writes rows waits then, but every COMMIT, those of the leave-taking too.
+// The standby itself: not only what writes rows waits then, but every COMMIT, those of the
+// leave-taking too.
 func TestStopWhileTheSynchronousStandbyIsAway(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
@@ -57,7 +58,8 @@ func TestStopWhileTheSynchronousStandbyIsAway(t *testing.T) {
 	stopsInTime(t, p)
 }
 
-// stopsInTime holds that a pipeline that is told to stop while a COMMIT hangs ends within 30 s and says why.
+// stopsInTime holds that a pipeline that is told to stop while a COMMIT hangs ends within 30 s and
+// says why.
 func stopsInTime(t *testing.T, p *working) {
 	t.Helper()
 	began := time.Now()

@@ -76,7 +76,8 @@ func askOffsets(ctx context.Context, cl *kgo.Client, topics map[string]int32, at
 	return askEach(ctx, cl, topics, at, stable, func(_ int16, p *kmsg.ListOffsetsResponseTopicPartition) int64 { return p.Offset })
 }
 
-// newestStamp is the greatest timestamp of the topics' records, in milliseconds; ok is false where there is none, or where no broker tells.
+// newestStamp is the greatest timestamp of the topics' records, in milliseconds; ok is false where
+// there is none, or where no broker tells.
 func newestStamp(ctx context.Context, cl *kgo.Client, topics map[string]int32) (newest int64, ok bool, err error) {
 	const none, since = -1, 7 // an older version takes the question for one about a time before 1970
 	stamps, err := askEach(ctx, cl, topics, atNewest, false, func(version int16, p *kmsg.ListOffsetsResponseTopicPartition) int64 {

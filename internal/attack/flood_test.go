@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Somebody with the right to produce sends what is no event, as fast as it goes. Good rows come on time, every letter has place, size and hash, and
-// of payloads no more is kept than allowed.
+// Somebody with the right to produce sends what is no event, as fast as it goes. Good rows come on
+// time, every letter has place, size and hash, and of payloads no more is kept than allowed.
 func TestPoisonFlood(t *testing.T) {
 	const (
 		keep  = 16 << 20               // bytes of payload, of a reason in an hour
@@ -39,7 +39,8 @@ func TestPoisonFlood(t *testing.T) {
 		s.await("every poisoned record is a dead letter", func() bool { return s.count(`SELECT count(*) FROM firstclick.dead_letters`) == int64(sent) })
 		t.Logf("%d letters, the last %v after the flood; %d bytes of table a letter; good rows: before the flood %s, meanwhile %s", sent,
 			time.Since(began).Round(time.Millisecond), s.count(`SELECT pg_total_relation_size('firstclick.dead_letters')`)/int64(sent), before, late)
-		// The same rows without a flood say whether the machine is busy with other things: then rows are late by what these take, too.
+		// The same rows without a flood say whether the machine is busy with other things: then
+		// rows are late by what these take, too.
 		allowed := time.Second
 		if busy := before.within(1); busy > quiet {
 			allowed = 50 * busy
@@ -90,7 +91,8 @@ func (d delays) String() string {
 	return fmt.Sprintf("%d, half of them within %v, 99 %% within %v, the latest %v", len(d), d.within(0.5), d.within(0.99), d.within(1))
 }
 
-// lateness writes rows, one after the other, for so long, while something else happens; nil: nothing does.
+// lateness writes rows, one after the other, for so long, while something else happens; nil:
+// nothing does.
 func (s *scene) lateness(lasts time.Duration, meanwhile func(context.Context)) (late delays) {
 	s.t.Helper()
 	ctx, enough := context.WithTimeout(s.t.Context(), lasts)

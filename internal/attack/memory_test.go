@@ -22,7 +22,8 @@ import (
 
 // Whoever can read the memory of the process, or a core dump, finds no user's password there, also where Postgres sends whole rows.
 func TestNoPasswordsInMemory(t *testing.T) {
-	// The kernel saves the registers of a thread that is interrupted in mid copy: some 100 bytes on its signal stack, until the next signal.
+	// The kernel saves the registers of a thread that is interrupted in mid copy: some 100 bytes on
+	// its signal stack, until the next signal.
 	t.Setenv("GODEBUG", "asyncpreemptoff=1")
 	dsn := pgtest.New(t)
 	marker := fmt.Sprintf("hunter%016x", rand.Uint64())

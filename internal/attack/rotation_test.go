@@ -12,8 +12,9 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// Somebody who has an old password learns nothing by it; we, who have it too after the shop has changed it, end after a minute, with one line that says
-// why and without the password. Brokers that learn of it one after the other end nothing.
+// Somebody who has an old password learns nothing by it; we, who have it too after the shop has
+// changed it, end after a minute, with one line that says why and without the password. Brokers
+// that learn of it one after the other end nothing.
 func TestPasswordIsChanged(t *testing.T) {
 	const minute, short = time.Minute, 20 * time.Second
 	start := func(t *testing.T, reauthenticate time.Duration) (*scene, *kafkatest.Rotation) {

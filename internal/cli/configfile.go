@@ -145,7 +145,8 @@ func readConfig(path string) (map[string]fileValue, error) {
 	return parseConfig(path, content)
 }
 
-// anchor finds what YAML's errors quote of a value: it may be a secret that begins with an asterisk.
+// anchor finds what YAML's errors quote of a value: it may be a secret that begins with an
+// asterisk.
 var anchor = regexp.MustCompile(`(?s)anchor '.*'`)
 
 func parseConfig(path string, content []byte) (map[string]fileValue, error) {

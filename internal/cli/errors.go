@@ -88,7 +88,8 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// typedWord is an argument that was not expected, quoted where it is a plain word: another one may be a connection string whose flag was forgotten.
+// typedWord is an argument that was not expected, quoted where it is a plain word: another one may
+// be a connection string whose flag was forgotten.
 func typedWord(text string) string {
 	if plainWord.MatchString(text) {
 		return strconv.Quote(text)

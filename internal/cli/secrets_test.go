@@ -40,7 +40,8 @@ var malformedPasswords = []string{
 	"hush-hush\x00", "hush-hush\nsecond", "\x1b[31mhush-hush", "*hush-hush", "&hush-hush", "!hush-hush", "hush-hush: x", "{hush-hush", "[hush-hush", "- hush-hush", "|hush-hush", "@hush-hush", "`hush-hush",
 }
 
-// secretFlags are the flags of a command that hold secrets, or name the files of secrets, with what is mistyped there. wrong says that each is a usage error.
+// secretFlags are the flags of a command that hold secrets, or name the files of secrets, with what
+// is mistyped there. wrong says that each is a usage error.
 func secretFlags(cmd *cobra.Command) map[string]struct {
 	values []string
 	wrong  bool
@@ -93,7 +94,8 @@ var needed = map[string][]string{
 	"explain": {"k"}, "compare": {"--table", "a.b"}, "whatif": {"--into", "a.b"}, "dead-letters show": {"1"}, "dead-letters retry": {"1"}, "dead-letters drop": {"1"}, "completion": {"bash"},
 }
 
-// invokeInVain runs a command that is not to reach anybody: what it takes for right it would only try.
+// invokeInVain runs a command that is not to reach anybody: what it takes for right it would only
+// try.
 func invokeInVain(t *testing.T, vars map[string]string, args ...string) (said string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -106,8 +108,9 @@ func invokeInVain(t *testing.T, vars map[string]string, args ...string) (said st
 	return said, err
 }
 
-// Whatever a secret is written like, and wherever it stands - flag, variable, the file that a variable names, in place of that file, the configuration file - nothing
-// of it is said again, by whichever command; where it cannot be meant it is a usage error.
+// Whatever a secret is written like, and wherever it stands - flag, variable, the file that a
+// variable names, in place of that file, the configuration file - nothing of it is said again, by
+// whichever command; where it cannot be meant it is a usage error.
 func TestNoCommandQuotesASecret(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -105,7 +105,8 @@ func (l lookup) orFile(name string) (value, source string, ok bool, err error) {
 	return text, name + "_FILE", true, nil
 }
 
-// readSecret is a file's content without its final line break. The error does not quote the path: it may be the secret itself, given in place of its file.
+// readSecret is a file's content without its final line break. The error does not quote the path:
+// it may be the secret itself, given in place of its file.
 func readSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {

@@ -51,8 +51,9 @@ type Decompressor struct {
 	taken        atomic.Int64
 }
 
-// NewDecompressor makes a Decompressor of buffers from the pools, and from large for batches that are not ordinary. budget is how much may be decompressed between two calls of Reset before
-// it says ErrFull; 0: any.
+// NewDecompressor makes a Decompressor of buffers from the pools, and from large for batches that
+// are not ordinary. budget is how much may be decompressed between two calls of Reset before it
+// says ErrFull; 0: any.
 func NewDecompressor(budget int64, large *Large, pools ...kgo.Pool) (*Decompressor, error) {
 	small, err := bounded(ordinary, pools...)
 	if err != nil {
@@ -81,8 +82,9 @@ func bounded(most int, pools ...kgo.Pool) (kgo.Decompressor, error) {
 
 const largeRoom = MaxBytes + bytes.MinRead // a bytes.Buffer reads on into that much more
 
-// Large lends buffers that nothing outgrows, to the Decompressors that share it: one at a time, or batches of many partitions would each take
-// one to find that they are larger still. Such a buffer comes back; that of a batch that was read goes with its records.
+// Large lends buffers that nothing outgrows, to the Decompressors that share it: one at a time, or
+// batches of many partitions would each take one to find that they are larger still. Such a buffer
+// comes back; that of a batch that was read goes with its records.
 type Large struct {
 	turn sync.Mutex
 	back sync.Pool

@@ -28,8 +28,9 @@ type Rotation struct {
 	refused  atomic.Int64
 }
 
-// NewRotation runs such a cluster. Where reauthenticate is not zero, connections that stand must authenticate anew so often
-// (connections.max.reauth.ms); else they live on with a password that was changed, as Kafka's do.
+// NewRotation runs such a cluster. Where reauthenticate is not zero, connections that stand must
+// authenticate anew so often (connections.max.reauth.ms); else they live on with a password that
+// was changed, as Kafka's do.
 func NewRotation(t testing.TB, reauthenticate time.Duration, opts ...kfake.Opt) *Rotation {
 	t.Helper()
 	const mechanism, user, producer, password = "SCRAM-SHA-256", "app", "producer", "hush-before"
@@ -78,7 +79,8 @@ type cut struct {
 	keys  []kmsg.Key // none: with any request
 }
 
-// Cut ends the connections that stand, as a broker's restart does: each with its next request, or with the next of some only, for a while.
+// Cut ends the connections that stand, as a broker's restart does: each with its next request, or
+// with the next of some only, for a while.
 func (r *Rotation) Cut(lasts time.Duration, with ...kmsg.Key) {
 	r.cutting.Store(&cut{time.Now().Add(lasts), with})
 }

@@ -18,6 +18,7 @@
 //   - Our statements call nothing that stands outside pg_catalog, whatever anybody creates in a schema of the search_path.
 //   - A setting of the role, the database, the server, the environment (PGOPTIONS, PGTZ) or the connection string never wins over ours.
 //
-// Left as they are: synchronous_commit, for how durable a commit is decides who runs the server, and a lost tail is found and read
-// again; and what only a superuser may set. The search_path is kept as well, for the customer's triggers run in our sessions: see TheirPathSQL.
+// Left as they are: synchronous_commit, for how durable a commit is decides who runs the server,
+// and a lost tail is found and read again; and what only a superuser may set. The search_path is
+// kept as well, for the customer's triggers run in our sessions: see TheirPathSQL.
 package pgsession

@@ -20,7 +20,8 @@ var (
 	errQuoted = errors.New("stands in quotes: take them off")
 	errNUL    = errors.New("holds a NUL byte")
 	errScheme = errors.New("has another scheme than postgres:// or postgresql://; " + example)
-	// PGDATABASE and dbname may be a connection string for libpq; the driver would take it for a name, which is shown.
+	// PGDATABASE and dbname may be a connection string for libpq; the driver would take it for a
+	// name, which is shown.
 	errMisplaced = errors.New("the name of the database's host, its user or itself (PGHOST, PGUSER, PGDATABASE, or host, user, dbname of the connection string) is a connection string, or part of one: give the whole of it by --database")
 
 	errForm    = errors.New("is not a Postgres connection string; " + example)

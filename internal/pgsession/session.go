@@ -165,16 +165,19 @@ func settle(config *pgx.ConnConfig, application string) {
 	config.DialFunc = dialer.DialContext
 }
 
-// TheirPathSQL makes the search_path the one that the role, the database or the connection string names, until the transaction ends. The
-// customer's triggers find by it what they name. Invariant: a statement that runs under it names the schema of every function and
-// operator, for whoever may create one there could otherwise have it called by us (CVE-2018-1058).
+// TheirPathSQL makes the search_path the one that the role, the database or the connection string
+// names, until the transaction ends. The customer's triggers find by it what they name. Invariant:
+// a statement that runs under it names the schema of every function and operator, for whoever may
+// create one there could otherwise have it called by us (CVE-2018-1058).
 const TheirPathSQL = `SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('firstclick.search_path'), true)`
 
 // OurPathSQL goes back to the path of the session, within the transaction.
 const OurPathSQL = `SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)`
 
-// examine finishes a new session: what only newer versions have, and the search_path. Our statements find nothing but Postgres' own; the path
-// that was set is kept for TheirPathSQL, with pg_catalog first. It refuses a session whose settings or process id are not those that we were given.
+// examine finishes a new session: what only newer versions have, and the search_path. Our
+// statements find nothing but Postgres' own; the path that was set is kept for TheirPathSQL, with
+// pg_catalog first. It refuses a session whose settings or process id are not those that we were
+// given.
 func examine(ctx context.Context, conn *pgconn.PgConn) error {
 	version := majorVersion(conn.ParameterStatus("server_version"))
 	sql := `SELECT pg_catalog.pg_backend_pid(),

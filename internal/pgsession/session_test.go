@@ -134,7 +134,8 @@ func TestSettingsWinOverAllOthers(t *testing.T) {
 	}
 }
 
-// What stands in a schema of the search_path is not ours to call, however well its arguments fit; the customer's triggers find it.
+// What stands in a schema of the search_path is not ours to call, however well its arguments fit;
+// the customer's triggers find it.
 func TestWhatIsOnTheSearchPath(t *testing.T) {
 	dsn := pgtest.Empty(t)
 	conn, err := pgsession.Connect(t.Context(), dsn, "test")

@@ -113,8 +113,8 @@ func Dir(t testing.TB) string {
 
 func temporaryDir() (string, error) {
 	var tried error
-	// The first is where the machine has memory to spare: a database per test is 7 MB in 300 files. As root, that of the system may be closed
-	// to the server's user.
+	// The first is where the machine has memory to spare: a database per test is 7 MB in 300 files.
+	// As root, that of the system may be closed to the server's user.
 	for _, parent := range []string{os.Getenv("FIRSTCLICK_PGTEST_DIR"), os.TempDir(), "/tmp", "/var/tmp"} {
 		if parent == "" {
 			continue

@@ -260,7 +260,8 @@ func (t *try) begin(ctx context.Context) error {
 	if len(t.work.rows) > 0 && t.out.staged {
 		b.Queue(t.target.stage)
 	}
-	// Triggers of the table run from here on, some at COMMIT. Invariant: what is sent after this finds nothing by the search_path.
+	// Triggers of the table run from here on, some at COMMIT. Invariant: what is sent after this
+	// finds nothing by the search_path.
 	b.Queue(pgsession.TheirPathSQL)
 	if len(t.work.rows) > 0 {
 		b.Queue("SAVEPOINT rows")

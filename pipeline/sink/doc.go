@@ -17,11 +17,13 @@
 // straight into the table, and only what is familiar goes through the temporary one; such transactions of one process take turns. While most commits
 // meet duplicates that were not familiar, it also asks first which checkout_ids have a row.
 //
-// Whatever Postgres says when rows, corrections or the COMMIT are tried, it is found by halves of whom it says so (see byHalves): single rows
-// become dead letters, and of single corrections the next click of the checkout is tried. A row that is refused with its click is tried without it,
-// and its click is corrected then. COMMIT is refused by what is deferred: the transaction is made once more, and asks for that after each piece
-// (SET CONSTRAINTS). What Postgres says of no row at all, it says of everything: that ends the run, and names topic, partition and offsets. A
-// trigger that keeps a row out, or changes its checkout_id, is seen by the row's not being there.
+// Whatever Postgres says when rows, corrections or the COMMIT are tried, it is found by halves of
+// whom it says so (see byHalves): single rows become dead letters, and of single corrections the
+// next click of the checkout is tried. A row that is refused with its click is tried without it,
+// and its click is corrected then. COMMIT is refused by what is deferred: the transaction is made
+// once more, and asks for that after each piece (SET CONSTRAINTS). What Postgres says of no row at
+// all, it says of everything: that ends the run, and names topic, partition and offsets. A trigger
+// that keeps a row out, or changes its checkout_id, is seen by the row's not being there.
 //
 // # Invariants
 //

@@ -156,7 +156,8 @@ func raisedByFunction(err error) bool {
 	return errors.As(err, &pe) && pe.Routine == "exec_stmt_raise"
 }
 
-// mayBeOfClick says whether a row without its click may be taken. It is not where Postgres names another column, while it reads the row.
+// mayBeOfClick says whether a row without its click may be taken. It is not where Postgres names
+// another column, while it reads the row.
 func mayBeOfClick(err error) bool {
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) {

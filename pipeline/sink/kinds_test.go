@@ -236,8 +236,8 @@ func TestNoPartition(t *testing.T) {
 	}
 }
 
-// A trigger that comes while rows flow, on a partition or with one, is noticed like one of the table's own: no row counts as written that is not there, and
-// no correction as made that was not.
+// A trigger that comes while rows flow, on a partition or with one, is noticed like one of the
+// table's own: no row counts as written that is not there, and no correction as made that was not.
 func TestTriggersOfPartitionsComeAtAnyTime(t *testing.T) {
 	const function = `CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF TG_OP = 'INSERT' THEN NEW.checkout_id = NEW.checkout_id || '?'; RETURN NEW; END IF;
@@ -267,7 +267,8 @@ func TestTriggersOfPartitionsComeAtAnyTime(t *testing.T) {
 	}
 }
 
-// A trigger that gives the row back with the click it had refuses the correction as one that raises does.
+// A trigger that gives the row back with the click it had refuses the correction as one that raises
+// does.
 func TestATriggerThatKeepsTheClick(t *testing.T) {
 	b := newBench(t)
 	b.exec(`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -290,7 +291,8 @@ func TestATriggerThatKeepsTheClick(t *testing.T) {
 	b.expect("a|good\nb|good", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY 1`)
 }
 
-// Rights on a partitioned table are enough: none is needed on its partitions, which are locked with it.
+// Rights on a partitioned table are enough: none is needed on its partitions, which are locked with
+// it.
 func TestRightsOnAPartitionedTable(t *testing.T) {
 	b := newBench(t)
 	b.exec(`DO $$ BEGIN IF to_regrole('writer') IS NULL THEN CREATE ROLE writer LOGIN PASSWORD 'writer'; END IF; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$;

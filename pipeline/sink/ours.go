@@ -18,7 +18,8 @@ import (
 // failover; an application_name is anybody's to take. Times are compared as numbers: printed, they are in some zone.
 type session string
 
-// settleLimit bounds the preparation of a new session: one that freezes meanwhile must not keep its place in the pool.
+// settleLimit bounds the preparation of a new session: one that freezes meanwhile must not keep its
+// place in the pool.
 const settleLimit = 15 * time.Second
 
 const sessionKey = "firstclick session"
@@ -55,8 +56,9 @@ func (s *Sink) settle(ctx context.Context, conn *pgx.Conn) error {
 	}
 	// Sessions that have ended are left out. The instance itself may not have announced itself yet.
 	//
-	// Invariant: it is one message of the simple protocol, so that no connection that freezes leaves the row locked. Who waits for
-	// the row longer than a moment waits for a session that was lost meanwhile: the next try ends it.
+	// Invariant: it is one message of the simple protocol, so that no connection that freezes
+	// leaves the row locked. Who waits for the row longer than a moment waits for a session that
+	// was lost meanwhile: the next try ends it.
 	_, err = conn.Exec(ctx, `BEGIN; SET LOCAL lock_timeout = '2s';
 		INSERT INTO firstclick.instances AS i (instance, group_id, host, pid, version, sessions) VALUES ($1, '', '', 0, '', ARRAY[$2::text])
 		ON CONFLICT (instance) DO UPDATE SET sessions = array_append(ARRAY(SELECT s FROM unnest(i.sessions) s

@@ -117,8 +117,8 @@ func (t *try) copyFresh(ctx context.Context, rows []entry) ([]entry, error) {
 	})
 }
 
-// copyRows writes rows in the open savepoint "rows". Those that Postgres refuses, without their click too, become dead letters; it returns the others,
-// also with an error.
+// copyRows writes rows in the open savepoint "rows". Those that Postgres refuses, without their
+// click too, become dead letters; it returns the others, also with an error.
 func (t *try) copyRows(ctx context.Context, rows []entry, write func(piece []entry) error) ([]entry, error) {
 	err := write(rows)
 	if err == nil || !t.ofRows(err) {
@@ -135,8 +135,8 @@ func (t *try) copyRows(ctx context.Context, rows []entry, write func(piece []ent
 	return slices.DeleteFunc(slices.Clone(rows), func(e entry) bool { return bad[e.row] }), wrapCopy(err)
 }
 
-// halveRows finds those rows that Postgres refuses, and tries them once more without their click (invariant: a click that is refused costs the checkout
-// neither its row nor its next click).
+// halveRows finds those rows that Postgres refuses, and tries them once more without their click
+// (invariant: a click that is refused costs the checkout neither its row nor its next click).
 func (t *try) halveRows(ctx context.Context, rows []entry, first error, write func(piece []entry) error, refused func(e entry, why string)) error {
 	var bare []entry
 	err := byHalves(ctx, t, rows, first, write, func(e entry, saidOf error) {

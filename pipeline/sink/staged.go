@@ -51,7 +51,8 @@ func (t *try) writeStaged(ctx context.Context, rows []entry) error {
 	return nil
 }
 
-// keptOut refuses heads that are not in the table, nor another row in their place. One that has a click is tried without it first.
+// keptOut refuses heads that are not in the table, nor another row in their place. One that has a
+// click is tried without it first.
 func (st *staging) keptOut(heads []int) {
 	for _, i := range heads {
 		if st.open.has(i) && !st.known.has(i) && !st.inserted.has(i) {

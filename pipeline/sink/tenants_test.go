@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Two shops under one role: groups of one database, and databases of one cluster, even where instances are called alike. A takeover in one ends that shard's
-// sessions alone, and nothing of the other's shards, letters and notes moves.
+// Two shops under one role: groups of one database, and databases of one cluster, even where
+// instances are called alike. A takeover in one ends that shard's sessions alone, and nothing of
+// the other's shards, letters and notes moves.
 func TestTenantsThatShareARole(t *testing.T) {
 	for name, noted := range map[string]bool{"sessions are noted": true, "of a version that notes none": false} {
 		t.Run(name, func(t *testing.T) {

@@ -30,9 +30,10 @@ const presentSQL = `WITH RECURSIVE leap (noted, present) AS (
 		WHERE n.id IS NOT NULL)
 	SELECT noted FROM leap WHERE noted = present`
 
-// fillSQL fills a chunk of rows and removes its notes, also those whose row has a name already or is gone. Rows are locked in the order of
-// their checkout_id, before any note is. Where a trigger keeps some of the rows as they are, no note of the chunk is removed; once locked they
-// stay without a name, so the UPDATE asks for nothing but keys.
+// fillSQL fills a chunk of rows and removes its notes, also those whose row has a name already or
+// is gone. Rows are locked in the order of their checkout_id, before any note is. Where a trigger
+// keeps some of the rows as they are, no note of the chunk is removed; once locked they stay
+// without a name, so the UPDATE asks for nothing but keys.
 const fillSQL = `WITH notes AS MATERIALIZED (
 		SELECT n.user_id, n.checkout_id FROM pg_catalog.unnest($1::int[]) AS i (id) JOIN commerce.users p ON p.id OPERATOR(pg_catalog.=) i.id AND p.username IS NOT NULL
 		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u WHERE u.user_id OPERATOR(pg_catalog.=) i.id LIMIT $2) n LIMIT $2),

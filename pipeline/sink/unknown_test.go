@@ -224,7 +224,8 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// A trigger that keeps rows as they are costs no note: the names are filled in once it is gone, however many rows wait.
+// A trigger that keeps rows as they are costs no note: the names are filled in once it is gone,
+// however many rows wait.
 func TestATriggerThatKeepsNamesOut(t *testing.T) {
 	b := newBench(t)
 	b.exec(`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

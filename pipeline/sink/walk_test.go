@@ -8,7 +8,8 @@ import (
 	"firstclick/join"
 )
 
-// So many clicks of a checkout are tried and no more; the dead letter says so. Of two checkouts with one id the better click wins that Postgres takes.
+// So many clicks of a checkout are tried and no more; the dead letter says so. Of two checkouts
+// with one id the better click wins that Postgres takes.
 func TestAWalkEnds(t *testing.T) {
 	b := newBench(t)
 	b.exec(`ALTER TABLE commerce.attributed_checkouts ADD CHECK (click_id NOT LIKE 'bad%')`)

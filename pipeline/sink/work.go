@@ -78,8 +78,9 @@ func compareShards(a, b *Claim) int {
 	return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
-// corrections merges those of all batches and of duplicates, in order; of several for one checkout only the least that Postgres takes can have an effect. Left out are
-// those of rejected rows, whose click is not one of the row that has their checkout_id.
+// corrections merges those of all batches and of duplicates, in order; of several for one checkout
+// only the least that Postgres takes can have an effect. Left out are those of rejected rows, whose
+// click is not one of the row that has their checkout_id.
 func (w *work) corrections(out *outcome) []Correction {
 	type place struct {
 		batch  int32
