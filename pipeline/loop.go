@@ -59,7 +59,7 @@ type shard struct {
 	*join.Shard
 	claim   sink.Claim
 	topicID [16]byte
-	at      sink.Position // as committed
+	at      join.Position // as committed
 
 	held      held
 	batch     *sink.Batch
@@ -245,7 +245,7 @@ func (l *loop) assign(m *assignedMsg) error {
 	}
 	for i := range m.shards {
 		st := &m.shards[i]
-		at := join.Position(st.Position)
+		at := st.Position
 		if !l.core.Covers(at) {
 			return &againError{cause: fmt.Errorf("checkouts partition %d needs clicks that this instance did not keep", st.Claim.Partition)}
 		}

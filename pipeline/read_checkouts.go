@@ -207,7 +207,7 @@ func (s *session) claim(ctx context.Context, p int32) (sink.State, error) {
 // freshShard is where a shard begins that is not stored yet: where the group began; a partition that was added later begins at 0, and
 // with the clicks that its siblings still need.
 func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
-	pos := sink.Position{
+	pos := join.Position{
 		LeaderEpoch: -1, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime,
 		ClicksNext: s.progress.ClicksStart, ClicksRestore: s.progress.ClicksStart,
 	}

@@ -204,14 +204,11 @@ func (l *loop) hasWork(sh *shard) bool {
 func (l *loop) takeBatch(sh *shard, corrections int) *sink.Batch {
 	b := sh.batch
 	taken := l.core.Take(sh.Shard, corrections)
-	for i := range taken.Corrections {
-		c := &taken.Corrections[i]
-		b.Corrections = append(b.Corrections, sink.Correction{Offset: c.Offset, Key: c.Key, Time: c.Time, Checkout: c.Checkout, Click: c.Click, ClickTime: c.ClickTime})
-	}
+	b.Corrections = append(b.Corrections, taken.Corrections...)
 	if taken.Late > 0 {
 		l.s.p.tally.count(func(m *Measures) { m.LateCorrected += int64(taken.Late) })
 	}
-	b.Claim, b.TopicID, b.Position, b.Clicks = &sh.claim, sh.topicID, sink.Position(taken.Position), l.s.window
+	b.Claim, b.TopicID, b.Position, b.Clicks = &sh.claim, sh.topicID, taken.Position, l.s.window
 	sh.inflight, sh.turn = b, time.Now()
 	sh.batch, sh.spare = sh.spare, nil
 	if sh.batch == nil {

@@ -12,7 +12,7 @@ import (
 func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 	const offset, large = 5, 1 << 20
 	stands := func(next int64) *sink.State {
-		return &sink.State{Position: sink.Position{ClicksNext: []int64{next}, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}}
+		return &sink.State{Position: join.Position{ClicksNext: []int64{next}, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}}
 	}
 	for _, c := range []struct {
 		name         string
@@ -37,7 +37,7 @@ func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 			l.landed(letters)
 			l.takeShards(&shardsMsg{[]sink.State{*stands(c.known)}})
 			st := stands(c.next)
-			if got := l.core.Covers(join.Position(st.Position)); got != c.covers {
+			if got := l.core.Covers(st.Position); got != c.covers {
 				t.Errorf("covered: %v, want %v", got, c.covers)
 			}
 			l.owe(st)
@@ -52,10 +52,10 @@ func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 func TestLettersAreForgottenByWhatTheOwnerHasPassed(t *testing.T) {
 	l := idleLoop(t)
 	l.core.AddClicks(0, 0, join.NoTime, 0)
-	theirs := sink.Position{ClicksNext: []int64{9}, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+	theirs := join.Position{ClicksNext: []int64{9}, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
 	mine := theirs
 	mine.ClicksNext = []int64{5}
-	l.shards[0] = &shard{Shard: l.core.AddShard(0, join.Position(mine), false, nil), at: mine}
+	l.shards[0] = &shard{Shard: l.core.AddShard(0, mine, false, nil), at: mine}
 	l.dead = []sink.DeadLetter{{Offset: 4}, {Offset: 7}}
 	l.takeShards(&shardsMsg{[]sink.State{{Position: theirs}}})
 	if len(l.dead) != 1 || l.dead[0].Offset != 7 {

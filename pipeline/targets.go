@@ -41,7 +41,7 @@ func (t *targets) checkout(p int) int64 {
 	return 0
 }
 
-func (t *targets) reached(p int, at sink.Position) bool {
+func (t *targets) reached(p int, at join.Position) bool {
 	if at.NextOffset < t.checkout(p) {
 		return false
 	}

@@ -110,9 +110,9 @@ func BenchmarkReassert(b *testing.B) {
 	s := bench.open(bench.dsn, "firstclick-bench", benchNames())
 	batch := bench.claim(s, 0)
 	batch.Rows = randomRows(1, n)
-	var same []Correction
+	var same []join.Correction
 	for _, r := range batch.Rows {
-		same = append(same, Correction{Offset: r.Offset, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime})
+		same = append(same, join.Correction{Offset: r.Offset, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime})
 	}
 	bench.commit(s, batch)
 	for b.Loop() {

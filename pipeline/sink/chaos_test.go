@@ -52,7 +52,7 @@ func TestRandomFaults(t *testing.T) {
 					mu.Unlock()
 					offset++
 				}
-				batch.Corrections = []Correction{{Offset: -1, Checkout: join.MakeID([]byte(uuid(rnd.IntN(2000)))), Click: join.MakeID([]byte("c")), ClickTime: noon - 20}}
+				batch.Corrections = []join.Correction{{Offset: -1, Checkout: join.MakeID([]byte(uuid(rnd.IntN(2000)))), Click: join.MakeID([]byte("c")), ClickTime: noon - 20}}
 				batch.Dead = []DeadLetter{{Topic: "clicks", Partition: int32(i), Offset: offset, Reason: join.ReasonJSON}}
 				batch.Position.NextOffset = offset
 				res, err := s.Commit(t.Context(), []*Batch{batch})

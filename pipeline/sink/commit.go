@@ -177,7 +177,7 @@ type outcome struct {
 	result    Result
 	letters   []deadLetter // of rows: conflicts and refusals
 	rejected  []entry      // those rows
-	corrected []Correction // duplicates whose click is better than the stored one, and rows that were refused with their click
+	corrected []correction // duplicates whose click is better than the stored one, and rows that were refused with their click
 	refusals  []refusedClick
 	unknown   []entry // rows without a name, fresh or met
 	staged    bool
@@ -197,7 +197,7 @@ type try struct {
 	sent   bool // COMMIT may have reached Postgres
 
 	bare        map[*Row]bool // rows that are written without the click with which they were refused
-	corrections []Correction
+	corrections []correction
 	corrected   bool         // by correctWarily
 	letters     []deadLetter // not copied yet, in the order of their keys
 }
@@ -333,7 +333,7 @@ func (b *Batch) positionArgs() []any {
 	return positionArgs(b.TopicID, &b.Position)
 }
 
-func positionArgs(topicID [16]byte, p *Position) []any {
+func positionArgs(topicID [16]byte, p *join.Position) []any {
 	return []any{
 		optionalUUID(topicID), p.LeaderEpoch, p.NextOffset, p.RecentOffset,
 		int64s(p.ClicksNext), int64s(p.ClicksRestore), int32s(p.ClicksEpoch),

@@ -11,7 +11,7 @@ func TestCommitWritesEverythingTogether(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 3)
 	batch.TopicID = [16]byte{1}
-	batch.Position = Position{
+	batch.Position = join.Position{
 		NextOffset: 12, RecentOffset: 10, LeaderEpoch: 4, ClicksNext: []int64{7, 8}, ClicksRestore: []int64{5, 6}, ClicksEpoch: []int32{1, -1},
 		Watermark: noon, FinalBefore: noon - second, ExpireBefore: noon - 2*second, ClicksLatest: []int64{noon, join.NoTime},
 	}
@@ -137,7 +137,7 @@ func TestCorrectionsMoveOnlyToEarlierClicks(t *testing.T) {
 		clicked(row(2, checkout(uuid(3))), "m", noon-10), clicked(row(3, checkout(uuid(4))), "m", noon-10),
 	}
 	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
-	batch.Corrections = []Correction{
+	batch.Corrections = []join.Correction{
 		{Offset: 0, Checkout: id(uuid(4)), Click: id("n"), ClickTime: noon - 10},  // greater by id
 		{Offset: 0, Checkout: id(uuid(3)), Click: id("B"), ClickTime: noon - 10},  // less by bytes, whatever the database's collation says
 		{Offset: 0, Checkout: id(uuid(2)), Click: id("a"), ClickTime: noon - 9},   // later

@@ -53,7 +53,7 @@ func TestConnectionCutAnywhere(t *testing.T) {
 			one.Rows = []Row{row(1, checkout(uuid(2)))}
 			two.Rows = []Row{clicked(row(0, checkout(uuid(3))), "c", noon)}
 			two.Dead = []DeadLetter{{Topic: checkouts, Partition: 1, Offset: 1, Reason: join.ReasonEmpty}}
-			one.Corrections = []Correction{{Checkout: join.MakeID([]byte(uuid(1))), Click: join.MakeID([]byte("c")), ClickTime: noon}}
+			one.Corrections = []join.Correction{{Checkout: join.MakeID([]byte(uuid(1))), Click: join.MakeID([]byte("c")), ClickTime: noon}}
 			res := b.commit(s, one, two)
 			if res.Fresh != 2 || res.Attributed != 1 || res.DeadLetters != 1 || res.Duplicates != 0 {
 				t.Errorf("got %+v", res)
@@ -269,7 +269,7 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	// one waits: so the sink's is the last to wait, and the one that fails.
 	gate, other := open("gate", "'b'"), open("other", "'c'")
 	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
-	batch.Corrections = []Correction{{Offset: 0, Checkout: id("a"), Click: id("k"), ClickTime: noon}, {Offset: 1, Checkout: id("b"), Click: id("k"), ClickTime: noon}, {Offset: 2, Checkout: id("c"), Click: id("k"), ClickTime: noon}}
+	batch.Corrections = []join.Correction{{Offset: 0, Checkout: id("a"), Click: id("k"), ClickTime: noon}, {Offset: 1, Checkout: id("b"), Click: id("k"), ClickTime: noon}, {Offset: 2, Checkout: id("c"), Click: id("k"), ClickTime: noon}}
 	ended := aside(t.Context(), b.sink, batch)
 	await("firstclick-a")
 	moved := make(chan error, 1)

@@ -78,7 +78,7 @@ func (t *try) finish(ctx context.Context) error {
 // correctionsPerStatement bounds the memory of one UPDATE.
 const correctionsPerStatement = 20_000
 
-func correctionArgs(chunk []Correction) []any {
+func correctionArgs(chunk []correction) []any {
 	ids, clicks, times := make([]string, len(chunk)), make([]string, len(chunk)), make([]time.Time, len(chunk))
 	for i, c := range chunk {
 		ids[i], clicks[i], times[i] = c.Checkout.String(), c.Click.String(), time.UnixMicro(c.ClickTime).UTC()
@@ -86,7 +86,7 @@ func correctionArgs(chunk []Correction) []any {
 	return []any{ids, clicks, times}
 }
 
-func queueCorrections(b *pgx.Batch, to *target, all []Correction, done func(moving, moved int64) error) {
+func queueCorrections(b *pgx.Batch, to *target, all []correction, done func(moving, moved int64) error) {
 	for len(all) > correctionsPerStatement {
 		queueCorrections(b, to, all[:correctionsPerStatement], done)
 		all = all[correctionsPerStatement:]

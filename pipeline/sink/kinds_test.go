@@ -160,7 +160,7 @@ func TestWhatIsSaidOfEverything(t *testing.T) {
 						b.exec(c.schema)
 					}
 					batch.Rows = []Row{row(17, checkout(uuid(1))), row(18, checkout(uuid(2)))}
-					batch.Corrections = []Correction{{Offset: 0, Checkout: join.MakeID([]byte(uuid(0))), Click: join.MakeID([]byte("a")), ClickTime: noon - 1}}
+					batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte(uuid(0))), Click: join.MakeID([]byte("a")), ClickTime: noon - 1}}
 					_, err = s.Commit(t.Context(), []*Batch{batch})
 					if err == nil || !strings.Contains(err.Error(), "checkouts[3]") || !strings.Contains(err.Error(), "17") {
 						t.Fatalf("no place in %v", err)
@@ -195,7 +195,7 @@ func TestTheTableIsAlteredMeanwhile(t *testing.T) {
 	}
 	b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(5), ALTER click_id TYPE varchar, ALTER total_amount TYPE numeric(12,4)`)
 	batch.Rows = []Row{at(4, "b", "12345", "1.2345"), at(5, "b", "12345", "1.2345"), at(6, "c", "1", "1.23")}
-	batch.Corrections = []Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("longer")), ClickTime: noon - 1}}
+	batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("longer")), ClickTime: noon - 1}}
 	if res, want := b.commit(b.sink, batch), (Result{Fresh: 2, Duplicates: 1, Corrected: 1}); res != want {
 		t.Fatalf("got %+v, want %+v\n%s", res, want, b.log)
 	}
@@ -258,7 +258,7 @@ func TestTriggersOfPartitionsComeAtAnyTime(t *testing.T) {
 			b.commit(b.sink, batch)
 			b.exec(sql)
 			batch.Rows = []Row{row(1, checkout("b"))}
-			batch.Corrections = []Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("c")), ClickTime: noon - 1}}
+			batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("c")), ClickTime: noon - 1}}
 			if res, want := b.commit(b.sink, batch), (Result{Refused: 1, Unclicked: 1, DeadLetters: 2}); res != want {
 				t.Errorf("got %+v, want %+v", res, want)
 			}
@@ -283,7 +283,7 @@ func TestATriggerThatKeepsTheClick(t *testing.T) {
 	b.commit(b.sink, batch)
 	batch.Clicks = w
 	for i, id := range []string{"a", "b"} {
-		batch.Corrections = append(batch.Corrections, Correction{Offset: int64(i), Key: key, Time: noon, Checkout: join.MakeID([]byte(id)), Click: join.MakeID([]byte("bad1")), ClickTime: noon - 10})
+		batch.Corrections = append(batch.Corrections, join.Correction{Offset: int64(i), Key: key, Time: noon, Checkout: join.MakeID([]byte(id)), Click: join.MakeID([]byte("bad1")), ClickTime: noon - 10})
 	}
 	if res, want := b.commit(b.sink, batch), (Result{Corrected: 2, Unclicked: 2, DeadLetters: 2}); res != want {
 		t.Errorf("got %+v, want %+v", res, want)

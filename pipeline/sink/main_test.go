@@ -198,8 +198,8 @@ func (b *bench) as(role string) string {
 	return u.String()
 }
 
-func noPosition() Position {
-	return Position{LeaderEpoch: -1, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+func noPosition() join.Position {
+	return join.Position{LeaderEpoch: -1, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
 }
 
 func (b *bench) commit(s *Sink, batches ...*Batch) Result {

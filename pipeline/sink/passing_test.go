@@ -24,7 +24,7 @@ func TestEveryKindOfCommitIsFenced(t *testing.T) {
 	}{
 		{"positions only", func(*Batch) {}},
 		{"corrections only", func(b *Batch) {
-			b.Corrections = []Correction{{Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("c")), ClickTime: noon}}
+			b.Corrections = []join.Correction{{Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("c")), ClickTime: noon}}
 		}},
 		{"dead letters only", func(b *Batch) {
 			b.Dead = []DeadLetter{{Topic: checkouts, Offset: 1, Reason: join.ReasonEmpty}}

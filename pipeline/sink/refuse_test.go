@@ -103,7 +103,7 @@ func TestRefusedHeadGivesWay(t *testing.T) {
 			b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(7)`)
 		}
 		batch.Rows = []Row{row(0, checkout("k")), row(1, good), row(2, good), row(3, other)}
-		batch.Corrections = []Correction{{Offset: 0, Checkout: join.MakeID([]byte("k")), Click: join.MakeID([]byte("wrong")), ClickTime: noon - 2},
+		batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte("k")), Click: join.MakeID([]byte("wrong")), ClickTime: noon - 2},
 			{Offset: 1, Checkout: join.MakeID([]byte("k")), Click: join.MakeID([]byte("right")), ClickTime: noon - 1}}
 		res := b.commit(b.sink, batch)
 		if want := (Result{Fresh: 1, Duplicates: 1, Conflicts: 1, Refused: 1, DeadLetters: 2, Corrected: 1}); res != want {
@@ -177,7 +177,7 @@ func TestOldColumnTypes(t *testing.T) {
 	batch.Rows = []Row{clicked(row(0, k), uuid(9), noon-second)}
 	b.commit(b.sink, batch)
 	batch.Rows = []Row{clicked(row(1, k), uuid(8), noon-2*second), row(2, checkout(uuid(2)))}
-	batch.Corrections = []Correction{{Checkout: join.MakeID([]byte(uuid(2))), Click: join.MakeID([]byte(uuid(7))), ClickTime: noon},
+	batch.Corrections = []join.Correction{{Checkout: join.MakeID([]byte(uuid(2))), Click: join.MakeID([]byte(uuid(7))), ClickTime: noon},
 		{Checkout: join.MakeID([]byte(uuid(1))), Click: join.MakeID([]byte(strings.Repeat("a", 37))), ClickTime: noon - 100*second}} // does not fit
 	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1, Corrected: 2, Unclicked: 1, DeadLetters: 1}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
@@ -266,7 +266,7 @@ func TestRefusedCorrectionsAreFound(t *testing.T) {
 				if slices.Contains(bad, i) {
 					click = "bad"
 				}
-				batch.Corrections = append(batch.Corrections, Correction{Offset: int64(i), Checkout: join.MakeID([]byte(uuid(i))), Click: join.MakeID([]byte(click)), ClickTime: noon - 1})
+				batch.Corrections = append(batch.Corrections, join.Correction{Offset: int64(i), Checkout: join.MakeID([]byte(uuid(i))), Click: join.MakeID([]byte(click)), ClickTime: noon - 1})
 			}
 			batch.Rows = []Row{row(n, checkout(uuid(n)))}
 			batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "late", User: 1, Product: "p", Time: noon}}
@@ -307,7 +307,7 @@ func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	if res, want := in.commit(in.sink, batch), (Result{Fresh: 3, Unclicked: 1, DeadLetters: 1}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
-	batch.Corrections = []Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("€")), ClickTime: noon - 1}, {Offset: 1, Checkout: join.MakeID([]byte("é")), Click: join.MakeID([]byte("ü")), ClickTime: noon - 1}}
+	batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("€")), ClickTime: noon - 1}, {Offset: 1, Checkout: join.MakeID([]byte("é")), Click: join.MakeID([]byte("ü")), ClickTime: noon - 1}}
 	batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "€", User: 1, Product: "p", Time: noon}}
 	batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 2, Reason: join.ReasonShape, Detail: "not an object: €", Payload: []byte("€"), RecordTime: noon}}
 	if res, want := in.commit(in.sink, batch), (Result{Corrected: 1, Late: 1, Unclicked: 1, DeadLetters: 2}); res != want {

@@ -49,25 +49,11 @@ type Claim struct {
 	Commits      int64    // transactions of the shard so far, also those of owners before; moved on by Commit
 }
 
-// Position is how far a shard is. Offsets are of the next record to read. Times are microseconds since the Unix epoch or join.NoTime.
-type Position struct {
-	NextOffset    int64   // every checkout below it is a row or a dead letter
-	RecentOffset  int64   // restore point: the oldest checkout that is not final
-	LeaderEpoch   int32   // of the last checkout released; -1 unknown
-	ClicksNext    []int64 // by clicks partition: every click below it has had its effect here
-	ClicksRestore []int64 // by clicks partition: the oldest click that may still be needed
-	ClicksEpoch   []int32 // by clicks partition: leader epoch of the last click read; -1 unknown
-	ClicksLatest  []int64 // by clicks partition: the greatest event time of a click below ClicksNext, or join.NoTime
-	Watermark     int64   // never goes back
-	FinalBefore   int64   // click columns of this shard's rows before it do not move
-	ExpireBefore  int64   // clicks before it are not needed by this shard
-}
-
 // State is a shard as it is stored.
 type State struct {
 	Claim    Claim // Owner is zero in what Shards returns for a shard that nobody owns
 	TopicID  [16]byte
-	Position Position
+	Position join.Position
 	Instance string // application_name of the owner's sessions; empty where nobody owns the shard
 }
 
@@ -87,19 +73,6 @@ type Row struct {
 	// Payload is the record's value as Kafka gave it, for a dead letter where Postgres refuses the row or it conflicts with one that stands.
 	Payload    []byte
 	RecordTime int64 // the record's timestamp, or join.NoTime
-}
-
-// Correction moves a row to an earlier click. It changes nothing where the stored click is as early or earlier, or where there is no row.
-type Correction struct {
-	Offset    int64 // of the checkout, in the partition of the batch: a correction of a row that was rejected in the same batch is left out
-	Key       join.Key
-	Time      int64 // the checkout's
-	Checkout  join.ID
-	Click     join.ID
-	ClickTime int64
-
-	batch int32 // index into work.batches
-	row   *Row  // of the same transaction; nil: one that stood before
 }
 
 // Clicks are asked for another click where Postgres refuses the first one of a checkout.
@@ -145,11 +118,13 @@ type Late struct {
 
 // Batch is what one shard writes in a transaction. An empty one moves the position only.
 type Batch struct {
-	Claim       *Claim // Commits is moved on when the transaction has landed
-	TopicID     [16]byte
-	Position    Position
-	Rows        []Row
-	Corrections []Correction
+	Claim    *Claim // Commits is moved on when the transaction has landed
+	TopicID  [16]byte
+	Position join.Position
+	Rows     []Row
+	// Corrections change nothing where the stored click is as early or earlier, or where there is no row. One of a row that is rejected in the same
+	// batch is left out.
+	Corrections []join.Correction
 	Dead        []DeadLetter
 	Late        []Late
 	Clicks      Clicks // nil: there are no others

@@ -16,7 +16,7 @@ const maxTries = 16
 
 // walk looks for the first click of a checkout that Postgres takes.
 type walk struct {
-	Correction
+	correction
 	tried []join.ClickAt // refused
 	why   string         // the first of them was
 	state walkState
@@ -40,8 +40,8 @@ type refusedClick struct {
 // clickAgain has the click of a row asserted once the row stands.
 func (t *try) clickAgain(e entry) {
 	r := e.row
-	t.out.corrected = append(t.out.corrected, Correction{
-		Offset: r.Offset, Key: r.Key, Time: r.Time, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime, batch: e.batch, row: r,
+	t.out.corrected = append(t.out.corrected, correction{
+		Correction: join.Correction{Offset: r.Offset, Key: r.Key, Time: r.Time, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime}, batch: e.batch, row: r,
 	})
 }
 
@@ -51,15 +51,15 @@ func (t *try) clickAgain(e entry) {
 func (t *try) correctWarily(ctx context.Context) error {
 	walks := make([]*walk, len(t.corrections))
 	for i, c := range t.corrections {
-		walks[i] = &walk{Correction: c}
+		walks[i] = &walk{correction: c}
 	}
 	for left := walks; len(left) > 0; left = stillOpen(left) {
-		slices.SortStableFunc(left, func(a, b *walk) int { return compareCorrections(a.Correction, b.Correction) })
+		slices.SortStableFunc(left, func(a, b *walk) int { return compareCorrections(a.correction, b.correction) })
 		var due []*walk
 		for i, w := range left {
 			switch {
 			case i > 0 && left[i-1].Checkout == w.Checkout: // its turn comes where the better one is refused
-			case t.tooLong(w.Correction):
+			case t.tooLong(w.correction):
 				t.refuseClick(w, fmt.Sprintf("the column holds %d characters", t.target.clickMax))
 			default:
 				due = append(due, w)
@@ -124,9 +124,9 @@ func (t *try) assert(ctx context.Context, due []*walk) error {
 
 // correct writes corrections of different checkouts.
 func (t *try) correct(ctx context.Context, piece []*walk) error {
-	all := make([]Correction, len(piece))
+	all := make([]correction, len(piece))
 	for i, w := range piece {
-		all[i] = w.Correction
+		all[i] = w.correction
 	}
 	var b pgx.Batch
 	n := int64(0)
@@ -165,7 +165,7 @@ func (t *try) refuseClick(w *walk, why string) {
 	w.state = none
 }
 
-func (t *try) tooLong(c Correction) bool {
+func (t *try) tooLong(c correction) bool {
 	return t.target.clickMax > 0 && characters(c.Click) > t.target.clickMax
 }
 

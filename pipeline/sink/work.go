@@ -78,10 +78,17 @@ func compareShards(a, b *Claim) int {
 	return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
+// correction is one of a batch, or of a row that is written in the same transaction.
+type correction struct {
+	join.Correction
+	batch int32 // index into work.batches
+	row   *Row  // of the same transaction; nil: one that stood before
+}
+
 // corrections merges those of all batches and of duplicates, in order; of several for one checkout
 // only the least that Postgres takes can have an effect. Left out are those of rejected rows, whose
 // click is not one of the row that has their checkout_id.
-func (w *work) corrections(out *outcome) []Correction {
+func (w *work) corrections(out *outcome) []correction {
 	type place struct {
 		batch  int32
 		offset int64
@@ -96,15 +103,14 @@ func (w *work) corrections(out *outcome) []Correction {
 			if len(rejected) > 0 && rejected[place{int32(i), c.Offset}] {
 				continue
 			}
-			c.batch = int32(i)
-			all = append(all, c)
+			all = append(all, correction{Correction: c, batch: int32(i)})
 		}
 	}
 	slices.SortFunc(all, compareCorrections)
 	return all
 }
 
-func compareCorrections(a, b Correction) int {
+func compareCorrections(a, b correction) int {
 	if c := a.Checkout.Compare(b.Checkout); c != 0 {
 		return c
 	}
@@ -112,8 +118,8 @@ func compareCorrections(a, b Correction) int {
 }
 
 // leastPerCheckout compacts sorted corrections.
-func leastPerCheckout(cs []Correction) []Correction {
-	return slices.CompactFunc(cs, func(a, b Correction) bool { return a.Checkout == b.Checkout })
+func leastPerCheckout(cs []correction) []correction {
+	return slices.CompactFunc(cs, func(a, b correction) bool { return a.Checkout == b.Checkout })
 }
 
 // orderLetters collects dead letters and late events in the order of their keys.
