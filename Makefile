@@ -17,9 +17,21 @@ LDFLAGS := -X firstclick/internal/cli.version=$(VERSION) -X firstclick/internal/
 
 ARGS  ?=
 TESTS ?= ./...
-# go test takes packages in this order, as many at once as there are cores: the longest first, so that none is left to run alone.
-LONGEST = $(if $(filter ./...,$(TESTS)),./pipeline ./cdc ./audit)
 RUN   ?= .
+
+# The product and the tools are two modules. TESTS may name packages of both: ./tools/attack, ./tools/...
+# go test takes packages in the order given, as many at once as there are cores: the longest come first, so that none
+# is left to run alone.
+PRODUCT = $(if $(filter ./...,$(TESTS)),./pipeline ./cdc ./audit) $(filter-out ./tools/%,$(TESTS))
+TOOLS   = $(if $(filter ./...,$(TESTS)),./...) $(patsubst ./tools/%,./%,$(filter ./tools/%,$(TESTS)))
+# $(call gotest,FLAGS) tests what TESTS names.
+define gotest
+	$(if $(strip $(PRODUCT)),go test $(1) -run '$(RUN)' $(PRODUCT))
+	$(if $(strip $(TOOLS)),go test -C tools $(1) -run '$(RUN)' $(TOOLS))
+endef
+
+# $(call tool,NAME,FLAGS) builds a program of the tools into bin.
+tool = go build -C tools $(STAMP) $(2) -o ../bin/$(1) ./$(1)
 
 .DEFAULT_GOAL := help
 
@@ -152,7 +164,8 @@ man: build ## Write the manual pages to bin/man/man1 (man -M bin/man firstclick)
 
 .PHONY: dist
 dist: ## Archives of a release in dist/: linux and darwin, amd64 and arm64; checksums, SBOM, licences
-	@CGO_ENABLED=0 GOTOOLCHAIN=$(RELEASE_GO) go run $(STAMP) -ldflags '$(LDFLAGS)' ./internal/dist -out dist -version '$(VERSION)' -commit '$(COMMIT)' -time '$(COMMIT_TIME)' \
+	@export CGO_ENABLED=0 GOTOOLCHAIN=$(RELEASE_GO); $(call tool,dist,-ldflags '$(LDFLAGS)') && \
+		bin/dist -out dist -version '$(VERSION)' -commit '$(COMMIT)' -time '$(COMMIT_TIME)' \
 		$(if $(PLATFORMS),-platforms '$(PLATFORMS)')
 
 .PHONY: dist-check
@@ -169,18 +182,22 @@ vuln: ## Known vulnerabilities of what we call, by govulncheck
 
 .PHONY: test
 test: ## Every test that needs only Go: in-process Kafka, real Postgres (installed, else downloaded)
-	go test -shuffle=on -timeout 10m -run '$(RUN)' $(LONGEST) $(TESTS)
+	$(call gotest,-shuffle=on -timeout 10m)
 
 .PHONY: race
 race: ## The same under the race detector (needs a C compiler)
-	go test -race -timeout 15m -run '$(RUN)' $(LONGEST) $(TESTS)
+	$(call gotest,-race -timeout 15m)
 
 # What opens sessions with Postgres.
-SESSIONS := ./pipeline ./cdc ./audit ./pipeline/sink . ./deadletters ./doctor ./internal/cli ./internal/datagen ./internal/docstest ./internal/pgsession ./migrations ./web
+SESSIONS := ./pipeline ./cdc ./audit ./pipeline/sink . ./deadletters ./doctor ./internal/cli ./internal/datagen \
+	./internal/pgsession ./migrations ./web ./tools/docstest
 
 .PHONY: hostile
+hostile: TESTS := $(if $(filter ./...,$(TESTS)),$(SESSIONS),$(TESTS))
+hostile: export FIRSTCLICK_PGTEST = hostile
+hostile: export FIRSTCLICK_PGTEST_VERSION = 18
 hostile: ## The suites that use Postgres once more, on the newest one, with defaults that nobody expects (downloads it)
-	FIRSTCLICK_PGTEST=hostile FIRSTCLICK_PGTEST_VERSION=18 go test -timeout 15m -run '$(RUN)' $(if $(filter-out ./...,$(TESTS)),$(TESTS),$(SESSIONS))
+	$(call gotest,-timeout 15m)
 
 .PHONY: versions
 versions: ## Sink, users mirror and audit on the oldest Postgres (downloads it); hostile has the newest
@@ -206,24 +223,31 @@ shells: ## Completions against zsh and fish, manual pages against mandoc (instal
 fuzz: ## Every fuzz target for FUZZTIME each (10s)
 	@.ci/fuzz
 
+# Build tags of tests that need more than Go.
+TAGS := realkafka,prometheus,attack,browser,shells
+
 .PHONY: lint
 lint: ## Rules of the house, go vet, golangci-lint
 	@.ci/house
 	go vet ./...
-	go vet -tags realkafka,prometheus,attack ./...
-	go run $(GOLANGCI) run --allow-parallel-runners --build-tags realkafka,prometheus,attack ./...
+	go vet -tags $(TAGS) ./...
+	go run $(GOLANGCI) run --allow-parallel-runners --build-tags $(TAGS) ./...
+	cd tools && go run $(GOLANGCI) run --allow-parallel-runners --build-tags $(TAGS) ./...
 
 .PHONY: fmt
 fmt: ## Format the code and put the imports in order
 	go run $(GOLANGCI) fmt ./...
+	cd tools && go run $(GOLANGCI) fmt ./...
 
 .PHONY: bench
 bench: ## The backlog against bare COPY on real Kafka and Postgres; writes bench/results
-	go run $(STAMP) ./internal/bench $(ARGS)
+	@$(call tool,bench)
+	@exec bin/bench $(ARGS)
 
 .PHONY: bench-compare
 bench-compare: ## The same, and what has changed since the last results that are committed
-	go run $(STAMP) ./internal/bench -compare last $(ARGS)
+	@$(call tool,bench)
+	@exec bin/bench -compare last $(ARGS)
 
 .PHONY: prometheus
 prometheus: ## Metrics, alerts, dashboards against a real Prometheus; the compose file's services as processes
@@ -235,11 +259,12 @@ deploy: ## The Kubernetes manifests against their owners' types, the systemd uni
 
 .PHONY: chaos
 chaos: ## Break Kafka, Postgres, the network and instances for 3 minutes, then verify; ARGS="-seed 7"
-	go run $(STAMP) ./internal/chaos $(ARGS)
+	@$(call tool,chaos)
+	@exec bin/chaos $(ARGS)
 
 .PHONY: attack
-attack: ## What somebody would do who wants to harm it, and what that costs: internal/attack
-	go test -tags attack -count=1 -parallel 4 -timeout 10m -run '$(RUN)' ./internal/attack
+attack: ## What somebody would do who wants to harm it, and what that costs: tools/attack
+	go test -C tools -tags attack -count=1 -parallel 4 -timeout 10m -run '$(RUN)' ./attack
 
 .PHONY: ci
 ci: ## All that has to pass before a change goes in

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// In builds with the tag chaoshooks a rule can be left out, to show that internal/chaos notices.
+// In builds with the tag chaoshooks a rule can be left out, to show that tools/chaos notices.
 
 func reasserts() bool { return os.Getenv("FIRSTCLICK_CHAOS") != "no-reassert" }
 

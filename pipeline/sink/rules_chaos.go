@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// moveStatement is without its owner check where internal/chaos wants to see that it notices.
+// moveStatement is without its owner check where tools/chaos wants to see that it notices.
 func moveStatement() string {
 	if os.Getenv("FIRSTCLICK_CHAOS") != "no-owner-check" {
 		return moveSQL

@@ -26,6 +26,7 @@ import (
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
 	"firstclick/internal/tether"
+	"firstclick/tools/testbed"
 )
 
 const (
@@ -46,13 +47,10 @@ func TestMain(m *testing.M) {
 		if err == nil {
 			defer os.RemoveAll(dir)
 			built = filepath.Join(dir, "firstclick")
-			var out []byte
-			if out, err = exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-o", built, "firstclick").CombinedOutput(); err != nil {
-				err = fmt.Errorf("%w: %s", err, out)
-			}
+			err = testbed.Build(context.Background(), built)
 		}
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "build firstclick:", err)
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()

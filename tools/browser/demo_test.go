@@ -1,22 +1,19 @@
 //go:build browser
 
-package demo
+package browser
 
 import (
 	"strings"
 	"testing"
-
-	"firstclick/internal/browse"
-	"firstclick/internal/pgtest"
 )
 
 // The show piece: everything is broken once, and the verification stays green.
 func TestBrowserDemo(t *testing.T) {
-	p, stop := runDemo(t, pgtest.Dir(t))
-	tab := browse.Open(t)
+	page, stop := startDemo(t)
+	tab := Open(t)
 	tab.Scheme("light")
 	tab.Resize(1280, 1000)
-	tab.Go("http://" + p.page + "/")
+	tab.Go("http://" + page + "/")
 	sentence := `document.querySelector("#sentence").textContent`
 	verdict := `document.querySelector("#verify").dataset.is`
 	upToDate := sentence + `.startsWith("Up to date: rows appear")`
@@ -30,7 +27,7 @@ func TestBrowserDemo(t *testing.T) {
 
 	t.Run("a checkout is explained", func(t *testing.T) {
 		tab.Wait("a row", `document.querySelector("#latest tbody a")`)
-		id := browse.Eval[string](tab, `document.querySelector("#latest tbody a").textContent`)
+		id := Eval[string](tab, `document.querySelector("#latest tbody a").textContent`)
 		tab.Eval(`location.hash = "#rows"`)
 		tab.Eval(`document.querySelector("#checkout").value = "` + id + `"; document.querySelector("#search button").click()`)
 		tab.Wait("the explanation", `document.querySelector("#explanation-body .badge")?.textContent === "right"`)
@@ -66,11 +63,11 @@ func TestBrowserDemo(t *testing.T) {
 		tab.Shot("demo-frozen")
 		tab.Wait("rows again", upToDate)
 	})
-	checked := browse.Eval[string](tab, `document.querySelector("#verify-text").textContent`)
+	checked := Eval[string](tab, `document.querySelector("#verify-text").textContent`)
 	rows, _, _ := strings.Cut(checked, ",")
 	tab.Wait("a verification after it all", verdict+` === "ok" && !document.querySelector("#verify-text").textContent.includes("cannot look") && !document.querySelector("#verify-text").textContent.startsWith(`+"`"+rows+"`)")
-	if is := browse.Eval[string](tab, verdict); is != "ok" {
-		t.Errorf("verified: %s", browse.Eval[string](tab, `document.querySelector("#verify-text").textContent`))
+	if is := Eval[string](tab, verdict); is != "ok" {
+		t.Errorf("verified: %s", Eval[string](tab, `document.querySelector("#verify-text").textContent`))
 	}
 	tab.Shot("demo-overview")
 	for _, c := range tab.Complaints() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"firstclick/internal/pgsession"
 	"firstclick/internal/pgtest"
 	"firstclick/migrations"
+	"firstclick/tools/testbed"
 )
 
 const application = "firstclick bench" // application_name of its own sessions
@@ -47,10 +47,8 @@ func start(ctx context.Context, opts options) (p *place, err error) {
 	p = &place{dir: opts.dir, program: opts.program, topics: topics{clicks: "clicks", checkouts: "checkouts", group: "bench"}, answers: "bench.expected"}
 	if p.program == "" {
 		p.program = filepath.Join(opts.dir, "firstclick")
-		// Without the stamp of the version control: a working copy that git does not trust builds too.
-		build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", p.program, "firstclick")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("build firstclick: %w\n%s", err, out)
+		if err := testbed.Build(ctx, p.program); err != nil {
+			return nil, err
 		}
 	}
 	defer func() {

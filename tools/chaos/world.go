@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -23,6 +22,7 @@ import (
 	"firstclick/internal/pgtest"
 	"firstclick/internal/ports"
 	"firstclick/migrations"
+	"firstclick/tools/testbed"
 )
 
 const application = "firstclick chaos" // application_name of its own sessions
@@ -177,19 +177,11 @@ func (w *world) build(ctx context.Context) error {
 		args = append(args, "-race")
 		w.env = append(w.env, "GORACE=halt_on_error=1")
 	}
-	if err := compile(ctx, w.binary, args...); err != nil || w.opts.trial != "" || w.opts.quiet {
+	if err := testbed.Build(ctx, w.binary, args...); err != nil || w.opts.trial != "" || w.opts.quiet {
 		return err
 	}
 	w.hooked = w.binary + "-hooks"
-	return compile(ctx, w.hooked, append(args, "-tags", hooksTag)...)
-}
-
-func compile(ctx context.Context, binary string, args ...string) error {
-	args = append(append([]string{"build", "-buildvcs=false", "-o", binary}, args...), "firstclick")
-	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("build firstclick: %w\n%s", err, out)
-	}
-	return nil
+	return testbed.Build(ctx, w.hooked, append(args, "-tags", hooksTag)...)
 }
 
 // startKafka runs a broker with two doors: the suite's own, and one whose address leads through the proxy.

@@ -8,8 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"firstclick/grafana"
+	"firstclick/tools/grafana"
 )
+
+// dashboards is where Grafana reads them.
+const dashboards = "../../grafana/dashboards"
 
 var update = flag.Bool("update", false, "write the dashboards anew")
 
@@ -21,7 +24,7 @@ func TestFilesAreRendered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		file := filepath.Join("dashboards", name)
+		file := filepath.Join(dashboards, name)
 		if *update {
 			if err := os.WriteFile(file, want, 0o644); err != nil {
 				t.Fatal(err)
@@ -32,10 +35,10 @@ func TestFilesAreRendered(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s is not what is rendered: go test ./grafana -update", file)
+			t.Errorf("%s is not what is rendered: go test -C tools ./grafana -update", file)
 		}
 	}
-	files, err := os.ReadDir("dashboards")
+	files, err := os.ReadDir(dashboards)
 	if err != nil {
 		t.Fatal(err)
 	}

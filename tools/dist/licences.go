@@ -116,7 +116,7 @@ func (m module) licence(all files) (string, error) {
 		}
 	}
 	if len(found) == 0 {
-		return "", fmt.Errorf("module %s %s has no licence that is known: look at it, and at internal/dist", m.Path, m.Version)
+		return "", fmt.Errorf("module %s %s has no licence that is known: look at it, and at tools/dist", m.Path, m.Version)
 	}
 	return strings.Join(found, " and "), nil
 }

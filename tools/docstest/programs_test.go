@@ -100,8 +100,8 @@ func (s *shell) make(ctx context.Context, args []string) error {
 		switch {
 		case fields[0] == "bin/firstclick":
 			_, err = s.help(ctx, fields[1:])
-		case fields[0] == "go" && fields[1] == "run":
-			err = s.goTool(fields[1:])
+		case strings.HasPrefix(fields[0], "bin/"): // a program of the tools
+			err = s.goTool(append([]string{"run", "-C", "tools", "./" + strings.TrimPrefix(fields[0], "bin/")}, fields[1:]...))
 		}
 		if err != nil {
 			return err
@@ -116,10 +116,14 @@ func (s *shell) goTool(args []string) error {
 		return errors.New("go what?")
 	}
 	verb, rest := args[0], args[1:]
+	module := s.top
+	if len(rest) > 1 && rest[0] == "-C" {
+		module, rest = filepath.Join(s.top, rest[1]), rest[2:]
+	}
 	if !slices.Contains([]string{"test", "run", "vet", "build", "version", "tool"}, verb) {
 		return fmt.Errorf("go %s is not expected in a page", verb)
 	}
-	dir := s.top
+	dir := module
 	for i := 0; i < len(rest); i++ {
 		arg := rest[i]
 		name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
@@ -136,9 +140,9 @@ func (s *shell) goTool(args []string) error {
 			if strings.Contains(arg, "@") && verb == "run" { // a tool of somebody else's
 				return nil
 			}
-			dir = filepath.Join(s.top, strings.TrimSuffix(arg, "..."))
+			dir = filepath.Join(module, strings.TrimSuffix(arg, "..."))
 			if arg == "./room/..." { // whichever
-				dir = s.top
+				dir = module
 			}
 			if info, statErr := os.Stat(dir); statErr != nil || !info.IsDir() {
 				err = fmt.Errorf("there is no package %s", arg)
@@ -150,7 +154,7 @@ func (s *shell) goTool(args []string) error {
 		case name == "fuzz":
 			// The package comes behind.
 			pattern := next()
-			err = s.matches("Fuzz", pattern, filepath.Join(s.top, rest[len(rest)-1]))
+			err = s.matches("Fuzz", pattern, filepath.Join(module, rest[len(rest)-1]))
 		case name == "bench":
 			err = s.matches("Benchmark", next(), dir)
 		case slices.Contains([]string{"race", "v", "buildvcs", "trimpath", "short"}, name):

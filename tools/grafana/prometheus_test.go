@@ -21,6 +21,7 @@ import (
 
 	"firstclick/internal/pgtest"
 	"firstclick/internal/ports"
+	"firstclick/tools/testbed"
 )
 
 // patience is for servers to start, and for data to come, on a busy machine.
@@ -47,18 +48,18 @@ func promtool(t *testing.T, input io.Reader, args ...string) {
 }
 
 func TestRulesAndTheirTests(t *testing.T) {
-	promtool(t, nil, "check", "config", "../docker/prometheus/prometheus.yml")
-	promtool(t, nil, "check", "rules", "../docker/prometheus/rules/firstclick.yml")
-	promtool(t, nil, "test", "rules", "../docker/prometheus/tests/firstclick_test.yml")
-	rules, err := os.ReadFile("../docker/prometheus/rules/firstclick.yml")
+	promtool(t, nil, "check", "config", "../../docker/prometheus/prometheus.yml")
+	promtool(t, nil, "check", "rules", "../../docker/prometheus/rules/firstclick.yml")
+	promtool(t, nil, "test", "rules", "../../docker/prometheus/tests/firstclick_test.yml")
+	rules, err := os.ReadFile("../../docker/prometheus/rules/firstclick.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests, err := os.ReadFile("../docker/prometheus/tests/firstclick_test.yml")
+	tests, err := os.ReadFile("../../docker/prometheus/tests/firstclick_test.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	operations, err := os.ReadFile("../docs/operations.md")
+	operations, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +115,8 @@ func await(t *testing.T, said io.Reader, pattern string) string {
 func startDemo(t *testing.T) (address string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "firstclick")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, "firstclick").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	if err := testbed.Build(t.Context(), binary); err != nil {
+		t.Fatal(err)
 	}
 	return await(t, run(t, binary, "demo", "--dir", pgtest.Dir(t), "--kafka-port", "0", "--database-port", "0", "--listen", "127.0.0.1:0"), `Metrics +http://(\S+)/metrics`)
 }
@@ -123,7 +124,7 @@ func startDemo(t *testing.T) (address string) {
 // startPrometheus scrapes target every second and knows the rules. It returns the server's address.
 func startPrometheus(t *testing.T, target string, args ...string) string {
 	t.Helper()
-	rules, err := filepath.Abs("../docker/prometheus/rules/firstclick.yml")
+	rules, err := filepath.Abs("../../docker/prometheus/rules/firstclick.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ type board struct {
 func questions(t *testing.T) []question {
 	t.Helper()
 	var all []question
-	files, err := filepath.Glob("dashboards/*.json")
+	files, err := filepath.Glob("../../grafana/dashboards/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no dashboards", err)
 	}
@@ -224,7 +225,7 @@ func questions(t *testing.T) []question {
 			all = append(all, question{file + ": variable " + v.Name, "/api/v1/series", settle.Replace(metric[1]), false})
 		}
 	}
-	rules, err := os.ReadFile("../docker/prometheus/rules/firstclick.yml")
+	rules, err := os.ReadFile("../../docker/prometheus/rules/firstclick.yml")
 	if err != nil {
 		t.Fatal(err)
 	}

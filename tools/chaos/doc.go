@@ -5,8 +5,8 @@
 // deleted all the while. Four lanes of faults, at the instances, at Kafka, at Postgres and at what the shop itself changes, each draw from a table by a random
 // source of their own, so that a seed gives the same faults in the same order in each lane; the moments are the machine's.
 //
-//	go run ./internal/chaos -seed 7 -duration 3m
-//	go run ./internal/chaos -without no-owner-check    # the suite itself is tested: it must go red
+//	make chaos ARGS="-seed 7 -duration 3m"
+//	make chaos ARGS="-without no-owner-check"    # the suite itself is tested: it must go red
 //
 // # Protocol
 //

@@ -73,7 +73,7 @@ func TestOneGo(t *testing.T) {
 	if !strings.Contains(read(t, "Makefile"), "@RELEASE_GO=$(RELEASE_GO) .ci/vuln") || !strings.Contains(read(t, ".ci/vuln"), "GOTOOLCHAIN=${RELEASE_GO:-local} ") {
 		t.Error("make vuln looks at another Go")
 	}
-	for _, file := range []string{"go.mod", "deploy/check/go.mod"} {
+	for _, file := range []string{"go.mod", "tools/go.mod"} {
 		needs := regexp.MustCompile(`(?m)^go (\d+\.\d+)\.\d+$`).FindStringSubmatch(read(t, file))
 		if needs == nil || !strings.HasPrefix(release[1], needs[1]+".") || strings.Contains(read(t, file), "\ntoolchain ") {
 			t.Errorf("%s asks for another Go than %s", file, release[1])

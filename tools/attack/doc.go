@@ -3,8 +3,8 @@
 // Each attack has a file of its own and is a test of the real binary, which runs as a process of its own beside a Kafka broker (kfake, in the test's
 // process) and a real Postgres, under --memory-limit 256MiB:
 //
-//	go test -tags attack ./internal/attack
-//	FIRSTCLICK_ATTACK_BINARY=old/firstclick go test -tags attack -run TestReaders ./internal/attack   # another binary, such as an older one
+//	make attack
+//	FIRSTCLICK_ATTACK_BINARY=old/firstclick make attack RUN=TestReaders   # another binary, such as an older one
 //
 // # Protocol
 //

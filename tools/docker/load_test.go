@@ -18,7 +18,7 @@ import (
 // top is the repository's top directory, where the compose file stands.
 func top(t *testing.T) string {
 	t.Helper()
-	dir, err := filepath.Abs("..")
+	dir, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}

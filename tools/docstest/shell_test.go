@@ -92,7 +92,7 @@ func (s *shell) open(_ context.Context, path string, flag int, mode os.FileMode)
 func (s *shell) command(ctx context.Context, args []string) error {
 	run, known := s.programs[args[0]]
 	if !known {
-		return fmt.Errorf("%s: neither run nor checked by any test: say in internal/docstest how", args[0])
+		return fmt.Errorf("%s: neither run nor checked by any test: say in tools/docstest how", args[0])
 	}
 	if err := run(ctx, args[1:]); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(args, " "), err)

@@ -1,6 +1,0 @@
-// Package grafana is the dashboards as code: [Dashboards] renders what stands in dashboards/, which Grafana reads by way of provisioning/.
-//
-// To change a panel, change it here and run `go test ./grafana -update`. Invariants, held by tests: every panel has a unit, a description and
-// thresholds; the files are what this package renders; every query of every panel answers in a real Prometheus that scrapes a demo
-// (build tag prometheus).
-package grafana
