@@ -234,6 +234,10 @@ lint: ## Rules of the house, go vet, golangci-lint
 	go run $(GOLANGCI) run --allow-parallel-runners --build-tags $(TAGS) ./...
 	cd tools && go run $(GOLANGCI) run --allow-parallel-runners --build-tags $(TAGS) ./...
 
+.PHONY: figures
+figures: ## Lines of product and tools, lengths of files, functions called once in their package
+	@go run -C tools $(STAMP) ./house figures
+
 .PHONY: fmt
 fmt: ## Format the code and put the imports in order
 	go run $(GOLANGCI) fmt ./...

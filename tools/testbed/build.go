@@ -27,8 +27,8 @@ func Root() (string, error) {
 	}
 }
 
-// Build compiles the product into binary, with more flags for go build. It builds in the product's own module, so
-// that the versions of its go.mod are linked, not those of the tools.
+// Build compiles the product into binary; flags are for go build. It builds in the product's own
+// module: the binary links the versions of that go.mod, not those of the tools.
 func Build(ctx context.Context, binary string, flags ...string) error {
 	root, err := Root()
 	if err != nil {
@@ -37,7 +37,7 @@ func Build(ctx context.Context, binary string, flags ...string) error {
 	if binary, err = filepath.Abs(binary); err != nil {
 		return err
 	}
-	// A working copy that git does not trust builds too, without the stamp of the version control.
+	// -buildvcs=false: a working copy that git does not trust must build too.
 	args := append([]string{"build", "-C", root, "-buildvcs=false", "-o", binary}, flags...)
 	if out, err := exec.CommandContext(ctx, "go", append(args, ".")...).CombinedOutput(); err != nil {
 		return fmt.Errorf("build firstclick: %w\n%s", err, out)

@@ -1,0 +1,8 @@
+// Command house measures the source: widths and lengths against the rules of the house, and the figures of the
+// structure.
+//
+//	house widths < FILES   # breaches, one a line: file, line, what is too long
+//	house figures          # lines of product, tools and tests; file lengths; functions called once in their package
+//
+// Both read the repository that holds the working directory. .ci/house and `make figures` call it.
+package main
