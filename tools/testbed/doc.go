@@ -1,2 +1,3 @@
-// Package testbed holds what several tools need to run the product: the repository's root and the built binary.
+// Package testbed holds what several tools need to run the product: the repository's root and the
+// built binary.
 package testbed
