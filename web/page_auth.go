@@ -15,8 +15,8 @@ import (
 type Auth struct {
 	users, tokens [][sha256.Size]byte
 
-	// Doubts are what should be better about the file, a line each for the operator. They quote none of it.
-	Doubts []string
+	// Warnings are what should be better about the file, a line each for the operator. They quote none of it.
+	Warnings []string
 }
 
 // leastSecret is how many bytes a password or token has that is not soon guessed.
@@ -35,13 +35,13 @@ func ReadAuth(path string) (*Auth, error) {
 		return nil, fmt.Errorf("read the file of who may look: %w", err)
 	}
 	var a Auth
-	doubt := func(format string, args ...any) { a.Doubts = append(a.Doubts, path+": "+fmt.Sprintf(format, args...)) }
+	warn := func(format string, args ...any) { a.Warnings = append(a.Warnings, path+": "+fmt.Sprintf(format, args...)) }
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o027 != 0 {
-		doubt("its mode is %#o, so that others may read it or write to it: chmod 600, or 640 for a group that is only ours", info.Mode().Perm())
+		warn("its mode is %#o, so that others may read it or write to it: chmod 600, or 640 for a group that is only ours", info.Mode().Perm())
 	}
 	secret := func(n int, text string) {
 		if len(text) < leastSecret {
-			doubt("line %d: its secret has fewer than %d characters and is soon guessed: openssl rand -hex 24 makes one", n+1, leastSecret)
+			warn("line %d: its secret has fewer than %d characters and is soon guessed: openssl rand -hex 24 makes one", n+1, leastSecret)
 		}
 	}
 	for n, line := range strings.Split(string(text), "\n") {

@@ -308,19 +308,19 @@ func TestAuth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, doubts := range map[string]int{"ada:a long password\nthis-is-a-token\n": 0, "ada:x\n": 1, "y\nada:a long password\nbob:123\n": 2} {
+	for text, warnings := range map[string]int{"ada:a long password\nthis-is-a-token\n": 0, "ada:x\n": 1, "y\nada:a long password\nbob:123\n": 2} {
 		write(text)
-		if a, err := ReadAuth(file); err != nil || len(a.Doubts) != doubts {
-			t.Errorf("%q: %v, %v, want %d doubts", text, a, err, doubts)
+		if a, err := ReadAuth(file); err != nil || len(a.Warnings) != warnings {
+			t.Errorf("%q: %v, %v, want %d warnings", text, a, err, warnings)
 		}
 	}
 	write("ada:a long password\n")
-	for mode, doubts := range map[os.FileMode]int{0o600: 0, 0o400: 0, 0o440: 0, 0o640: 0, 0o666: 1, 0o644: 1, 0o660: 1, 0o604: 1} {
+	for mode, warnings := range map[os.FileMode]int{0o600: 0, 0o400: 0, 0o440: 0, 0o640: 0, 0o666: 1, 0o644: 1, 0o660: 1, 0o604: 1} {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}
-		if a, err := ReadAuth(file); err != nil || len(a.Doubts) != doubts || strings.Contains(fmt.Sprint(a.Doubts), "a long password") {
-			t.Errorf("mode %o: %v, %v, want %d doubts", mode, a.Doubts, err, doubts)
+		if a, err := ReadAuth(file); err != nil || len(a.Warnings) != warnings || strings.Contains(fmt.Sprint(a.Warnings), "a long password") {
+			t.Errorf("mode %o: %v, %v, want %d warnings", mode, a.Warnings, err, warnings)
 		}
 	}
 	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

@@ -18,20 +18,21 @@ type Streams struct {
 	Env      func(name string) (value string, ok bool)
 }
 
-// Run does what args (without the program's name) ask for, writing results to Out and log lines, progress and help after a
-// mistake to Err. It prints no error that it returns. The errors: [*UsageError] for what was typed wrong, those of the
-// pipeline as they came.
+// Run executes the command that args (without the program's name) say. It writes results to Out;
+// log lines, progress and the help after a mistake to Err. It does not print the error that it
+// returns: a [*UsageError] for a mistake of the user, else the error of the package that failed.
 func Run(ctx context.Context, args []string, streams Streams) error {
 	root := newRoot(streams)
-	root.SetArgs(append([]string{}, args...)) // nil would be taken for the process' own
+	root.SetArgs(append([]string{}, args...)) // for nil cobra takes the process' own
 	err := root.ExecuteContext(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return stopped(err)
 	}
-	return advised(err)
+	return withNextStep(err)
 }
 
-// command is what every command has: the streams and the flags of logging.
+// command is what every command has: the streams, and the flags of logging and of the
+// configuration file.
 type command struct {
 	Streams
 
@@ -40,8 +41,15 @@ type command struct {
 	configFile string
 }
 
+// Groups of commands in the help.
+const (
+	groupWork  = "work"
+	groupLook  = "look"
+	groupShell = "shell"
+)
+
 func newRoot(streams Streams) *cobra.Command {
-	shared := &command{Streams: streams}
+	c := &command{Streams: streams}
 	root := &cobra.Command{
 		Use:   "firstclick",
 		Short: "For every checkout, which click led to it?",
@@ -58,16 +66,11 @@ shows what comes from where.`,
   firstclick explain CHECKOUT_ID      # why has this checkout this click?`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+		Args:          subcommandNeeded,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
-				return nil // what is wrong with variables or the file is for the command itself to say
+				return ignoreSettings(cmd, args)
 			}
 			return resolve(cmd, streams.Env)
 		},
@@ -79,16 +82,28 @@ shows what comes from where.`,
 	root.SetFlagErrorFunc(flagError)
 	root.Flags().Bool("version", false, "print version, commit and Go version")
 	root.SetVersionTemplate("{{.Version}}\n")
-	shared.logFlags(root.PersistentFlags())
-	shared.configFlags(root.PersistentFlags())
-	root.AddGroup(commandGroups()...)
-	root.AddCommand(in(groupWork, shared.demo(), shared.run(), shared.migrate(), shared.generate())...)
-	root.AddCommand(in(groupLook, shared.verify(), shared.repair(), shared.explain(), shared.compare(), shared.whatIf(), shared.deadLetters(), shared.doctor())...)
-	root.AddCommand(in(groupShell, shared.healthcheck(), shared.completion(), shared.man(), shared.version())...)
-	shared.dress(root)
+	c.logFlags(root.PersistentFlags())
+	define(root.PersistentFlags(), &c.configFile, configFlag, "CONFIG", "file", "", parseText,
+		"YAML file with settings, a line each, such as \"window: 30m\"; flags and variables win")
+	add := func(group, title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: group, Title: title})
+		for _, cmd := range commands {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
+		}
+	}
+	add(groupWork, "Set up and run", c.demo(), c.run(), c.migrate(), c.generate())
+	add(groupLook, "Look closer, put right, change over",
+		c.verify(), c.repair(), c.explain(), c.compare(), c.whatIf(), c.deadLetters(), c.doctor())
+	add(groupShell, "This program", c.healthcheck(), c.completion(), c.man(), c.version())
+	c.setHelp(root)
 	completeFlags(root)
 	return root
 }
+
+// ignoreSettings takes the place of resolve for commands that must work although a variable or the
+// configuration file is wrong.
+func ignoreSettings(*cobra.Command, []string) error { return nil }
 
 // machine is the root of the file system, where memory limits are read from.
 func machine() fs.FS { return os.DirFS("/") }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -10,36 +12,11 @@ import (
 	"firstclick/audit"
 )
 
-// errDiffers ends compare when the table is not what it should be: the report has said what.
+// errDiffers ends compare when the report shows a difference.
 var errDiffers = errors.New("the compared table is not what Kafka's records say: see the report")
 
-// aloneFlags are those of compare and whatif, which ask Kafka alone.
-func (a *auditing) aloneFlags(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	kafkaFlags(fs, &a.kafka)
-	databaseFlag(fs, &a.database)
-	a.topics.flags(fs)
-	a.meaning.ruleFlags(fs)
-	for _, name := range []string{"window", "time-zone", "clicks-topic", "checkouts-topic"} {
-		fs.Lookup(name).Usage += " (where not given: as the group was begun with, if it was)"
-	}
-	a.reportFlags(fs)
-}
-
-// aloneConfig leaves the topics to what the group was begun with where they were not given.
-func (a *auditing) aloneConfig(cmd *cobra.Command, c *command) (audit.Config, error) {
-	config, err := a.config(cmd, c)
-	if !cmd.Flags().Lookup("clicks-topic").Changed {
-		config.ClicksTopic = ""
-	}
-	if !cmd.Flags().Lookup("checkouts-topic").Changed {
-		config.CheckoutsTopic = ""
-	}
-	return config, err
-}
-
 func (c *command) compare() *cobra.Command {
-	var a auditing
+	a := auditFlags{ownTable: true}
 	var other audit.Other
 	var since, until moment
 	cmd := &cobra.Command{
@@ -63,40 +40,34 @@ Changes nothing. Exit code 1 when anything differs.`,
 			case !other.Since.IsZero() && !other.Until.IsZero() && !other.Since.Before(other.Until):
 				return usagef(cmd, "--since is not before --until")
 			}
-			config, err := a.aloneConfig(cmd, c)
-			if err != nil {
-				return err
-			}
-			if err := reach(cmd.Context(), config.Logger, config.Kafka, config.Database); err != nil {
-				return err
-			}
-			report, err := audit.Compare(cmd.Context(), config, other)
-			switch {
-			case errors.Is(err, audit.ErrTable):
-				return usagef(cmd, "--table: %v", err)
-			case err != nil:
-				return err
-			}
-			if err := c.print(report, a.json); err != nil {
-				return err
-			}
-			if !report.OK() {
-				return errDiffers
-			}
-			return nil
+			return a.run(cmd, c, func(ctx context.Context, config audit.Config) (io.WriterTo, error) {
+				report, err := audit.Compare(ctx, config, other)
+				switch {
+				case errors.Is(err, audit.ErrTable):
+					return nil, usagef(cmd, "--table: %v", err)
+				case err != nil:
+					return nil, err
+				case !report.OK():
+					return report, errDiffers
+				}
+				return report, nil
+			})
 		},
 	}
-	a.aloneFlags(cmd)
 	fs := cmd.Flags()
+	a.where(fs)
+	a.report(fs)
 	define(fs, &other.Table, "table", "", "schema.table", "", parseText, "the table or view to compare")
-	define(fs, &since, "since", "", "when", "", parseAgo, "only checkouts of event times since then: a time (RFC 3339), or how long ago (24h)")
-	define(fs, &until, "until", "", "when", "", parseAgo, "only checkouts of event times before then, likewise")
-	define(fs, &other.Grace, "grace", "", "duration", "1m", parseDuration(0), "records that came within so long need not be in the table yet")
+	define(fs, &since, "since", "", "when", "", parseMoment,
+		"only checkouts of event times since then: a time (RFC 3339), or how long ago (24h)")
+	define(fs, &until, "until", "", "when", "", parseMoment, "only checkouts of event times before then, likewise")
+	define(fs, &other.Grace, "grace", "", "duration", "1m", parseDuration(0),
+		"records that came within so long need not be in the table yet")
 	return cmd
 }
 
 func (c *command) whatIf() *cobra.Command {
-	var a auditing
+	a := auditFlags{ownTable: true}
 	var scenario audit.Scenario
 	var model string
 	cmd := &cobra.Command{
@@ -118,33 +89,31 @@ checkout_id, user_id, product_id, total_amount, checkout_time, click_id, click_t
 			case "":
 				return usagef(cmd, "--into names the table to make, as in --into scratch.half_hour")
 			case "commerce.attributed_checkouts":
-				return usagef(cmd, "--into: table commerce.attributed_checkouts is not for this: name one of your own, as in scratch.half_hour")
+				return usagef(cmd, "--into: table commerce.attributed_checkouts is not for this: "+
+					"name one of your own, as in scratch.half_hour")
 			}
 			scenario.Model = audit.Model(model)
-			config, err := a.aloneConfig(cmd, c)
-			if err != nil {
-				return err
-			}
-			if err := reach(cmd.Context(), config.Logger, config.Kafka, config.Database); err != nil {
-				return err
-			}
-			outcome, err := audit.WhatIf(cmd.Context(), config, scenario)
-			switch {
-			case errors.Is(err, audit.ErrTable):
-				return usagef(cmd, "--into: %v", err)
-			case err != nil:
-				return err
-			}
-			return c.print(outcome, a.json)
+			return a.run(cmd, c, func(ctx context.Context, config audit.Config) (io.WriterTo, error) {
+				outcome, err := audit.WhatIf(ctx, config, scenario)
+				switch {
+				case errors.Is(err, audit.ErrTable):
+					return nil, usagef(cmd, "--into: %v", err)
+				case err != nil:
+					return nil, err
+				}
+				return outcome, nil
+			})
 		},
 	}
-	a.aloneFlags(cmd)
+	fs := cmd.Flags()
+	a.where(fs)
+	a.report(fs)
 	var models []string
 	for _, m := range audit.Models() {
 		models = append(models, string(m))
 	}
-	offering(define(cmd.Flags(), &model, "model", "", "model", string(audit.ModelFirst), oneOf(models...), "first, last or linear"), models...)
-	define(cmd.Flags(), &scenario.Into, "into", "", "schema.table", "", parseText, "the table to make")
-	defineSwitch(cmd.Flags(), &scenario.Replace, "replace", "", "replace the table if an earlier whatif made it")
+	defineWord(fs, &model, "model", "", "model", string(audit.ModelFirst), "first, last or linear", models...)
+	define(fs, &scenario.Into, "into", "", "schema.table", "", parseText, "the table to make")
+	defineSwitch(fs, &scenario.Replace, "replace", "", "replace the table if an earlier whatif made it")
 	return cmd
 }

@@ -8,7 +8,6 @@ import (
 )
 
 func (c *command) completion() *cobra.Command {
-	shells := []string{"bash", "zsh", "fish"}
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
 		Short: "Print what makes a shell complete commands, flags and their values",
@@ -21,17 +20,13 @@ shell looks for such scripts:
 		Example: `  source <(firstclick completion bash)
   source <(firstclick completion zsh)
   firstclick completion fish | source`,
-		ValidArgs: shells,
-		Args: func(cmd *cobra.Command, args []string) error {
+		ValidArgs:         []string{"bash", "zsh", "fish"},
+		PersistentPreRunE: ignoreSettings,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef(cmd, "completion needs a shell: bash, zsh or fish")
 			}
-			return nil
-		},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
-		RunE: func(cmd *cobra.Command, args []string) error {
-			root := cmd.Root()
-			switch args[0] {
+			switch root := cmd.Root(); args[0] {
 			case "bash":
 				return root.GenBashCompletionV2(c.Out, true)
 			case "zsh":
@@ -39,15 +34,16 @@ shell looks for such scripts:
 			case "fish":
 				return root.GenFishCompletion(c.Out, true)
 			}
-			return usagef(cmd, "there is no completion for %s: bash, zsh or fish", typedWord(args[0]))
+			return usagef(cmd, "there is no completion for %s: bash, zsh or fish", quoteWord(args[0]))
 		},
 	}
 }
 
-// completeFlags tells completion what every flag takes: words, files, directories, or something that nobody can guess.
+// completeFlags says how to complete the value of every flag: by words, files, directories or not
+// at all.
 func completeFlags(cmd *cobra.Command) {
 	register := func(flag *pflag.Flag) {
-		words, directive := flag.Annotations[annotationWords], cobra.ShellCompDirectiveNoFileComp
+		words, directive := optionOf(flag).words, cobra.ShellCompDirectiveNoFileComp
 		switch flag.Value.Type() {
 		case kindSwitch:
 			return
@@ -56,11 +52,8 @@ func completeFlags(cmd *cobra.Command) {
 		case "dir":
 			directive = cobra.ShellCompDirectiveFilterDirs
 		}
-		err := cmd.RegisterFlagCompletionFunc(flag.Name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return words, directive
-		})
-		if err != nil {
-			panic(fmt.Sprintf("completion of --%s: %v", flag.Name, err)) // registered twice: found by the first test
+		if err := cmd.RegisterFlagCompletionFunc(flag.Name, cobra.FixedCompletions(words, directive)); err != nil {
+			panic(fmt.Sprintf("completion of --%s: %v", flag.Name, err)) // registered twice
 		}
 	}
 	cmd.LocalNonPersistentFlags().VisitAll(register)

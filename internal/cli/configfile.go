@@ -19,116 +19,102 @@ import (
 // configFlag names the configuration file; it cannot stand in the file itself.
 const configFlag = "config"
 
-// configAtMost is how large a configuration file may be, in bytes.
+// configAtMost is the largest size of a configuration file, in bytes.
 const configAtMost = 1 << 20
 
-// fileSuffix behind a secret's name says that the value is the name of a file that holds it.
+// fileSuffix marks the key of a secret whose value is the name of a file that holds the secret.
 const fileSuffix = "-file"
 
-// configFlags are the flags of every command.
-func (c *command) configFlags(fs *pflag.FlagSet) {
-	define(fs, &c.configFile, configFlag, "CONFIG", "file", "", parseText,
-		"YAML file with settings, a line each, such as \"window: 30m\"; flags and variables win")
-}
-
-// fileValue is a value of the configuration file as it is written there.
+// fileValue is a value as the configuration file has it.
 type fileValue struct {
 	text string
 	line int
 }
 
-// fromFile fills every flag that is still as it was from the file. Keys are the names of flags that have a variable: these are
-// settings, and mean the same to all commands. So one file serves all of them; what this command does not need is passed over.
+// fromFile sets the flags that were not given from the file. Its keys are the names of flags that
+// have a variable: they mean the same to all commands. So one file serves every command, and a
+// command ignores the keys of others.
 func fromFile(cmd *cobra.Command, path string) error {
 	values, err := readConfig(path)
 	if err != nil {
 		return usagef(cmd, "%s", singleLine(err.Error()))
 	}
 	known := settingNames(cmd.Root())
-	for _, key := range slices.SortedFunc(maps.Keys(values), func(a, b string) int { return values[a].line - values[b].line }) {
-		if _, ok := known[key]; !ok {
+	byLine := func(a, b string) int { return values[a].line - values[b].line }
+	for _, key := range slices.SortedFunc(maps.Keys(values), byLine) {
+		if known[key] == "" {
 			return usagef(cmd, "%s:%d: unknown key %q; %s", path, values[key].line, key, allowedKeys(cmd, key, known))
 		}
 	}
-	var failed error
-	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
-		if failed == nil && len(flag.Annotations[annotationEnv]) > 0 {
-			failed = setFromFile(cmd, flag, path, values)
+	return eachFlag(cmd, func(flag *pflag.Flag) error {
+		if optionOf(flag).env == "" {
+			return nil
 		}
+		return setFromFile(cmd, flag, path, values)
 	})
-	return failed
 }
 
 func setFromFile(cmd *cobra.Command, flag *pflag.Flag, path string, values map[string]fileValue) error {
 	value, direct := values[flag.Name]
-	if flag.Annotations[annotationFile] != nil {
-		named, indirect := values[flag.Name+fileSuffix]
-		if direct && indirect {
-			return usagef(cmd, "%s:%d: %s and %s%s are both set: set one", path, max(value.line, named.line), flag.Name, flag.Name, fileSuffix)
-		}
-		if indirect && !flag.Changed {
-			text, err := readSecret(named.text)
-			if err != nil {
-				return usagef(cmd, "%s:%d: %s%s: %v", path, named.line, flag.Name, fileSuffix, err)
-			}
-			value, direct = fileValue{text: text, line: named.line}, true
-		}
-	}
-	if !direct || flag.Changed {
+	key := flag.Name + fileSuffix
+	file, indirect := values[key]
+	indirect = indirect && optionOf(flag).secret
+	switch {
+	case direct && indirect:
+		return usagef(cmd, "%s:%d: %s and %s are both set: set one", path, max(value.line, file.line), flag.Name, key)
+	case flag.Changed || !direct && !indirect:
 		return nil
+	case indirect:
+		text, err := readSecret(file.text)
+		if err != nil {
+			return usagef(cmd, "%s:%d: %s: %v", path, file.line, key, err)
+		}
+		value = fileValue{text, file.line}
 	}
-	if err := flag.Value.Set(value.text); err != nil {
+	if err := assign(flag, value.text, fmt.Sprintf("file %s:%d", path, value.line)); err != nil {
 		return usagef(cmd, "%s:%d: %s: %v", path, value.line, flag.Name, err)
 	}
-	flag.Changed = true
-	annotate(flag, annotationSource, fmt.Sprintf("file %s:%d", path, value.line))
 	return nil
 }
 
-// settingNames are the keys that a configuration file may have, with the variable of each.
-func settingNames(root *cobra.Command) map[string]string {
+// settingNames returns the keys that a configuration file may have, with the variable of each.
+func settingNames(cmd *cobra.Command) map[string]string {
 	names := map[string]string{}
-	var walk func(*cobra.Command)
-	walk = func(cmd *cobra.Command) {
-		visit := func(flag *pflag.Flag) {
-			variable := flag.Annotations[annotationEnv]
-			if len(variable) == 0 || flag.Name == configFlag {
-				return
-			}
-			names[flag.Name] = variable[0]
-			if flag.Annotations[annotationFile] != nil {
-				names[flag.Name+fileSuffix] = variable[0] + "_FILE"
-			}
+	add := func(flag *pflag.Flag) {
+		o := optionOf(flag)
+		if o.env == "" || flag.Name == configFlag {
+			return
 		}
-		cmd.Flags().VisitAll(visit)
-		cmd.PersistentFlags().VisitAll(visit)
-		for _, sub := range cmd.Commands() {
-			walk(sub)
+		names[flag.Name] = o.env
+		if o.secret {
+			names[flag.Name+fileSuffix] = o.env + "_FILE"
 		}
 	}
-	walk(root)
+	cmd.Flags().VisitAll(add)
+	cmd.PersistentFlags().VisitAll(add)
+	for _, sub := range cmd.Commands() {
+		maps.Copy(names, settingNames(sub))
+	}
 	return names
 }
 
-// allowedKeys says what may have been meant: variables and flags that are for the command line are common slips.
+// allowedKeys says what an unknown key may have been meant for. Common mistakes are the name of a
+// variable, and a flag that is for the command line only.
 func allowedKeys(cmd *cobra.Command, typed string, known map[string]string) string {
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if known[name] == typed {
+	for name, variable := range known {
+		if variable == typed {
 			return "did you mean " + name + "?"
 		}
 	}
-	all := slices.Sorted(maps.Keys(known))
 	asFlag := strings.ReplaceAll(strings.ToLower(strings.TrimLeft(typed, "-")), "_", "-")
-	if near := nearest(asFlag, all); len(near) > 0 {
-		return "did you mean " + strings.Join(near, " or ") + "?"
-	}
-	if cmd.Flags().Lookup(asFlag) != nil {
+	if known[asFlag] == "" && cmd.Flags().Lookup(asFlag) != nil {
 		return "--" + asFlag + " is for the command line"
 	}
-	return "allowed are " + strings.Join(all, ", ")
+	return didYouMean(asFlag, slices.Sorted(maps.Keys(known)))
 }
 
-// readConfig reads a flat YAML mapping. Values keep the text they are written with: the function that parses the flag parses them.
+// readConfig reads a flat YAML mapping. A value keeps the text that it is written with: the function
+// that parses the flag parses it.
 func readConfig(path string) (map[string]fileValue, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -145,7 +131,7 @@ func readConfig(path string) (map[string]fileValue, error) {
 	return parseConfig(path, content)
 }
 
-// anchor finds what YAML's errors quote of a value: it may be a secret that begins with an
+// anchor matches what YAML's errors quote of a value: it may be a secret that begins with an
 // asterisk.
 var anchor = regexp.MustCompile(`(?s)anchor '.*'`)
 
@@ -155,7 +141,8 @@ func parseConfig(path string, content []byte) (map[string]fileValue, error) {
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
-		said := anchor.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "anchor (a value that begins with * or & wants quotes)")
+		said := anchor.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "),
+			"anchor (put a value that begins with * or & in quotes)")
 		return nil, fmt.Errorf("%s: %s", path, said)
 	}
 	if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
@@ -166,13 +153,13 @@ func parseConfig(path string, content []byte) (map[string]fileValue, error) {
 		return nil, nil // comments and nothing else
 	}
 	if top.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s:%d: wants lines such as kafka: broker:9092", path, top.Line)
+		return nil, fmt.Errorf("%s:%d: expected lines such as kafka: broker:9092", path, top.Line)
 	}
 	values := map[string]fileValue{}
 	for i := 0; i < len(top.Content); i += 2 {
 		key, value := top.Content[i], top.Content[i+1]
 		if first, twice := values[key.Value]; twice {
-			return nil, fmt.Errorf("%s:%d: %q stands in line %d already", path, key.Line, key.Value, first.line)
+			return nil, fmt.Errorf("%s:%d: %q is already in line %d", path, key.Line, key.Value, first.line)
 		}
 		text, err := plainValue(value)
 		if err != nil {
@@ -183,25 +170,23 @@ func parseConfig(path string, content []byte) (map[string]fileValue, error) {
 	return values, nil
 }
 
-// plainValue is a scalar as it is written, or a list of them separated by commas.
+// plainValue returns a scalar as it is written, or the scalars of a list separated by commas.
 func plainValue(node *yaml.Node) (string, error) {
-	switch {
-	case node.Kind == yaml.ScalarNode && node.Tag == "!!null":
+	items := []*yaml.Node{node}
+	if node.Kind == yaml.SequenceNode {
+		items = node.Content
+	} else if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
 		return "", errors.New("has no value: leave the line out, or write \"\"")
-	case node.Kind == yaml.ScalarNode:
-		return node.Value, nil
-	case node.Kind != yaml.SequenceNode:
-		return "", errors.New("wants a plain value, or a list of them")
 	}
-	var items []string
-	for _, item := range node.Content {
+	var texts []string
+	for _, item := range items {
 		if item.Kind != yaml.ScalarNode || item.Tag == "!!null" {
-			return "", errors.New("wants a plain value, or a list of them")
+			return "", errors.New("needs a plain value, or a list of them")
 		}
-		items = append(items, item.Value)
+		texts = append(texts, item.Value)
 	}
-	return strings.Join(items, ","), nil
+	return strings.Join(texts, ","), nil
 }
 
-// singleLine makes one line of a text.
+// singleLine replaces every run of white space by one space.
 func singleLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -17,8 +17,8 @@ import (
 	"firstclick/join"
 )
 
-// selecting is what the flags of list, retry and drop say about which letters are meant.
-type selecting struct {
+// letterFilter is the flags of list, retry and drop that select dead letters.
+type letterFilter struct {
 	database     string
 	group        string
 	reasons      []string
@@ -28,48 +28,42 @@ type selecting struct {
 	json         bool
 }
 
-func (s *selecting) flags(fs *pflag.FlagSet, status string) {
-	databaseFlag(fs, &s.database)
-	define(fs, &s.group, "group", "KAFKA_GROUP", "name", "firstclick", parseNonEmpty, "consumer group whose dead letters are meant")
-	define(fs, &s.reasons, "reason", "", "word,...", "", parseReasons, "only these reasons, such as json,future (docs/operations.md has them all)")
-	define(fs, &s.topic, "topic", "", "name", "", parseText, "only of this topic")
-	define(fs, &s.since, "since", "", "when", "", parseAgo, "only those since then: a time (RFC 3339), or how long ago (2h)")
-	define(fs, &s.until, "until", "", "when", "", parseAgo, "only those before then, likewise")
-	offering(define(fs, &s.status, "status", "", "status", status, oneOf("open", "retried", "dropped", "any"), "open, retried, dropped or any"),
-		"open", "retried", "dropped", "any")
-	defineSwitch(fs, &s.json, "json", "", "print JSON")
+func (f *letterFilter) flags(fs *pflag.FlagSet) {
+	databaseFlag(fs, &f.database)
+	groupFlag(fs, &f.group, "consumer group whose dead letters are meant")
+	define(fs, &f.reasons, "reason", "", "word,...", "", parseReasons,
+		"only these reasons, such as json,future (docs/operations.md has them all)")
+	define(fs, &f.topic, "topic", "", "name", "", parseText, "only of this topic")
+	define(fs, &f.since, "since", "", "when", "", parseMoment,
+		"only those since then: a time (RFC 3339), or how long ago (2h)")
+	define(fs, &f.until, "until", "", "when", "", parseMoment, "only those before then, likewise")
+	defineWord(fs, &f.status, "status", "", "status", "open",
+		"open, retried, dropped or any", "open", "retried", "dropped", "any")
+	defineSwitch(fs, &f.json, "json", "", "print JSON")
 }
 
-// parseReasons takes words, separated by commas. It refuses one that no dead letter can have: a mistyped one must not pass for "there are none".
+// parseReasons takes words, separated by commas. It refuses a word that is not a reason: with a
+// typing error the answer would be "no dead letters".
 func parseReasons(text string) ([]string, error) {
 	var known []string
 	for _, r := range join.Reasons() {
 		known = append(known, string(r))
 	}
-	var words []string
-	for word := range strings.SplitSeq(text, ",") {
-		if word = strings.TrimSpace(word); word == "" {
-			continue
-		}
+	words := commaList(text)
+	for _, word := range words {
 		if _, err := oneOf(known...)(word); err != nil {
 			return nil, err
 		}
-		words = append(words, word)
 	}
 	return words, nil
 }
 
-func (s *selecting) filter(ids []int64) deadletters.Filter {
+func (f *letterFilter) of(ids []int64) deadletters.Filter {
 	now := time.Now()
 	return deadletters.Filter{
-		IDs: ids, Group: s.group, Reasons: s.reasons, Topic: s.topic, Since: s.since.at(now), Until: s.until.at(now),
-		Status: deadletters.Status(s.status),
+		IDs: ids, Group: f.group, Reasons: f.reasons, Topic: f.topic,
+		Since: f.since.at(now), Until: f.until.at(now), Status: deadletters.Status(f.status),
 	}
-}
-
-// narrows says whether anything but the group was asked for.
-func (s *selecting) narrows() bool {
-	return len(s.reasons) > 0 || s.topic != "" || s.since != moment{} || s.until != moment{}
 }
 
 func (c *command) deadLetters() *cobra.Command {
@@ -81,20 +75,18 @@ list and show look at them, retry sends them to their topic again, drop puts the
 		Example: `  firstclick dead-letters list
   firstclick dead-letters show 17
   firstclick dead-letters retry 17 --edit mended.json`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return nil
-		},
+		Args: subcommandNeeded,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.deadLettersList(), c.deadLettersShow(), c.deadLettersRetry(), c.deadLettersDrop())
 	return cmd
 }
 
-// withLetters opens the table for fn.
-func (c *command) withLetters(cmd *cobra.Command, database string, fn func(ctx context.Context, store *deadletters.Store) error) (err error) {
+// withLetters calls do with the table. An unknown group is a usage error: with a typing error the
+// answer would be "no dead letters". An empty group is not checked.
+func (c *command) withLetters(cmd *cobra.Command, database, group string,
+	do func(ctx context.Context, store *deadletters.Store) error,
+) (err error) {
 	dsn, err := connection(cmd, database, c.Env)
 	if err != nil {
 		return err
@@ -108,25 +100,20 @@ func (c *command) withLetters(cmd *cobra.Command, database string, fn func(ctx c
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close(ctx)) }()
-	return fn(ctx, store)
-}
-
-// withGroup opens it for the letters of a group, which must be there: a mistyped one must not pass for one without dead letters.
-func (c *command) withGroup(cmd *cobra.Command, s *selecting, fn func(ctx context.Context, store *deadletters.Store) error) error {
-	return c.withLetters(cmd, s.database, func(ctx context.Context, store *deadletters.Store) error {
-		err := store.Group(ctx, s.group)
+	if group != "" {
+		err := store.Group(ctx, group)
 		if unknown := new(deadletters.UnknownGroupError); errors.As(err, &unknown) {
 			return usagef(cmd, "%v", err)
 		}
 		if err != nil {
 			return err
 		}
-		return fn(ctx, store)
-	})
+	}
+	return do(ctx, store)
 }
 
 func (c *command) deadLettersList() *cobra.Command {
-	var s selecting
+	var f letterFilter
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -136,26 +123,23 @@ func (c *command) deadLettersList() *cobra.Command {
   firstclick dead-letters list --status any --limit 0 --json | jq '.[].id'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withGroup(cmd, &s, func(ctx context.Context, store *deadletters.Store) error {
-				letters, err := store.List(ctx, s.filter(nil), limit)
+			return c.withLetters(cmd, f.database, f.group, func(ctx context.Context, store *deadletters.Store) error {
+				letters, err := store.List(ctx, f.of(nil), limit)
 				if err != nil {
 					return err
 				}
-				if s.json {
-					if letters == nil {
-						letters = []deadletters.Letter{}
-					}
-					return c.printJSON(letters)
+				if f.json {
+					return c.printJSON(append([]deadletters.Letter{}, letters...))
 				}
-				total, err := store.Count(ctx, s.filter(nil))
+				total, err := store.Count(ctx, f.of(nil))
 				if err != nil {
 					return err
 				}
-				return c.printLetters(letters, total, s.status)
+				return c.printLetters(letters, total, f.status)
 			})
 		},
 	}
-	s.flags(cmd.Flags(), "open")
+	f.flags(cmd.Flags())
 	define(cmd.Flags(), &limit, "limit", "", "n", "100", parseWhole(0, 100_000_000), "list at most so many; 0: all")
 	return cmd
 }
@@ -172,8 +156,12 @@ func (c *command) printLetters(letters []deadletters.Letter, total int64, status
 	fmt.Fprintln(table, "ID\tSINCE\tREASON\tRECORD\tBYTES\tSTATUS\tDETAIL")
 	for i := range letters {
 		l := &letters[i]
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", l.ID, l.CreatedAt.Format("2006-01-02 15:04:05"), harmless(l.Reason),
-			harmless(l.Place()), l.Size, l.Status, cut(harmless(l.Detail), 100))
+		detail := strings.TrimSpace(printable(l.Detail))
+		if runes := []rune(detail); len(runes) > 100 {
+			detail = string(runes[:99]) + "…"
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", l.ID, l.CreatedAt.Format(time.DateTime),
+			printable(l.Reason), printable(l.Place()), l.Size, l.Status, detail)
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("write the list: %w", err)
@@ -194,13 +182,10 @@ func (c *command) deadLettersShow() *cobra.Command {
 --raw writes the payload's bytes as they are, and nothing else.`,
 		Example: `  firstclick dead-letters show 17
   firstclick dead-letters show 17 --raw > payload.json`,
-		Args: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef(cmd, "show needs one ID, as list shows it")
 			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
 			ids, err := letterIDs(cmd, args)
 			if err != nil {
 				return err
@@ -208,7 +193,7 @@ func (c *command) deadLettersShow() *cobra.Command {
 			if raw && asJSON {
 				return usagef(cmd, "--raw and --json: give one")
 			}
-			return c.withLetters(cmd, database, func(ctx context.Context, store *deadletters.Store) error {
+			return c.withLetters(cmd, database, "", func(ctx context.Context, store *deadletters.Store) error {
 				letter, err := store.Show(ctx, ids[0])
 				switch {
 				case err != nil:
@@ -232,47 +217,45 @@ func (c *command) deadLettersShow() *cobra.Command {
 }
 
 func (c *command) printLetter(l *deadletters.Letter) error {
-	resolved := ""
+	status, recorded, payload := string(l.Status), "unknown", printable(string(l.Payload))
 	if l.ResolvedAt != nil {
-		resolved = " " + l.ResolvedAt.Format(time.RFC3339)
+		status += " " + l.ResolvedAt.Format(time.RFC3339)
 	}
-	recorded := "unknown"
 	if l.RecordTime != nil {
 		recorded = l.RecordTime.Format(time.RFC3339Nano)
 	}
-	payload := harmless(string(l.Payload))
 	switch {
 	case !l.Kept:
 		payload = "(not kept: larger than 1 MiB)"
 	case l.Payload == nil:
 		payload = "(the record had no value)"
 	}
-	_, err := fmt.Fprintf(c.Out, "id           %d\ngroup        %s\nrecord       %s\nrecord time  %s\nsince        %s\nreason       %s\ndetail       %s\n"+
-		"status       %s%s\npayload      %d bytes, sha256 %s\n\n%s\n", l.ID, harmless(l.Group), harmless(l.Place()), recorded, l.CreatedAt.Format(time.RFC3339),
-		harmless(l.Reason), harmless(l.Detail), l.Status, resolved, l.Size, l.SHA256, payload)
+	_, err := fmt.Fprintf(c.Out, `id           %d
+group        %s
+record       %s
+record time  %s
+since        %s
+reason       %s
+detail       %s
+status       %s
+payload      %d bytes, sha256 %s
+
+%s
+`, l.ID, printable(l.Group), printable(l.Place()), recorded, l.CreatedAt.Format(time.RFC3339),
+		printable(l.Reason), printable(l.Detail), status, l.Size, l.SHA256, payload)
 	return err
 }
 
-// letterIDs reads the IDs that were typed, each once.
+// letterIDs returns the IDs that were typed, sorted, each once.
 func letterIDs(cmd *cobra.Command, args []string) ([]int64, error) {
 	var ids []int64
 	for _, arg := range args {
 		id, err := strconv.ParseInt(arg, 10, 64)
 		if err != nil || id < 1 {
-			return nil, usagef(cmd, "%s is not the ID of a dead letter, a whole number as list shows it", typedWord(arg))
+			return nil, usagef(cmd, "%s is not the ID of a dead letter, a whole number as list shows it", quoteWord(arg))
 		}
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil
-}
-
-func harmless(text string) string { return deadletters.Printable([]byte(text)) }
-
-// cut shortens a text to n characters.
-func cut(text string, n int) string {
-	if runes := []rune(text); len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return strings.TrimSpace(text)
 }

@@ -14,52 +14,65 @@ import (
 	"firstclick/internal/kafkaconn"
 )
 
-// editAtMost is how much of an edited payload is read: more than fits into a record that is not a dead letter again.
+// editAtMost is the largest edited payload in bytes: more than a record may have.
 const editAtMost = 2 << 20
 
-// resolving is what retry and drop have in common: which letters, and whether that many are meant.
-type resolving struct {
-	selecting
+// resolveFlags are the flags of retry and drop.
+type resolveFlags struct {
+	letterFilter
 	yes, all bool
 }
 
-func (r *resolving) flags(fs *pflag.FlagSet) {
-	r.selecting.flags(fs, "open")
+func (r *resolveFlags) flags(fs *pflag.FlagSet) {
+	r.letterFilter.flags(fs)
 	defineSwitch(fs, &r.yes, "yes", "", "by a filter: do it also for more than one")
 	defineSwitch(fs, &r.all, "all", "", "without ids and filters: all of the group")
 }
 
-// check refuses what says too little about what is meant.
-func (r *resolving) check(cmd *cobra.Command, args []string) (ids []int64, err error) {
-	if ids, err = letterIDs(cmd, args); err != nil {
-		return nil, err
-	}
+// ids returns the IDs that were typed. Letters must be selected by IDs, by a filter or by --all.
+func (r *resolveFlags) ids(cmd *cobra.Command, args []string) ([]int64, error) {
+	ids, err := letterIDs(cmd, args)
+	filtered := len(r.reasons) > 0 || r.topic != "" || r.since != moment{} || r.until != moment{}
 	switch {
-	case len(ids) > 0 && (r.narrows() || r.all):
+	case err != nil:
+		return nil, err
+	case len(ids) > 0 && (filtered || r.all):
 		return nil, usagef(cmd, "%s takes IDs or filters, not both", cmd.Name())
-	case len(ids) == 0 && !r.narrows() && !r.all:
+	case len(ids) == 0 && !filtered && !r.all:
 		return nil, usagef(cmd, "%s needs IDs, a filter (--reason, --topic, --since, --until) or --all", cmd.Name())
 	}
 	return ids, nil
 }
 
-// agreed counts what is meant: more than one by a filter needs --yes. IDs speak for themselves.
-func (r *resolving) agreed(ctx context.Context, cmd *cobra.Command, store *deadletters.Store, f deadletters.Filter) error {
-	if r.yes || f.IDs != nil {
-		return nil
+// run calls do with the selected letters. More than one letter selected by a filter needs --yes.
+func (r *resolveFlags) run(cmd *cobra.Command, c *command, ids []int64,
+	do func(context.Context, *deadletters.Store, deadletters.Filter) error,
+) error {
+	return c.withLetters(cmd, r.database, r.group, func(ctx context.Context, store *deadletters.Store) error {
+		filter := r.of(ids)
+		if !r.yes && ids == nil {
+			n, err := store.Count(ctx, filter)
+			if err != nil {
+				return err
+			}
+			if n > 1 {
+				return usagef(cmd, "this would %s %d dead letters: "+
+					"look at them with firstclick dead-letters list, then add --yes", cmd.Name(), n)
+			}
+		}
+		return do(ctx, store, filter)
+	})
+}
+
+// printSkipped says how many letters were named and have another status than --status.
+func (r *resolveFlags) printSkipped(out io.Writer, n int64) {
+	if n > 0 {
+		fmt.Fprintf(out, "%d left alone, as they are not %s (--status)\n", n, r.status)
 	}
-	n, err := store.Count(ctx, f)
-	if err != nil {
-		return err
-	}
-	if n > 1 {
-		return usagef(cmd, "this would %s %d dead letters: look at them with firstclick dead-letters list, then add --yes", cmd.Name(), n)
-	}
-	return nil
 }
 
 func (c *command) deadLettersRetry() *cobra.Command {
-	var r resolving
+	var r resolveFlags
 	var kafka kafkaconn.Config
 	var edit string
 	cmd := &cobra.Command{
@@ -73,58 +86,45 @@ becomes a new dead letter. Rows that are final already and would move are left t
   firstclick dead-letters retry --reason refused --since 2h --yes
   firstclick dead-letters show 17 --raw | jq '.total_amount = 12' | firstclick dead-letters retry 17 --edit -`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := r.check(cmd, args)
-			if err != nil {
-				return err
+			ids, err := r.ids(cmd, args)
+			if err == nil {
+				err = checkKafka(cmd, kafka)
 			}
-			if err := checkKafka(cmd, kafka); err != nil {
+			if err != nil {
 				return err
 			}
 			edited, err := c.edited(cmd, edit, ids)
 			if err != nil {
 				return err
 			}
-			return c.withGroup(cmd, &r.selecting, func(ctx context.Context, store *deadletters.Store) error {
-				filter := r.filter(ids)
-				if err := r.agreed(ctx, cmd, store, filter); err != nil {
-					return err
-				}
+			return r.run(cmd, c, ids, func(ctx context.Context, store *deadletters.Store, f deadletters.Filter) error {
 				if err := reachKafka(ctx, c.quietLogger(cmd), kafka); err != nil {
 					return err
 				}
-				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: filter, Edited: edited})
-				return errors.Join(err, c.printRetries(&r, ids, done, err == nil))
+				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: f, Edited: edited})
+				if r.json {
+					return errors.Join(err, c.printJSON(done))
+				}
+				fmt.Fprintf(c.Out, "%d sent again\n", done.Sent)
+				if err == nil { // else the error says why the others were not sent
+					r.printSkipped(c.Out, int64(len(ids))-done.Sent)
+				}
+				if n := len(done.NotKept); n > 0 {
+					fmt.Fprintf(c.Out, "%d left open, such as %d: the payload was not kept and is no longer in Kafka, "+
+						"or it is over 1 MiB; give one with --edit\n", n, done.NotKept[0])
+				}
+				return err
 			})
 		},
 	}
 	r.flags(cmd.Flags())
 	kafkaFlags(cmd.Flags(), &kafka)
-	define(cmd.Flags(), &edit, "edit", "", "file", "", parseText, "for one ID: send this payload instead; - is standard input")
+	define(cmd.Flags(), &edit, "edit", "", "file", "", parseText,
+		"for one ID: send this payload instead; - is standard input")
 	return cmd
 }
 
-func (c *command) printRetries(r *resolving, ids []int64, done deadletters.Retries, all bool) error {
-	if r.json {
-		return c.printJSON(done)
-	}
-	fmt.Fprintf(c.Out, "%d sent again\n", done.Sent)
-	if all { // else the error says why the others were not sent
-		c.printLeftAlone(r, int64(len(ids))-done.Sent)
-	}
-	if n := len(done.NotKept); n > 0 {
-		fmt.Fprintf(c.Out, "%d left open, as their payload was not kept and Kafka has it no more, or it is over 1 MiB, such as %d: give one with --edit\n", n, done.NotKept[0])
-	}
-	return nil
-}
-
-// printLeftAlone says how many of the letters that were named have another status than was meant.
-func (c *command) printLeftAlone(r *resolving, rest int64) {
-	if rest > 0 {
-		fmt.Fprintf(c.Out, "%d left alone, as they are not %s (--status)\n", rest, r.status)
-	}
-}
-
-// edited reads the payload that --edit names; nil: the flag was not given.
+// edited reads the payload that --edit names; nil if the flag was not given.
 func (c *command) edited(cmd *cobra.Command, name string, ids []int64) ([]byte, error) {
 	if name == "" {
 		return nil, nil
@@ -148,14 +148,11 @@ func (c *command) edited(cmd *cobra.Command, name string, ids []int64) ([]byte, 
 	if err != nil {
 		return nil, fmt.Errorf("read the edited payload: %w", err)
 	}
-	if payload == nil {
-		payload = []byte{}
-	}
-	return payload, nil
+	return append([]byte{}, payload...), nil // an empty payload is not nil
 }
 
 func (c *command) deadLettersDrop() *cobra.Command {
-	var r resolving
+	var r resolveFlags
 	cmd := &cobra.Command{
 		Use:   "drop [ID...]",
 		Short: "Mark dead letters as dropped: nothing will be done about them",
@@ -164,16 +161,12 @@ and can still be sent again: retry ID --status dropped.`,
 		Example: `  firstclick dead-letters drop 17 18
   firstclick dead-letters drop --reason empty --until 24h --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := r.check(cmd, args)
+			ids, err := r.ids(cmd, args)
 			if err != nil {
 				return err
 			}
-			return c.withGroup(cmd, &r.selecting, func(ctx context.Context, store *deadletters.Store) error {
-				filter := r.filter(ids)
-				if err := r.agreed(ctx, cmd, store, filter); err != nil {
-					return err
-				}
-				n, err := store.Drop(ctx, filter)
+			return r.run(cmd, c, ids, func(ctx context.Context, store *deadletters.Store, f deadletters.Filter) error {
+				n, err := store.Drop(ctx, f)
 				if err != nil {
 					return err
 				}
@@ -181,8 +174,8 @@ and can still be sent again: retry ID --status dropped.`,
 					return c.printJSON(map[string]int64{"dropped": n})
 				}
 				_, err = fmt.Fprintf(c.Out, "%d dropped\n", n)
-				if r.status != "dropped" && r.status != "any" { // what those mean and is left was dropped before
-					c.printLeftAlone(&r, int64(len(ids))-n)
+				if r.status != "dropped" && r.status != "any" { // else the rest was dropped before
+					r.printSkipped(c.Out, int64(len(ids))-n)
 				}
 				return err
 			})

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"io"
+	"log/slog"
 	"os"
 	"strconv"
 
@@ -39,11 +41,31 @@ last 2 hours, Postgres the rows of the last 4.`,
 		},
 	}
 	fs := cmd.Flags()
-	define(fs, &config.Dir, "dir", "", "dir", "", parseText, "where the data is kept; default: firstclick/demo in the user's data directory")
+	port := func(target *int, name string, def int, usage string) {
+		define(fs, target, name, "", "port", strconv.Itoa(def), parseWhole(0, 65535), usage+"; 0 picks one")
+	}
+	define(fs, &config.Dir, "dir", "", "dir", "", parseText,
+		"where the data is kept; default: firstclick/demo in the user's data directory")
 	define(fs, &config.Rate, "rate", "", "n", "200", parsePositive, "events a second")
-	define(fs, &config.Listen, "listen", "LISTEN", "host:port", demo.DefaultListen, parseListen, "where the page, /livez and /metrics are served; port 0 picks one")
-	hostsFlag(fs, &config.Hosts)
-	define(fs, &config.KafkaPort, "kafka-port", "", "port", strconv.Itoa(demo.DefaultKafkaPort), parseWhole(0, 65535), "port of the broker; 0 picks one")
-	define(fs, &config.DatabasePort, "database-port", "", "port", strconv.Itoa(demo.DefaultDatabasePort), parseWhole(0, 65535), "port of Postgres; 0 picks one")
+	listenFlags(fs, &config.Listen, demo.DefaultListen, &config.Hosts)
+	port(&config.KafkaPort, "kafka-port", demo.DefaultKafkaPort, "port of the broker")
+	port(&config.DatabasePort, "database-port", demo.DefaultDatabasePort, "port of Postgres")
 	return cmd
+}
+
+// demoLogger makes a quiet logger, to keep the screen for the demo's table. If Err is the terminal
+// that shows the table, the lines go above the table.
+func (c *command) demoLogger(cmd *cobra.Command) func(above io.Writer) *slog.Logger {
+	quiet := c.quietLogger(cmd)
+	return func(above io.Writer) *slog.Logger {
+		if above == nil || !isTerminal(c.Err) {
+			return quiet
+		}
+		onTable := *c
+		onTable.Err = above
+		if c.logFormat == "auto" {
+			onTable.logFormat = "text"
+		}
+		return onTable.logger()
+	}
 }

@@ -6,17 +6,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"firstclick/doctor"
-	"firstclick/internal/kafkaconn"
 )
 
-// errUnwell ends doctor when something fails: the report has said what.
+// errUnwell ends doctor when a check fails.
 var errUnwell = errors.New("something is in the way: see the lines that say fail")
 
 func (c *command) doctor() *cobra.Command {
-	var kafka kafkaconn.Config
-	var database, replication string
-	var where topics
-	var means meaning
+	var j jobFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
@@ -29,16 +25,13 @@ nothing; is done within ten seconds, also when nobody answers. Exit code 1 when 
   firstclick doctor --json | jq -r '.findings[] | select(.status == "fail") | .fix'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(where.check(cmd), checkKafka(cmd, kafka), checkReplication(cmd, replication)); err != nil {
-				return err
-			}
-			dsn, err := connection(cmd, database, c.Env)
-			if err != nil {
+			if err := j.check(cmd, c.Env); err != nil {
 				return err
 			}
 			report := doctor.Run(cmd.Context(), doctor.Config{
-				Kafka: kafka, Database: dsn, Replication: replication, ClicksTopic: where.clicks, CheckoutsTopic: where.checkouts, Group: means.group,
-				Window: means.window, Lateness: means.lateness, OutOfOrder: means.outOfOrder, MaxSkew: means.skew, Zone: means.zone,
+				Kafka: j.kafka, Database: j.database, Replication: j.replication,
+				ClicksTopic: j.clicksTopic, CheckoutsTopic: j.checkoutsTopic, Group: j.group,
+				Window: j.window, Lateness: j.lateness, OutOfOrder: j.outOfOrder, MaxSkew: j.skew, Zone: j.zone,
 			})
 			if err := c.print(report, asJSON); err != nil {
 				return err
@@ -49,11 +42,10 @@ nothing; is done within ten seconds, also when nobody answers. Exit code 1 when 
 			return nil
 		},
 	}
-	kafkaFlags(cmd.Flags(), &kafka)
-	databaseFlag(cmd.Flags(), &database)
-	replicationFlag(cmd.Flags(), &replication)
-	where.flags(cmd.Flags())
-	means.flags(cmd.Flags())
+	j.places(cmd.Flags())
+	j.replicationFlag(cmd.Flags())
+	j.rule(cmd.Flags())
+	j.finality(cmd.Flags())
 	defineSwitch(cmd.Flags(), &asJSON, "json", "", "print the report as JSON")
 	return cmd
 }

@@ -10,27 +10,40 @@ import (
 	"github.com/spf13/pflag"
 
 	"firstclick/pipeline"
+	"firstclick/web"
 )
 
-// notShown stands where a secret would.
+// notShown takes the place of a secret.
 const notShown = "set, not shown"
 
-// shown is a flag's value as it may be shown.
-func shown(flag *pflag.Flag) string {
+// shownValue returns the value of a flag without any secret.
+func shownValue(flag *pflag.Flag) string {
 	value := flag.Value.String()
 	switch {
 	case flag.Name == "database", flag.Name == "database-replication" && value != "":
 		return shownDatabase(value)
-	case value != "" && (strings.Contains(flag.Name, "password") || flag.Annotations[annotationFile] != nil):
+	case value != "" && (strings.Contains(flag.Name, "password") || optionOf(flag).secret):
 		return notShown
 	}
 	return value
 }
 
-// dryRun prints every setting with its source, after having judged all that can be judged without a connection.
-func (c *command) dryRun(cmd *cobra.Command, r running) error {
+// pageSettings returns the flags as the page shows them.
+func pageSettings(fs *pflag.FlagSet) []web.Setting {
+	var settings []web.Setting
+	fs.VisitAll(func(flag *pflag.Flag) {
+		if !flag.Hidden && flag.Name != "help" {
+			settings = append(settings, web.Setting{Name: "--" + flag.Name, Value: shownValue(flag), Given: flag.Changed})
+		}
+	})
+	return settings
+}
+
+// printSettings prints every setting with its source. It refuses what can be refused without a
+// connection.
+func (c *command) printSettings(cmd *cobra.Command, r runFlags) error {
 	limit := memoryLimit(r.memoryLimit, machine())
-	if _, err := pipeline.New(r.pipelineConfig(limit, r.listen, slog.New(slog.DiscardHandler))); err != nil {
+	if _, err := pipeline.New(r.pipelineConfig(limit, r.page.listen, slog.New(slog.DiscardHandler))); err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
@@ -40,14 +53,14 @@ func (c *command) dryRun(cmd *cobra.Command, r running) error {
 			if flag.Name == "help" || flag.Name == "dry-run" {
 				return
 			}
-			value := orText(shown(flag), "(none)")
+			value := orText(shownValue(flag), "(none)")
 			if flag.Name == "memory-limit" && r.memoryLimit == 0 {
 				value = fmt.Sprintf("half (%d MiB)", limit>>20)
 			}
-			fmt.Fprintf(table, "--%s\t%s\t%s\n", flag.Name, harmless(value), harmless(sourceOf(flag)))
+			fmt.Fprintf(table, "--%s\t%s\t%s\n", flag.Name, printable(value), printable(sourceOf(flag)))
 		})
 	}
-	if _, source, ok, _ := lookup(c.Env).orFile("PGPASSWORD"); ok { // both at once was refused before
+	if _, source, ok, _ := lookup(c.Env).orFile("PGPASSWORD"); ok { // check has refused an error
 		fmt.Fprintf(table, "PGPASSWORD\t%s\tenvironment %s\n", notShown, source)
 	}
 	if err := table.Flush(); err != nil {

@@ -4,17 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"firstclick/pipeline"
 )
 
-// UsageError is something wrong with what was typed, or with the environment: one line that says what is allowed. It
-// leads to exit code 2.
+// UsageError is a mistake on the command line, in a variable or in the configuration file: one line
+// that says what is allowed. It leads to exit code 2.
 type UsageError struct {
 	Command string // the command's path, "firstclick run"
 	Message string
@@ -24,34 +28,29 @@ func (e *UsageError) Error() string {
 	return fmt.Sprintf("%s (see %s --help)", e.Message, e.Command)
 }
 
-// errStopped ends what a signal stopped before it was done.
-var errStopped = errors.New("stopped before it was done")
-
-// stopped says what was under way then, where the error knows that.
-func stopped(err error) error {
-	if err.Error() == context.Canceled.Error() {
-		return errStopped
-	}
-	return fmt.Errorf("%w: %w", errStopped, err)
-}
-
 func usagef(cmd *cobra.Command, format string, args ...any) error {
 	return &UsageError{Command: cmd.CommandPath(), Message: fmt.Sprintf(format, args...)}
 }
 
-// flagError turns what pflag says into one line that tells what is allowed. A refused value is never quoted by pflag's own
-// words, for it may hold a password: the parse functions quote where that is harmless.
+// flagError turns an error of pflag into one line that says what is allowed. It leaves out pflag's
+// own words, which quote the refused value: that may be a password.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var missing *pflag.ValueRequiredError
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &unknown):
-		name := "--" + unknown.GetSpecifiedName()
-		if short := unknown.GetSpecifiedShortnames(); short != "" {
-			name = "-" + unknown.GetSpecifiedName()
+		typed, dashes := unknown.GetSpecifiedName(), "--"
+		if unknown.GetSpecifiedShortnames() != "" {
+			dashes = "-"
 		}
-		return usagef(cmd, "unknown flag %s; %s", name, allowedFlags(cmd, unknown.GetSpecifiedName()))
+		var all []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				all = append(all, "--"+f.Name)
+			}
+		})
+		return usagef(cmd, "unknown flag %s%s; %s", dashes, typed, didYouMean("--"+typed, all))
 	case errors.As(err, &missing):
 		return usagef(cmd, "--%s needs a value", missing.GetFlag().Name)
 	case errors.As(err, &invalid):
@@ -60,90 +59,126 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usagef(cmd, "%v", err)
 }
 
-// allowedFlags names the flags that are near to what was typed, else all of the command's.
-func allowedFlags(cmd *cobra.Command, typed string) string {
-	var all, near []string
-	visit := func(f *pflag.Flag) {
-		if f.Hidden || slices.Contains(all, "--"+f.Name) {
-			return
-		}
-		all = append(all, "--"+f.Name)
-		if len(typed) > 1 && (distance(typed, f.Name) <= 2 || strings.HasPrefix(f.Name, typed)) {
-			near = append(near, "--"+f.Name)
+// unknownCommand is the error of a command that only has sub-commands.
+func unknownCommand(cmd *cobra.Command, typed string) error {
+	var all []string
+	for _, sub := range cmd.Commands() {
+		if !sub.Hidden {
+			all = append(all, sub.Name())
 		}
 	}
-	cmd.LocalFlags().VisitAll(visit)
-	cmd.InheritedFlags().VisitAll(visit)
-	if len(near) > 0 {
-		return "did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return "allowed are " + strings.Join(all, ", ")
+	return usagef(cmd, "unknown command %s; %s", quoteWord(typed), didYouMean(typed, all))
 }
 
-// noArguments refuses arguments to commands that take none.
-func noArguments(cmd *cobra.Command, args []string) error {
+// subcommandNeeded is the Args function of a command that only has sub-commands.
+func subcommandNeeded(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef(cmd, "%s takes no arguments, only flags, but was given %s", cmd.Name(), typedWord(args[0]))
+		return unknownCommand(cmd, args[0])
 	}
 	return nil
 }
 
-// typedWord is an argument that was not expected, quoted where it is a plain word: another one may
-// be a connection string whose flag was forgotten.
-func typedWord(text string) string {
-	if plainWord.MatchString(text) {
-		return strconv.Quote(text)
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef(cmd, "%s takes no arguments, only flags, but was given %s", cmd.Name(), quoteWord(args[0]))
 	}
-	return "something that is no plain word, and is not repeated here in case it is a secret"
+	return nil
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
 
-// unknownCommand is for commands that by themselves do nothing.
-func unknownCommand(root *cobra.Command, typed string) error {
-	var all []string
-	for _, c := range root.Commands() {
-		if !c.Hidden {
-			all = append(all, c.Name())
-		}
+// quoteWord quotes an unexpected argument if it is a plain word. Another one may be a connection
+// string whose flag was forgotten.
+func quoteWord(text string) string {
+	if plainWord.MatchString(text) {
+		return strconv.Quote(text)
 	}
-	if near := nearest(typed, all); len(near) > 0 {
-		return usagef(root, "unknown command %s; did you mean %s?", typedWord(typed), strings.Join(near, " or "))
-	}
-	return usagef(root, "unknown command %s; allowed are %s", typedWord(typed), strings.Join(all, ", "))
+	return "something that is not a plain word (not repeated here: it may be a secret)"
 }
 
-// nearest are those of names that are at most two letters from what was typed, or the one that is it.
-func nearest(typed string, names []string) []string {
-	var near []string
-	for _, name := range names {
-		switch distance(typed, name) {
-		case 0:
-			return []string{name}
-		case 1, 2:
-			near = append(near, name)
+// didYouMean names the allowed words that are like the one that was typed, else all of them. Two
+// letters may differ, or the end may be missing.
+func didYouMean(typed string, allowed []string) string {
+	words := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, word := range allowed {
+		if word == typed {
+			return "did you mean " + word + "?"
 		}
+		words.AddCommand(&cobra.Command{Use: word, Run: func(*cobra.Command, []string) {}})
 	}
-	return near
+	if near := words.SuggestionsFor(typed); len(strings.Trim(typed, "-")) > 1 && len(near) > 0 {
+		return "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return "allowed are " + strings.Join(allowed, ", ")
 }
 
-// distance is Levenshtein's, by bytes: names are ASCII.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+// errStopped is the error of a command that a signal stopped before it was done.
+var errStopped = errors.New("stopped before it was done")
+
+// stopped wraps an error that a signal caused, and keeps what it says about the work under way.
+func stopped(err error) error {
+	if err.Error() == context.Canceled.Error() {
+		return errStopped
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
+	return fmt.Errorf("%w: %w", errStopped, err)
+}
+
+// PrintError writes an error that [Run] returned: one line, red on a terminal.
+func PrintError(w io.Writer, env func(string) (string, bool), err error) {
+	c := coloursFor(w, env)
+	fmt.Fprintln(w, c.in(c.red, "firstclick:"), printable(singleLine(err.Error())))
+}
+
+// reachError says that a server did not answer, or refused the connection.
+type reachError struct {
+	server string // Kafka or Postgres
+	text   string
+	err    error // what the server said when it refused, else nil
+}
+
+func (e *reachError) Error() string { return e.text }
+func (e *reachError) Unwrap() error { return e.err }
+
+// withNextStep adds what to do next to an error that does not say it.
+func withNextStep(err error) error {
+	if next := nextStep(err); next != "" {
+		return fmt.Errorf("%w; %s", err, next)
 	}
-	return row[len(b)]
+	return err
+}
+
+// nextSteps has what to do after an error of Postgres, by SQLSTATE:
+// https://www.postgresql.org/docs/current/errcodes-appendix.html.
+var nextSteps = map[string]string{
+	"42P01": "create the tables with `firstclick migrate`",
+	"3F000": "create the tables with `firstclick migrate`",
+	"42501": "docs/operations.md has the grants that a role needs",
+	"53100": "make room on the disk of Postgres",
+	"53300": "raise max_connections, or stop what holds the connections",
+}
+
+func nextStep(err error) string {
+	var usage *UsageError
+	var config *pipeline.ConfigError
+	var gap *pipeline.GapError
+	var reach *reachError
+	var answer *pgconn.PgError
+	switch {
+	case err == nil, errors.As(err, &usage), errors.As(err, &config), errors.As(err, &gap): // they say it
+	case errors.Is(err, pipeline.ErrFencedAgain):
+		return "look for a second deployment with the same --group: SELECT * FROM firstclick.instances"
+	case errors.As(err, &reach) && reach.server == "Postgres" && reach.err != nil:
+		return "check --database and PGPASSWORD, or run `firstclick doctor`"
+	case errors.As(err, &reach) && reach.server == "Postgres":
+		return "is it running, and is --database right? `firstclick doctor` examines it"
+	case errors.As(err, &reach):
+		return "is it running, and are --kafka, --kafka-tls and --kafka-sasl right? `firstclick doctor` examines it"
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return "create the topic, or name another with --clicks-topic or --checkouts-topic"
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed):
+		return "the brokers' ACLs must let --kafka-user read both topics and join --group"
+	case errors.As(err, &answer) && !strings.Contains(err.Error(), "firstclick migrate"): // else it says it
+		return nextSteps[answer.Code]
+	}
+	return ""
 }

@@ -11,91 +11,112 @@ import (
 	"firstclick/internal/pgsession"
 )
 
-// The defaults are those of DESIGN.md; the default database is the one that the readers of the old pipeline know.
 const (
 	defaultDatabase = "postgres://postgres:postgres@localhost:5432/postgres"
-	databaseEnv     = "DATABASE_URL"
-	application     = "firstclick" // application_name of the sessions that look whether Postgres is there
+	application     = "firstclick" // application_name of the sessions that this package opens
 )
 
 func kafkaFlags(fs *pflag.FlagSet, c *kafkaconn.Config) {
-	define(fs, &c.Brokers, "kafka", "KAFKA_BROKERS", "host:port,...", "localhost:9093", parseBrokers, "brokers to begin with")
+	define(fs, &c.Brokers, "kafka", "KAFKA_BROKERS", "host:port,...", "localhost:9093", parseBrokers,
+		"brokers to begin with")
 	defineSwitch(fs, &c.TLS, "kafka-tls", "KAFKA_TLS", "connect by TLS")
-	define(fs, &c.CAFile, "kafka-ca", "KAFKA_CA", "file", "", parseText, "certificates (PEM) that sign the brokers'; default: the system's")
-	define(fs, &c.CertFile, "kafka-cert", "KAFKA_CERT", "file", "", parseText, "our certificate (PEM), where brokers ask for one")
+	define(fs, &c.CAFile, "kafka-ca", "KAFKA_CA", "file", "", parseText,
+		"certificates (PEM) that sign the brokers'; default: the system's")
+	define(fs, &c.CertFile, "kafka-cert", "KAFKA_CERT", "file", "", parseText,
+		"our certificate (PEM), where brokers ask for one")
 	define(fs, &c.KeyFile, "kafka-key", "KAFKA_KEY", "file", "", parseText, "the key (PEM) of --kafka-cert")
-	mechanisms := []string{"plain", "scram-sha-256", "scram-sha-512"}
-	offering(define(fs, &c.SASL, "kafka-sasl", "KAFKA_SASL", "mechanism", "", oneOf(append(mechanisms, "")...),
-		"plain, scram-sha-256 or scram-sha-512"), mechanisms...)
+	defineWord(fs, &c.SASL, "kafka-sasl", "KAFKA_SASL", "mechanism", "",
+		"plain, scram-sha-256 or scram-sha-512", "plain", "scram-sha-256", "scram-sha-512")
 	define(fs, &c.User, "kafka-user", "KAFKA_USER", "name", "", parseText, "user for SASL")
-	alsoFromFile(define(fs, &c.Password, "kafka-password", "KAFKA_PASSWORD", "secret", "", parseText,
-		"password for SASL; better by its variable or file than on the command line"))
-}
-
-// topics are where the events are.
-type topics struct{ clicks, checkouts string }
-
-func (t *topics) flags(fs *pflag.FlagSet) {
-	define(fs, &t.clicks, "clicks-topic", "CLICKS_TOPIC", "name", "clicks", parseTopic, "topic of the clicks")
-	define(fs, &t.checkouts, "checkouts-topic", "CHECKOUTS_TOPIC", "name", "checkouts", parseTopic, "topic of the checkouts")
-}
-
-func (t *topics) check(cmd *cobra.Command) error {
-	if t.clicks == t.checkouts {
-		return usagef(cmd, "--clicks-topic and --checkouts-topic are both %q: they must differ", t.clicks)
-	}
-	return nil
-}
-
-// meaning is what decides which click belongs to a checkout, and when that is final.
-type meaning struct {
-	group                        string
-	window, lateness, outOfOrder time.Duration
-	skew                         time.Duration
-	zone                         *time.Location
-}
-
-func (m *meaning) flags(fs *pflag.FlagSet) {
-	m.ruleFlags(fs)
-	define(fs, &m.lateness, "lateness", "LATENESS", "duration", "15m", parseDuration(time.Millisecond),
-		"how much event time a row stays open for clicks that come late")
-	define(fs, &m.outOfOrder, "out-of-order", "OUT_OF_ORDER", "duration", "15s", parseDuration(time.Millisecond),
-		"how far clicks may be out of order by event time")
-	define(fs, &m.skew, "max-future-skew", "MAX_FUTURE_SKEW", "duration", "5m", parseDuration(time.Second),
-		"how far an event may be dated ahead: of its record, or it is a dead letter; of this machine's clock, or it decides nothing for others")
-}
-
-// ruleFlags say which click a checkout has, whenever it is looked at.
-func (m *meaning) ruleFlags(fs *pflag.FlagSet) {
-	define(fs, &m.group, "group", "KAFKA_GROUP", "name", "firstclick", parseNonEmpty, "consumer group; its offsets are kept in Postgres")
-	define(fs, &m.window, "window", "WINDOW", "duration", "1h", parseDuration(time.Second),
-		"how long before a checkout its first click may be")
-	define(fs, &m.zone, "time-zone", "TIME_ZONE", "zone", "UTC", parseZone, "zone of event times that carry none")
+	defineSecret(fs, &c.Password, "kafka-password", "KAFKA_PASSWORD", "secret", "", parseText,
+		"password for SASL; better by its variable or file than on the command line")
 }
 
 func databaseFlag(fs *pflag.FlagSet, target *string) {
-	alsoFromFile(define(fs, target, "database", databaseEnv, "url", defaultDatabase, parseDatabase,
-		"Postgres; its password may also come by PGPASSWORD or PGPASSWORD_FILE"))
+	defineSecret(fs, target, "database", "DATABASE_URL", "url", defaultDatabase, parseDatabase,
+		"Postgres; its password may also come by PGPASSWORD or PGPASSWORD_FILE")
 }
 
-func replicationFlag(fs *pflag.FlagSet, target *string) {
-	alsoFromFile(define(fs, target, "database-replication", "DATABASE_REPLICATION", "url", "", parseReplication,
-		"the same database as a role of its own that replicates, so that the one of --database need not"))
+func groupFlag(fs *pflag.FlagSet, target *string, usage string) {
+	define(fs, target, "group", "KAFKA_GROUP", "name", "firstclick", parseNonEmpty, usage)
 }
 
-// checkReplication finds what --database-replication cannot mean.
-func checkReplication(cmd *cobra.Command, dsn string) error {
-	if dsn == "" {
-		return nil
+// jobFlags are the flags that most commands share: where a job reads and writes, and what a row
+// means.
+type jobFlags struct {
+	kafka                       kafkaconn.Config
+	database                    string // connection string; "": none is used
+	replication                 string // connection string; "": as database
+	clicksTopic, checkoutsTopic string
+	group                       string
+	window                      time.Duration
+	lateness, outOfOrder, skew  time.Duration
+	zone                        *time.Location
+}
+
+// places adds the flags of servers and topics.
+func (j *jobFlags) places(fs *pflag.FlagSet) {
+	kafkaFlags(fs, &j.kafka)
+	databaseFlag(fs, &j.database)
+	define(fs, &j.clicksTopic, "clicks-topic", "CLICKS_TOPIC", "name", "clicks", parseTopic, "topic of the clicks")
+	define(fs, &j.checkoutsTopic, "checkouts-topic", "CHECKOUTS_TOPIC", "name", "checkouts", parseTopic,
+		"topic of the checkouts")
+}
+
+func (j *jobFlags) replicationFlag(fs *pflag.FlagSet) {
+	defineSecret(fs, &j.replication, "database-replication", "DATABASE_REPLICATION", "url", "", parseReplication,
+		"the same database with a role that may replicate, so that the role of --database need not")
+}
+
+// rule adds the flags that say which click a checkout has.
+func (j *jobFlags) rule(fs *pflag.FlagSet) {
+	groupFlag(fs, &j.group, "consumer group; its offsets are kept in Postgres")
+	define(fs, &j.window, "window", "WINDOW", "duration", "1h", parseDuration(time.Second),
+		"how long before a checkout its first click may be")
+	define(fs, &j.zone, "time-zone", "TIME_ZONE", "zone", "UTC", parseZone, "zone of event times that carry none")
+}
+
+// finality adds the flags that say when a row is final.
+func (j *jobFlags) finality(fs *pflag.FlagSet) {
+	define(fs, &j.lateness, "lateness", "LATENESS", "duration", "15m", parseDuration(time.Millisecond),
+		"how much event time a row stays open for clicks that come late")
+	define(fs, &j.outOfOrder, "out-of-order", "OUT_OF_ORDER", "duration", "15s", parseDuration(time.Millisecond),
+		"how far clicks may be out of order by event time")
+	define(fs, &j.skew, "max-future-skew", "MAX_FUTURE_SKEW", "duration", "5m", parseDuration(time.Second),
+		"how far an event's time may be ahead: of its record's timestamp, else it is a dead letter; "+
+			"of this machine's clock, else it does not move the watermark")
+}
+
+// check refuses values that do not fit together, and adds the password to the connection string. It
+// connects to nothing.
+func (j *jobFlags) check(cmd *cobra.Command, env lookup) (err error) {
+	if j.clicksTopic == j.checkoutsTopic {
+		return usagef(cmd, "--clicks-topic and --checkouts-topic are both %q: they must differ", j.clicksTopic)
 	}
-	if _, err := pgsession.Config(dsn, application); err != nil {
-		return usagef(cmd, "--database-replication: %v", err)
+	if err := checkKafka(cmd, j.kafka); err != nil {
+		return err
+	}
+	if j.replication != "" {
+		if _, err := pgsession.Config(j.replication, application); err != nil {
+			return usagef(cmd, "--database-replication: %v", err)
+		}
+	}
+	if j.database != "" {
+		j.database, err = connection(cmd, j.database, env)
+	}
+	return err
+}
+
+// checkKafka refuses settings that do not fit together, and files that cannot be read.
+func checkKafka(cmd *cobra.Command, c kafkaconn.Config) error {
+	if _, err := c.Opts(); err != nil {
+		return usagef(cmd, "%v", err)
 	}
 	return nil
 }
 
-// connection is the connection string for a command, with its password. What it, the environment (PG...) or the files that they name cannot
-// mean is found here, before anything is connected to.
+// connection returns a connection string with its password. It refuses a string, variables (PG...)
+// and files that make no valid configuration.
 func connection(cmd *cobra.Command, dsn string, env lookup) (string, error) {
 	dsn, err := withPassword(cmd, dsn, env)
 	if err != nil {
@@ -107,8 +128,8 @@ func connection(cmd *cobra.Command, dsn string, env lookup) (string, error) {
 	return dsn, nil
 }
 
-// withPassword puts the password of PGPASSWORD or PGPASSWORD_FILE into a connection string that has none, and into the
-// default one, whose password nobody asked for.
+// withPassword puts the password of PGPASSWORD or PGPASSWORD_FILE into a connection string that has
+// none. It replaces the password of the default string.
 func withPassword(cmd *cobra.Command, dsn string, env lookup) (string, error) {
 	password, _, ok, err := env.orFile("PGPASSWORD")
 	if err != nil {
@@ -120,19 +141,11 @@ func withPassword(cmd *cobra.Command, dsn string, env lookup) (string, error) {
 	return pgsession.AddPassword(dsn, password, !cmd.Flags().Lookup("database").Changed), nil
 }
 
-// shownDatabase is the connection string as it may be shown: without any password.
+// shownDatabase returns a connection string without any password.
 func shownDatabase(dsn string) string {
 	config, err := pgsession.Config(dsn, application)
 	if err != nil {
 		return "(unreadable)"
 	}
 	return fmt.Sprintf("postgres://%s@%s:%d/%s", config.User, config.Host, config.Port, config.Database)
-}
-
-// checkKafka finds combinations that make no sense, and files that cannot be read.
-func checkKafka(cmd *cobra.Command, c kafkaconn.Config) error {
-	if _, err := c.Opts(); err != nil {
-		return usagef(cmd, "%v", err)
-	}
-	return nil
 }

@@ -1,10 +1,7 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -13,30 +10,29 @@ import (
 	"github.com/spf13/pflag"
 
 	"firstclick/internal/datagen"
-	"firstclick/internal/kafkaconn"
 )
 
-type generating struct {
+type generateFlags struct {
+	jobFlags
 	config     datagen.Config
-	kafka      kafkaconn.Config
-	database   string
-	topics     topics
 	noDatabase bool
 	seed       *uint64 // nil: a random one
 }
 
-func (g *generating) flags(fs *pflag.FlagSet) {
-	kafkaFlags(fs, &g.kafka)
-	databaseFlag(fs, &g.database)
-	g.topics.flags(fs)
+func (g *generateFlags) flags(fs *pflag.FlagSet) {
+	g.places(fs)
 	d := &g.config
 	defineSwitch(fs, &g.noDatabase, "no-database", "", "insert no users and products: only events")
-	define(fs, &d.Partitions, "partitions", "", "n", "4", parseWhole[int32](1, 10_000), "partitions of topics that are created because they are missing")
-	define(fs, &d.Rate, "rate", "", "n", "200", parseRate, "events a second, clicks and checkouts together; 0: as fast as it goes")
+	define(fs, &d.Partitions, "partitions", "", "n", "4", parseWhole[int32](1, 10_000),
+		"partitions of topics that are created because they are missing")
+	define(fs, &d.Rate, "rate", "", "n", "200", parseRate,
+		"events a second, clicks and checkouts together; 0: as fast as it goes")
 	define(fs, &d.Count, "count", "", "n", "0", parseWhole[int64](0, math.MaxInt64), "events to make; 0: until stopped")
 	define(fs, &g.seed, "seed", "", "n", "random", parseSeed, "same seed, same events; a random one is shown at the end")
-	define(fs, &d.Users, "users", "", "n", "100", parseWhole(1, 1_000_000_000), "users 0..n-1 are inserted; events draw 1..n")
-	define(fs, &d.Start, "start-time", "", "time", "", parseMoment, "event time of the first event (RFC 3339); default: such that event time ends now")
+	define(fs, &d.Users, "users", "", "n", "100", parseWhole(1, 1_000_000_000),
+		"users 0..n-1 are inserted; events draw 1..n")
+	define(fs, &d.Start, "start-time", "", "time", "", parseTime,
+		"event time of the first event (RFC 3339); default: such that event time ends now")
 	define(fs, &d.Speed, "speed", "", "n", "1", parseRate, "event seconds in a real second, with a rate")
 	share := func(target *float64, name, usage string) {
 		define(fs, target, name, "", "share", "0", parseShare, usage+" (0 to 1)")
@@ -51,51 +47,20 @@ func (g *generating) flags(fs *pflag.FlagSet) {
 	share(&d.Future, "future", "events ahead of the clock")
 	share(&d.HotKey, "hot-key", "sessions of one and the same user and product")
 	define(fs, &d.Renames, "renames", "", "n", "0", parseRate, "users renamed a second")
-	define(fs, &d.Compression, "compression", "", "codec", "none", oneOf(datagen.Compressions()...), "compression of batches: none, gzip, snappy, lz4 or zstd")
+	define(fs, &d.Compression, "compression", "", "codec", "none", oneOf(datagen.Compressions()...),
+		"compression of batches: none, gzip, snappy, lz4 or zstd")
 	defineSwitch(fs, &d.Unordered, "unordered", "", "do not wait for a click's acknowledgement before its checkout is sent")
-	define(fs, &d.Transactional, "transactional", "", "id", "", parseText, "send in transactions with this transactional id")
+	define(fs, &d.Transactional, "transactional", "", "id", "", parseText,
+		"send in transactions with this transactional id")
 	share(&d.Aborted, "aborted", "transactions that are aborted")
 }
 
-func (c *command) generate() *cobra.Command {
-	var g generating
-	cmd := &cobra.Command{
-		Use:   "generate",
-		Short: "Send clicks and checkouts, as the shop would",
-		Long: `Sends sessions of clicks and checkouts to Kafka and puts users and products in Postgres. What goes
-wrong in life can be turned on: each knob is a share of the events. Ctrl-C stops cleanly.`,
-		Example: `  firstclick generate
-  firstclick generate --rate 0 --count 1500000 --seed 7
-  firstclick generate --rate 2000 --out-of-order 0.05 --late 0.01 --poison 0.001 --renames 2`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := g.check(cmd); err != nil {
-				return err
-			}
-			g.config.Kafka = g.kafka
-			g.config.ClicksTopic, g.config.CheckoutsTopic = g.topics.clicks, g.topics.checkouts
-			if !g.noDatabase {
-				dsn, err := connection(cmd, g.database, c.Env)
-				if err != nil {
-					return err
-				}
-				g.config.Database = dsn
-			}
-			g.config.Seed = rand.Uint64N(1 << 48)
-			if g.seed != nil {
-				g.config.Seed = *g.seed
-			}
-			g.config.Logger = c.logger()
-			g.config.Progress = c.Err
-			return c.runGenerate(cmd.Context(), g.config)
-		},
+// check refuses values that do not fit together, and completes the generator's configuration.
+func (g *generateFlags) check(cmd *cobra.Command, c *command) error {
+	if g.noDatabase {
+		g.database = ""
 	}
-	g.flags(cmd.Flags())
-	return cmd
-}
-
-func (g *generating) check(cmd *cobra.Command) error {
-	if err := g.topics.check(cmd); err != nil {
+	if err := g.jobFlags.check(cmd, c.Env); err != nil {
 		return err
 	}
 	d := &g.config
@@ -109,27 +74,45 @@ func (g *generating) check(cmd *cobra.Command) error {
 	case !d.Start.IsZero() && (d.Start.UTC().Year() < 1970 || d.Start.UTC().Year() > 9999):
 		return usagef(cmd, "--start-time: event times are of the years 1970 to 9999")
 	}
-	return checkKafka(cmd, g.kafka)
-}
-
-func (c *command) runGenerate(ctx context.Context, config datagen.Config) error {
-	if err := reachForGenerate(ctx, config.Logger, config); err != nil {
-		return err
+	d.Kafka, d.Database, d.ClicksTopic, d.CheckoutsTopic = g.kafka, g.database, g.clicksTopic, g.checkoutsTopic
+	d.Seed = rand.Uint64N(1 << 48)
+	if g.seed != nil {
+		d.Seed = *g.seed
 	}
-	summary, err := datagen.Run(ctx, config)
-	printSummary(c.Out, config.Seed, summary)
-	return err
+	d.Logger, d.Progress = c.logger(), c.Err
+	return nil
 }
 
-func reachForGenerate(ctx context.Context, logger *slog.Logger, config datagen.Config) error {
-	if config.Database != "" {
-		return reach(ctx, logger, config.Kafka, config.Database)
+func (c *command) generate() *cobra.Command {
+	var g generateFlags
+	cmd := &cobra.Command{
+		Use:   "generate",
+		Short: "Send clicks and checkouts, as the shop would",
+		Long: `Sends sessions of clicks and checkouts to Kafka and puts users and products in Postgres. What goes
+wrong in life can be turned on: each knob is a share of the events. Ctrl-C stops cleanly.`,
+		Example: `  firstclick generate
+  firstclick generate --rate 0 --count 1500000 --seed 7
+  firstclick generate --rate 2000 --out-of-order 0.05 --late 0.01 --poison 0.001 --renames 2`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.check(cmd, c); err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			err := reachKafka(ctx, g.config.Logger, g.kafka)
+			if err == nil && !g.noDatabase {
+				err = reachDatabase(ctx, g.config.Logger, g.database)
+			}
+			if err != nil {
+				return err
+			}
+			sum, err := datagen.Run(ctx, g.config)
+			fmt.Fprintf(c.Out, "%d clicks, %d checkouts, %d records in %s, seed %d\n",
+				sum.Clicks, sum.Checkouts, sum.Records, sum.Elapsed.Round(time.Millisecond), g.config.Seed)
+			fmt.Fprintf(c.Out, "to expect: %d rows, %d dead letters\n", sum.Rows(), sum.Dead())
+			return err
+		},
 	}
-	return reachKafka(ctx, logger, config.Kafka)
-}
-
-// printSummary says what was sent and what the pipeline owes for it.
-func printSummary(out io.Writer, seed uint64, s datagen.Summary) {
-	fmt.Fprintf(out, "%d clicks, %d checkouts, %d records in %s, seed %d\n", s.Clicks, s.Checkouts, s.Records, s.Elapsed.Round(time.Millisecond), seed)
-	fmt.Fprintf(out, "to expect: %d rows, %d dead letters\n", s.Rows(), s.Dead())
+	g.flags(cmd.Flags())
+	return cmd
 }

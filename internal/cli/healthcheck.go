@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// mostOfAnAnswer is how much of an answer is read: ours have a line per check.
-const mostOfAnAnswer = 64 << 10
+// healthAtMost is how much of a health answer is read, in bytes. It has a line per check.
+const healthAtMost = 64 << 10
 
 func (c *command) healthcheck() *cobra.Command {
 	var listen string
@@ -42,12 +42,11 @@ nothing but firstclick.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), within)
 			defer cancel()
-			said, err := askHealth(ctx, (&url.URL{Scheme: "http", Host: address, Path: path}).String())
-			if err != nil {
-				return err
+			answer, err := getHealth(ctx, "http://"+address+path)
+			if err == nil {
+				fmt.Fprintln(c.Out, answer)
 			}
-			fmt.Fprintln(c.Out, said)
-			return nil
+			return err
 		},
 	}
 	fs := cmd.Flags()
@@ -57,7 +56,8 @@ nothing but firstclick.`,
 	return cmd
 }
 
-// ownAddress is where an instance on this machine that was told to listen so is reached.
+// ownAddress returns the address at which this machine reaches an instance with that --listen. It
+// uses no name: an image that holds nothing but firstclick may not resolve localhost.
 func ownAddress(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
@@ -66,7 +66,6 @@ func ownAddress(listen string) (string, error) {
 	if port == "0" {
 		return "", errors.New("port 0 is picked by the instance: give the one that its log names")
 	}
-	// By number: what holds nothing but firstclick need not know the name localhost.
 	switch ip := net.ParseIP(host); {
 	case host == "", ip != nil && ip.IsUnspecified() && ip.To4() != nil:
 		host = "127.0.0.1"
@@ -76,16 +75,14 @@ func ownAddress(listen string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// askHealth returns what the instance says, in one line; an error where it says that it is not well, or nothing.
-func askHealth(ctx context.Context, address string) (string, error) {
+// getHealth returns the answer of an instance in one line; an error if it is not well.
+func getHealth(ctx context.Context, address string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return "", fmt.Errorf("ask %s: %w", address, err)
 	}
-	// A proxy of the environment has no say between us and this machine, and the connection goes with us.
-	transport := &http.Transport{DisableKeepAlives: true}
-	defer transport.CloseIdleConnections()
-	answer, err := (&http.Client{Transport: transport}).Do(request)
+	// No proxy of the environment: the instance is on this machine.
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
 	if err != nil {
 		var unreachable *url.Error
 		if errors.As(err, &unreachable) {
@@ -94,13 +91,13 @@ func askHealth(ctx context.Context, address string) (string, error) {
 		return "", fmt.Errorf("no answer from %s: %w", address, err)
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, mostOfAnAnswer))
+	body, err := io.ReadAll(io.LimitReader(answer.Body, healthAtMost))
 	if err != nil {
 		return "", fmt.Errorf("read the answer of %s: %w", address, err)
 	}
-	said := strings.Join(strings.FieldsFunc(string(body), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	line := strings.Join(strings.FieldsFunc(string(body), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	if answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s: %s", address, answer.Status, said)
+		return "", fmt.Errorf("%s: %s: %s", address, answer.Status, line)
 	}
-	return said, nil
+	return line, nil
 }

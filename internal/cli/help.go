@@ -10,85 +10,67 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Groups of commands, in the order of the help.
-const (
-	groupWork  = "work"
-	groupLook  = "look"
-	groupShell = "shell"
-)
-
-func commandGroups() []*cobra.Group {
-	return []*cobra.Group{
-		{ID: groupWork, Title: "Set up and run"},
-		{ID: groupLook, Title: "Look closer, put right, change over"},
-		{ID: groupShell, Title: "This program"},
-	}
-}
-
-// in puts commands into a group.
-func in(group string, commands ...*cobra.Command) []*cobra.Command {
-	for _, cmd := range commands {
-		cmd.GroupID = group
-	}
-	return commands
-}
-
-// section is some of a command's flags under a title.
+// section is a titled group of the flags of a command.
 type section struct {
 	title string
 	flags *pflag.FlagSet
 }
 
-// titles says under which title a setting stands. What is not named here is the command's own.
+// Titles of sections, in the order of the help.
+const (
+	titleOwn      = "Flags"
+	titleRule     = "What a row means"
+	titleKafka    = "Kafka"
+	titlePostgres = "Postgres"
+	titlePage     = "The page"
+	titleGlobal   = "Every command"
+)
+
+// titles has the section of a flag that has a variable. Other flags are the command's own.
 var titles = map[string]string{
-	"clicks-topic": "Kafka", "checkouts-topic": "Kafka", "group": "Kafka", "group-instance": "Kafka", "start": "Kafka",
-	"database": "Postgres", "database-replication": "Postgres", "no-migrate": "Postgres", "users-cache": "Postgres",
-	"dead-letter-payloads": "Postgres", "dead-letters-retention": "Postgres",
-	"window": "What a row means", "lateness": "What a row means", "out-of-order": "What a row means", "max-future-skew": "What a row means", "time-zone": "What a row means",
-	"listen": "The page", "listen-auth-file": "The page", "ui-actions": "The page", "pprof": "The page",
+	"clicks-topic": titleKafka, "checkouts-topic": titleKafka, "start": titleKafka,
+	"group": titleKafka, "group-instance": titleKafka,
+	"database": titlePostgres, "database-replication": titlePostgres, "no-migrate": titlePostgres,
+	"users-cache": titlePostgres, "dead-letter-payloads": titlePostgres, "dead-letters-retention": titlePostgres,
+	"window": titleRule, "lateness": titleRule, "out-of-order": titleRule, "max-future-skew": titleRule,
+	"time-zone": titleRule,
+	"listen":    titlePage, "listen-auth-file": titlePage, "ui-actions": titlePage, "pprof": titlePage,
+	configFlag: titleGlobal, "log-format": titleGlobal, "log-level": titleGlobal,
 }
 
-const titleGlobal = "Every command"
-
-// sections are the command's visible flags: its own, the settings by what they are about, those that every command has.
+// sections returns the visible flags of a command by section.
 func sections(cmd *cobra.Command) []section {
-	order := []string{"Flags", "What a row means", "Kafka", "Postgres", "The page", titleGlobal}
 	var list []section
-	for _, title := range order {
+	for _, title := range []string{titleOwn, titleRule, titleKafka, titlePostgres, titlePage, titleGlobal} {
 		list = append(list, section{title, pflag.NewFlagSet(title, pflag.ContinueOnError)})
 	}
-	add := func(title string, flag *pflag.Flag) {
-		if !flag.Hidden {
-			list[slices.Index(order, title)].flags.AddFlag(flag)
-		}
-	}
-	shared := func(name string) bool {
-		return name == "help" || name == configFlag || strings.HasPrefix(name, "log-")
-	}
-	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+	cmd.InheritedFlags() // cobra then has them in Flags
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
 		title := titles[flag.Name]
 		switch {
-		case shared(flag.Name):
+		case flag.Hidden:
+			return
+		case flag.Name == "help":
 			title = titleGlobal
-		case len(flag.Annotations[annotationEnv]) == 0:
-			title = "Flags"
+		case optionOf(flag).env == "":
+			title = titleOwn
 		case strings.HasPrefix(flag.Name, "kafka"):
-			title = "Kafka"
+			title = titleKafka
 		case title == "":
-			title = "Flags"
+			title = titleOwn
 		}
-		add(title, flag)
+		list[slices.IndexFunc(list, func(s section) bool { return s.title == title })].flags.AddFlag(flag)
 	})
-	cmd.InheritedFlags().VisitAll(func(flag *pflag.Flag) { add(titleGlobal, flag) })
 	return slices.DeleteFunc(list, func(s section) bool { return !s.flags.HasFlags() })
 }
 
-// visible are the commands below cmd that help and completion show.
+// visible returns the commands below cmd that help and completion show.
 func visible(cmd *cobra.Command) []*cobra.Command {
-	return slices.DeleteFunc(slices.Clone(cmd.Commands()), func(sub *cobra.Command) bool { return !sub.IsAvailableCommand() })
+	return slices.DeleteFunc(slices.Clone(cmd.Commands()),
+		func(sub *cobra.Command) bool { return !sub.IsAvailableCommand() })
 }
 
-// usageText is the help after the description. Columns of 0 wrap nothing.
+// usageText is the help after the description. It wraps at columns; 0 wraps nothing.
 func usageText(cmd *cobra.Command, c colours, columns int) string {
 	var b strings.Builder
 	title := func(text string) { fmt.Fprintf(&b, "\n%s\n", c.in(c.bold, text+":")) }
@@ -109,22 +91,20 @@ func usageText(cmd *cobra.Command, c colours, columns int) string {
 		width = max(width, len(sub.Name()))
 	}
 	groups := cmd.Groups()
-	if len(groups) == 0 {
+	if len(groups) == 0 && len(subs) > 0 {
 		groups = []*cobra.Group{{Title: "Commands"}}
 	}
 	for _, group := range groups {
-		mine := slices.DeleteFunc(slices.Clone(subs), func(sub *cobra.Command) bool { return sub.GroupID != group.ID })
-		if len(mine) == 0 {
-			continue
-		}
 		title(group.Title)
-		for _, sub := range mine {
-			fmt.Fprintf(&b, "  %-*s  %s\n", width, sub.Name(), sub.Short)
+		for _, sub := range subs {
+			if sub.GroupID == group.ID {
+				fmt.Fprintf(&b, "  %-*s  %s\n", width, sub.Name(), sub.Short)
+			}
 		}
 	}
 	for _, s := range sections(cmd) {
 		title(s.title)
-		// pflag says of a switch that it may be given a value; that it need not is what matters.
+		// pflag shows that a switch may be given a value, which nobody needs to know.
 		const may = "[=true|false]"
 		b.WriteString(strings.ReplaceAll(s.flags.FlagUsagesWrapped(columns), may, strings.Repeat(" ", len(may))))
 	}
@@ -134,8 +114,8 @@ func usageText(cmd *cobra.Command, c colours, columns int) string {
 	return b.String()
 }
 
-// dress gives all commands their help.
-func (c *command) dress(root *cobra.Command) {
+// setHelp replaces cobra's help for all commands.
+func (c *command) setHelp(root *cobra.Command) {
 	show := func(cmd *cobra.Command, w io.Writer, description string) {
 		columns := 0
 		if width := terminalWidth(w); width != nil {
@@ -151,20 +131,17 @@ func (c *command) dress(root *cobra.Command) {
 		show(cmd, cmd.OutOrStdout(), orText(cmd.Long, cmd.Short)+"\n")
 	})
 	root.SetHelpCommand(&cobra.Command{
-		Use:     "help [COMMAND...]",
-		Short:   "Help about a command",
-		Example: "  firstclick help run\n  firstclick help dead-letters retry",
-		GroupID: groupShell,
-		// What is wrong with variables or the configuration file does not keep anybody from reading help.
-		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
+		Use:               "help [COMMAND...]",
+		Short:             "Help about a command",
+		Example:           "  firstclick help run\n  firstclick help dead-letters retry",
+		GroupID:           groupShell,
+		PersistentPreRunE: ignoreSettings,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			below, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
 			var names []string
-			for _, sub := range visible(below) {
-				names = append(names, sub.Name()+"\t"+sub.Short)
+			if below, err := named(cmd.Root(), args); err == nil {
+				for _, sub := range visible(below) {
+					names = append(names, sub.Name()+"\t"+sub.Short)
+				}
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
@@ -178,18 +155,17 @@ func (c *command) dress(root *cobra.Command) {
 	})
 }
 
-// named finds the command that the words lead to.
+// named returns the command that the words lead to.
 func named(root *cobra.Command, words []string) (*cobra.Command, error) {
-	at := root
-	for _, word := range words {
-		i := slices.IndexFunc(at.Commands(), func(sub *cobra.Command) bool { return sub.Name() == word })
-		if i < 0 {
-			return nil, unknownCommand(at, word)
-		}
-		at = at.Commands()[i]
+	cmd, rest, err := root.Find(words)
+	if err != nil {
+		return nil, err
 	}
-	at.InitDefaultHelpFlag() // what Execute would have done
-	return at, nil
+	if len(rest) > 0 {
+		return nil, unknownCommand(cmd, rest[0])
+	}
+	cmd.InitDefaultHelpFlag() // Execute does so only for the command that runs
+	return cmd, nil
 }
 
 func orText(a, b string) string {

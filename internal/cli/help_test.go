@@ -175,12 +175,12 @@ func TestNextSteps(t *testing.T) {
 		"anything":              {errors.New("broken"), ""},
 		"another of Postgres":   {wrapped(&pgconn.PgError{Code: "22012"}), ""},
 	} {
-		got := advised(row.err)
+		got := withNextStep(row.err)
 		if !errors.Is(got, row.err) || row.next == "" && got.Error() != row.err.Error() || !strings.Contains(got.Error(), row.next) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if advised(nil) != nil {
+	if withNextStep(nil) != nil {
 		t.Error("an error of nothing")
 	}
 	var line strings.Builder

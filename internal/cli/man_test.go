@@ -27,7 +27,7 @@ func TestManualPages(t *testing.T) {
 		if err != nil || alone != string(page) {
 			t.Errorf("man %s: %v, another page than in the directory", words, err)
 		}
-		for _, want := range []string{".TH", ".SH NAME\n", ".SH SYNOPSIS\n", ".SH OPTIONS\n", ".SH EXAMPLES\n", ".SH EXIT STATUS\n", roff(cmd.Short), `\-\-help`} {
+		for _, want := range []string{".TH", ".SH NAME\n", ".SH USAGE\n", ".SH EVERY COMMAND\n", ".SH EXAMPLES\n", ".SH EXIT STATUS\n", roff(cmd.Short), `\-\-help`} {
 			if !strings.Contains(alone, want) {
 				t.Errorf("man %s: no %q", words, want)
 			}

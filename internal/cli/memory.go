@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// parseMemory takes bytes (536870912), binary (512MiB) and decimal (2GB) units, or "half", which is 0 here and resolved by
-// memoryLimit.
+// parseMemory takes a size from 64 MiB on (below it not one fetch of a partition fits beside the
+// runtime), or "half", which is 0 here: see [memoryLimit].
 func parseMemory(text string) (int64, error) {
 	if text == "half" {
 		return 0, nil
@@ -20,15 +20,13 @@ func parseMemory(text string) (int64, error) {
 	if !ok {
 		return 0, fmt.Errorf("%q is not an amount of memory; %s", text, hint)
 	}
-	// Below that not even one partition's fetch fits beside the runtime.
-	const least = 64 << 20
-	if bytes >= least && bytes < math.MaxInt64 {
+	if bytes >= 64<<20 && bytes < math.MaxInt64 {
 		return int64(bytes), nil
 	}
 	return 0, fmt.Errorf("%q is not between 64MiB and 8EiB; %s", text, hint)
 }
 
-// parseBytes takes bytes and their units, from 1 on.
+// parseBytes takes a size from 1 byte on.
 func parseBytes(text string) (int64, error) {
 	if bytes, ok := bytesOf(text); ok && bytes >= 1 && bytes < math.MaxInt64 {
 		return int64(bytes), nil
@@ -36,7 +34,7 @@ func parseBytes(text string) (int64, error) {
 	return 0, fmt.Errorf("%q is not a number of bytes; write 64MiB, 1GB, or a number from 1 on", text)
 }
 
-// bytesOf reads a number with a unit.
+// bytesOf reads a number with a binary (512MiB) or decimal (2GB) unit, or none.
 func bytesOf(text string) (bytes float64, ok bool) {
 	digits := strings.TrimRight(text, "BbIiKkMmGgTt ")
 	factors := map[string]float64{
@@ -51,31 +49,37 @@ func bytesOf(text string) (bytes float64, ok bool) {
 	return n * factor, known && err == nil
 }
 
-// memoryLimit is the limit in bytes: as asked, or, for 0, half of what the process may use at most.
-func memoryLimit(asked int64, root fs.FS) int64 {
-	if asked > 0 {
-		return asked
+// memoryLimit returns the given limit in bytes; for 0, half of what the process may use, or 1 GiB if
+// that is unknown.
+func memoryLimit(given int64, root fs.FS) int64 {
+	if given > 0 {
+		return given
 	}
-	const whenUnknown = 1 << 30
 	if total := memoryAvailable(root); total > 0 {
 		return total / 2
 	}
-	return whenUnknown
+	return 1 << 30
 }
 
-// memoryAvailable is the least of the machine's memory and the limits of the cgroup and those above it, v1 or v2; 0 where
-// nothing is known. The root is that of the file system, for /proc and /sys.
+// memoryAvailable returns the least of the machine's memory and the limits of the process' cgroup
+// and its parents, v1 or v2, in bytes; 0 if nothing is known. It reads /proc and /sys below root.
 //
 // Sources: cgroups(7); https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.max);
 // https://docs.kernel.org/admin-guide/cgroup-v1/memory.html (memory.limit_in_bytes).
 func memoryAvailable(root fs.FS) int64 {
-	total := machineMemory(root)
+	var total int64
+	if content, err := fs.ReadFile(root, "proc/meminfo"); err == nil {
+		var kib int64
+		if _, err := fmt.Sscanf(string(content), "MemTotal: %d kB", &kib); err == nil { // the first line
+			total = kib << 10
+		}
+	}
 	for _, name := range cgroupFiles(root) {
 		content, err := fs.ReadFile(root, name)
 		if err != nil {
 			continue
 		}
-		// "max" in v2; in v1 no limit is a number near 2^63, which is above any machine's memory.
+		// No limit is "max" in v2, and in v1 a number near 2^63: above any machine's memory.
 		limit, err := strconv.ParseInt(strings.TrimSpace(string(content)), 10, 64)
 		if err == nil && limit > 0 && (total == 0 || limit < total) {
 			total = limit
@@ -84,32 +88,15 @@ func memoryAvailable(root fs.FS) int64 {
 	return total
 }
 
-func machineMemory(root fs.FS) int64 {
-	content, err := fs.ReadFile(root, "proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(content)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "MemTotal:" {
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			if err != nil {
-				return 0
-			}
-			return kib << 10
-		}
-	}
-	return 0
-}
-
-// cgroupFiles names the files that may hold a limit: those of our own cgroup and of all above it, since the least holds.
-// Inside a container our own cgroup is often mounted as the root, so the root is always among them.
+// cgroupFiles names the files that may hold a limit: those of the process' cgroup and of all its
+// parents. Inside a container its cgroup is often mounted as the root, so the root is among them.
 func cgroupFiles(root fs.FS) []string {
 	content, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
 		return nil
 	}
 	var files []string
-	for line := range strings.Lines(string(content)) {
+	for line := range strings.Lines(string(content)) { // hierarchy:controllers:path
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) != 3 {
 			continue

@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,35 +27,28 @@ What was dropped since is made again, empty; that is left to this command.`,
 			if err != nil {
 				return err
 			}
-			return c.runMigrate(cmd.Context(), dsn, status)
+			ctx, logger := cmd.Context(), c.logger()
+			if err := reachDatabase(ctx, logger, dsn); err != nil {
+				return err
+			}
+			if !status {
+				if err := migrations.Up(ctx, dsn, logger); err != nil {
+					return err
+				}
+				return migrations.Remake(ctx, dsn, logger)
+			}
+			files, err := migrations.Status(ctx, dsn)
+			for _, f := range files {
+				when := "missing"
+				if !f.Applied.IsZero() {
+					when = f.Applied.UTC().Format(time.DateTime)
+				}
+				fmt.Fprintf(c.Out, "%-32s %s\n", f.File, when)
+			}
+			return err
 		},
 	}
 	databaseFlag(cmd.Flags(), &database)
 	defineSwitch(cmd.Flags(), &status, "status", "", "only show which migrations the database has")
 	return cmd
-}
-
-func (c *command) runMigrate(ctx context.Context, dsn string, status bool) error {
-	logger := c.logger()
-	if err := reachDatabase(ctx, logger, dsn); err != nil {
-		return err
-	}
-	if !status {
-		if err := migrations.Up(ctx, dsn, logger); err != nil {
-			return err
-		}
-		return migrations.Remake(ctx, dsn, logger)
-	}
-	files, err := migrations.Status(ctx, dsn)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		when := "missing"
-		if !f.Applied.IsZero() {
-			when = f.Applied.UTC().Format("2006-01-02 15:04:05")
-		}
-		fmt.Fprintf(c.Out, "%-32s %s\n", f.File, when)
-	}
-	return nil
 }

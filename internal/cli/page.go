@@ -18,89 +18,72 @@ import (
 	"firstclick/web"
 )
 
-// looking is what the page's flags say.
-type looking struct {
-	authFile string
-	auth     *web.Auth // what stands there
-	actions  bool
+// pageFlags are the flags of run that are about the page.
+type pageFlags struct {
+	listen   string
 	hosts    []string
+	authFile string
+	auth     *web.Auth // the content of authFile
+	actions  bool
+	profiles bool
 }
 
-func (l *looking) flags(fs *pflag.FlagSet) {
-	define(fs, &l.authFile, "listen-auth-file", "LISTEN_AUTH_FILE", "file", "", parseText,
+func (p *pageFlags) flags(fs *pflag.FlagSet) {
+	listenFlags(fs, &p.listen, ":8081", &p.hosts)
+	define(fs, &p.authFile, "listen-auth-file", "LISTEN_AUTH_FILE", "file", "", parseText,
 		"who may look at --listen: a line each, name:password or a token; /livez, /readyz and /healthz stay open")
-	hostsFlag(fs, &l.hosts)
-	defineSwitch(fs, &l.actions, "ui-actions", "UI_ACTIONS", "let the page act: send dead letters again, put them aside")
+	defineSwitch(fs, &p.actions, "ui-actions", "UI_ACTIONS", "let the page act: send dead letters again, put them aside")
+	defineSwitch(fs, &p.profiles, "pprof", "PPROF", "serve /debug/pprof too, to whoever may see the page")
 }
 
-func hostsFlag(fs *pflag.FlagSet, target *[]string) {
-	define(fs, target, "listen-hosts", "LISTEN_HOSTS", "name,...", "", parseHosts,
-		"names by which --listen is asked for, such as that of a proxy; without --listen-auth-file only addresses, localhost and these are answered to")
+func listenFlags(fs *pflag.FlagSet, listen *string, def string, hosts *[]string) {
+	define(fs, listen, "listen", "LISTEN", "host:port", def, parseListen,
+		"where the page, /livez and /metrics are served; port 0 picks one")
+	define(fs, hosts, "listen-hosts", "LISTEN_HOSTS", "name,...", "", parseHosts,
+		"names by which --listen is asked for, such as that of a proxy; "+
+			"without --listen-auth-file only addresses, localhost and these are answered to")
 }
 
-// readAuth reads the file, if there is one.
-func (l *looking) readAuth(cmd *cobra.Command) (err error) {
-	if l.authFile == "" {
-		return nil
-	}
-	if l.auth, err = web.ReadAuth(l.authFile); err != nil {
-		return usagef(cmd, "--listen-auth-file: %v", err)
-	}
-	return nil
-}
-
-// checkActions refuses a page that acts for whoever reaches it.
-func (l *looking) checkActions(cmd *cobra.Command, listen string) error {
-	if l.actions && l.authFile == "" && !loopback(listen) {
-		return usagef(cmd, "--ui-actions lets everybody who reaches %s act: add --listen-auth-file, or --listen localhost:8081", listen)
-	}
-	return nil
-}
-
-func loopback(listen string) bool {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return false
-	}
+// check reads the file of --listen-auth-file. It refuses actions for everybody who reaches the page.
+func (p *pageFlags) check(cmd *cobra.Command) (err error) {
+	host, _, _ := net.SplitHostPort(p.listen) // parseListen has checked it
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// shownSettings are the flags as they stand, wherever they come from, without anything secret.
-func shownSettings(fs *pflag.FlagSet) []web.Setting {
-	var settings []web.Setting
-	fs.VisitAll(func(flag *pflag.Flag) {
-		if flag.Hidden || flag.Name == "help" {
-			return
+	if loopback := host == "localhost" || ip != nil && ip.IsLoopback(); p.actions && p.authFile == "" && !loopback {
+		return usagef(cmd, "--ui-actions lets everybody who reaches %s act: "+
+			"add --listen-auth-file, or --listen localhost:8081", p.listen)
+	}
+	if p.authFile != "" {
+		if p.auth, err = web.ReadAuth(p.authFile); err != nil {
+			return usagef(cmd, "--listen-auth-file: %v", err)
 		}
-		settings = append(settings, web.Setting{Name: "--" + flag.Name, Value: shown(flag), Given: flag.Changed})
-	})
-	return settings
+	}
+	return nil
 }
 
-// page makes the page of a job.
-func (c *command) page(r running, job *pipeline.Pipeline, logger *slog.Logger) (*web.Page, error) {
+// newPage makes the page of a job. settings are shown on it.
+func (r *runFlags) newPage(job *pipeline.Pipeline, settings []web.Setting, logger *slog.Logger) (*web.Page, error) {
 	config := web.PageConfig{
-		Stats: job.Stats, Latest: job.Latest,
-		Database: r.database, Group: r.meaning.group, Version: thisBuild().version, Instance: job.Instance(),
-		Settings: r.settings, Logger: logger,
+		Stats: job.Stats, Latest: job.Latest, Database: r.database, Group: r.group,
+		Version: thisBuild().version, Instance: job.Instance(), Settings: settings, Logger: logger,
 		Explain: func(ctx context.Context, id string) (any, error) {
 			return audit.Explain(ctx, audit.Config{
-				Kafka: r.kafka, Database: r.database, ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts, Group: r.meaning.group, Logger: logger,
+				Kafka: r.kafka, Database: r.database, ClicksTopic: r.clicksTopic, CheckoutsTopic: r.checkoutsTopic,
+				Group: r.group, Logger: logger,
 			}, id)
 		},
 	}
-	if r.looking.actions {
-		config.Actions = letterActions(r.database, r.meaning.group, r.kafka)
+	if r.page.actions {
+		config.Actions = letterActions(r.database, r.group, r.kafka)
 	}
 	return web.NewPage(config)
 }
 
 // letterActions are what the page can do with a dead letter.
 func letterActions(database, group string, kafka kafkaconn.Config) []web.Action {
-	one := func(id int64) deadletters.Filter { return deadletters.Filter{IDs: []int64{id}, Group: group} }
-	with := func(do func(ctx context.Context, store *deadletters.Store, id int64) (string, error)) func(context.Context, int64) (string, error) {
-		return func(ctx context.Context, id int64) (text string, err error) {
+	action := func(name, title, about, done string,
+		do func(context.Context, *deadletters.Store, deadletters.Filter) (int64, error),
+	) web.Action {
+		run := func(ctx context.Context, id int64) (text string, err error) {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
 			store, err := deadletters.Connect(ctx, database)
@@ -108,25 +91,23 @@ func letterActions(database, group string, kafka kafkaconn.Config) []web.Action 
 				return "", err
 			}
 			defer func() { err = errors.Join(err, store.Close(ctx)) }()
-			return do(ctx, store, id)
+			n, err := do(ctx, store, deadletters.Filter{IDs: []int64{id}, Group: group})
+			if err == nil && n == 0 {
+				err = fmt.Errorf("dead letter %d is not open any more", id)
+			}
+			return fmt.Sprintf("dead letter %d: %d %s", id, n, done), err
 		}
+		return web.Action{Name: name, Title: title, About: about, Letter: true, Do: run}
 	}
 	return []web.Action{
-		{Name: "retry-letter", Title: "Send again", About: "Produces the record once more to its topic.", Letter: true,
-			Do: with(func(ctx context.Context, store *deadletters.Store, id int64) (string, error) {
-				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: one(id)})
-				if err == nil && done.Sent == 0 {
-					err = fmt.Errorf("dead letter %d is not open any more", id)
-				}
-				return fmt.Sprintf("dead letter %d: %d sent again", id, done.Sent), err
-			})},
-		{Name: "drop-letter", Title: "Put aside", About: "Marks the dead letter as dropped. It stays in the table.", Letter: true,
-			Do: with(func(ctx context.Context, store *deadletters.Store, id int64) (string, error) {
-				n, err := store.Drop(ctx, one(id))
-				if err == nil && n == 0 {
-					err = fmt.Errorf("dead letter %d is not open any more", id)
-				}
-				return fmt.Sprintf("dead letter %d: %d put aside", id, n), err
-			})},
+		action("retry-letter", "Send again", "Produces the record once more to its topic.", "sent again",
+			func(ctx context.Context, store *deadletters.Store, f deadletters.Filter) (int64, error) {
+				done, err := store.Retry(ctx, deadletters.Retry{Kafka: kafka, Filter: f})
+				return done.Sent, err
+			}),
+		action("drop-letter", "Put aside", "Marks the dead letter as dropped. It stays in the table.", "put aside",
+			func(ctx context.Context, store *deadletters.Store, f deadletters.Filter) (int64, error) {
+				return store.Drop(ctx, f)
+			}),
 	}
 }

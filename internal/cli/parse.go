@@ -15,7 +15,7 @@ import (
 	"firstclick/internal/kafkaconn"
 	"firstclick/internal/pgsession"
 
-	// Zones are part of the binary: images made from scratch have no zone files.
+	// The binary carries the zones: images made from scratch have no zone files.
 	_ "time/tzdata"
 )
 
@@ -36,54 +36,59 @@ func parseSwitch(text string) (bool, error) {
 	return v, nil
 }
 
-// parseBrokers takes host:port pairs, separated by commas; without a port it is Kafka's own, 9092.
+// oneOf takes one of the words.
+func oneOf(words ...string) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if !slices.Contains(words, text) {
+			return "", fmt.Errorf("%q is not one of %s", text, strings.Join(words, ", "))
+		}
+		return text, nil
+	}
+}
+
+// commaList splits a text at commas and drops empty items.
+func commaList(text string) []string {
+	var items []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// parseBrokers takes host:port pairs, separated by commas. The default port is Kafka's own, 9092.
 func parseBrokers(text string) ([]string, error) {
-	var brokers []string
-	for _, broker := range strings.Split(text, ",") {
-		broker = strings.TrimSpace(broker)
-		if broker == "" {
-			continue
-		}
+	brokers := commaList(text)
+	for i, broker := range brokers {
 		if !strings.Contains(broker, ":") {
-			broker += ":9092"
+			brokers[i] += ":9092"
 		}
-		brokers = append(brokers, broker)
 	}
 	return brokers, kafkaconn.CheckBrokers(brokers)
 }
 
-func checkAddress(address string, leastPort int) error {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is not host:port", address)
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < leastPort || n > math.MaxUint16 {
-		return fmt.Errorf("%q: port %q is not a number from %d to 65535", address, port, leastPort)
-	}
-	if leastPort > 0 && host == "" {
-		return fmt.Errorf("%q has no host", address)
-	}
-	return nil
-}
-
-// parseListen takes host:port, where the host may be empty (all interfaces) and the port 0 (a free one).
+// parseListen takes host:port. No host means all interfaces, and port 0 a free one.
 func parseListen(text string) (string, error) {
-	if err := checkAddress(text, 0); err != nil {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		err = fmt.Errorf("%q is not host:port", text)
+	} else if n, bad := strconv.Atoi(port); bad != nil || n < 0 || n > math.MaxUint16 {
+		err = fmt.Errorf("%q: port %q is not a number from 0 to 65535", text, port)
+	}
+	if err != nil {
 		return "", fmt.Errorf("%w; write :8081, 127.0.0.1:8081, or port 0 for a free one", err)
 	}
 	return text, nil
 }
 
-// parseHosts takes names of hosts, separated by commas. A port would never match: the name is compared without it.
+// parseHosts takes host names, separated by commas. It refuses a port: names are compared without.
 func parseHosts(text string) ([]string, error) {
-	var hosts []string
-	for host := range strings.SplitSeq(text, ",") {
-		switch host = strings.TrimSpace(host); {
-		case host == "":
-		case strings.ContainsAny(host, ":/* \t"):
-			return nil, fmt.Errorf("%q is not the name of a host; write names without scheme and port, separated by commas", host)
-		default:
-			hosts = append(hosts, host)
+	hosts := commaList(text)
+	for _, host := range hosts {
+		if strings.ContainsAny(host, ":/* \t") {
+			return nil, fmt.Errorf("%q is not the name of a host; "+
+				"write names without scheme and port, separated by commas", host)
 		}
 	}
 	return hosts, nil
@@ -110,29 +115,32 @@ func parseTopic(text string) (string, error) {
 	return text, nil
 }
 
+// exampleTime shows the format of RFC 3339 in messages.
+const exampleTime = "2026-01-31T15:04:05Z"
+
 func parseStart(text string) (string, error) {
 	if text == "earliest" || text == "latest" {
 		return text, nil
 	}
 	if _, err := time.Parse(time.RFC3339, text); err != nil {
-		return "", fmt.Errorf("%q is neither earliest nor latest nor a time as RFC 3339 writes it, such as 2026-01-31T15:04:05Z", text)
+		return "", fmt.Errorf("%q is neither earliest nor latest nor an RFC 3339 time such as %s", text, exampleTime)
 	}
 	return text, nil
 }
 
-// parseMoment takes an RFC 3339 time; empty is the zero time.
-func parseMoment(text string) (time.Time, error) {
+// parseTime takes an RFC 3339 time; empty is the zero time.
+func parseTime(text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is not a time as RFC 3339 writes it, such as 2026-01-31T15:04:05Z", text)
+		return time.Time{}, fmt.Errorf("%q is not an RFC 3339 time such as %s", text, exampleTime)
 	}
 	return t, nil
 }
 
-// moment is a time, or one that lies so long before now; the zero value is none.
+// moment is a time, or a duration before now; the zero value is none.
 type moment struct {
 	time time.Time
 	ago  time.Duration
@@ -145,14 +153,15 @@ func (m moment) at(now time.Time) time.Time {
 	return m.time
 }
 
-// parseAgo takes an RFC 3339 time, or a duration: so long ago. Empty is none.
-func parseAgo(text string) (moment, error) {
+// parseMoment takes an RFC 3339 time, or a duration before now. Empty is none.
+func parseMoment(text string) (moment, error) {
 	if d, err := time.ParseDuration(text); err == nil && d > 0 {
 		return moment{ago: d}, nil
 	}
-	t, err := parseMoment(text)
+	t, err := parseTime(text)
 	if err != nil {
-		return moment{}, fmt.Errorf("%q is neither a time as RFC 3339 writes it, such as 2026-01-31T15:04:05Z, nor how long ago, such as 2h", text)
+		return moment{}, fmt.Errorf("%q is neither an RFC 3339 time such as %s, nor how long ago, such as 2h",
+			text, exampleTime)
 	}
 	return moment{time: t}, nil
 }
@@ -161,13 +170,12 @@ func parseAgo(text string) (moment, error) {
 func parseDuration(least time.Duration) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {
 		d, err := time.ParseDuration(text)
-		if err != nil {
+		switch {
+		case err != nil:
 			return 0, fmt.Errorf("%q is not a duration; write 90m, 1h30m or 15s", text)
-		}
-		if d < least {
+		case d < least:
 			return 0, fmt.Errorf("%q is too short; the least is %s", text, least)
-		}
-		if d%time.Microsecond != 0 {
+		case d%time.Microsecond != 0:
 			return 0, fmt.Errorf("%q is finer than a microsecond, which event times are not", text)
 		}
 		return d, nil
@@ -186,7 +194,7 @@ func parseRetention(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseWhole takes whole numbers from least on.
+// parseWhole takes whole numbers from least to most.
 func parseWhole[T int | int32 | int64 | uint64](least, most T) func(string) (T, error) {
 	return func(text string) (T, error) {
 		// Underscores group digits, as in Go: 1_000_000.
@@ -198,35 +206,26 @@ func parseWhole[T int | int32 | int64 | uint64](least, most T) func(string) (T, 
 	}
 }
 
-// parseShare takes a share of all events, 0 to 1.
-func parseShare(text string) (float64, error) {
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(v >= 0 && v <= 1) {
-		return 0, fmt.Errorf("%q is not a share from 0 to 1, such as 0.05 for 5 %%", text)
+// parseFloat takes the numbers for which ok holds; what describes them. Infinity is refused.
+func parseFloat(what string, ok func(float64) bool) func(string) (float64, error) {
+	return func(text string) (float64, error) {
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil || !ok(v) || math.IsInf(v, 0) {
+			return 0, fmt.Errorf("%q is not %s", text, what)
+		}
+		return v, nil
 	}
-	return v, nil
 }
 
-// parseRate takes a number a second, from 0 on.
-func parseRate(text string) (float64, error) {
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(v >= 0) || math.IsInf(v, 0) {
-		return 0, fmt.Errorf("%q is not a number a second, 0 or more", text)
-	}
-	return v, nil
-}
+var (
+	parseShare = parseFloat("a share from 0 to 1, such as 0.05 for 5 %",
+		func(v float64) bool { return v >= 0 && v <= 1 })
+	parseRate     = parseFloat("a number per second, 0 or more", func(v float64) bool { return v >= 0 })
+	parsePositive = parseFloat("a number per second above 0", func(v float64) bool { return v > 0 })
+)
 
-// parsePositive takes a number a second above 0.
-func parsePositive(text string) (float64, error) {
-	v, err := parseRate(text)
-	if err != nil || v == 0 {
-		return 0, fmt.Errorf("%q is not a number a second above 0", text)
-	}
-	return v, nil
-}
-
-// parseSeed takes a whole number, or "random", which is nil. Seeds are not random by accident alone: the same events sent twice,
-// at different times, are conflicts.
+// parseSeed takes a whole number, or "random", which is nil. A random seed is the default because
+// the same events, sent again at another time, are conflicts.
 func parseSeed(text string) (*uint64, error) {
 	if text == "random" {
 		return nil, nil
@@ -239,7 +238,7 @@ func parseSeed(text string) (*uint64, error) {
 }
 
 func parseZone(text string) (*time.Location, error) {
-	// LoadLocation takes "" for UTC and "Local" for whatever the machine has: neither says what the events mean.
+	// LoadLocation takes "" for UTC and "Local" for the machine's zone: neither says what events mean.
 	if text == "" || text == "Local" {
 		return nil, errors.New("needs a zone's name, such as UTC or Europe/Berlin")
 	}
@@ -248,17 +247,6 @@ func parseZone(text string) (*time.Location, error) {
 		return nil, fmt.Errorf("%q is not a zone of the IANA database, such as UTC or Europe/Berlin", text)
 	}
 	return zone, nil
-}
-
-// oneOf takes one of the given words; empty stands for "not given" where it is among them.
-func oneOf(words ...string) func(string) (string, error) {
-	return func(text string) (string, error) {
-		if !slices.Contains(words, text) {
-			shown := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
-			return "", fmt.Errorf("%q is not one of %s", text, strings.Join(shown, ", "))
-		}
-		return text, nil
-	}
 }
 
 func parseLevel(text string) (slog.Level, error) {

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	reachWithin  = 30 * time.Second // for the whole of it
-	reachAttempt = 5 * time.Second  // for one attempt
+	reachWithin  = 30 * time.Second // for all attempts together
+	reachAttempt = 5 * time.Second
 	reachPause   = 500 * time.Millisecond
 )
 
@@ -37,26 +37,27 @@ func reach(ctx context.Context, logger *slog.Logger, kafka kafkaconn.Config, dat
 
 // reachKafka waits until a broker answers.
 func reachKafka(ctx context.Context, logger *slog.Logger, kafka kafkaconn.Config) error {
-	return reachOne(ctx, logger, "Kafka", strings.Join(kafka.Brokers, ","), func(ctx context.Context) error {
-		return pingKafka(ctx, kafka)
-	})
+	ping := func(ctx context.Context) error { return pingKafka(ctx, kafka) }
+	return reachServer(ctx, logger, "Kafka", strings.Join(kafka.Brokers, ","), ping)
 }
 
 // reachDatabase waits until Postgres answers.
 func reachDatabase(ctx context.Context, logger *slog.Logger, database string) error {
-	return reachOne(ctx, logger, "Postgres", shownDatabase(database), func(ctx context.Context) error {
-		return pingDatabase(ctx, database)
-	})
+	ping := func(ctx context.Context) error { return pingDatabase(ctx, database) }
+	return reachServer(ctx, logger, "Postgres", shownDatabase(database), ping)
 }
 
-// refusedError wraps an answer that waiting does not change: a wrong password, a database that does not exist.
+// refusedError wraps an answer that waiting does not change: a wrong password, an unknown database.
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
-// reachOne tries until ping succeeds, is refused, or reachWithin is over. It says so once when the first attempt fails.
-func reachOne(ctx context.Context, logger *slog.Logger, server, address string, ping func(context.Context) error) error {
+// reachServer calls ping until it succeeds, is refused, or reachWithin is over. It logs the first
+// failure.
+func reachServer(ctx context.Context, logger *slog.Logger, server, address string,
+	ping func(context.Context) error,
+) error {
 	what := server + " at " + address
 	deadline := time.NewTimer(reachWithin)
 	defer deadline.Stop()
@@ -75,20 +76,22 @@ func reachOne(ctx context.Context, logger *slog.Logger, server, address string, 
 		case errors.As(err, &refused):
 			return &reachError{server, fmt.Sprintf("%s refuses us: %v", what, err), refused.err}
 		case attempt == 1:
-			logger.WarnContext(ctx, "no answer yet, trying again", "from", what, "for", reachWithin, "reason", plainly(err))
+			logger.WarnContext(ctx, "no answer yet, trying again",
+				"from", what, "for", reachWithin, "reason", rootCause(err))
 		}
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-deadline.C:
-			return &reachError{server, fmt.Sprintf("%s did not answer for %s: %s", what, reachWithin, plainly(err)), nil}
+			text := fmt.Sprintf("%s did not answer for %s: %s", what, reachWithin, rootCause(err))
+			return &reachError{server, text, nil}
 		}
 	}
 }
 
-// plainly is the error's innermost reason where it is one that the network gives: the layers above repeat the address.
-func plainly(err error) string {
+// rootCause returns the innermost error of the network: the errors around it repeat the address.
+func rootCause(err error) string {
 	var sys *os.SyscallError
 	var dns *net.DNSError
 	switch {
@@ -96,14 +99,15 @@ func plainly(err error) string {
 		return sys.Err.Error()
 	case errors.As(err, &dns) && !dns.IsTimeout:
 		return dns.Error()
-	// The time of an attempt can run out on a server that says nothing; then the look-up of the next address ends at once, and is not the cause.
+	// If a silent server has used up the time of an attempt, the look-up of the next address fails at
+	// once: it is not the cause.
 	case dns != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("no answer within %s", reachAttempt)
 	}
-	return strings.Join(strings.Fields(err.Error()), " ")
+	return singleLine(err.Error())
 }
 
-// pingKafka asks any broker anything, with our TLS and our password.
+// pingKafka connects to any broker with TLS and SASL as configured.
 func pingKafka(ctx context.Context, config kafkaconn.Config) error {
 	opts, err := config.Opts()
 	if err != nil {
@@ -117,34 +121,33 @@ func pingKafka(ctx context.Context, config kafkaconn.Config) error {
 	err = client.Ping(ctx)
 	var kafka *kerr.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &kafka) && !kafka.Retriable:
 		return &refusedError{err}
-	case ofCertificates(err):
-		return &refusedError{fmt.Errorf("%s (--kafka-tls, --kafka-ca, --kafka-cert)", plainly(err))}
+	case badCertificate(err):
+		return &refusedError{fmt.Errorf("%s (--kafka-tls, --kafka-ca, --kafka-cert)", rootCause(err))}
+	case errors.Is(err, io.EOF) && config.TLS:
+		return errors.New("it closes the connection at once: does it speak TLS on this port?")
 	case errors.Is(err, io.EOF):
-		hint := "it closes the connection at once: does it want TLS or SASL (--kafka-tls, --kafka-sasl)?"
-		if config.TLS {
-			hint = "it closes the connection at once: does it speak TLS on this port?"
-		}
-		return errors.New(hint)
+		return errors.New("it closes the connection at once: does it need TLS or SASL (--kafka-tls, --kafka-sasl)?")
 	}
 	return err
 }
 
-// ofCertificates says whether the two sides do not trust each other's certificates, or one of them speaks no TLS at all. Neither passes by
-// itself.
-func ofCertificates(err error) bool {
+// badCertificate says whether one side does not trust the other's certificate, or speaks no TLS.
+// Waiting changes neither.
+func badCertificate(err error) bool {
 	var verification *tls.CertificateVerificationError
 	var noTLS tls.RecordHeaderError
 	var remote *net.OpError
-	// What the other side says of ours comes as an alert, which has no type (RFC 8446, section 6.2).
-	return errors.As(err, &verification) || errors.As(err, &noTLS) ||
-		errors.As(err, &remote) && remote.Op == "remote error" && (strings.Contains(remote.Err.Error(), "certificate") || strings.Contains(remote.Err.Error(), "unknown authority"))
+	if errors.As(err, &verification) || errors.As(err, &noTLS) {
+		return true
+	}
+	// The other side refuses our certificate by an alert, which has no type (RFC 8446, section 6.2).
+	return errors.As(err, &remote) && remote.Op == "remote error" &&
+		(strings.Contains(remote.Err.Error(), "certificate") || strings.Contains(remote.Err.Error(), "unknown authority"))
 }
 
-// Of a Postgres that answers, these are worth waiting for: it starts, stops, or has no connection to spare.
+// worthWaiting has the SQLSTATEs of a Postgres that starts, stops, or has no connection to spare.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 var worthWaiting = map[string]bool{"57P01": true, "57P02": true, "57P03": true, "53300": true}
 
@@ -152,16 +155,14 @@ func pingDatabase(ctx context.Context, dsn string) error {
 	conn, err := pgsession.Connect(ctx, dsn, application)
 	var answer *pgconn.PgError
 	var pooler *pgsession.PoolerError
-	if errors.As(err, &pooler) {
+	switch {
+	case errors.As(err, &pooler):
 		return &refusedError{pooler}
-	}
-	if errors.As(err, &answer) && !worthWaiting[answer.Code] {
+	case errors.As(err, &answer) && !worthWaiting[answer.Code]:
 		return &refusedError{fmt.Errorf("%s (SQLSTATE %s)", answer.Message, answer.Code)}
-	}
-	if ofCertificates(err) {
-		return &refusedError{fmt.Errorf("%s (sslmode, sslrootcert, sslcert)", plainly(err))}
-	}
-	if err != nil {
+	case badCertificate(err):
+		return &refusedError{fmt.Errorf("%s (sslmode, sslrootcert, sslcert)", rootCause(err))}
+	case err != nil:
 		return err
 	}
 	return conn.Close(ctx)

@@ -29,7 +29,7 @@ func TestReachGivesUpAfterThirtySeconds(t *testing.T) {
 		var log bytes.Buffer
 		began := time.Now()
 		attempts := 0
-		err := reachOne(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "Kafka", "a:1", func(context.Context) error {
+		err := reachServer(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "Kafka", "a:1", func(context.Context) error {
 			attempts++
 			return syscall.ECONNREFUSED
 		})
@@ -51,7 +51,7 @@ func TestReachGivesUpAfterThirtySeconds(t *testing.T) {
 func TestReachLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		err := reachOne(t.Context(), slog.New(slog.DiscardHandler), "it", "a", func(ctx context.Context) error {
+		err := reachServer(t.Context(), slog.New(slog.DiscardHandler), "it", "a", func(ctx context.Context) error {
 			if time.Since(began) < 12*time.Second {
 				<-ctx.Done() // no answer at all: the attempt ends by itself
 				return ctx.Err()
@@ -67,7 +67,7 @@ func TestReachLater(t *testing.T) {
 func TestReachDoesNotRepeatWhatWasRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		err := reachOne(t.Context(), slog.New(slog.DiscardHandler), "Postgres", "a:2", func(context.Context) error {
+		err := reachServer(t.Context(), slog.New(slog.DiscardHandler), "Postgres", "a:2", func(context.Context) error {
 			return &refusedError{errors.New("wrong password")}
 		})
 		if err == nil || err.Error() != "Postgres at a:2 refuses us: wrong password" || time.Since(began) != 0 {
@@ -110,10 +110,10 @@ func TestReachDoesNotWaitForCertificates(t *testing.T) {
 // A server that takes connections and says nothing uses up the time of the attempt; what is tried after that ends at once.
 func TestReachSaysThatNothingIsSaid(t *testing.T) {
 	late := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "broker", IsTimeout: true}}
-	if got := plainly(late); got != "no answer within 5s" {
+	if got := rootCause(late); got != "no answer within 5s" {
 		t.Errorf("got %q", got)
 	}
-	if got := plainly(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "broker", IsNotFound: true}}); got != "lookup broker: no such host" {
+	if got := rootCause(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "broker", IsNotFound: true}}); got != "lookup broker: no such host" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -135,7 +135,7 @@ func TestReachIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(3*time.Second, cancel)
-		err := reachOne(ctx, slog.New(slog.DiscardHandler), "it", "a", func(ctx context.Context) error {
+		err := reachServer(ctx, slog.New(slog.DiscardHandler), "it", "a", func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
 		})

@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"firstclick/cdc"
-	"firstclick/internal/kafkaconn"
 	"firstclick/internal/metrics"
 	"firstclick/internal/pgsession"
 	"firstclick/migrations"
@@ -25,60 +24,65 @@ import (
 	"firstclick/web"
 )
 
-// running is what run's flags say.
-type running struct {
-	kafka         kafkaconn.Config
-	database      string
-	replication   string
-	topics        topics
-	meaning       meaning
+// runFlags are the flags of run.
+type runFlags struct {
+	jobFlags
+	page          pageFlags
 	start         string
 	usersCache    int
-	payloads      int64
-	retention     time.Duration
-	memoryLimit   int64
-	listen        string
+	payloads      int64         // bytes
+	retention     time.Duration // 0: for ever
+	memoryLimit   int64         // bytes; 0: half of what is there
 	untilCaughtUp bool
 	noMigrate     bool
 	instance      string
 	groupInstance string
-	profiles      bool
 	dryRun        bool
-	looking       looking
-	settings      []web.Setting // as they may be shown
 }
 
-func (r *running) flags(fs *pflag.FlagSet) {
-	kafkaFlags(fs, &r.kafka)
-	databaseFlag(fs, &r.database)
-	replicationFlag(fs, &r.replication)
-	r.topics.flags(fs)
-	r.meaning.flags(fs)
-	offering(define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
-		"where a group without offsets begins: earliest, latest, or a time (RFC 3339)"), "earliest", "latest")
+func (r *runFlags) flags(fs *pflag.FlagSet) {
+	r.places(fs)
+	r.replicationFlag(fs)
+	r.rule(fs)
+	r.finality(fs)
+	r.page.flags(fs)
+	define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
+		"where a group without offsets begins: earliest, latest, or a time (RFC 3339)").words = []string{"earliest", "latest"}
 	define(fs, &r.groupInstance, "group-instance", "KAFKA_GROUP_INSTANCE", "name", "", parseText,
-		"static member of the group, a name per instance: a restart within the session timeout gets the same partitions back at once")
-	define(fs, &r.usersCache, "users-cache", "USERS_CACHE", "n", "100000", parseWhole(1, math.MaxInt32), "users held in memory at most")
+		"static member of the group, a name per instance: "+
+			"a restart within the session timeout gets the same partitions back at once")
+	define(fs, &r.usersCache, "users-cache", "USERS_CACHE", "n", "100000", parseWhole(1, math.MaxInt32),
+		"users held in memory at most")
 	define(fs, &r.payloads, "dead-letter-payloads", "DEAD_LETTER_PAYLOADS", "bytes", "64MiB", parseBytes,
-		"bytes of bad records kept with their dead letters, by reason and hour; of what is more, place, size and hash are kept")
+		"bytes of bad records kept with their dead letters, by reason and hour; "+
+			"of what is more, place, size and hash are kept")
 	define(fs, &r.retention, "dead-letters-retention", "DEAD_LETTERS_RETENTION", "duration", "never", parseRetention,
 		"delete dead letters that are older, open ones too: longer than the topics' retention, or verify misses them")
 	define(fs, &r.memoryLimit, "memory-limit", "MEMORY_LIMIT", "bytes", "half", parseMemory,
 		"memory to use at most: 512MiB, 2GB, bytes, or half of the machine or cgroup")
-	define(fs, &r.listen, "listen", "LISTEN", "host:port", ":8081", parseListen, "where the page, /livez and /metrics are served; port 0 picks one")
-	r.looking.flags(fs)
-	defineSwitch(fs, &r.untilCaughtUp, "until-caught-up", "", "end with exit code 0 once all that was there at the start is in Postgres")
+	defineSwitch(fs, &r.untilCaughtUp, "until-caught-up", "",
+		"end with exit code 0 once all that was there at the start is in Postgres")
 	defineSwitch(fs, &r.noMigrate, "no-migrate", "NO_MIGRATE", "leave the tables as they are: migrate runs elsewhere")
-	defineSwitch(fs, &r.profiles, "pprof", "PPROF", "serve /debug/pprof too, to whoever may see the page")
 	defineSwitch(fs, &r.dryRun, "dry-run", "", "print every setting with where it comes from, connect to nothing, and end")
-	define(fs, &r.instance, "instance", "", "name", "", parseText, "application_name of our Postgres sessions; default: a random one")
-	if err := fs.MarkHidden("instance"); err != nil {
-		panic(err) // the flag stands one line above
+	define(fs, &r.instance, "instance", "", "name", "", parseText,
+		"application_name of our Postgres sessions; default: a random one")
+	fs.Lookup("instance").Hidden = true
+}
+
+// pipelineConfig returns the flags as the pipeline takes them. The page listens on listen.
+func (r *runFlags) pipelineConfig(limit int64, listen string, logger *slog.Logger) pipeline.Config {
+	return pipeline.Config{
+		Kafka: r.kafka, Database: r.database, Replication: r.replication,
+		ClicksTopic: r.clicksTopic, CheckoutsTopic: r.checkoutsTopic, Group: r.group, Start: r.start,
+		Window: r.window, Lateness: r.lateness, OutOfOrder: r.outOfOrder, MaxSkew: r.skew, Zone: r.zone,
+		UsersCache: r.usersCache, MemoryLimit: limit, Payloads: r.payloads, Retention: r.retention,
+		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance,
+		Version: thisBuild().version, Listen: listen, Logger: logger,
 	}
 }
 
 func (c *command) run() *cobra.Command {
-	var r running
+	var r runFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Read Kafka, join, write Postgres: the main job",
@@ -94,25 +98,25 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
   KAFKA_SASL=scram-sha-512 KAFKA_USER=app KAFKA_PASSWORD_FILE=/run/secrets/kafka firstclick run --kafka-tls`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(r.topics.check(cmd), checkKafka(cmd, r.kafka), checkReplication(cmd, r.replication), r.looking.checkActions(cmd, r.listen), r.looking.readAuth(cmd)); err != nil {
+			if err := r.check(cmd, c.Env); err != nil {
 				return err
 			}
-			dsn, err := connection(cmd, r.database, c.Env)
-			if err != nil {
+			if err := r.page.check(cmd); err != nil {
 				return err
 			}
-			r.database, r.settings = dsn, shownSettings(cmd.Flags())
 			if r.dryRun {
-				return c.dryRun(cmd, r)
+				return c.printSettings(cmd, r)
 			}
-			return c.runPipeline(cmd.Context(), r)
+			return c.runPipeline(cmd.Context(), r, pageSettings(cmd.Flags()))
 		},
 	}
 	r.flags(cmd.Flags())
 	return cmd
 }
 
-func (c *command) runPipeline(ctx context.Context, r running) (err error) {
+// runPipeline serves the page and runs the pipeline until ctx ends. It takes the port first: the
+// page shows how the rest starts.
+func (c *command) runPipeline(ctx context.Context, r runFlags, settings []web.Setting) (err error) {
 	logger := c.logger()
 	limit := memoryLimit(r.memoryLimit, machine())
 	debug.SetMemoryLimit(limit)
@@ -122,76 +126,52 @@ func (c *command) runPipeline(ctx context.Context, r running) (err error) {
 	}
 
 	registry := newRegistry()
-	server, err := web.New(web.Config{Listen: r.listen, Gatherer: registry, Hosts: r.looking.hosts, Logger: logger})
+	server, err := web.New(web.Config{Listen: r.page.listen, Gatherer: registry, Hosts: r.page.hosts, Logger: logger})
 	if err != nil {
 		return fmt.Errorf("%w: choose another with --listen, or port 0", err)
 	}
-	job, err := c.mount(r, server, registry, logger, limit)
-	if err != nil {
-		return errors.Join(err, server.Close())
-	}
-	logger.InfoContext(ctx, "serving the page, /livez, /readyz and /metrics", "address", server.Addr().String())
-	serving := begin(ctx, server.Run)
-	err = c.runJob(ctx, r, job, logger, limit)
-	return errors.Join(err, serving.end())
-}
-
-// pipelineConfig is what the flags say, for the pipeline.
-func (r *running) pipelineConfig(limit int64, listen string, logger *slog.Logger) pipeline.Config {
-	return pipeline.Config{
-		Kafka: r.kafka, Database: r.database, Replication: r.replication,
-		ClicksTopic: r.topics.clicks, CheckoutsTopic: r.topics.checkouts,
-		Group: r.meaning.group, Start: r.start,
-		Window: r.meaning.window, Lateness: r.meaning.lateness, OutOfOrder: r.meaning.outOfOrder, MaxSkew: r.meaning.skew, Zone: r.meaning.zone,
-		UsersCache: r.usersCache, MemoryLimit: limit, Payloads: r.payloads, Retention: r.retention,
-		UntilCaughtUp: r.untilCaughtUp, Instance: r.instance, Static: r.groupInstance, Version: thisBuild().version, Listen: listen,
-		Logger: logger,
-	}
-}
-
-// mount makes the job, and puts its page on the server.
-func (c *command) mount(r running, server *web.Server, registry *prometheus.Registry, logger *slog.Logger, limit int64) (*pipeline.Pipeline, error) {
 	config := r.pipelineConfig(limit, server.Addr().String(), logger)
 	config.Progress, config.KafkaHooks = c.Err, metrics.Kafka(registry)
 	job, err := pipeline.New(config)
 	if err != nil {
-		return nil, err
+		return errors.Join(err, server.Close())
+	}
+	page, err := r.newPage(job, settings, logger)
+	if err != nil {
+		return errors.Join(err, server.Close())
 	}
 	registry.MustRegister(metrics.New(job))
 	server.Checks(job.Health)
-	if r.profiles {
+	server.Mount(page)
+	if r.page.profiles {
 		server.Profiles()
 	}
-	page, err := c.page(r, job, logger)
-	if err != nil {
-		return nil, err
-	}
-	server.Mount(page)
-	if r.looking.auth != nil {
-		for _, doubt := range r.looking.auth.Doubts {
-			logger.Warn("who may look should be kept better", "cause", doubt)
+	if r.page.auth != nil {
+		for _, warning := range r.page.auth.Warnings {
+			logger.WarnContext(ctx, "the file of --listen-auth-file is not safe", "cause", warning)
 		}
-		server.Guard(r.looking.auth)
+		server.Guard(r.page.auth)
 	}
-	return job, nil
-}
 
-// runJob is run without the port: what has to stand first, and then the pipeline.
-func (c *command) runJob(ctx context.Context, r running, job *pipeline.Pipeline, logger *slog.Logger, limit int64) error {
-	if err := c.prepare(ctx, r, logger); err != nil {
-		// Told to stop while waiting for the others: nothing was begun, so all is in order.
+	logger.InfoContext(ctx, "serving the page, /livez, /readyz and /metrics", "address", server.Addr().String())
+	serving := begin(ctx, server.Run)
+	defer func() { err = errors.Join(err, serving.end()) }()
+	if err := r.prepare(ctx, logger); err != nil {
+		// A stop while it waits for the servers is in order: nothing has begun.
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil
 		}
 		return err
 	}
-	logger.InfoContext(ctx, "connected", "kafka", strings.Join(r.kafka.Brokers, ","), "database", shownDatabase(r.database),
-		"clicks_topic", r.topics.clicks, "checkouts_topic", r.topics.checkouts, "group", r.meaning.group, "memory_limit", limit)
+	logger.InfoContext(ctx, "connected", "kafka", strings.Join(r.kafka.Brokers, ","),
+		"database", shownDatabase(r.database), "clicks_topic", r.clicksTopic, "checkouts_topic", r.checkoutsTopic,
+		"group", r.group, "memory_limit", limit)
 	return job.Run(ctx)
 }
 
-// prepare waits for Kafka and Postgres, brings the tables up to date and looks whether Postgres lets us mirror the users.
-func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) error {
+// prepare waits for Kafka and Postgres, brings the tables up to date and checks that Postgres lets
+// us mirror the users.
+func (r *runFlags) prepare(ctx context.Context, logger *slog.Logger) error {
 	if err := reach(ctx, logger, r.kafka, r.database); err != nil {
 		return err
 	}
@@ -206,8 +186,8 @@ func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) e
 		}
 	}
 	conn, err := pgsession.Connect(ctx, r.database, application)
-	if err != nil { // it was there a moment ago: wait for it once more
-		if err := reach(ctx, logger, r.kafka, r.database); err != nil {
+	if err != nil { // it answered a moment ago: wait for it once more
+		if err := reachDatabase(ctx, logger, r.database); err != nil {
 			return err
 		}
 		if conn, err = pgsession.Connect(ctx, r.database, application); err != nil {
@@ -222,14 +202,16 @@ func (c *command) prepare(ctx context.Context, r running, logger *slog.Logger) e
 	return cdc.CheckStart(ctx, conn, cdc.Role(r.replication))
 }
 
-// newRegistry has what every Go process shows, and which firstclick it is.
+// newRegistry returns a registry with the metrics of a Go process and of the build.
 func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), thisBuild().metric())
+	registry.MustRegister(collectors.NewGoCollector(), thisBuild().metric(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
 }
 
-// companion runs beside the main work, and ends with it or before it.
+// companion runs beside the main work. It does not end with the context of the main work, but when
+// end is called.
 type companion struct {
 	stop context.CancelFunc
 	done chan error

@@ -55,9 +55,9 @@ func secretFlags(cmd *cobra.Command) map[string]struct {
 		switch {
 		case flag.Name == "kafka":
 			c.values, c.wrong = malformedBrokers, true
-		case strings.HasPrefix(flag.Name, "database") && flag.Annotations[annotationFile] != nil:
+		case strings.HasPrefix(flag.Name, "database") && optionOf(flag).secret:
 			c.values, c.wrong = malformedDatabases, true
-		case flag.Annotations[annotationFile] != nil, flag.Name == "listen-auth-file", flag.Name == "kafka-key":
+		case optionOf(flag).secret, flag.Name == "listen-auth-file", flag.Name == "kafka-key":
 			c.values = malformedPasswords
 		default:
 			return
@@ -126,8 +126,8 @@ func TestNoCommandQuotesASecret(t *testing.T) {
 		args := append(strings.Fields(command), needed[command]...)
 		for name, secret := range secretFlags(cmd) {
 			flag := cmd.Flags().Lookup(name)
-			variable := flag.Annotations[annotationEnv][0]
-			fromFile := flag.Annotations[annotationFile] != nil
+			variable := optionOf(flag).env
+			fromFile := optionOf(flag).secret
 			for i, value := range secret.values {
 				type way struct {
 					vars map[string]string

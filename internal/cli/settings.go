@@ -11,20 +11,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Annotations of a flag: the environment variable that stands in for it, and whether <variable>_FILE does too.
-const (
-	annotationEnv  = "env"
-	annotationFile = "env_file"
-
-	annotationSource = "source" // where the value comes from, once [resolve] has been through
-	annotationWords  = "words"  // what completion offers
-)
-
-// kindSwitch is the kind of flags that need no value, by the name that pflag knows.
+// kindSwitch is the kind of a flag that needs no value. pflag uses the same name.
 const kindSwitch = "bool"
 
-// setting is a flag's value, parsed by one function wherever it comes from. It implements pflag.Value.
+// option is what a flag of ours has besides its value.
+type option struct {
+	env    string   // the variable that sets it; "": none
+	secret bool     // the variable <env>_FILE may name a file with the value
+	words  []string // the values that completion offers
+	source string   // where the value came from: a variable or a line of the file; "": see sourceOf
+}
+
+// setting is the value of a flag. It implements pflag.Value.
 type setting[T any] struct {
+	option
 	target *T
 	parse  func(string) (T, error)
 	text   string
@@ -46,22 +46,28 @@ func (s *setting[T]) Set(text string) error {
 	return nil
 }
 
-// useDefault parses the default like any value.
-func (s *setting[T]) useDefault() error { return s.Set(s.text) }
+func (s *setting[T]) opt() *option { return &s.option }
 
-// define adds a flag whose value goes to target. The kind is the word that the help shows for the value; env may be empty:
-// then only the flag sets it. Nothing is parsed here: the commands are built before it is known which one runs, and what a default
-// is parsed to can depend on the machine. [resolve] does it, for the one command that runs.
-func define[T any](fs *pflag.FlagSet, target *T, name, env, kind, def string, parse func(string) (T, error), usage string) *pflag.Flag {
-	s := &setting[T]{target: target, parse: parse, text: def, kind: kind}
+// optionOf returns the option of a flag; an empty one for the flags that cobra adds.
+func optionOf(flag *pflag.Flag) *option {
+	if ours, ok := flag.Value.(interface{ opt() *option }); ok {
+		return ours.opt()
+	}
+	return &option{}
+}
+
+// define adds a flag whose value goes to target. The help shows kind as the name of the value. An
+// empty env means that only the command line sets the flag. The default is parsed by [resolve], and
+// only for the command that runs: it may depend on the machine.
+func define[T any](fs *pflag.FlagSet, target *T, name, env, kind, def string,
+	parse func(string) (T, error), usage string,
+) *option {
+	s := &setting[T]{option: option{env: env}, target: target, parse: parse, text: def, kind: kind}
 	if env != "" {
 		usage += " [" + env + "]"
 	}
-	flag := fs.VarPF(s, name, "", usage)
-	if env != "" {
-		flag.Annotations = map[string][]string{annotationEnv: {env}}
-	}
-	return flag
+	fs.Var(s, name, usage)
+	return &s.option
 }
 
 // defineSwitch adds a flag that needs no value.
@@ -69,24 +75,113 @@ func defineSwitch(fs *pflag.FlagSet, target *bool, name, env, usage string) {
 	define(fs, target, name, env, kindSwitch, "false", parseSwitch, usage)
 }
 
-// alsoFromFile lets <variable>_FILE name a file that holds the value.
-func alsoFromFile(flag *pflag.Flag) {
-	flag.Annotations[annotationFile] = []string{"yes"}
-	flag.Usage = strings.TrimSuffix(flag.Usage, "]") + ", " + flag.Annotations[annotationEnv][0] + "_FILE]"
+// defineSecret adds a flag whose value may also come from the file that <env>_FILE names.
+func defineSecret(fs *pflag.FlagSet, target *string, name, env, kind, def string,
+	parse func(string) (string, error), usage string,
+) {
+	define(fs, target, name, env, kind, def, parse, usage).secret = true
+	flag := fs.Lookup(name)
+	flag.Usage = strings.TrimSuffix(flag.Usage, "]") + ", " + env + "_FILE]"
+}
+
+// defineWord adds a flag that takes one of the words, or its default.
+func defineWord(fs *pflag.FlagSet, target *string, name, env, kind, def, usage string, words ...string) {
+	parse := func(text string) (string, error) {
+		if text == def {
+			return text, nil
+		}
+		return oneOf(words...)(text)
+	}
+	define(fs, target, name, env, kind, def, parse, usage).words = words
+}
+
+// sourceOf says where the value of a flag comes from.
+func sourceOf(flag *pflag.Flag) string {
+	switch source := optionOf(flag).source; {
+	case source != "":
+		return source
+	case flag.Changed:
+		return "flag"
+	}
+	return "default"
+}
+
+// assign sets a flag from another source than the command line.
+func assign(flag *pflag.Flag, text, source string) error {
+	if err := flag.Value.Set(text); err != nil {
+		return err
+	}
+	flag.Changed, optionOf(flag).source = true, source
+	return nil
+}
+
+// eachFlag calls do for the flags of a command until one call fails.
+func eachFlag(cmd *cobra.Command, do func(*pflag.Flag) error) (err error) {
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		if err == nil {
+			err = do(flag)
+		}
+	})
+	return err
+}
+
+// resolve sets every flag that was not given: from its variable, else from the configuration file,
+// else to its default.
+func resolve(cmd *cobra.Command, env lookup) error {
+	err := eachFlag(cmd, func(flag *pflag.Flag) error { return fromEnvironment(cmd, flag, env) })
+	if err != nil {
+		return err
+	}
+	if file := cmd.Flags().Lookup(configFlag); file != nil && file.Value.String() != "" {
+		if err := fromFile(cmd, file.Value.String()); err != nil {
+			return err
+		}
+	}
+	return eachFlag(cmd, func(flag *pflag.Flag) error {
+		if flag.Changed {
+			return nil
+		}
+		if err := flag.Value.Set(flag.Value.String()); err != nil {
+			return usagef(cmd, "the default of --%s: %v", flag.Name, err)
+		}
+		return nil
+	})
+}
+
+func fromEnvironment(cmd *cobra.Command, flag *pflag.Flag, env lookup) error {
+	o := optionOf(flag)
+	if flag.Changed || o.env == "" {
+		return nil
+	}
+	value, ok := env.get(o.env)
+	source := o.env
+	if o.secret {
+		var err error
+		if value, source, ok, err = env.orFile(o.env); err != nil {
+			return usagef(cmd, "%v", err)
+		}
+	}
+	if !ok {
+		return nil
+	}
+	if err := assign(flag, value, "environment "+source); err != nil {
+		return usagef(cmd, "%s: %v", source, err)
+	}
+	return nil
 }
 
 // lookup reads the environment: os.LookupEnv, or a map in tests.
 type lookup func(name string) (string, bool)
 
-// get is the variable's value; one that is set but empty counts as not set, as in compose files that pass on what they
-// do not have.
+// get returns the value of a variable. An empty one counts as not set: compose files pass on
+// variables that they do not have.
 func (l lookup) get(name string) (string, bool) {
 	v, ok := l(name)
 	return v, ok && v != ""
 }
 
-// orFile is the variable's value, or the content of the file that <name>_FILE names, without its final line break. The
-// source says which of the two it was.
+// orFile returns the value of a variable, or the content of the file that <name>_FILE names. The
+// source is the name of the variable that was used.
 func (l lookup) orFile(name string) (value, source string, ok bool, err error) {
 	value, direct := l.get(name)
 	path, file := l.get(name + "_FILE")
@@ -98,15 +193,14 @@ func (l lookup) orFile(name string) (value, source string, ok bool, err error) {
 	case !file:
 		return "", name, false, nil
 	}
-	text, err := readSecret(path)
-	if err != nil {
-		return "", name + "_FILE", false, fmt.Errorf("%s_FILE: %w", name, err)
+	if value, err = readSecret(path); err != nil {
+		err = fmt.Errorf("%s_FILE: %w", name, err)
 	}
-	return text, name + "_FILE", true, nil
+	return value, name + "_FILE", err == nil, err
 }
 
-// readSecret is a file's content without its final line break. The error does not quote the path:
-// it may be the secret itself, given in place of its file.
+// readSecret returns the content of a file without its final line break. The error does not quote
+// the path: it may be the secret itself, given in place of its file.
 func readSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
@@ -116,84 +210,4 @@ func readSecret(path string) (string, error) {
 		return "", err
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r"), nil
-}
-
-// offering tells completion which words the flag takes.
-func offering(flag *pflag.Flag, words ...string) {
-	annotate(flag, annotationWords, words...)
-}
-
-func annotate(flag *pflag.Flag, name string, values ...string) {
-	if flag.Annotations == nil {
-		flag.Annotations = map[string][]string{}
-	}
-	flag.Annotations[name] = values
-}
-
-// fromFlag and fromDefault are sources; the others begin with "environment" or "file".
-const (
-	fromFlag    = "flag"
-	fromDefault = "default"
-)
-
-// sourceOf says where a flag's value comes from.
-func sourceOf(flag *pflag.Flag) string {
-	if s := flag.Annotations[annotationSource]; len(s) == 1 {
-		return s[0]
-	}
-	if flag.Changed {
-		return fromFlag
-	}
-	return fromDefault
-}
-
-// resolve fills every flag that was not given: from its variable, else from the configuration file, else with its default.
-func resolve(cmd *cobra.Command, env lookup) error {
-	if err := fromEnvironment(cmd, env); err != nil {
-		return err
-	}
-	if file := cmd.Flags().Lookup(configFlag); file != nil && file.Value.String() != "" {
-		if err := fromFile(cmd, file.Value.String()); err != nil {
-			return err
-		}
-	}
-	var failed error
-	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
-		if value, ours := flag.Value.(interface{ useDefault() error }); ours && failed == nil && !flag.Changed {
-			if err := value.useDefault(); err != nil {
-				failed = usagef(cmd, "the default of --%s: %v", flag.Name, err)
-			}
-		}
-	})
-	return failed
-}
-
-// fromEnvironment fills every flag that was not given from its variable.
-func fromEnvironment(cmd *cobra.Command, env lookup) error {
-	var failed error
-	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
-		names := flag.Annotations[annotationEnv]
-		if failed != nil || flag.Changed || len(names) == 0 {
-			return
-		}
-		value, ok := env.get(names[0])
-		source := names[0]
-		if flag.Annotations[annotationFile] != nil {
-			var err error
-			if value, source, ok, err = env.orFile(names[0]); err != nil {
-				failed = usagef(cmd, "%v", err)
-				return
-			}
-		}
-		if !ok {
-			return
-		}
-		if err := flag.Value.Set(value); err != nil {
-			failed = usagef(cmd, "%s: %v", source, err)
-			return
-		}
-		flag.Changed = true
-		annotate(flag, annotationSource, "environment "+source)
-	})
-	return failed
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func runningFrom(t *testing.T, vars map[string]string, args ...string) (running, error) {
+func parseRun(t *testing.T, vars map[string]string, args ...string) (runFlags, error) {
 	t.Helper()
-	var r running
+	var r runFlags
 	err := settle(vars, args, r.flags, func(*cobra.Command) error { return nil })
 	return r, err
 }
@@ -28,40 +28,40 @@ func TestFlagElseEnvironmentElseDefault(t *testing.T) {
 	}
 	for _, row := range []struct {
 		flag, variable string
-		get            func(running) any
+		get            func(runFlags) any
 		fallback       any
 		text           string
 		want           any
 	}{
-		{"kafka", "KAFKA_BROKERS", func(r running) any { return r.kafka.Brokers }, []string{"localhost:9093"}, "a:1, b", []string{"a:1", "b:9092"}},
-		{"kafka-tls", "KAFKA_TLS", func(r running) any { return r.kafka.TLS }, false, "true", true},
-		{"kafka-ca", "KAFKA_CA", func(r running) any { return r.kafka.CAFile }, "", "ca.pem", "ca.pem"},
-		{"kafka-cert", "KAFKA_CERT", func(r running) any { return r.kafka.CertFile }, "", "c.pem", "c.pem"},
-		{"kafka-key", "KAFKA_KEY", func(r running) any { return r.kafka.KeyFile }, "", "k.pem", "k.pem"},
-		{"kafka-sasl", "KAFKA_SASL", func(r running) any { return r.kafka.SASL }, "", "scram-sha-512", "scram-sha-512"},
-		{"kafka-user", "KAFKA_USER", func(r running) any { return r.kafka.User }, "", "shop", "shop"},
-		{"kafka-password", "KAFKA_PASSWORD", func(r running) any { return r.kafka.Password }, "", "pw", "pw"},
-		{"database", "DATABASE_URL", func(r running) any { return r.database }, "postgres://postgres:postgres@localhost:5432/postgres", "host=db user=x", "host=db user=x"},
-		{"database-replication", "DATABASE_REPLICATION", func(r running) any { return r.replication }, "", "host=db user=y", "host=db user=y"},
-		{"clicks-topic", "CLICKS_TOPIC", func(r running) any { return r.topics.clicks }, "clicks", "shop.clicks", "shop.clicks"},
-		{"checkouts-topic", "CHECKOUTS_TOPIC", func(r running) any { return r.topics.checkouts }, "checkouts", "orders", "orders"},
-		{"group", "KAFKA_GROUP", func(r running) any { return r.meaning.group }, "firstclick", "other", "other"},
-		{"start", "START", func(r running) any { return r.start }, "earliest", "2026-01-31T15:04:05+01:00", "2026-01-31T15:04:05+01:00"},
-		{"group-instance", "KAFKA_GROUP_INSTANCE", func(r running) any { return r.groupInstance }, "", "shop-0", "shop-0"},
-		{"window", "WINDOW", func(r running) any { return r.meaning.window }, time.Hour, "90m", 90 * time.Minute},
-		{"lateness", "LATENESS", func(r running) any { return r.meaning.lateness }, 15 * time.Minute, "5m", 5 * time.Minute},
-		{"max-future-skew", "MAX_FUTURE_SKEW", func(r running) any { return r.meaning.skew }, 5 * time.Minute, "90s", 90 * time.Second},
-		{"out-of-order", "OUT_OF_ORDER", func(r running) any { return r.meaning.outOfOrder }, 15 * time.Second, "1s", time.Second},
-		{"users-cache", "USERS_CACHE", func(r running) any { return r.usersCache }, 100_000, "1_000", 1000},
-		{"dead-letter-payloads", "DEAD_LETTER_PAYLOADS", func(r running) any { return r.payloads }, int64(64 << 20), "1GB", int64(1e9)},
-		{"dead-letters-retention", "DEAD_LETTERS_RETENTION", func(r running) any { return r.retention }, time.Duration(0), "720h", 720 * time.Hour},
-		{"memory-limit", "MEMORY_LIMIT", func(r running) any { return r.memoryLimit }, int64(0), "512MiB", int64(512 << 20)},
-		{"time-zone", "TIME_ZONE", func(r running) any { return r.meaning.zone }, time.UTC, "Europe/Berlin", berlin},
-		{"listen", "LISTEN", func(r running) any { return r.listen }, ":8081", "127.0.0.1:0", "127.0.0.1:0"},
+		{"kafka", "KAFKA_BROKERS", func(r runFlags) any { return r.kafka.Brokers }, []string{"localhost:9093"}, "a:1, b", []string{"a:1", "b:9092"}},
+		{"kafka-tls", "KAFKA_TLS", func(r runFlags) any { return r.kafka.TLS }, false, "true", true},
+		{"kafka-ca", "KAFKA_CA", func(r runFlags) any { return r.kafka.CAFile }, "", "ca.pem", "ca.pem"},
+		{"kafka-cert", "KAFKA_CERT", func(r runFlags) any { return r.kafka.CertFile }, "", "c.pem", "c.pem"},
+		{"kafka-key", "KAFKA_KEY", func(r runFlags) any { return r.kafka.KeyFile }, "", "k.pem", "k.pem"},
+		{"kafka-sasl", "KAFKA_SASL", func(r runFlags) any { return r.kafka.SASL }, "", "scram-sha-512", "scram-sha-512"},
+		{"kafka-user", "KAFKA_USER", func(r runFlags) any { return r.kafka.User }, "", "shop", "shop"},
+		{"kafka-password", "KAFKA_PASSWORD", func(r runFlags) any { return r.kafka.Password }, "", "pw", "pw"},
+		{"database", "DATABASE_URL", func(r runFlags) any { return r.database }, "postgres://postgres:postgres@localhost:5432/postgres", "host=db user=x", "host=db user=x"},
+		{"database-replication", "DATABASE_REPLICATION", func(r runFlags) any { return r.replication }, "", "host=db user=y", "host=db user=y"},
+		{"clicks-topic", "CLICKS_TOPIC", func(r runFlags) any { return r.clicksTopic }, "clicks", "shop.clicks", "shop.clicks"},
+		{"checkouts-topic", "CHECKOUTS_TOPIC", func(r runFlags) any { return r.checkoutsTopic }, "checkouts", "orders", "orders"},
+		{"group", "KAFKA_GROUP", func(r runFlags) any { return r.group }, "firstclick", "other", "other"},
+		{"start", "START", func(r runFlags) any { return r.start }, "earliest", "2026-01-31T15:04:05+01:00", "2026-01-31T15:04:05+01:00"},
+		{"group-instance", "KAFKA_GROUP_INSTANCE", func(r runFlags) any { return r.groupInstance }, "", "shop-0", "shop-0"},
+		{"window", "WINDOW", func(r runFlags) any { return r.window }, time.Hour, "90m", 90 * time.Minute},
+		{"lateness", "LATENESS", func(r runFlags) any { return r.lateness }, 15 * time.Minute, "5m", 5 * time.Minute},
+		{"max-future-skew", "MAX_FUTURE_SKEW", func(r runFlags) any { return r.skew }, 5 * time.Minute, "90s", 90 * time.Second},
+		{"out-of-order", "OUT_OF_ORDER", func(r runFlags) any { return r.outOfOrder }, 15 * time.Second, "1s", time.Second},
+		{"users-cache", "USERS_CACHE", func(r runFlags) any { return r.usersCache }, 100_000, "1_000", 1000},
+		{"dead-letter-payloads", "DEAD_LETTER_PAYLOADS", func(r runFlags) any { return r.payloads }, int64(64 << 20), "1GB", int64(1e9)},
+		{"dead-letters-retention", "DEAD_LETTERS_RETENTION", func(r runFlags) any { return r.retention }, time.Duration(0), "720h", 720 * time.Hour},
+		{"memory-limit", "MEMORY_LIMIT", func(r runFlags) any { return r.memoryLimit }, int64(0), "512MiB", int64(512 << 20)},
+		{"time-zone", "TIME_ZONE", func(r runFlags) any { return r.zone }, time.UTC, "Europe/Berlin", berlin},
+		{"listen", "LISTEN", func(r runFlags) any { return r.page.listen }, ":8081", "127.0.0.1:0", "127.0.0.1:0"},
 	} {
 		t.Run(row.flag, func(t *testing.T) {
 			try := func(from string, want any, vars map[string]string, args ...string) {
-				r, err := runningFrom(t, vars, args...)
+				r, err := parseRun(t, vars, args...)
 				if err != nil {
 					t.Errorf("%s: %v", from, err)
 				} else if got := row.get(r); !reflect.DeepEqual(got, want) {
@@ -93,10 +93,8 @@ func TestHelpNamesVariablesAndDefaults(t *testing.T) {
 			if f.Hidden || f.Name == "help" {
 				return
 			}
-			for _, variable := range f.Annotations[annotationEnv] {
-				if !strings.Contains(help, "["+variable) {
-					t.Errorf("%s --%s: the help does not name %s", cmd.Name(), f.Name, variable)
-				}
+			if variable := optionOf(f).env; variable != "" && !strings.Contains(help, "["+variable) {
+				t.Errorf("%s --%s: the help does not name %s", cmd.Name(), f.Name, variable)
 			}
 			if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && !strings.Contains(help, f.DefValue) {
 				t.Errorf("%s --%s: the help does not name the default %s", cmd.Name(), f.Name, f.DefValue)
@@ -113,7 +111,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		}
 		return path
 	}
-	r, err := runningFrom(t, map[string]string{
+	r, err := parseRun(t, map[string]string{
 		"KAFKA_PASSWORD_FILE": file("pass word\n"), "DATABASE_URL_FILE": file("postgres://app:pw@db:5433/shop\r\n"),
 	})
 	if err != nil {
@@ -122,7 +120,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	if r.kafka.Password != "pass word" || r.database != "postgres://app:pw@db:5433/shop" {
 		t.Errorf("got password %q, database %q", r.kafka.Password, r.database)
 	}
-	if r, err = runningFrom(t, map[string]string{"KAFKA_PASSWORD_FILE": file("theirs")}, "--kafka-password", "mine"); err != nil || r.kafka.Password != "mine" {
+	if r, err = parseRun(t, map[string]string{"KAFKA_PASSWORD_FILE": file("theirs")}, "--kafka-password", "mine"); err != nil || r.kafka.Password != "mine" {
 		t.Errorf("flag over file: %q, %v", r.kafka.Password, err)
 	}
 }

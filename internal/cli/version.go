@@ -8,38 +8,33 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Set by the linker in releases: -ldflags "-X firstclick/internal/cli.version=v1.2.3 -X firstclick/internal/cli.commit=...".
+// Set by the linker in releases: -ldflags "-X firstclick/internal/cli.version=v1.2.3 -X
+// firstclick/internal/cli.commit=...".
 var version, commit string
 
 // build is what this binary was made from.
 type build struct{ version, commit, goVersion string }
 
 func thisBuild() build {
-	b := build{version: version, commit: commit, goVersion: "unknown"}
-	info, ok := debug.ReadBuildInfo()
-	if ok {
+	b := build{version, commit, "unknown"}
+	if info, ok := debug.ReadBuildInfo(); ok {
 		b.goVersion = info.GoVersion
-		if b.version == "" {
-			b.version = info.Main.Version // of `go install module@version`
-		}
-		modified := ""
+		b.version = orText(b.version, info.Main.Version) // of `go install module@version`
+		vcs := map[string]string{}
 		for _, s := range info.Settings {
-			if s.Key == "vcs.modified" && s.Value == "true" {
-				modified = "+modified"
-			}
+			vcs[s.Key] = s.Value
 		}
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && b.commit == "" {
-				b.commit = s.Value + modified
+		if b.commit == "" && vcs["vcs.revision"] != "" {
+			b.commit = vcs["vcs.revision"]
+			if vcs["vcs.modified"] == "true" {
+				b.commit += "+modified"
 			}
 		}
 	}
 	if b.version == "" || b.version == "(devel)" {
 		b.version = "dev"
 	}
-	if b.commit == "" {
-		b.commit = "unknown"
-	}
+	b.commit = orText(b.commit, "unknown")
 	return b
 }
 
@@ -47,7 +42,8 @@ func (b build) String() string {
 	return fmt.Sprintf("firstclick %s, commit %s, %s", b.version, b.commit, b.goVersion)
 }
 
-// metric is firstclick_build_info: always 1, with the versions as labels, as Prometheus' own programs have it.
+// metric is firstclick_build_info: always 1, with the versions as labels, as Prometheus' own
+// programs have it.
 func (b build) metric() prometheus.Collector {
 	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "firstclick_build_info",
