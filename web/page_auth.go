@@ -35,7 +35,9 @@ func ReadAuth(path string) (*Auth, error) {
 		return nil, fmt.Errorf("read the file of who may look: %w", err)
 	}
 	var a Auth
-	warn := func(format string, args ...any) { a.Warnings = append(a.Warnings, path+": "+fmt.Sprintf(format, args...)) }
+	warn := func(format string, args ...any) {
+		a.Warnings = append(a.Warnings, path+": "+fmt.Sprintf(format, args...))
+	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o027 != 0 {
 		warn("its mode is %#o, so that others may read it or write to it: chmod 600, or 640 for a group that is only ours", info.Mode().Perm())
 	}

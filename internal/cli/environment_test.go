@@ -2,8 +2,8 @@ package cli
 
 import (
 	"errors"
-	"maps"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"testing"
