@@ -91,6 +91,7 @@ func parse(name, text string) page {
 	p := page{name: name, text: text}
 	section, fence := "", ""
 	var open *block
+	inParagraph := false // where indented lines are text, not a block
 	for i, line := range strings.Split(text, "\n") {
 		trimmed := strings.TrimSpace(line)
 		switch {
@@ -104,12 +105,13 @@ func parse(name, text string) page {
 		case strings.HasPrefix(line, "#"):
 			section = strings.TrimSpace(strings.TrimLeft(line, "#"))
 			p.heads = append(p.heads, strings.ReplaceAll(notLink.ReplaceAllString(strings.ToLower(section), ""), " ", "-"))
-		case strings.HasPrefix(line, "    ") && trimmed != "":
+		case strings.HasPrefix(line, "    ") && trimmed != "" && !inParagraph:
 			p.blocks = append(p.blocks, block{lang: "sh", section: section, line: i + 1, text: trimmed + "\n"})
 		default:
 			for _, m := range codeSpan.FindAllStringSubmatch(line, -1) {
 				p.spans = append(p.spans, span{line: i + 1, text: strings.ReplaceAll(m[2]+m[4], `\|`, "|")})
 			}
+			inParagraph = trimmed != ""
 		}
 	}
 	return p
