@@ -19,11 +19,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/audit"
+	"firstclick/internal/childproc"
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
-	"firstclick/internal/tether"
 	"firstclick/migrations"
 	"firstclick/pipeline"
 )
@@ -132,7 +132,7 @@ func binary(t testing.TB) string {
 
 // program is the built command at work. It ends with the test process, however that ends.
 type program struct {
-	*tether.Process
+	*childproc.Process
 	t   testing.TB
 	log string
 }
@@ -149,7 +149,7 @@ func (w *world) start(bin string, args ...string) *program {
 		bin, "run", "--kafka", strings.Join(w.brokers, ","), "--clicks-topic", w.clicks, "--checkouts-topic", w.checkouts,
 		"--group", w.group, "--listen", "127.0.0.1:0", "--log-format", "json",
 	}, args...)
-	process, err := tether.Start(tether.Config{
+	process, err := childproc.Start(childproc.Config{
 		Args: args, Log: log, EndSignal: "KILL",
 		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + w.t.TempDir(), "DATABASE_URL=" + w.dsn, "GODEBUG=" + os.Getenv("GODEBUG")},
 	})

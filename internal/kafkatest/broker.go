@@ -22,8 +22,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"firstclick/internal/childproc"
 	"firstclick/internal/ports"
-	"firstclick/internal/tether"
 )
 
 // startTime is how long a broker may take until it answers.
@@ -72,7 +72,7 @@ type Broker struct {
 	port       int
 	controller int // port
 	options    options
-	process    *tether.Process
+	process    *childproc.Process
 }
 
 // StartReal runs a broker with its data in dir, which is made where it is missing, and returns when it answers. The data of an earlier run
@@ -165,7 +165,7 @@ func (b *Broker) run(ctx context.Context) (err error) {
 		remove = b.Dir
 	}
 	args := append([]string{b.java}, b.javaArgs(b.options.light, "kafka.Kafka", b.properties())...)
-	if b.process, err = tether.Start(tether.Config{Args: args, Dir: b.Dir, Log: log, EndSignal: "KILL", RemoveDir: remove}); err != nil {
+	if b.process, err = childproc.Start(childproc.Config{Args: args, Dir: b.Dir, Log: log, EndSignal: "KILL", RemoveDir: remove}); err != nil {
 		return err
 	}
 	if err := b.waitUntilReady(ctx); err != nil {

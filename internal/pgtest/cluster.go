@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"firstclick/internal/tether"
+	"firstclick/internal/childproc"
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 const layout = 1
 
 // initialized returns the cached cluster of this version, made by initdb where it is missing.
-func initialized(ctx context.Context, p programs, runAs *tether.Credential) (string, error) {
+func initialized(ctx context.Context, p programs, runAs *childproc.Credential) (string, error) {
 	cache, err := CacheDir()
 	if err != nil {
 		return "", err
@@ -53,7 +53,7 @@ func initialized(ctx context.Context, p programs, runAs *tether.Credential) (str
 	return dir, errors.Join(err, os.RemoveAll(temporary))
 }
 
-func initialize(ctx context.Context, p programs, dir string, runAs *tether.Credential) error {
+func initialize(ctx context.Context, p programs, dir string, runAs *childproc.Credential) error {
 	passwordFile := filepath.Join(dir, "password")
 	if err := os.WriteFile(passwordFile, []byte(password+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write a file: %w", err)
@@ -72,7 +72,7 @@ func initialize(ctx context.Context, p programs, dir string, runAs *tether.Crede
 }
 
 // copyCluster copies a cluster that nobody has running.
-func copyCluster(from, to string, runAs *tether.Credential) error {
+func copyCluster(from, to string, runAs *childproc.Credential) error {
 	err := filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -112,7 +112,7 @@ func copyFile(from, to string, mode fs.FileMode) (err error) {
 	return errors.Join(err, out.Close())
 }
 
-func giveAway(runAs *tether.Credential, paths ...string) error {
+func giveAway(runAs *childproc.Credential, paths ...string) error {
 	if runAs == nil {
 		return nil
 	}

@@ -1,7 +1,7 @@
 // Package pgtest runs a real Postgres for tests, for the demo and for the benchmarks.
 //
 // New and Empty give a test a database of its own; the first of them in a test process starts one server for the whole process,
-// which ends with the process (package tether) and takes its data with it. Start runs a server whose data stay in a directory.
+// which ends with the process (package childproc) and takes its data with it. Start runs a server whose data stay in a directory.
 //
 // The programs are those installed (PATH, then the usual directories, newest first), else they are downloaded by embedded-postgres. Postgres
 // refuses to run as root, so as root everything runs as the user postgres, or nobody: data and programs then lie where that user

@@ -16,8 +16,8 @@ import (
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 
+	"firstclick/internal/childproc"
 	"firstclick/internal/ports"
-	"firstclick/internal/tether"
 )
 
 // oldest is the least major version that tests take without being asked for one (FIRSTCLICK_PGTEST_VERSION): column lists of publications came
@@ -36,7 +36,7 @@ type programs struct {
 
 // find returns the installation to use. major 0 takes the first that is new enough, preferring PATH; another value takes only that one,
 // for data that exist already. What is not installed is downloaded.
-func find(ctx context.Context, major int, runAs *tether.Credential) (programs, error) {
+func find(ctx context.Context, major int, runAs *childproc.Credential) (programs, error) {
 	var unfit error
 	for _, dir := range installed(ctx) {
 		p, err := inspect(ctx, dir, runAs)
@@ -121,7 +121,7 @@ func lastNumber(path string) int {
 var versionLine = regexp.MustCompile(`\(PostgreSQL\) ((\d+)\S*)`)
 
 // inspect asks the programs for their version, as the user who will run them.
-func inspect(ctx context.Context, dir string, runAs *tether.Credential) (programs, error) {
+func inspect(ctx context.Context, dir string, runAs *childproc.Credential) (programs, error) {
 	command := exec.CommandContext(ctx, filepath.Join(dir, "initdb"), "--version")
 	command.Dir = "/"
 	runCommandAs(command, runAs)
@@ -141,7 +141,7 @@ func inspect(ctx context.Context, dir string, runAs *tether.Credential) (program
 }
 
 // download gets the programs by embedded-postgres, once per machine and version.
-func download(ctx context.Context, major int, runAs *tether.Credential) (programs, error) {
+func download(ctx context.Context, major int, runAs *childproc.Credential) (programs, error) {
 	if major == 0 {
 		major = downloadMajor
 	}

@@ -17,8 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"firstclick/internal/childproc"
 	"firstclick/internal/ports"
-	"firstclick/internal/tether"
 )
 
 // startTime is how long a server may take until it answers; recovery after a crash counts too.
@@ -77,8 +77,8 @@ type Server struct {
 
 	programs programs
 	options  options
-	runAs    *tether.Credential
-	process  *tether.Process
+	runAs    *childproc.Credential
+	process  *childproc.Process
 	owned    *os.File // locked while this process has the server; nil: it has none, or another process has one on the same data
 }
 
@@ -210,7 +210,7 @@ func (s *Server) startOnce(ctx context.Context) (err error) {
 	if s.options.remove {
 		remove = s.Dir
 	}
-	s.process, err = tether.Start(tether.Config{Args: args, Dir: s.Dir, Env: serverEnv(), Log: log, Credential: s.runAs,
+	s.process, err = childproc.Start(childproc.Config{Args: args, Dir: s.Dir, Env: serverEnv(), Log: log, Credential: s.runAs,
 		EndSignal: s.options.end, RemoveDir: remove})
 	if err != nil {
 		return err

@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"firstclick/internal/tether"
+	"firstclick/internal/childproc"
 )
 
 // serverUser is the user that Postgres runs as: nil for our own, another one where we are root.
-func serverUser() *tether.Credential {
+func serverUser() *childproc.Credential {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -25,10 +25,10 @@ func serverUser() *tether.Credential {
 		uid, errUID := strconv.ParseUint(known.Uid, 10, 32)
 		gid, errGID := strconv.ParseUint(known.Gid, 10, 32)
 		if errUID == nil && errGID == nil && uid != 0 {
-			return &tether.Credential{UID: uint32(uid), GID: uint32(gid)}
+			return &childproc.Credential{UID: uint32(uid), GID: uint32(gid)}
 		}
 	}
-	return &tether.Credential{UID: 65534, GID: 65534} // a process needs no entry in /etc/passwd; initdb is given -U
+	return &childproc.Credential{UID: 65534, GID: 65534} // a process needs no entry in /etc/passwd; initdb is given -U
 }
 
 // UnreachableError says that the user that Postgres runs as cannot get into a directory.
@@ -43,7 +43,7 @@ func (e *UnreachableError) Error() string {
 }
 
 // reachable checks that the server's user can get into every directory above and including dir.
-func reachable(dir string, runAs *tether.Credential) error {
+func reachable(dir string, runAs *childproc.Credential) error {
 	if runAs == nil {
 		return nil
 	}
@@ -65,7 +65,7 @@ func reachable(dir string, runAs *tether.Credential) error {
 	}
 }
 
-func enterable(info fs.FileInfo, runAs *tether.Credential) bool {
+func enterable(info fs.FileInfo, runAs *childproc.Credential) bool {
 	uid, gid, ok := owner(info)
 	mode := info.Mode().Perm()
 	switch {
@@ -95,7 +95,7 @@ func CacheDir() (string, error) {
 	return "", fmt.Errorf("find a cache directory: %w", tried)
 }
 
-func cacheCandidates(runAs *tether.Credential) (dirs []string) {
+func cacheCandidates(runAs *childproc.Credential) (dirs []string) {
 	if cache, err := os.UserCacheDir(); err == nil {
 		dirs = append(dirs, filepath.Join(cache, "firstclick"))
 	}
@@ -105,7 +105,7 @@ func cacheCandidates(runAs *tether.Credential) (dirs []string) {
 	return append(dirs, filepath.Join(os.TempDir(), fmt.Sprintf("firstclick-%d", os.Geteuid())))
 }
 
-func makeCache(dir string, runAs *tether.Credential) error {
+func makeCache(dir string, runAs *childproc.Credential) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make cache directory: %w", err)
 	}

@@ -7,11 +7,11 @@ import (
 	"os"
 	"os/exec"
 
-	"firstclick/internal/tether"
+	"firstclick/internal/childproc"
 )
 
 func owner(fs.FileInfo) (uid, gid uint32, ok bool) { return 0, 0, false }
 
-func runCommandAs(*exec.Cmd, *tether.Credential) {}
+func runCommandAs(*exec.Cmd, *childproc.Credential) {}
 
 func own(string) (*os.File, error) { return nil, nil }

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"firstclick/internal/tether"
+	"firstclick/internal/childproc"
 )
 
 func owner(info fs.FileInfo) (uid, gid uint32, ok bool) {
@@ -22,7 +22,7 @@ func owner(info fs.FileInfo) (uid, gid uint32, ok bool) {
 	return stat.Uid, stat.Gid, true
 }
 
-func runCommandAs(command *exec.Cmd, runAs *tether.Credential) {
+func runCommandAs(command *exec.Cmd, runAs *childproc.Credential) {
 	if runAs != nil {
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: runAs.UID, Gid: runAs.GID}}
 	}

@@ -1,9 +1,9 @@
-// Package ports finds free ports for servers that are started a moment later, and that keep their port while they are stopped and started
-// again.
+// Package ports finds free ports for servers that start a moment later and keep their port over
+// restarts.
 //
-// A port that the kernel has chosen may be given to the next process that asks for any, as soon as its listener is closed: every test with a
-// server of its own does so. The ports found here are below those that systems give to who names none (32768 on Linux, 49152 elsewhere), so that
-// only somebody who wants exactly this one takes it meanwhile.
+// The kernel gives a port of its choice again to the next process that names none, as soon as the
+// listener is closed. The ports found here lie below that range (from 32768 on Linux, 49152
+// elsewhere), so only a process that names exactly this port can take it in between.
 //
-// https://www.kernel.org/doc/html/latest/networking/ip-sysctl.html (ip_local_port_range), RFC 6335, section 6
+// https://www.kernel.org/doc/html/latest/networking/ip-sysctl.html (ip_local_port_range)
 package ports

@@ -17,10 +17,10 @@ const (
 // attempts is how many ports are tried before the search is given up.
 const attempts = 1000
 
-// Free finds n ports of 127.0.0.1 that nobody listens at, all different.
+// Free finds n different ports of 127.0.0.1 on which nobody listens.
 func Free(n int) (found []int, err error) {
 	var open []net.Listener
-	defer func() { // only when all are found, or one would be found twice
+	defer func() { // closed only at the end, or one port could be found twice
 		for _, l := range open {
 			err = errors.Join(err, l.Close())
 		}

@@ -16,5 +16,5 @@
 //   - An attack was red before its cure: whoever adds one tries it with a binary from before. Those of [TestMillionClicksOfOneKey], [TestManyPartitions] and
 //     [TestNoPasswordsInMemory] were tried and came to nothing; they keep it so.
 //   - Attackers use no more than what they have: what the network reaches, produce rights on a topic, a session of a role that may only connect.
-//   - The binary is ended with the test, however that ends (package tether).
+//   - The binary is ended with the test, however that ends (package childproc).
 package attack

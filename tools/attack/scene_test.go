@@ -23,9 +23,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"firstclick/internal/childproc"
 	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgtest"
-	"firstclick/internal/tether"
 	"firstclick/tools/testbed"
 )
 
@@ -63,7 +63,7 @@ type scene struct {
 	brokers []string
 	dsn     string
 	db      *pgx.Conn
-	process *tether.Process
+	process *childproc.Process
 	log     string // the file
 	base    string // http://127.0.0.1:port
 	name    string // of its own rows: scenes may share a database
@@ -107,7 +107,7 @@ func begin(t *testing.T, p props) *scene {
 		args = append([]string{"/bin/sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(p.files)}, args...)
 	}
 	env := append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), "GODEBUG=" + os.Getenv("GODEBUG"), "DATABASE_URL=" + s.dsn}, p.env...)
-	if s.process, err = tether.Start(tether.Config{Args: args, Env: env, Log: log, EndSignal: "KILL"}); err != nil {
+	if s.process, err = childproc.Start(childproc.Config{Args: args, Env: env, Log: log, EndSignal: "KILL"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -23,5 +23,5 @@
 //     such a row is corrected a moment later. Therefore transactions that stay open write clicks only to partitions where no sentinel's
 //     click goes, and the rates keep every clicks partition nearer to its end than what counts as a backlog (10,000 records).
 //   - Witnesses are triggers in Postgres: they see what no final state shows, as a commit by an instance that does not own the shard.
-//   - Every process ends with this one (package tether).
+//   - Every process ends with this one (package childproc).
 package main

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"firstclick/internal/tether"
+	"firstclick/internal/childproc"
 )
 
 // patience is how long an instance may take to end in good order, faults at the servers included.
@@ -25,7 +25,7 @@ type slot struct {
 	static bool // a static member of the group
 
 	mu      sync.Mutex
-	process *tether.Process // nil: ended, and meant to be
+	process *childproc.Process // nil: ended, and meant to be
 	life    int
 	log     string
 	held    bool // a fault is at it: the supervisor looks away
@@ -59,7 +59,7 @@ func (s *slot) wrongClock() bool {
 }
 
 // run runs the binary as the slot's next life. s.mu is held.
-func (s *slot) run(more ...string) (*tether.Process, error) {
+func (s *slot) run(more ...string) (*childproc.Process, error) {
 	s.life++
 	name := s.nameNow()
 	s.log = filepath.Join(s.w.dir, "logs", name+".log")
@@ -85,11 +85,11 @@ func (s *slot) run(more ...string) (*tether.Process, error) {
 	if s.static {
 		args = append(args, "--group-instance", fmt.Sprintf("static-%d", s.number))
 	}
-	return tether.Start(tether.Config{Args: append(args, more...), Log: log, EndSignal: "KILL", Env: env})
+	return childproc.Start(childproc.Config{Args: append(args, more...), Log: log, EndSignal: "KILL", Env: env})
 }
 
 // hold keeps the supervisor away until start or letGo, and gives the process; nil: none runs.
-func (s *slot) hold() *tether.Process {
+func (s *slot) hold() *childproc.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = true

@@ -1,6 +1,6 @@
 //go:build unix
 
-package tether
+package childproc
 
 import (
 	"bufio"
@@ -19,8 +19,9 @@ import (
 
 func TestMain(m *testing.M) {
 	// As the owner of a server: start it, say who it is, stay until killed.
-	if dir := os.Getenv("TETHER_OWNER"); dir != "" {
-		p, err := Start(Config{Args: []string{"/bin/sleep", "600"}, EndSignal: os.Getenv("TETHER_SIGNAL"), RemoveDir: dir})
+	if dir := os.Getenv("CHILDPROC_OWNER"); dir != "" {
+		p, err := Start(Config{Args: []string{"/bin/sleep", "600"}, EndSignal: os.Getenv("CHILDPROC_SIGNAL"),
+			RemoveDir: dir})
 		if err != nil {
 			os.Exit(1)
 		}
@@ -53,7 +54,7 @@ func TestServerEndsWithItsOwner(t *testing.T) {
 				t.Fatal(err)
 			}
 			owner := exec.Command(os.Args[0])
-			owner.Env = append(os.Environ(), "TETHER_OWNER="+dir, "TETHER_SIGNAL=TERM")
+			owner.Env = append(os.Environ(), "CHILDPROC_OWNER="+dir, "CHILDPROC_SIGNAL=TERM")
 			out, err := owner.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -74,7 +75,10 @@ func TestServerEndsWithItsOwner(t *testing.T) {
 			}
 			end(t, owner, server)
 			_ = owner.Wait()
-			eventually(t, "the server has ended", func() bool { return errors.Is(syscall.Kill(server, 0), syscall.ESRCH) })
+			eventually(t, "the server has ended", func() bool {
+				return errors.Is(syscall.Kill(server, 0),
+					syscall.ESRCH)
+			})
 			eventually(t, "its directory is gone", func() bool { _, err := os.Stat(dir); return os.IsNotExist(err) })
 		})
 	}
@@ -86,7 +90,8 @@ func TestResult(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	p, err := Start(Config{Args: []string{"/bin/sh", "-c", "echo said; ls /proc/self/fd /dev/fd 2>/dev/null | wc -l >&2; exit 7"}, Log: log, EndSignal: "KILL"})
+	p, err := Start(Config{Args: []string{"/bin/sh", "-c",
+		"echo said; ls /proc/self/fd /dev/fd 2>/dev/null | wc -l >&2; exit 7"}, Log: log, EndSignal: "KILL"})
 	if err != nil {
 		t.Fatal(err)
 	}
