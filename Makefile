@@ -201,7 +201,7 @@ hostile: ## The suites that use Postgres once more, on the newest one, with defa
 
 .PHONY: versions
 versions: ## Sink, users mirror and audit on the oldest Postgres (downloads it); hostile has the newest
-	FIRSTCLICK_PGTEST_VERSION=13 go test -timeout 15m -run '$(RUN)' ./pipeline/sink ./cdc ./audit
+	FIRSTCLICK_PGTEST_VERSION=13 go test $(RACE) -timeout 15m -run '$(RUN)' ./pipeline/sink ./cdc ./audit
 
 .PHONY: realkafka
 realkafka: ## The suites against a real Kafka broker (needs Java and Maven) and a real Postgres
