@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"firstclick/internal/kafkaconn"
 )
@@ -42,8 +42,8 @@ type Config struct {
 	Static        string // Kafka's group.instance.id, for static membership; none
 	Version       string // told in firstclick.instances
 	Listen        string // likewise
-	// KafkaHooks are called by a Kafka client of ours, clicks, clicks-2 or checkouts, as kgo.WithHooks says; nil: none. Each session makes new clients.
-	KafkaHooks func(client string) []kgo.Hook
+	// Registry is where the metrics are registered: our own with the label group, and the Kafka clients'; nil: nowhere.
+	Registry prometheus.Registerer
 	// RefusedFor is how long Kafka may refuse our user or password before the run ends: brokers
 	// learn of a new password one after the other; 1 min
 	RefusedFor time.Duration

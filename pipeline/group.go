@@ -194,7 +194,7 @@ func (s *session) lookAtGroup(ctx context.Context, database string) (kafkagroup.
 
 // joined says that the group let us in.
 func (s *session) joined(_ context.Context, _ *kgo.Client, _ map[string][]int32) {
-	s.p.tally.assigned()
+	s.p.ingest.assigned.Inc()
 	s.p.refused.note(inGroup, nil, time.Now())
 	s.p.group.change(func(g *standing) { g.join = "" })
 }

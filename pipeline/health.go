@@ -22,12 +22,11 @@ const (
 // Health answers whether the pipeline is ready. Names of checks are stable.
 func (p *Pipeline) Health() []Check {
 	st, now := p.Stats(), time.Now()
-	m := p.Measures()
 	return []Check{
 		{Name: "kafka", Err: kafkaHealth(&st, now)},
-		{Name: "postgres", Err: postgresHealth(&st, &m, now)},
+		{Name: "postgres", Err: postgresHealth(&st, now)},
 		{Name: "users_mirror", Err: usersHealth(&st), Advisory: true}, // without it names are read from the table
-		{Name: "shards", Err: shardsHealth(&st, &m)},
+		{Name: "shards", Err: shardsHealth(&st)},
 		{Name: "group", Err: p.groupHealth()},
 		{Name: "caught_up", Err: p.caughtUpHealth(&st, now)},
 	}
@@ -43,14 +42,14 @@ func kafkaHealth(st *Stats, now time.Time) error {
 	return nil
 }
 
-func postgresHealth(st *Stats, m *Measures, now time.Time) error {
+func postgresHealth(st *Stats, now time.Time) error {
 	switch {
 	case st.Sink.LastError != "":
 		return errors.New(st.Sink.LastError)
-	case m.Server.At.IsZero():
+	case st.Server.At.IsZero():
 		return errors.New("has not answered yet")
-	case !m.Server.OK:
-		return fmt.Errorf("has not answered for %v", now.Sub(m.Server.At).Round(time.Second))
+	case !st.Server.OK:
+		return fmt.Errorf("has not answered for %v", now.Sub(st.Server.At).Round(time.Second))
 	case len(st.Shards) > 0 && now.Sub(st.CommittedAt) > postgresSilent:
 		return fmt.Errorf("no transaction for %v", now.Sub(st.CommittedAt).Round(time.Second))
 	}
@@ -68,8 +67,8 @@ func usersHealth(st *Stats) error {
 }
 
 // shardsHealth: an instance that was given none is a hot standby, and well.
-func shardsHealth(st *Stats, m *Measures) error {
-	if len(st.Shards) == 0 && m.Assigned == 0 {
+func shardsHealth(st *Stats) error {
+	if len(st.Shards) == 0 && st.Assigned == 0 {
 		return errors.New("the group has not answered yet")
 	}
 	return nil
@@ -88,19 +87,19 @@ func (p *Pipeline) caughtUpHealth(st *Stats, now time.Time) error {
 	for i := range st.Clicks {
 		lag, known := st.ClicksLag(i, now)
 		if !known {
-			return fmt.Errorf("nothing of %d records read yet", st.backlog())
+			return fmt.Errorf("nothing of %d records read yet", st.Backlog())
 		}
 		worst = max(worst, lag.Record)
 	}
 	for i := range st.Shards {
 		lag, known := st.ShardLag(i, now)
 		if !known {
-			return fmt.Errorf("nothing of %d records written yet", st.backlog())
+			return fmt.Errorf("nothing of %d records written yet", st.Backlog())
 		}
 		worst = max(worst, lag.Record)
 	}
 	if worst > enoughCaughtUp {
-		return fmt.Errorf("%v behind, %d records", worst.Round(time.Second), st.backlog())
+		return fmt.Errorf("%v behind, %d records", worst.Round(time.Second), st.Backlog())
 	}
 	p.wasCaughtUp.Store(true)
 	return nil

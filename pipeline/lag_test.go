@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"firstclick/join"
-	"firstclick/pipeline/sink"
 )
 
 func TestLag(t *testing.T) {
@@ -43,20 +42,5 @@ func TestLag(t *testing.T) {
 				t.Errorf("shard: %+v, %v; want %+v, %v", lag, known, c.want, c.known)
 			}
 		})
-	}
-}
-
-func TestRunsOfEqualTimestamps(t *testing.T) {
-	rows := []sink.Row{{RecordTime: 1000}, {RecordTime: 1000}, {RecordTime: join.NoTime}, {RecordTime: 2000}, {RecordTime: 1000}}
-	var got []int64
-	eachRun(rows, func(at int64, n uint64) { got = append(got, at, int64(n)) })
-	want := []int64{1000, 2, 2000, 1, 1000, 1}
-	if len(got) != len(want) {
-		t.Fatalf("got %v, want %v", got, want)
-	}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Fatalf("got %v, want %v", got, want)
-		}
 	}
 }

@@ -43,8 +43,8 @@ type loop struct {
 
 	clicksPaused    map[int32]bool
 	checkoutsPaused map[int32]bool
-	checkouts       int // partitions of the checkouts topic that the group has been told of
-	counts          counts
+	checkouts       int      // partitions of the checkouts topic that the group has been told of
+	counted         [3]int64 // see countCore
 
 	ahead               int64     // clicks dated ahead of our clock that the log has told of
 	aheadTold           time.Time // when it last did
@@ -144,8 +144,6 @@ func (l *loop) takeClicks(m *clicksMsg) error {
 	}
 	l.dead = append(l.dead, m.dead...)
 	l.noted += payloads(m.dead)
-	l.counts.clicks += m.records
-	l.counts.clicksBytes += m.bytes
 	return nil
 }
 
@@ -180,8 +178,6 @@ func (l *loop) takeCheckouts(m *checkoutsMsg) {
 		}
 	}
 	l.holdCheckouts()
-	l.counts.checkouts += m.records
-	l.counts.checkoutsBytes += m.bytes
 }
 
 func (l *loop) takeControl(m any) error {
@@ -283,7 +279,11 @@ func (l *loop) owe(st *sink.State) {
 
 // revoke lets shards go: at once when they were lost, else when what was released of them is written.
 func (l *loop) revoke(m *revokedMsg) {
-	l.s.p.tally.revoked(m.lost)
+	if m.lost {
+		l.s.p.ingest.lost.Inc()
+	} else {
+		l.s.p.ingest.revoked.Inc()
+	}
 	left := m.partitions[:0]
 	for _, p := range m.partitions {
 		sh := l.shards[p]

@@ -32,17 +32,19 @@ type Pipeline struct {
 	mu    sync.Mutex
 	stats Stats
 	start time.Time
-	fence atomic.Int64
 
-	tally       *tally
+	metrics     *runMetrics
+	ingest      *ingestMetrics
+	engine      *engineMetrics
+	reading     reading
+	server      ServerProbe // under mu
 	wasCaughtUp atomic.Bool
 
-	current            *session // under mu; nil: between two
-	committing, naming stopwatch
-	latest             latest
-	refused            refusals
-	group              standing
-	pool               *pgxpool.Pool // of the users mirror and the probes
+	current *session // under mu; nil: between two
+	latest  latest
+	refused refusals
+	group   standing
+	pool    *pgxpool.Pool // of the users mirror and the probes
 }
 
 // New checks the configuration. It connects to nothing.
@@ -50,7 +52,15 @@ func New(cfg Config) (*Pipeline, error) {
 	if err := cfg.settle(); err != nil {
 		return nil, err
 	}
-	return &Pipeline{cfg: cfg, log: cfg.Logger, start: time.Now(), tally: newTally(), refused: refusals{limit: cfg.RefusedFor}}, nil
+	reg := ownRegisterer(cfg.Registry, cfg.Group)
+	p := &Pipeline{
+		cfg: cfg, log: cfg.Logger, start: time.Now(), refused: refusals{limit: cfg.RefusedFor},
+		metrics: newRunMetrics(reg),
+		ingest:  newIngestMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
+		engine:  newEngineMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
+	}
+	reg.MustRegister(newCollector(p))
+	return p, nil
 }
 
 // Run works until ctx ends (then it finishes the transactions under way, leaves the group and returns nil), until all that was
@@ -71,7 +81,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows, err := sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Payloads: p.cfg.Payloads, Logger: p.log}, timedNames{mirror, &p.naming})
+	rows, err := sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Payloads: p.cfg.Payloads, Logger: p.log}, timedNames{mirror, &p.engine.naming})
 	if err != nil {
 		return err
 	}
@@ -156,7 +166,7 @@ func (p *Pipeline) sessions(ctx, alive context.Context) error {
 			n = 0
 		}
 		if again.fenced {
-			p.fence.Add(1)
+			p.metrics.fenced.Inc()
 			if n >= maxFences {
 				return fmt.Errorf("%w (the last time: %w)", ErrFencedAgain, again.cause)
 			}

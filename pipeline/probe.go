@@ -19,13 +19,12 @@ type ServerProbe struct {
 	OK          bool          // the newest one succeeded
 	Took        time.Duration // there and back
 	ClockOffset time.Duration // the server's clock minus ours, to half of Took
-	HasSlot     bool          // our replication slot stands
 	RetainedWAL int64         // bytes of write-ahead log that our slot holds back
 }
 
 // probeSQL finds our slot by the session that streams from it: its own name is random. restart_lsn is where the server must keep its log from
 // (https://www.postgresql.org/docs/current/view-pg-replication-slots.html).
-const probeSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, count(s.slot_name), coalesce(max(pg_wal_lsn_diff(
+const probeSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, coalesce(max(pg_wal_lsn_diff(
 		CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, s.restart_lsn)), 0)::bigint
 	FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE a.application_name = $1`
 
@@ -35,12 +34,12 @@ func (p *Pipeline) probeServer(ctx context.Context, pool *pgxpool.Pool) error {
 	defer t.Stop()
 	for {
 		found, err := probe(ctx, pool, usersApplication(p.cfg.Instance))
-		p.tally.count(func(m *Measures) {
-			if err == nil {
-				m.Server = found
-			}
-			m.Server.OK = err == nil
-		})
+		p.mu.Lock()
+		if err == nil {
+			p.server = found
+		}
+		p.server.OK = err == nil
+		p.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -52,7 +51,7 @@ func (p *Pipeline) probeServer(ctx context.Context, pool *pgxpool.Pool) error {
 func probe(ctx context.Context, pool *pgxpool.Pool, application string) (ServerProbe, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	var clock, slots int64
+	var clock int64
 	p := ServerProbe{OK: true}
 	conn, err := pool.Acquire(ctx) // connecting is no part of the time that is measured
 	if err != nil {
@@ -60,9 +59,9 @@ func probe(ctx context.Context, pool *pgxpool.Pool, application string) (ServerP
 	}
 	defer conn.Release()
 	began := time.Now()
-	err = conn.QueryRow(ctx, probeSQL, application).Scan(&clock, &slots, &p.RetainedWAL)
+	err = conn.QueryRow(ctx, probeSQL, application).Scan(&clock, &p.RetainedWAL)
 	p.At = time.Now()
-	p.Took, p.HasSlot = p.At.Sub(began), slots > 0
+	p.Took = p.At.Sub(began)
 	p.ClockOffset = time.UnixMicro(clock).Sub(began.Add(p.Took / 2))
 	return p, err
 }
@@ -79,8 +78,11 @@ func (s *session) probeLogs(ctx context.Context) error {
 		starts, _ := askOffsets(asking, s.clicksClient, s.sizes(), atStart, false)
 		cancel()
 		for topic, offsets := range starts {
-			if !slices.Contains(offsets, unknownOffset) {
-				s.p.tally.started(topic, offsets)
+			if slices.Contains(offsets, unknownOffset) {
+				continue
+			}
+			for p, o := range offsets {
+				s.p.ingest.logBegins(topic, int32(p), o)
 			}
 		}
 		select {

@@ -18,15 +18,15 @@ func (s *session) showProgress(ctx context.Context) error {
 	t := time.NewTicker(line.Every())
 	defer t.Stop()
 	defer line.End()
-	var last, total int64
-	at := time.Now()
+	st := s.p.Stats()
+	last, at, total := st.ClicksRead+st.written(), time.Now(), int64(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-t.C:
 			st := s.p.Stats()
-			left := st.backlog()
+			left := st.Backlog()
 			done := st.ClicksRead + st.written()
 			rate := float64(done-last) / now.Sub(at).Seconds()
 			last, at = done, now
@@ -58,8 +58,8 @@ func progressText(st *Stats, left, total int64, rate float64) string {
 	return text
 }
 
-// backlog is how many records of both topics are neither read (clicks) nor written (checkouts of our shards).
-func (st *Stats) backlog() (n int64) {
+// Backlog is how many records of both topics are neither read (clicks) nor written (checkouts of our shards).
+func (st *Stats) Backlog() (n int64) {
 	for _, p := range st.Clicks {
 		n += max(p.End-p.Next, 0)
 	}
@@ -69,7 +69,7 @@ func (st *Stats) backlog() (n int64) {
 	return n
 }
 
-func (st *Stats) written() int64 {
+func (st *Totals) written() int64 {
 	r := &st.Result
 	return r.Fresh + r.Duplicates + r.Conflicts + r.Refused
 }

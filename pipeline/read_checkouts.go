@@ -16,9 +16,7 @@ import (
 
 // checkoutsMsg is what one poll brought of each partition, in offset order.
 type checkoutsMsg struct {
-	parts   []checkoutsPart
-	records int64
-	bytes   int64
+	parts []checkoutsPart
 }
 
 type checkoutsPart struct {
@@ -55,7 +53,7 @@ func (s *session) readCheckouts(ctx, alive context.Context) error {
 	for s.mayFetch(ctx, alive) {
 		fetches := s.poll(ctx, cl, 0)
 		if ctx.Err() == nil && !fetches.IsClientClosed() {
-			fetches, err := s.settled(alive, cl, fetches, s.p.tally.next)
+			fetches, err := s.settled(alive, cl, fetches, s.p.reading.next)
 			if err != nil {
 				cl.AllowRebalance()
 				return err
@@ -170,7 +168,7 @@ func (s *session) takeOver(alive context.Context) func(context.Context, map[stri
 				return nil, err
 			}
 			topics[s.cfg.CheckoutsTopic][p] = place(st.Position.NextOffset, st.Position.LeaderEpoch)
-			s.p.tally.placed(s.cfg.CheckoutsTopic, p, st.Position.NextOffset)
+			s.p.reading.begin(s.cfg.CheckoutsTopic, p, st.Position.NextOffset)
 			m.shards = append(m.shards, st)
 		}
 		if len(m.shards) == 0 && m.err == nil {
@@ -234,24 +232,21 @@ func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
 
 func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checkoutsReader, need uint64) *checkoutsMsg {
 	used := readPoll(fetches, readers, func(int32) *checkoutsReader {
-		return &checkoutsReader{tally: s.p.tally, payloads: s.p.sink.Payloads(), chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+		return &checkoutsReader{metrics: s.p.ingest, payloads: s.p.sink.Payloads(), chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
 	}, func(r *checkoutsReader, f kgo.FetchTopicPartition) { r.read(f.Partition, f.Records, need) })
 	m := &checkoutsMsg{}
 	for _, r := range used {
 		n, size := len(r.out.chunk.records), r.out.chunk.bytes
-		s.p.tally.read(s.cfg.CheckoutsTopic, r.out.partition, Read{
-			Records: int64(n), Bytes: size, RecordTime: r.last, Next: r.out.chunk.records[n-1].Offset + 1,
-		})
+		s.p.ingest.read(s.cfg.CheckoutsTopic, r.out.partition, int64(n), size, r.last)
+		s.p.reading.moved(s.cfg.CheckoutsTopic, r.out.partition, r.out.chunk.records[n-1].Offset+1, r.last)
 		m.parts = append(m.parts, r.out)
-		m.records += int64(n)
-		m.bytes += size
 	}
 	return m
 }
 
 // checkoutsReader decodes one partition.
 type checkoutsReader struct {
-	tally    *tally         // nil: read again, counted before
+	metrics  *ingestMetrics // nil: read again, counted before
 	payloads *sink.Payloads // likewise
 	chunks   *chunks
 	hasher   join.Hasher
@@ -299,7 +294,7 @@ func (r *checkoutsReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad, p *joi
 	}
 	d := unreadable(rec, bad, r.topicID)
 	p.Record, carried.dead = carried, &d
-	r.tally.undecodable(d.Topic, d.Reason)
+	r.metrics.countUndecodable(d.Topic, d.Reason)
 }
 
 // decode returns slab with what the record carries appended.
@@ -312,7 +307,7 @@ func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *chec
 	if err != nil {
 		d := deadLetter(rec, r.topicID, err, r.payloads)
 		p.Skip, carried.dead = true, &d
-		r.tally.undecodable(d.Topic, d.Reason)
+		r.metrics.countUndecodable(d.Topic, d.Reason)
 		return slab
 	}
 	p.Time, p.User, p.ID = k.Time, k.User, join.MakeID(k.ID)

@@ -16,10 +16,8 @@ import (
 
 // clicksMsg is what one poll brought. The clicks themselves are in the window already.
 type clicksMsg struct {
-	reads   []*join.ClicksRead
-	dead    []sink.DeadLetter
-	records int64
-	bytes   int64
+	reads []*join.ClicksRead
+	dead  []sink.DeadLetter
 }
 
 // readClicks reads the clicks partitions of one client until ctx ends.
@@ -30,7 +28,7 @@ func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 		if ctx.Err() != nil || fetches.IsClientClosed() {
 			return nil
 		}
-		fetches, err := s.settled(ctx, cl, fetches, s.p.tally.next)
+		fetches, err := s.settled(ctx, cl, fetches, s.p.reading.next)
 		if err != nil {
 			return err
 		}
@@ -55,11 +53,10 @@ func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksRea
 	}, func(r *clicksReader, f kgo.FetchTopicPartition) { r.read(f.Records) })
 	m := &clicksMsg{}
 	for _, r := range used {
-		s.p.tally.read(s.cfg.ClicksTopic, r.partition, Read{Records: r.records, Bytes: r.bytes, RecordTime: r.last, Next: r.out.Next})
+		s.p.ingest.read(s.cfg.ClicksTopic, r.partition, r.records, r.bytes, r.last)
+		s.p.reading.moved(s.cfg.ClicksTopic, r.partition, r.out.Next, r.last)
 		m.reads = append(m.reads, r.out)
 		m.dead = append(m.dead, r.dead...)
-		m.records += r.records
-		m.bytes += r.bytes
 	}
 	return m
 }
@@ -159,7 +156,7 @@ func (r *clicksReader) bury(rec *kgo.Record, err error) {
 	}
 	d := deadLetter(rec, r.s.infos[rec.Topic].id, err, r.s.p.sink.Payloads())
 	r.dead = append(r.dead, d)
-	r.s.p.tally.undecodable(d.Topic, d.Reason)
+	r.s.p.ingest.countUndecodable(d.Topic, d.Reason)
 }
 
 func (r *clicksReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad) {
@@ -168,7 +165,7 @@ func (r *clicksReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad) {
 	}
 	d := unreadable(rec, bad, r.s.infos[rec.Topic].id)
 	r.dead = append(r.dead, d)
-	r.s.p.tally.undecodable(d.Topic, d.Reason)
+	r.s.p.ingest.countUndecodable(d.Topic, d.Reason)
 }
 
 // deadLetter keeps its own copy of the payload, if any: the record's shares memory with the whole fetch.
@@ -248,7 +245,7 @@ func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 			found = fmt.Errorf("read %s[%d]: %w: grant Read and Describe on both topics and Read on group %q", topic, partition, err, s.cfg.Group)
 		default:
 			if s.disturbed.news(Place{topic, partition}, err.Error(), time.Now()) {
-				s.log.Warn("reading is disturbed", "topic", topic, "partition", partition, "offset", s.p.tally.next(topic, partition), "cause", err)
+				s.log.Warn("reading is disturbed", "topic", topic, "partition", partition, "offset", s.p.reading.next(topic, partition), "cause", err)
 			}
 		}
 	})
@@ -260,7 +257,7 @@ func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 func (s *session) outOfRange(ctx context.Context, topic string, partition int32) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	next := s.p.tally.next(topic, partition)
+	next := s.p.reading.next(topic, partition)
 	starts, err := askOffsets(ctx, s.clicksClient, map[string]int32{topic: partition + 1}, atStart, false)
 	switch start := starts[topic][partition]; {
 	case start == unknownOffset: // invariant: only what is known to be gone is a gap

@@ -91,11 +91,8 @@ type job struct {
 }
 
 type jobDone struct {
-	job    *job
-	result sink.Result
-	took   time.Duration
-	delay  DelayStats
-	err    error
+	job *job
+	err error
 }
 
 // enough is how many rows make a transaction large enough: more shards in it would only keep them from being written side by side. Fewer
@@ -205,9 +202,7 @@ func (l *loop) takeBatch(sh *shard, corrections int) *sink.Batch {
 	b := sh.batch
 	taken := l.core.Take(sh.Shard, corrections)
 	b.Corrections = append(b.Corrections, taken.Corrections...)
-	if taken.Late > 0 {
-		l.s.p.tally.count(func(m *Measures) { m.LateCorrected += int64(taken.Late) })
-	}
+	l.s.p.engine.lateClicks.WithLabelValues("corrected").Add(float64(taken.Late))
 	b.Claim, b.TopicID, b.Position, b.Clicks = &sh.claim, sh.topicID, taken.Position, l.s.window
 	sh.inflight, sh.turn = b, time.Now()
 	sh.batch, sh.spare = sh.spare, nil
@@ -248,7 +243,6 @@ func (l *loop) takeDone(m *jobDone) error {
 			l.let(sh)
 		}
 	}
-	l.counts.committed(m)
 	l.checkTargets()
 	return nil
 }
@@ -291,21 +285,18 @@ func (s *session) commit(ctx context.Context) error {
 		case j = <-s.work:
 		}
 		began := time.Now()
-		done := &jobDone{job: j}
-		s.p.committing.start()
-		done.result, done.err = s.write(ctx, j)
-		s.p.committing.stop()
-		done.took = time.Since(began)
-		if done.err == nil {
-			done.delay.add(j.batches, wall())
-			s.p.latest.note(j)
-			s.p.tally.landed(s.cfg.CheckoutsTopic, j, &done.result, done.took)
+		stop := s.p.engine.committing.start()
+		result, err := s.write(ctx, j)
+		stop()
+		if err == nil {
+			s.p.latest.written(j.batches)
+			s.p.engine.committed(s.cfg.CheckoutsTopic, j.batches, &result, time.Since(began))
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
 		select {
-		case s.control <- done:
+		case s.control <- &jobDone{job: j, err: err}:
 		case <-ctx.Done():
 			return nil
 		}

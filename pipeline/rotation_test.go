@@ -110,7 +110,7 @@ func (r *rotated) beginsAgainRefused() {
 	r.Change()
 	again := r.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "clicks", Err: kerr.OffsetOutOfRange, Count: -1})
 	r.Cut(patience, kmsg.ListOffsets)
-	eventually(r.t, "another session", func() bool { return r.failed() != nil || r.Measures().Sessions > 1 })
+	eventually(r.t, "another session", func() bool { return r.failed() != nil || r.Stats().Sessions > 1 })
 	again.Remove()
 	r.Cut(time.Second)
 }
@@ -126,8 +126,8 @@ func TestAShortRefusalEndsNothing(t *testing.T) {
 			eventually(t, "refusals", func() bool { return r.failed() != nil || r.Refused() > 20 })
 			r.ChangeBack()
 			r.writes("after")
-			if r.Measures().Sessions != 1 {
-				t.Errorf("%d sessions", r.Measures().Sessions)
+			if r.Stats().Sessions != 1 {
+				t.Errorf("%d sessions", r.Stats().Sessions)
 			}
 		})
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/internal/kafkabatch"
+	"firstclick/internal/metrics"
 	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
@@ -56,7 +57,7 @@ type session struct {
 }
 
 func newSession(p *Pipeline) *session {
-	p.tally.count(func(m *Measures) { m.Sessions++ })
+	p.metrics.sessions.Inc()
 	s := &session{
 		p: p, cfg: p.cfg, log: p.log, epoch: time.Now(),
 		clicks: make(chan *clicksMsg), checkouts: make(chan *checkoutsMsg), permits: make(chan struct{}), history: make(chan *historyMsg),
@@ -186,8 +187,8 @@ func (s *session) readOptions(name string) []kgo.Opt {
 		kgo.WithPools(&s.buffers),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
 	}
-	if s.cfg.KafkaHooks != nil {
-		opts = append(opts, kgo.WithHooks(s.cfg.KafkaHooks(name)...))
+	if s.cfg.Registry != nil {
+		opts = append(opts, kgo.WithHooks(metrics.Kafka(s.cfg.Registry, name)...))
 	}
 	return opts
 }
@@ -269,7 +270,7 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 			lostUntil = latestClick(shards, p)
 		}
 		s.core.AddClicks(int32(p), s.began[p], lostUntil, s.now())
-		s.p.tally.placed(s.cfg.ClicksTopic, int32(p), s.began[p])
+		s.p.reading.begin(s.cfg.ClicksTopic, int32(p), s.began[p])
 	}
 	s.core.KnowStored(greatestFinal(shards), s.freshFrom)
 	for p, from := range s.began {

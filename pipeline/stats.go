@@ -4,38 +4,51 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"firstclick/cdc"
 	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
 
-// Stats is how a pipeline stands, at most a tick old.
+// Stats is how a pipeline stands, at most a tick old, and what it has counted.
 type Stats struct {
-	At        time.Time
-	Started   time.Time
-	EndsAt    time.Time // when Kafka last said where the topics end; zero: not yet
-	Ready     bool      // a shard is owned, or the group has given this instance none, and Kafka answers
-	Clicks    []PartitionStats
-	Shards    []ShardStats
-	Watermark int64 // microseconds; join.NoTime: not known yet
-	Window    join.WindowStats
+	Group                       string
+	ClicksTopic, CheckoutsTopic string
+	WindowBudget                int64 // bytes; 0: no bound
 
-	ClicksRead, CheckoutsRead   int64 // records
-	ClicksBytes, CheckoutsBytes int64
-	Result                      sink.Result // summed up
-	Transactions                int64
-	CommittedAt                 time.Time // the end of the last one; zero: none yet
-	InTransaction               time.Duration
-	OpenTxnReleases             int64
-	FarClicks, FarCheckouts     int64 // dated so far ahead of our clock that they are noted in firstclick.late
-	Held, MaxHeld               int64 // bytes of checkouts on their way to Postgres; at the most no more are polled
-	Delay                       DelayStats
-	Committing, Naming          time.Duration // wall time with a transaction under way; with names being waited for in one
-	Fenced                      int64
-	Others                      OthersStats
+	At            time.Time
+	Started       time.Time
+	EndsAt        time.Time // when Kafka last said where the topics end; zero: not yet
+	Ready         bool      // a shard is owned, or the group has given this instance none, and Kafka answers
+	Clicks        []PartitionStats
+	Shards        []ShardStats
+	Others        OthersStats
+	Watermark     int64 // microseconds; join.NoTime: not known yet
+	Window        join.WindowStats
+	CommittedAt   time.Time // the end of the last transaction; zero: none yet
+	Held, MaxHeld int64     // bytes of checkouts on their way to Postgres; at the most no more are polled
 
-	Sink  sink.Stats
-	Users cdc.Stats
+	Totals
+	Server ServerProbe
+	Sink   sink.Stats
+	Users  cdc.Stats
+}
+
+// Totals are counts since New, over all sessions, as /metrics has them.
+type Totals struct {
+	Sessions                  int64 // begun; each after the first began again where Postgres was
+	Fenced                    int64
+	Assigned                  int64 // how often the group gave this instance partitions, or none
+	ClicksRead, CheckoutsRead int64 // records
+	FarClicks, FarCheckouts   int64 // dated so far ahead of our clock that they are noted in firstclick.late
+	OpenTxnReleases           int64
+	Transactions              int64
+	Result                    sink.Result   // summed up over the transactions, but for Unclicked
+	DelayRows                 int64         // rows whose records have a timestamp
+	Delay                     time.Duration // of all of them together: from a record's timestamp to the end of its transaction
+	Committing, Naming        time.Duration // wall time with a transaction under way; with names being waited for in one
 }
 
 // PartitionStats is how far a clicks partition is. Next and End are offsets.
@@ -68,65 +81,83 @@ type OthersStats struct {
 	Unowned int // by nobody
 }
 
+// Instance is the application_name of our sessions, the given one or the one that was made up.
+func (p *Pipeline) Instance() string { return p.cfg.Instance }
+
 // Stats returns how the pipeline stands. Safe for concurrent use.
 func (p *Pipeline) Stats() Stats {
 	p.mu.Lock()
-	st, sink, mirror := p.stats, p.sink, p.mirror
+	st, server, sink, mirror := p.stats, p.server, p.sink, p.mirror
 	p.mu.Unlock()
-	st.Started, st.Fenced = p.start, p.fence.Load()
-	st.Committing, st.Naming = p.committing.total(), p.naming.total()
+	st.Group, st.ClicksTopic, st.CheckoutsTopic, st.WindowBudget = p.cfg.Group, p.cfg.ClicksTopic, p.cfg.CheckoutsTopic, p.cfg.MemoryLimit/2
+	st.Started, st.Server = p.start, server
 	if sink != nil {
 		st.Sink = sink.Stats()
 	}
 	if mirror != nil {
 		st.Users = mirror.Stats()
 	}
+	st.Totals = p.totals()
+	st.Transactions = st.Sink.Commits
 	return st
 }
 
-// counts is what the loop adds up.
-type counts struct {
-	clicks, clicksBytes       int64
-	checkouts, checkoutsBytes int64
-	result                    sink.Result
-	transactions              int64
-	took                      time.Duration
-	delay                     DelayStats
+// totals reads the counters.
+func (p *Pipeline) totals() Totals {
+	in, out := p.ingest, p.engine
+	rows := func(outcome string) int64 { return count(out.rows.WithLabelValues(outcome)) }
+	delay := read(out.latency).GetHistogram()
+	return Totals{
+		Sessions: count(p.metrics.sessions), Fenced: count(p.metrics.fenced), Assigned: count(in.assigned),
+		ClicksRead: sum(in.records, p.cfg.ClicksTopic), CheckoutsRead: sum(in.records, p.cfg.CheckoutsTopic),
+		FarClicks: count(out.farClicks), FarCheckouts: count(out.farCheckouts), OpenTxnReleases: count(out.openTxnReleases),
+		Result: sink.Result{
+			Fresh: rows("attributed") + rows("unattributed"), Attributed: rows("attributed"), Duplicates: rows("duplicate"), Conflicts: rows("conflict"),
+			Refused: rows("refused"), Corrected: rows("corrected"), DeadLetters: count(out.newDeadLetters), Late: count(out.newLate), Unknown: count(out.unknown),
+		},
+		DelayRows: int64(delay.GetSampleCount()), Delay: time.Duration(delay.GetSampleSum() * float64(time.Second)),
+		Committing: out.committing.total(), Naming: out.naming.total(),
+	}
 }
 
-func (c *counts) committed(m *jobDone) {
-	c.transactions++
-	c.took += m.took
-	c.delay.Rows += m.delay.Rows
-	c.delay.Total += m.delay.Total
-	r := &m.result
-	c.result.Fresh += r.Fresh
-	c.result.Attributed += r.Attributed
-	c.result.Duplicates += r.Duplicates
-	c.result.Conflicts += r.Conflicts
-	c.result.Refused += r.Refused
-	c.result.Unclicked += r.Unclicked
-	c.result.Corrected += r.Corrected
-	c.result.DeadLetters += r.DeadLetters
-	c.result.Late += r.Late
-	c.result.Unknown += r.Unknown
+// read returns what a metric has counted.
+func read(m prometheus.Metric) *dto.Metric {
+	out := &dto.Metric{}
+	_ = m.Write(out) // a metric of client_golang fails only where it was made wrongly
+	return out
+}
+
+func count(c prometheus.Counter) int64 { return int64(read(c).GetCounter().GetValue()) }
+
+// sum adds up a topic's counters.
+func sum(all *prometheus.CounterVec, topic string) (n int64) {
+	metrics := make(chan prometheus.Metric)
+	go func() {
+		defer close(metrics)
+		all.Collect(metrics)
+	}()
+	for m := range metrics {
+		d := read(m)
+		if slices.ContainsFunc(d.Label, func(l *dto.LabelPair) bool { return l.GetName() == "topic" && l.GetValue() == topic }) {
+			n += int64(d.GetCounter().GetValue())
+		}
+	}
+	return n
 }
 
 // publish makes a picture of the loop for others to look at.
 func (l *loop) publish() {
 	l.atEnds()
+	l.countCore()
 	st := Stats{
-		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: !l.endsAt.IsZero() && !l.checkoutEndsAt.IsZero(), Watermark: l.core.Watermark(), Window: l.s.window.Stats(),
-		ClicksRead: l.counts.clicks, CheckoutsRead: l.counts.checkouts, ClicksBytes: l.counts.clicksBytes, CheckoutsBytes: l.counts.checkoutsBytes,
-		Result: l.counts.result, Transactions: l.counts.transactions, InTransaction: l.counts.took, OpenTxnReleases: l.core.OpenTxnReleases,
-		FarClicks: l.core.FarClicks, FarCheckouts: l.core.FarCheckouts,
-		Held: l.heldBytes(), MaxHeld: l.maxHeld(),
-		Delay: l.counts.delay,
+		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: !l.endsAt.IsZero() && !l.checkoutEndsAt.IsZero(),
+		Watermark: l.core.Watermark(), Window: l.s.window.Stats(), Held: l.heldBytes(), MaxHeld: l.maxHeld(),
 	}
 	for p, c := range l.core.ClicksStates() {
+		_, recordTime := l.s.p.reading.upTo(l.s.cfg.ClicksTopic, int32(p))
 		st.Clicks = append(st.Clicks, PartitionStats{
 			Next: c.Next, End: c.End, MaxTime: c.MaxTime, Paused: l.clicksPaused[int32(p)],
-			RecordTime: l.s.p.tally.lastRecord(l.s.cfg.ClicksTopic, int32(p)), AtEnd: l.clicksAtEnd[int32(p)],
+			RecordTime: recordTime, AtEnd: l.clicksAtEnd[int32(p)],
 		})
 	}
 	full := l.full()
@@ -143,4 +174,41 @@ func (l *loop) publish() {
 	p.mu.Lock()
 	p.stats = st
 	p.mu.Unlock()
+}
+
+// countCore counts what the core has counted since the last time: it begins at 0 with each session.
+func (l *loop) countCore() {
+	m, now := l.s.p.engine, [...]int64{l.core.FarClicks, l.core.FarCheckouts, l.core.OpenTxnReleases}
+	for i, counter := range [...]prometheus.Counter{m.farClicks, m.farCheckouts, m.openTxnReleases} {
+		counter.Add(float64(now[i] - l.counted[i]))
+	}
+	l.counted = now
+}
+
+// countOthers counts the group's shards that are not ours, of those stored and those that the group began with.
+func (l *loop) countOthers(stored []sink.State) {
+	l.others = OthersStats{Unowned: max(len(l.s.progress.CheckoutsStart)-len(stored), 0)}
+	for i := range stored {
+		switch {
+		case l.shards[stored[i].Claim.Partition] != nil:
+		case stored[i].Instance == "":
+			l.others.Unowned++
+		default:
+			l.others.Owned++
+		}
+	}
+}
+
+// atEnds notes which partitions are read, or written, up to the ends that were asked for last: whatever is behind later came after that.
+func (l *loop) atEnds() {
+	for p, c := range l.core.ClicksStates() {
+		if c.End >= 0 && c.Next >= c.End {
+			l.clicksAtEnd[int32(p)] = l.endsAt
+		}
+	}
+	for _, sh := range l.shards {
+		if sh.End() >= 0 && sh.Readable() && sh.at.NextOffset >= sh.End() {
+			sh.atEnd = l.checkoutEndsAt
+		}
+	}
 }

@@ -76,7 +76,6 @@ type feed struct {
 	samples []sample // a ring once it is full
 	next    int
 	last    pipeline.Stats
-	before  totals // of sessions that have ended: the pipeline counts each from 0
 	seen    bool
 	shards  map[int32]*waiting
 }
@@ -145,7 +144,7 @@ func (w *waiting) see(now time.Time, sh *pipeline.ShardStats) time.Duration {
 func (f *feed) take(now time.Time, st pipeline.Stats) sample {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := sample{At: now, Delay: -1, Window: st.Window.Clicks, WindowBytes: st.Window.Bytes, Backlog: backlog(&st), Shards: len(st.Shards)}
+	s := sample{At: now, Delay: -1, Window: st.Window.Clicks, WindowBytes: st.Window.Bytes, Backlog: st.Backlog(), Shards: len(st.Shards)}
 	var behind time.Duration
 	for i := range st.Shards {
 		sh := &st.Shards[i]
@@ -167,7 +166,7 @@ func (f *feed) take(now time.Time, st pipeline.Stats) sample {
 	s.Behind = behind.Seconds()
 	was := &f.last
 	if dt := now.Sub(f.lastAt()).Seconds(); f.seen && dt > 0 {
-		rate := func(now, was int64) float64 { return max(float64(now-was)/dt, 0) } // a new session counts from 0 again
+		rate := func(now, was int64) float64 { return float64(now-was) / dt }
 		s.Clicks, s.Checkouts = rate(st.ClicksRead, was.ClicksRead), rate(st.CheckoutsRead, was.CheckoutsRead)
 		s.Rows, s.Corrected = rate(st.Result.Fresh, was.Result.Fresh), rate(st.Result.Corrected, was.Result.Corrected)
 		s.Dead = rate(st.Result.DeadLetters, was.Result.DeadLetters)
@@ -175,12 +174,9 @@ func (f *feed) take(now time.Time, st pipeline.Stats) sample {
 		s.Hits, s.Misses = rate(int64(st.Users.Hits), int64(was.Users.Hits)), rate(int64(st.Users.Misses), int64(was.Users.Misses))
 		s.Committing = min(max((st.Committing-was.Committing).Seconds()/dt, 0), 1)
 		s.Naming = min(max((st.Naming-was.Naming).Seconds()/dt, 0), s.Committing)
-		if n := st.Delay.Rows - was.Delay.Rows; n > 0 && st.Delay.Total >= was.Delay.Total {
-			s.Delay = float64((st.Delay.Total - was.Delay.Total).Microseconds()) / float64(n) / 1000
+		if n := st.DelayRows - was.DelayRows; n > 0 {
+			s.Delay = float64((st.Delay - was.Delay).Microseconds()) / float64(n) / 1000
 		}
-	}
-	if st.Transactions < was.Transactions || st.ClicksRead < was.ClicksRead {
-		f.before = f.before.plus(totalsOf(was))
 	}
 	f.last, f.seen = st, true
 	if len(f.samples) < kept {
@@ -210,17 +206,6 @@ func (f *feed) recent(n int) []sample {
 		out = append(out, f.samples[(f.next-i+kept)%kept])
 	}
 	return out
-}
-
-// backlog is how many records are neither read (clicks) nor written (checkouts of our shards).
-func backlog(st *pipeline.Stats) (n int64) {
-	for i := range st.Clicks {
-		n += max(st.Clicks[i].End-st.Clicks[i].Next, 0)
-	}
-	for i := range st.Shards {
-		n += max(st.Shards[i].End-st.Shards[i].Committed, 0)
-	}
-	return n
 }
 
 // sample takes a look, and tells whoever looks at us.

@@ -158,7 +158,7 @@ func TestEventsAreSmall(t *testing.T) {
 		}
 	})
 	for i := range kept {
-		s.page.feed.take(time.Now().Add(time.Duration(i)*time.Second), pipeline.Stats{ClicksRead: int64(i) * 1_234_567_891})
+		s.page.feed.take(time.Now().Add(time.Duration(i)*time.Second), pipeline.Stats{Totals: pipeline.Totals{ClicksRead: int64(i) * 1_234_567_891}})
 	}
 	s.page.note(acted{Name: "x", Text: clip(strings.Repeat("<", 990000))})
 	got := listen(t, s.base, "hello", "history", "now", "rows", "aside") // looks at the size of each

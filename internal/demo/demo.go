@@ -18,7 +18,6 @@ import (
 
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
-	"firstclick/internal/metrics"
 	"firstclick/internal/pgsession"
 	"firstclick/internal/pgtest"
 	"firstclick/pipeline"
@@ -156,12 +155,11 @@ func (d *demo) work(ctx context.Context) error {
 	job, err := pipeline.New(pipeline.Config{
 		Kafka: d.kafka(), Database: d.postgres.DSN(database), ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic,
 		MemoryLimit: memoryLimit, Version: d.cfg.Version, Listen: d.web.Addr().String(), Logger: d.logger,
-		KafkaHooks: metrics.Kafka(d.cfg.Registry),
+		Registry: d.cfg.Registry,
 	})
 	if err != nil {
 		return errors.Join(err, d.web.Close())
 	}
-	d.cfg.Registry.MustRegister(metrics.New(job))
 	d.web.Checks(job.Health)
 	if err := d.mount(job); err != nil {
 		return errors.Join(err, d.web.Close())

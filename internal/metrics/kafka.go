@@ -1,3 +1,4 @@
+// Package metrics shows Prometheus the Kafka clients' own metrics, prefix firstclick_kafka_, label client.
 package metrics
 
 import (
@@ -9,25 +10,23 @@ import (
 	"github.com/twmb/franz-go/plugin/kprom"
 )
 
-// Kafka returns the hooks for pipeline.Config.KafkaHooks that register the Kafka clients' own metrics, prefix firstclick_kafka_, label client:
-// clicks, clicks-2 or checkouts. A client that takes another's place, in a new session, begins at 0.
-func Kafka(registry *prometheus.Registry) func(client string) []kgo.Hook {
-	return func(client string) []kgo.Hook {
-		if client != "checkouts" && !strings.HasPrefix(client, "clicks") {
-			return nil // short-lived, and there may be several of the name
-		}
-		to := &replacing{prometheus.WrapRegistererWith(prometheus.Labels{"client": client}, registry)}
-		return []kgo.Hook{kprom.NewMetrics("firstclick_kafka", kprom.Registerer(to),
-			kprom.Histograms(kprom.RequestDurationE2E, kprom.RequestThrottled))}
+// Kafka returns the hooks by which a client registers its metrics: nil but for the clients clicks, clicks-2 and checkouts.
+// A client that replaces another one of its name, in a new session, begins at 0.
+func Kafka(registry prometheus.Registerer, client string) []kgo.Hook {
+	if client != "checkouts" && !strings.HasPrefix(client, "clicks") {
+		return nil // it lives for a moment, and there may be several of its name
 	}
+	to := &replacing{prometheus.WrapRegistererWith(prometheus.Labels{"client": client}, registry)}
+	return []kgo.Hook{kprom.NewMetrics("firstclick_kafka", kprom.Registerer(to),
+		kprom.Histograms(kprom.RequestDurationE2E, kprom.RequestThrottled))}
 }
 
-// replacing is a registry in which the newer of two equal collectors stays. It leaves out what a client that only reads never counts, and
+// replacing is a registry in which a collector replaces an equal one. It leaves out what a client that only reads never counts, and
 // gauges whose names end as counters' do.
 type replacing struct{ prometheus.Registerer }
 
 func (r *replacing) Register(c prometheus.Collector) error {
-	if left(c) {
+	if leftOut(c) {
 		return nil
 	}
 	err := r.Registerer.Register(c)
@@ -47,13 +46,12 @@ func (r *replacing) MustRegister(all ...prometheus.Collector) {
 	}
 }
 
-func left(c prometheus.Collector) bool {
+func leftOut(c prometheus.Collector) (out bool) {
 	descs := make(chan *prometheus.Desc, 16)
 	go func() {
 		defer close(descs)
 		c.Describe(descs)
 	}()
-	out := false
 	for d := range descs {
 		name := d.String()
 		out = out || strings.Contains(name, "_kafka_produce_") || strings.Contains(name, "_kafka_buffered_")

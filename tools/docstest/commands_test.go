@@ -233,7 +233,7 @@ func TestNames(t *testing.T) {
 		path := strings.Fields(strings.TrimSuffix(strings.TrimPrefix(p.name, "firstclick "), "--help"))
 		known.WriteString(helpOf(t, path))
 	}
-	metrics := sources(t, "internal/metrics", "docker/prometheus", "internal/cli", "migrations", "internal/kafkatest")
+	metrics := sources(t, "pipeline", "docker/prometheus", "internal/cli", "migrations", "internal/kafkatest")
 	flag, metric := regexp.MustCompile(`^(--[a-z][a-z-]+)([ =][A-Za-z]+)?$`), regexp.MustCompile(`^firstclick_[a-z_]+$`)
 	foreign := []string{"--rapid", "--no-print-directory"}
 	for _, p := range pages(t) {

@@ -1,5 +1,5 @@
 //go:build !race
 
-package metrics
+package pipeline
 
 const raced = false

@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"firstclick/internal/kafkatest"
 	"firstclick/join"
@@ -35,6 +39,27 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+// shown is what a registry has of a metric with these values of labels.
+func shown(t testing.TB, registry *prometheus.Registry, name string, labels ...string) *dto.Metric {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			has := func(value string) bool {
+				return slices.ContainsFunc(m.Label, func(l *dto.LabelPair) bool { return l.GetValue() == value })
+			}
+			if f.GetName() == name && !slices.ContainsFunc(labels, func(value string) bool { return !has(value) }) {
+				return m
+			}
+		}
+	}
+	t.Fatalf("there is no %s of %q", name, labels)
+	return nil
+}
+
 // What monitoring is told is what happened; it may ask at any time, also before the start; and no line is logged per record.
 func TestMeasuresHealthAndLogs(t *testing.T) {
 	const pairs, bad = 600, 5
@@ -53,7 +78,12 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 			t.Error("caught up before anything is known")
 		}
 	}
+	registry := prometheus.NewRegistry()
+	cfg.Registry = registry
 	p := begin(t, cfg)
+	counted := func(name string, labels ...string) float64 {
+		return shown(t, registry, name, labels...).GetCounter().GetValue()
+	}
 	var clicks, checkouts [][]byte
 	for i := range pairs {
 		product := fmt.Sprintf("p%d", i)
@@ -68,9 +98,9 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 	kafkatest.Produce(t, brokers, "checkouts", 1, checkouts...)
 
 	eventually(t, "all is counted", func() bool {
-		m := p.Measures()
-		return m.Result.Fresh == pairs && m.DeadLetters[pipeline.Cause{Topic: "clicks", Reason: join.ReasonShape}] == bad &&
-			m.DeadLetters[pipeline.Cause{Topic: "checkouts", Reason: join.ReasonJSON}] == bad
+		return p.Stats().Result.Fresh == pairs && counted("firstclick_rows_total", "attributed") == pairs &&
+			counted("firstclick_dead_letters_total", "clicks", string(join.ReasonShape)) == bad &&
+			counted("firstclick_dead_letters_total", "checkouts", string(join.ReasonJSON)) == bad
 	})
 	eventually(t, "every check holds", func() bool {
 		for _, c := range p.Health() {
@@ -80,20 +110,29 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 		}
 		return true
 	})
-	m := p.Measures()
-	if m.Latency.Count != pairs || m.Latency.Sum <= 0 || m.Commit.Count == 0 || m.BatchRows.Sum != pairs {
-		t.Errorf("latency of %d rows, sum %v s; %d transactions with %v rows", m.Latency.Count, m.Latency.Sum, m.Commit.Count, m.BatchRows.Sum)
+	latency := shown(t, registry, "firstclick_latency_seconds").Histogram
+	commits := shown(t, registry, "firstclick_commit_seconds").Histogram.GetSampleCount()
+	rows := shown(t, registry, "firstclick_commit_rows").Histogram.GetSampleSum()
+	if latency.GetSampleCount() != pairs || latency.GetSampleSum() <= 0 || commits == 0 || rows != pairs {
+		t.Errorf("latency of %d rows, sum %v s; %d transactions with %v rows", latency.GetSampleCount(), latency.GetSampleSum(), commits, rows)
 	}
-	for place, want := range map[pipeline.Place]int64{{Topic: "clicks", Partition: 0}: pairs + bad, {Topic: "checkouts", Partition: 1}: pairs + bad} {
-		if got := m.Read[place]; got.Records != want || got.Next != want {
-			t.Errorf("%v: %d records read up to offset %d, want %d", place, got.Records, got.Next, want)
+	if len(latency.Bucket) == 0 || latency.GetSchema() != 3 || len(latency.PositiveSpan) == 0 {
+		t.Errorf("latency with %d classic buckets and %d native spans of schema %d", len(latency.Bucket), len(latency.PositiveSpan), latency.GetSchema())
+	}
+	for topic, partition := range map[string]string{"clicks": "0", "checkouts": "1"} {
+		if n := counted("firstclick_records_read_total", topic, partition); n != pairs+bad {
+			t.Errorf("%s: %v records read, want %d", topic, n, pairs+bad)
 		}
 	}
-	if n := m.Undecodable[pipeline.Cause{Topic: "clicks", Reason: join.ReasonShape}]; n != bad {
-		t.Errorf("%d undecodable clicks, want %d", n, bad)
+	if n := counted("firstclick_decode_failures_total", "clicks", string(join.ReasonShape)); n != bad {
+		t.Errorf("%v undecodable clicks, want %d", n, bad)
 	}
-	if m.Sessions != 1 || m.Assigned == 0 {
-		t.Errorf("%d sessions, %d assignments", m.Sessions, m.Assigned)
+	st := p.Stats()
+	if st.Sessions != 1 || st.Assigned == 0 {
+		t.Errorf("%d sessions, %d assignments", st.Sessions, st.Assigned)
+	}
+	if st.ClicksRead != pairs+bad || st.CheckoutsRead != pairs+bad || st.DelayRows != pairs || st.Delay <= 0 || st.Result.DeadLetters != 2*bad {
+		t.Errorf("totals %+v", st.Totals)
 	}
 	eventually(t, "no lag", func() bool {
 		st, now := p.Stats(), time.Now()
