@@ -14,7 +14,8 @@ import (
 
 // engineMetrics count what is released and committed. Safe for concurrent use.
 type engineMetrics struct {
-	latency, commit, commitRows prometheus.Histogram // seconds, seconds, rows
+	latency            *latencyHistogram
+	commit, commitRows prometheus.Histogram // seconds, rows
 
 	rows                    *prometheus.CounterVec // by outcome
 	unknown                 prometheus.Counter
@@ -38,12 +39,12 @@ func newEngineMetrics(reg prometheus.Registerer, clicks, checkouts string) *engi
 	histogram := func(name, help string, buckets ...float64) prometheus.Histogram {
 		// Classic buckets and native ones of schema 3: a server takes those that it is set to take.
 		return factory.NewHistogram(prometheus.HistogramOpts{
-			Name: name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: 1.0 / 1024,
+			Name: name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: zeroThreshold,
 		})
 	}
 	far := counters("far_ahead_total", "Events dated further ahead of this machine's clock than --max-future-skew and --window together: joined with what is there, and noted in firstclick.late; clicks that are read again after a start included.", "topic")
 	m := &engineMetrics{
-		latency: histogram("latency_seconds", "Seconds from a checkout's record timestamp to the end of the transaction that holds it; a backlog counts in full.",
+		latency: newLatencyHistogram("latency_seconds", "Seconds from a checkout's record timestamp to the end of the transaction that holds it; a backlog counts in full.",
 			.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
 		commit: histogram("commit_seconds", "Seconds that a transaction took, look-up of names and repeated tries included.",
 			.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60),
@@ -73,6 +74,7 @@ func newEngineMetrics(reg prometheus.Registerer, clicks, checkouts string) *engi
 			m.deadLetters.WithLabelValues(topic, string(reason))
 		}
 	}
+	reg.MustRegister(m.latency)
 	m.lateClicks.WithLabelValues("corrected")
 	m.lateClicks.WithLabelValues("noted")
 	return m
@@ -86,7 +88,7 @@ func outcomes(r *sink.Result) map[string]int64 {
 	}
 }
 
-// committed counts a transaction of checkouts that took so long. A row costs about 40 ns, by its latency.
+// committed counts a transaction of checkouts that took so long.
 func (m *engineMetrics) committed(checkouts string, batches []*sink.Batch, r *sink.Result, took time.Duration) {
 	now, rows := wall().UnixMicro(), 0
 	dead := func(topic string, reason join.Reason, n int64) {
@@ -94,11 +96,7 @@ func (m *engineMetrics) committed(checkouts string, batches []*sink.Batch, r *si
 	}
 	for _, b := range batches {
 		rows += len(b.Rows)
-		for i := range b.Rows {
-			if t := b.Rows[i].RecordTime; t != join.NoTime {
-				m.latency.Observe(float64(max(now-t, 0)) / 1e6)
-			}
-		}
+		m.latency.committed(b.Rows, now)
 		for i := range b.Dead {
 			dead(b.Dead[i].Topic, b.Dead[i].Reason, 1)
 		}

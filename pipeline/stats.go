@@ -106,7 +106,7 @@ func (p *Pipeline) Stats() Stats {
 func (p *Pipeline) totals() Totals {
 	in, out := p.ingest, p.engine
 	rows := func(outcome string) int64 { return count(out.rows.WithLabelValues(outcome)) }
-	delay := read(out.latency).GetHistogram()
+	delayed, delay := out.latency.total()
 	return Totals{
 		Sessions: count(p.metrics.sessions), Fenced: count(p.metrics.fenced), Assigned: count(in.assigned),
 		ClicksRead: sum(in.records, p.cfg.ClicksTopic), CheckoutsRead: sum(in.records, p.cfg.CheckoutsTopic),
@@ -115,7 +115,7 @@ func (p *Pipeline) totals() Totals {
 			Fresh: rows("attributed") + rows("unattributed"), Attributed: rows("attributed"), Duplicates: rows("duplicate"), Conflicts: rows("conflict"),
 			Refused: rows("refused"), Corrected: rows("corrected"), DeadLetters: count(out.newDeadLetters), Late: count(out.newLate), Unknown: count(out.unknown),
 		},
-		DelayRows: int64(delay.GetSampleCount()), Delay: time.Duration(delay.GetSampleSum() * float64(time.Second)),
+		DelayRows: delayed, Delay: delay,
 		Committing: out.committing.total(), Naming: out.naming.total(),
 	}
 }
