@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/internal/kafkabatch"
-	"firstclick/internal/metrics"
 	"firstclick/join"
 	"firstclick/pipeline/sink"
 )
@@ -188,7 +187,7 @@ func (s *session) readOptions(name string) []kgo.Opt {
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.MetadataMaxAge(30 * time.Second),
 	}
 	if s.cfg.Registry != nil {
-		opts = append(opts, kgo.WithHooks(metrics.Kafka(s.cfg.Registry, name)...))
+		opts = append(opts, kgo.WithHooks(kafkaMetrics(s.cfg.Registry, name)...))
 	}
 	return opts
 }

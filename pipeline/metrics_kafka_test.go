@@ -1,4 +1,4 @@
-package metrics
+package pipeline
 
 import (
 	"testing"
@@ -11,13 +11,13 @@ import (
 func TestClientsFollowEachOther(t *testing.T) {
 	r := prometheus.NewRegistry()
 	for range 3 {
-		client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:1"), kgo.WithHooks(Kafka(r, "clicks")...))
+		client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:1"), kgo.WithHooks(kafkaMetrics(r, "clicks")...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer client.Close()
 	}
-	if Kafka(r, "recall") != nil {
+	if kafkaMetrics(r, "recall") != nil {
 		t.Error("a client that may be there several times has metrics")
 	}
 	if _, err := r.Gather(); err != nil {

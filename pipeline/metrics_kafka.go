@@ -1,5 +1,4 @@
-// Package metrics shows Prometheus the Kafka clients' own metrics, prefix firstclick_kafka_, label client.
-package metrics
+package pipeline
 
 import (
 	"errors"
@@ -10,9 +9,10 @@ import (
 	"github.com/twmb/franz-go/plugin/kprom"
 )
 
-// Kafka returns the hooks by which a client registers its metrics: nil but for the clients clicks, clicks-2 and checkouts.
+// kafkaMetrics returns the hooks by which a Kafka client registers its own metrics, prefix firstclick_kafka_, label client.
+// Only the clients clicks, clicks-2 and checkouts have any.
 // A client that replaces another one of its name, in a new session, begins at 0.
-func Kafka(registry prometheus.Registerer, client string) []kgo.Hook {
+func kafkaMetrics(registry prometheus.Registerer, client string) []kgo.Hook {
 	if client != "checkouts" && !strings.HasPrefix(client, "clicks") {
 		return nil // it lives for a moment, and there may be several of its name
 	}
