@@ -230,8 +230,8 @@ func (l *loop) takeDone(m *jobDone) error {
 		if n := len(b.Rows); n > 0 {
 			sh.time, sh.recordTime = b.Rows[n-1].Time, b.Rows[n-1].RecordTime
 		}
-		for _, n := range b.Rejected {
-			l.core.Reject(sh.Shard, b.Rows[n].Offset)
+		for _, offset := range b.Rejected {
+			l.core.Reject(sh.Shard, offset)
 		}
 		for n := range b.Refused {
 			l.core.Refused(sh.Shard, &b.Refused[n])

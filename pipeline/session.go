@@ -124,7 +124,7 @@ func (s *session) run(ctx, alive context.Context) error {
 func (s *session) sayGoodbye(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, _, err := s.p.sink.SettleProgress(ctx, s.cfg.Group)
+	_, _, err := s.p.sink.AdvanceProgress(ctx, s.cfg.Group)
 	if err == nil {
 		err = s.p.sink.Leave(ctx)
 	}

@@ -218,7 +218,7 @@ func (s *session) advise(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			}
-			_, _, err = s.p.sink.SettleProgress(ctx, s.cfg.Group)
+			_, _, err = s.p.sink.AdvanceProgress(ctx, s.cfg.Group)
 		}
 		if err == nil && time.Since(announced) >= 5*time.Second {
 			announced = time.Now()

@@ -13,11 +13,11 @@ func TestRowsAllocateLittle(t *testing.T) {
 	names := benchNames().known
 	buf := make([]byte, 65531)
 	per := testing.AllocsPerRun(5, func() {
-		w, err := newWork(batches)
+		w, err := newCommitSet(batches)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for r := newRowReader(w.rows, names, nil); !errors.Is(err, io.EOF); {
+		for r := (&rowReader{rows: w.rows, names: names}); !errors.Is(err, io.EOF); {
 			if _, err = r.Read(buf); err != nil && !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}

@@ -58,11 +58,11 @@ func BenchmarkCommit(b *testing.B) {
 			bare := "COPY bare " + columnList(bench) + " FROM STDIN (FORMAT binary)"
 			for i := range b.N {
 				batch.Rows = randomRows(uint64(i), n)
-				w, err := newWork([]*Batch{batch})
+				w, err := newCommitSet([]*Batch{batch})
 				if err != nil {
 					b.Fatal(err)
 				}
-				data, err := io.ReadAll(newRowReader(w.rows, names.known, nil))
+				data, err := io.ReadAll(&rowReader{rows: w.rows, names: names.known})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -138,7 +138,7 @@ func BenchmarkAppendOwn(b *testing.B) {
 }
 
 func BenchmarkRender(b *testing.B) {
-	w, err := newWork([]*Batch{{Claim: &Claim{}, Rows: randomRows(1, 10_000)}})
+	w, err := newCommitSet([]*Batch{{Claim: &Claim{}, Rows: randomRows(1, 10_000)}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func BenchmarkRender(b *testing.B) {
 	buf := make([]byte, 65531)
 	b.ReportAllocs()
 	for b.Loop() {
-		r := newRowReader(w.rows, names, nil)
+		r := &rowReader{rows: w.rows, names: names}
 		for {
 			n, err := r.Read(buf)
 			b.SetBytes(int64(n))

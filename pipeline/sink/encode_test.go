@@ -112,15 +112,14 @@ func TestReaderInAnyPieces(t *testing.T) {
 			}
 			rows = append(rows, r)
 		}
-		w, err := newWork([]*Batch{{Claim: &Claim{}, Rows: rows}})
+		w, err := newCommitSet([]*Batch{{Claim: &Claim{}, Rows: rows}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		names := map[int32]string{1: "ann", 2: strings.Repeat("n", 500)}
 		ordinals := rapid.Bool().Draw(t, "ordinals")
 		read := func(size int) []byte {
-			r := newRowReader(w.rows, names, nil)
-			r.ordinals, r.first = ordinals, 5
+			r := &rowReader{rows: w.rows, names: names, ordinals: ordinals}
 			var out []byte
 			buf := make([]byte, size)
 			for {
@@ -158,34 +157,4 @@ func TestInstants(t *testing.T) {
 	if micros(instant(math.MinInt64+1)) != join.NoTime {
 		t.Error("before all time")
 	}
-}
-
-func TestOrderOfWork(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		ids := rapid.SliceOfN(rapid.StringMatching(`[ab\x01]{1,10}`), 0, 20).Draw(t, "ids")
-		batches := []*Batch{{Claim: &Claim{Partition: 1}}, {Claim: &Claim{Partition: 0}}}
-		for i, id := range ids {
-			b := batches[i%2]
-			b.Rows = append(b.Rows, row(int64(i), checkout(id)))
-		}
-		w, err := newWork(batches)
-		if err != nil {
-			t.Fatal(err)
-		}
-		repeats := false
-		for i := 1; i < len(w.rows); i++ {
-			a, b := w.rows[i-1], w.rows[i]
-			c := bytes.Compare(ownID(a.row.Own), ownID(b.row.Own))
-			repeats = repeats || c == 0
-			if c > 0 || c == 0 && (a.batch > b.batch || a.batch == b.batch && a.row.Offset >= b.row.Offset) {
-				t.Fatalf("%q before %q", ownID(a.row.Own), ownID(b.row.Own))
-			}
-			if &w.batches[a.batch].Rows[a.index] != a.row {
-				t.Fatal("index")
-			}
-		}
-		if repeats != w.repeats || len(w.rows) != len(ids) {
-			t.Fatal(repeats, len(w.rows))
-		}
-	})
 }

@@ -5,12 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"firstclick/join"
@@ -19,7 +18,8 @@ import (
 const (
 	maxPayload = join.MaxRecord // larger ones are stored by size and hash only
 	maxDetail  = 2000           // bytes
-	// lettersPerStatement and lettersBytes bound one statement, so that no message grows near Postgres' limit of 1 GB.
+	// lettersPerStatement and lettersBytes bound one statement, so that no message grows near
+	// Postgres' limit of 1 GB.
 	lettersPerStatement = 1000
 	lettersBytes        = 16 << 20
 	// copiedLetters is how many letters pay for the round trip of a COPY.
@@ -28,35 +28,38 @@ const (
 
 const (
 	letterColumns = `(group_id, topic, topic_id, partition, "offset", reason, detail, payload, payload_size, payload_sha256, record_time)`
-	copyDeadSQL   = `SAVEPOINT letters; COPY firstclick.dead_letters ` + letterColumns + ` FROM STDIN (FORMAT binary)`
-	deadSQL       = `INSERT INTO firstclick.dead_letters ` + letterColumns + `
-		SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::bigint[], $10::bytea[], $11::timestamptz[])
+
+	copyLettersSQL   = `SAVEPOINT letters; COPY firstclick.dead_letters ` + letterColumns + ` FROM STDIN (FORMAT binary)`
+	insertLettersSQL = `INSERT INTO firstclick.dead_letters ` + letterColumns + `
+		SELECT $1::text, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[],
+			$8::bytea[], $9::bigint[], $10::bytea[], $11::timestamptz[])
 		ON CONFLICT DO NOTHING`
 )
 
-// copyLetters copies the dead letters that are new, where they are many, so that a flood of bad records costs no more than rows. What another
-// transaction may have written as well (another shard's, another instance's) is left to finish, and so are all where the COPY meets one of those.
-func (t *try) copyLetters(ctx context.Context) error {
-	t.letters = slices.Concat(t.work.dead, t.out.letters)
-	sortDead(t.letters)
-	var fresh, again []deadLetter
-	for _, d := range t.letters {
+// copyLetters copies the dead letters that are new, if they are many: a flood of bad records costs no
+// more than rows. Letters that another transaction may have written as well (another shard's, another
+// instance's) are left to finish, and so are all if the COPY fails on one of those.
+func (a *attempt) copyLetters(ctx context.Context) error {
+	a.letters = slices.Concat(a.set.dead, a.result.letters)
+	sortLetters(a.letters)
+	var fresh, again []*DeadLetter
+	for _, d := range a.letters {
 		if d.Again {
 			again = append(again, d)
 		} else {
 			fresh = append(fresh, d)
 		}
 	}
-	t.out.newLetters = int64(len(fresh))
-	if len(fresh) < copiedLetters || t.work.wary || t.sink.letters.asks() {
+	a.result.newLetters = int64(len(fresh))
+	if len(fresh) < copiedLetters || a.set.savepoints || a.sink.letterDuplicates.frequent() {
 		return nil
 	}
 	for len(fresh) > 0 {
-		n := chunkOfLetters(fresh, len(fresh))
-		tag, err := t.conn.PgConn().CopyFrom(ctx, bytes.NewReader(appendLetters(nil, fresh[:n])), copyDeadSQL)
-		var pe *pgconn.PgError
-		if errors.As(err, &pe) && pe.Code == uniqueViolation {
-			if _, err := t.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT letters", pgx.QueryExecModeSimpleProtocol); err != nil {
+		n := lettersInStatement(fresh, len(fresh))
+		data := appendLetters(nil, a.set.group, fresh[:n])
+		tag, err := a.conn.PgConn().CopyFrom(ctx, bytes.NewReader(data), copyLettersSQL)
+		if isUniqueViolation(err) {
+			if err := a.exec(ctx, "ROLLBACK TO SAVEPOINT letters"); err != nil {
 				return fmt.Errorf("go back to before the dead letters: %w", err)
 			}
 			break
@@ -64,25 +67,16 @@ func (t *try) copyLetters(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("copy dead letters: %w", err)
 		}
-		t.out.result.DeadLetters += tag.RowsAffected()
+		a.result.DeadLetters += tag.RowsAffected()
 		fresh = fresh[n:]
 	}
-	t.letters = append(again, fresh...)
-	sortDead(t.letters)
+	a.letters = append(again, fresh...)
+	sortLetters(a.letters)
 	return nil
 }
 
-// queueLetters queues the letters that some transaction may have written.
-func queueLetters(b *pgx.Batch, dead []deadLetter, clean func(string) string, count func(pgconn.CommandTag) error) {
-	for len(dead) > 0 {
-		n := chunkOfLetters(dead, lettersPerStatement)
-		b.Queue(deadSQL, deadArgs(dead[:n], clean)...).Exec(count)
-		dead = dead[n:]
-	}
-}
-
-// chunkOfLetters is how many go into one statement, at least one and at most so many.
-func chunkOfLetters(dead []deadLetter, most int) int {
+// lettersInStatement is how many go into one statement, at least one and at most so many.
+func lettersInStatement(dead []*DeadLetter, most int) int {
 	size := 0
 	for i, d := range dead {
 		size += len(d.Payload)
@@ -94,11 +88,11 @@ func chunkOfLetters(dead []deadLetter, most int) int {
 }
 
 // appendLetters appends binary COPY data, in the order of letterColumns.
-func appendLetters(dst []byte, dead []deadLetter) []byte {
+func appendLetters(dst []byte, group string, dead []*DeadLetter) []byte {
 	dst = append(dst, copyHeader...)
 	for _, d := range dead {
 		dst = append(dst, 0, 11)
-		dst = appendBytes(dst, []byte(d.group))
+		dst = appendBytes(dst, []byte(group))
 		dst = appendBytes(dst, []byte(d.Topic))
 		dst = appendBytes(dst, d.TopicID[:])
 		dst = binary.BigEndian.AppendUint32(append(dst, 0, 0, 0, 4), uint32(d.Partition))
@@ -110,7 +104,7 @@ func appendLetters(dst []byte, dead []deadLetter) []byte {
 		} else {
 			dst = appendBytes(dst, d.Payload)
 		}
-		size, sum := d.measure()
+		size, sum := sizeAndHash(d)
 		dst = binary.BigEndian.AppendUint64(append(dst, 0, 0, 0, 8), uint64(size))
 		dst = appendBytes(dst, sum)
 		if d.RecordTime == join.NoTime {
@@ -122,28 +116,76 @@ func appendLetters(dst []byte, dead []deadLetter) []byte {
 	return append(dst, 0xff, 0xff)
 }
 
-// measure is the size and the hash of the record's value; 0 and nil where it is not at hand.
-func (d *DeadLetter) measure() (size int64, sum []byte) {
+// letterArgs are the arguments of insertLettersSQL.
+func letterArgs(group string, dead []*DeadLetter, clean func(string) string) []any {
+	sizes, hashes := make([]int64, len(dead)), make([][]byte, len(dead))
+	for i, d := range dead {
+		sizes[i], hashes[i] = sizeAndHash(d)
+	}
+	return []any{
+		group,
+		list(dead, func(d *DeadLetter) string { return d.Topic }),
+		list(dead, func(d *DeadLetter) pgtype.UUID { return pgtype.UUID{Bytes: d.TopicID, Valid: true} }),
+		list(dead, func(d *DeadLetter) int32 { return d.Partition }),
+		list(dead, func(d *DeadLetter) int64 { return d.Offset }),
+		list(dead, func(d *DeadLetter) string { return string(d.Reason) }),
+		list(dead, func(d *DeadLetter) string { return clean(d.Detail) }),
+		list(dead, func(d *DeadLetter) []byte { return d.Payload }),
+		sizes, hashes,
+		list(dead, func(d *DeadLetter) pgtype.Timestamptz { return instant(d.RecordTime) }),
+	}
+}
+
+// sizeAndHash are those of the record's value; 0 and nil if it is not at hand.
+func sizeAndHash(d *DeadLetter) (size int64, hash []byte) {
 	if d.Unread {
 		return 0, nil
 	}
 	if d.Size > 0 {
 		return d.Size, d.Sum[:]
 	}
-	hash := sha256.Sum256(d.Payload)
-	return int64(len(d.Payload)), hash[:]
+	sum := sha256.Sum256(d.Payload)
+	return int64(len(d.Payload)), sum[:]
 }
 
-func deadArgs(dead []deadLetter, clean func(string) string) []any {
-	n := len(dead)
-	groups, topics, reasons, details := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	topicIDs, partitions, offsets := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n)
-	payloads, sizes, sums, times := make([][]byte, n), make([]int64, n), make([][]byte, n), make([]pgtype.Timestamptz, n)
-	for i, d := range dead {
-		groups[i], topics[i], reasons[i], details[i] = d.group, d.Topic, string(d.Reason), clean(d.Detail)
-		topicIDs[i], partitions[i], offsets[i] = pgtype.UUID{Bytes: d.TopicID, Valid: true}, d.Partition, d.Offset
-		size, sum := d.measure()
-		payloads[i], sizes[i], sums[i], times[i] = d.Payload, size, sum, instant(d.RecordTime)
+// Rejected returns the offsets in [from, to) of a shard's checkouts that became dead letters because their
+// row conflicts with another one or was refused. No click may be given to the row that has their
+// checkout_id.
+func (s *Sink) Rejected(ctx context.Context, c *Claim, topicID [16]byte, from, to int64) (map[int64]bool, error) {
+	const rejectedSQL = `SELECT "offset" FROM firstclick.dead_letters
+		WHERE group_id = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND "offset" >= $5 AND "offset" < $6 AND reason = ANY ($7)`
+	reasons := []string{string(join.ReasonConflict), string(join.ReasonRefused)}
+	found, err := query(ctx, s, "read which checkouts were rejected", pgx.RowTo[int64],
+		rejectedSQL, c.Group, c.Topic, topicID, c.Partition, from, to, reasons)
+	offsets := make(map[int64]bool, len(found))
+	for _, o := range found {
+		offsets[o] = true
 	}
-	return []any{groups, topics, topicIDs, partitions, offsets, reasons, details, payloads, sizes, sums, times}
+	return offsets, err
+}
+
+// forgetSQL looks at some letters in the order in which they were written, and deletes those of the group
+// that are old: a short transaction that locks little, and an index that is there.
+const forgetSQL = `WITH looked AS MATERIALIZED (
+		SELECT id, created_at < now() - $3::interval AS old, group_id FROM firstclick.dead_letters WHERE id > $1 ORDER BY id LIMIT 1000),
+	gone AS (
+		DELETE FROM firstclick.dead_letters d USING looked l WHERE d.id = l.id AND l.old AND l.group_id = $2 RETURNING 1)
+	SELECT coalesce(max(id), 0), coalesce(bool_or(old), false), (SELECT count(*) FROM gone) FROM looked`
+
+// ForgetLetters deletes the dead letters of a group that are older than age, whatever has become of them,
+// and says how many they were. It ends at the first thousand in a row of which none is old, of any
+// group.
+func (s *Sink) ForgetLetters(ctx context.Context, group string, age time.Duration) (deleted int64, err error) {
+	for after, more := int64(0), true; more; {
+		err := s.withConn(ctx, func(conn *pgx.Conn) error {
+			var n int64
+			err := conn.QueryRow(ctx, forgetSQL, after, group, age).Scan(&after, &more, &n)
+			deleted += n
+			return err
+		})
+		if err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
 }

@@ -47,7 +47,7 @@ func TestEveryKindOfCommitIsFenced(t *testing.T) {
 			taken := b.claim(b.open(b.dsn, "firstclick-b", b.names), 0)
 			_, err := b.sink.Commit(t.Context(), []*Batch{old})
 			var fenced *FencedError
-			if !errors.As(err, &fenced) || !slices.Equal(fenced.Partitions, []int32{0}) || fenced.Landed {
+			if !errors.As(err, &fenced) || !slices.Equal(fenced.Partitions, []int32{0}) || fenced.Committed {
 				t.Fatal(err)
 			}
 			b.expect("a|-", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts`)

@@ -29,13 +29,15 @@ type Sink struct {
 
 	target   targetCache
 	clickMax atomic.Int64 // of the target last seen
-	path     pathChoice   // of rows
-	letters  pathChoice   // of dead letters
-	payloads *Payloads
-	familiar familiar
-	stats    counters
-	lost     lostSessions
-	nameless sync.Map // users whose names Postgres refuses, told of once each
+
+	recentIDs        recentIDs
+	duplicates       duplicateHistory // of rows
+	letterDuplicates duplicateHistory
+
+	payloads     *Payloads
+	stats        counters
+	lost         lostSessions
+	refusedNames sync.Map // users whose names Postgres refuses: each is logged once
 
 	goneLimit time.Duration
 }
@@ -74,7 +76,7 @@ func New(cfg Config, names Names) (*Sink, error) {
 		payloads:    newPayloads(cfg.Payloads, cfg.Clock, cfg.Logger),
 	}
 	var err error
-	if s.pool, err = newPool(cfg, s.settle); err != nil {
+	if s.pool, err = newPool(cfg, s.initSession); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -100,7 +102,7 @@ func checkApplication(name string) error {
 	return nil
 }
 
-func newPool(cfg Config, settle func(context.Context, *pgx.Conn) error) (*pgxpool.Pool, error) {
+func newPool(cfg Config, initSession func(context.Context, *pgx.Conn) error) (*pgxpool.Pool, error) {
 	pc, err := pgsession.PoolConfig(cfg.Database, cfg.Application, cfg.Connections+spareSessions)
 	if err != nil {
 		return nil, err
@@ -108,7 +110,7 @@ func newPool(cfg Config, settle func(context.Context, *pgx.Conn) error) (*pgxpoo
 	// A ping before each use would be a round trip per commit; a session that died is noticed by its first use and replaced.
 	pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 15*time.Second }
 	pc.PingTimeout = 5 * time.Second
-	pc.AfterConnect = settle
+	pc.AfterConnect = initSession
 	return pgsession.OpenPool(pc)
 }
 
@@ -135,6 +137,34 @@ func (s *Sink) withConn(ctx context.Context, fn func(conn *pgx.Conn) error) erro
 		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
 	}
 	return err
+}
+
+// run calls fn with a session until it succeeds, fails for good or ctx ends: see retry and withConn.
+func (s *Sink) run(ctx context.Context, what string, fn func(ctx context.Context, conn *pgx.Conn) error) error {
+	return s.retry(ctx, what, func(ctx context.Context) error {
+		return s.withConn(ctx, func(conn *pgx.Conn) error { return fn(ctx, conn) })
+	})
+}
+
+// exec runs one statement that may be run twice.
+func (s *Sink) exec(ctx context.Context, what, sql string, args ...any) error {
+	return s.run(ctx, what, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, sql, args...)
+		return err
+	})
+}
+
+// query runs a query that may be run twice.
+func query[T any](ctx context.Context, s *Sink, what string, scan pgx.RowToFunc[T], sql string, args ...any) (found []T, err error) {
+	err = s.run(ctx, what, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	return found, err
 }
 
 type systemClock struct{}

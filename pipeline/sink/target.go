@@ -17,10 +17,10 @@ import (
 
 // target is commerce.attributed_checkouts as it stands: the statements that fit its columns' types.
 type target struct {
-	mark     string // see markSQL
-	meddled  bool   // a trigger may keep rows out or change them
-	clickMax int    // characters that click_id holds; 0: any number
-	padded   bool   // checkout_id is char(n): it comes back without trailing blanks
+	version     string // see versionSQL
+	rowTriggers bool   // a trigger may keep rows out or change them
+	clickMax    int    // characters that click_id holds; 0: any number
+	padded      bool   // checkout_id is char(n): it comes back without trailing blanks
 
 	lock        string // keeps the table as it is described
 	copy        string // COPY into the table
@@ -28,7 +28,7 @@ type target struct {
 	copyStage   string // COPY into the temporary table
 	insertStage string // from the temporary table into the table
 	compare     string
-	known       string // which of some checkout_ids have a row
+	existing    string // which of some checkout_ids have a row
 	correct     string // it answers how many rows were to move, and how many did
 }
 
@@ -65,12 +65,17 @@ func (s *Sink) describe(ctx context.Context, conn *pgx.Conn) (*target, error) {
 
 // Prepare looks at commerce.attributed_checkouts, so that a table which rows cannot be written to is said before anything is read.
 func (s *Sink) Prepare(ctx context.Context) error {
-	return s.retry(ctx, "look at the table", func(ctx context.Context) error {
-		return s.withConn(ctx, func(conn *pgx.Conn) error {
-			_, err := s.describe(ctx, conn)
-			return err
-		})
+	return s.run(ctx, "look at the table", func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := s.describe(ctx, conn)
+		return err
 	})
+}
+
+// Check says whether commerce.attributed_checkouts is a table that a Sink can write to: nil, or what stands in the way, with the statement
+// that mends it after "run: " where there is one. It changes nothing.
+func Check(ctx context.Context, conn *pgx.Conn) error {
+	_, err := describe(ctx, conn)
+	return err
 }
 
 // Click says what is against a click's id: that the column, as it was last seen, does not hold it. Such a click is no row's, whatever comes first, it or
@@ -101,8 +106,8 @@ func (s *Sink) altered(t *target) {
 	}
 }
 
-// markSQL is something that changes with everything that a description depends on: it is made of the transactions that last changed the catalogs' rows.
-const markSQL = `SELECT concat_ws(' ', c.oid, c.xmin, row_security_active(c.oid),
+// versionSQL is something that changes with everything that a description depends on: it is made of the transactions that last changed the catalogs' rows.
+const versionSQL = `SELECT concat_ws(' ', c.oid, c.xmin, row_security_active(c.oid),
 		(SELECT string_agg(xmin::text, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
 		(SELECT string_agg(indexrelid || '=' || xmin, ',' ORDER BY indexrelid) FROM pg_index WHERE indrelid = c.oid),
 		(SELECT string_agg(oid || '=' || xmin, ',' ORDER BY oid) FROM pg_trigger WHERE tgrelid = c.oid),
@@ -112,18 +117,18 @@ const markSQL = `SELECT concat_ws(' ', c.oid, c.xmin, row_security_active(c.oid)
 
 // kind is what the table is, apart from its columns.
 type kind struct {
-	Mark    string
-	Kind    string
-	Secured bool   // row-level security applies to us
-	Rule    string // of INSERT or UPDATE
-	Unique  bool   // checkout_id alone
-	Meddled bool   // a trigger may keep rows out or change them
-	Role    string
+	Version     string
+	Kind        string
+	Secured     bool   // row-level security applies to us
+	Rule        string // of INSERT or UPDATE
+	Unique      bool   // checkout_id alone
+	RowTriggers bool   // a trigger may keep rows out or change them
+	Role        string
 }
 
 func describe(ctx context.Context, conn *pgx.Conn) (*target, error) {
 	// The mark comes first: what is altered after it is noticed.
-	rows, err := conn.Query(ctx, `SELECT (`+markSQL+`), c.relkind::text, row_security_active(c.oid),
+	rows, err := conn.Query(ctx, `SELECT (`+versionSQL+`), c.relkind::text, row_security_active(c.oid),
 			coalesce((SELECT rulename::text FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3') ORDER BY 1 LIMIT 1), ''),
 			EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 				WHERE i.indrelid = c.oid AND a.attname = 'checkout_id' AND i.indnkeyatts = 1
@@ -237,9 +242,9 @@ const earlier = `(a.click_id IS NULL OR a.click_time IS NULL OR (n.click_time, n
 func statements(columns map[string]column, k kind) *target {
 	all := strings.Join(slices.Concat(ownColumns[:], clickColumns[:]), ", ")
 	idType, timeType := columns["checkout_id"].Type, columns["click_time"].Type
-	t := &target{mark: k.Mark, meddled: k.Meddled, padded: idType == "bpchar"}
+	t := &target{version: k.Version, rowTriggers: k.RowTriggers, padded: idType == "bpchar"}
 	mark := fnv.New64a()
-	_, _ = mark.Write([]byte(k.Mark))
+	_, _ = mark.Write([]byte(k.Version))
 	staged := fmt.Sprintf("firstclick_staged_%x", mark.Sum64()) // a session may have one that was made before the table was altered
 	if m := columns["click_id"].Modifier; m > 4 {               // varchar(n) and char(n) store n + 4
 		t.clickMax = int(m - 4)
@@ -266,7 +271,7 @@ func statements(columns map[string]column, k kind) *target {
 		FROM pg_temp.` + staged + ` n JOIN commerce.attributed_checkouts a ON a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id
 		WHERE pg_catalog.get_bit($1::bytea, n.ord) OPERATOR(pg_catalog.=) 1`
 	// The limit keeps the subquery as it is: looked up by the index once for each id, however small the table is thought to be.
-	t.known = `SELECT n.ord FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS n (checkout_id, ord)
+	t.existing = `SELECT n.ord FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS n (checkout_id, ord)
 		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` LIMIT 1) AS stored`
 	// The rows are locked in the order of the arrays (a subquery with FOR UPDATE is not merged into
 	// the one around it), and only those that move. Once locked they stay as they were judged, so

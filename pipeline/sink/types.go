@@ -129,8 +129,8 @@ type Batch struct {
 	Late        []Late
 	Clicks      Clicks // nil: there are no others
 
-	// Rejected is set by Commit: indexes into Rows, as given, of those that became dead letters (conflict, refused).
-	Rejected []int
+	// Rejected is set by Commit: the offsets of rows that became dead letters (conflict, refused).
+	Rejected []int64
 	// Refused is set by Commit: checkouts whose first click Postgres refused.
 	Refused []join.Refusal
 }
@@ -188,8 +188,9 @@ type Stats struct {
 // FencedError says that shards have another owner now. Drop them and rejoin.
 type FencedError struct {
 	Partitions []int32
-	// Landed: the transaction had landed before they were taken over. The other shards' claims have been moved on.
-	Landed bool
+	// Committed: the transaction was committed before they were taken over. The other shards' claims
+	// have been moved on.
+	Committed bool
 }
 
 func (e *FencedError) Error() string {
@@ -200,8 +201,8 @@ func (e *FencedError) Error() string {
 // Claim them again and rebuild from the stored position.
 type RewoundError struct {
 	Partitions []int32
-	// Landed: the transaction stands for the other shards, whose claims have been moved on.
-	Landed bool
+	// Committed: the transaction stands for the other shards, whose claims have been moved on.
+	Committed bool
 }
 
 func (e *RewoundError) Error() string {

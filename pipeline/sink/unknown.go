@@ -72,50 +72,43 @@ func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err 
 	return filled, nil
 }
 
-// fill fills in the names of some users. One whose name Postgres refuses, because it is too long for user_name, say, is found by halves: the
-// others get theirs.
+// fill fills in the names of some users, but for those whose name Postgres refuses: it is too long for
+// user_name, say.
 func (s *Sink) fill(ctx context.Context, ids []int32) (filled int64, err error) {
-	for {
-		var n, notes, open int64
-		err := s.retry(ctx, "fill in names", func(ctx context.Context) error {
-			return s.withConn(ctx, func(conn *pgx.Conn) error {
-				var b pgx.Batch // one transaction
-				b.Queue(pgsession.TheirPathSQL)
-				b.Queue(fillSQL, ids, notesPerFill).QueryRow(func(row pgx.Row) error { return row.Scan(&n, &notes, &open) })
-				return conn.SendBatch(ctx, &b).Close()
-			})
+	try := func(ids []int32) (refusal, err error) {
+		n, err := s.fillAll(ctx, ids)
+		filled += n
+		if isRefusal(err, 0) {
+			return err, nil
+		}
+		return nil, err
+	}
+	err = bisect(ids, nil, try, func(id int32, refusal error) {
+		if _, logged := s.refusedNames.LoadOrStore(id, true); !logged {
+			s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it", "user_id", id, "cause", whyRefused(refusal))
+		}
+	})
+	return filled, err
+}
+
+// fillAll fills in the names of some users, in as many transactions as it takes.
+func (s *Sink) fillAll(ctx context.Context, ids []int32) (filled int64, err error) {
+	for notes := int64(notesPerFill); notes == notesPerFill; {
+		var n, unnamed int64
+		err := s.run(ctx, "fill in names", func(ctx context.Context, conn *pgx.Conn) error {
+			var b pgx.Batch // one transaction
+			b.Queue(pgsession.TheirPathSQL)
+			b.Queue(fillSQL, notNull(ids), notesPerFill).QueryRow(func(row pgx.Row) error { return row.Scan(&n, &notes, &unnamed) })
+			return conn.SendBatch(ctx, &b).Close()
 		})
-		if err == nil && n < open {
-			filled += n
-			err = &meddledError{"a trigger of commerce.attributed_checkouts keeps rows as they are"}
-		}
-		refused := err != nil && ofRows(err, 0) && len(ids) > 0
-		if refused { // what is said of nobody is said of everything
-			if _, err := s.fill(ctx, []int32{}); err != nil {
-				return filled, err
-			}
-		}
-		switch {
-		case refused && len(ids) == 1:
-			if _, told := s.nameless.LoadOrStore(ids[0], true); !told {
-				s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it", "user_id", ids[0], "cause", refusal(err))
-			}
-			return filled, nil
-		case refused:
-			n, err := s.fill(ctx, ids[:len(ids)/2])
-			if filled += n; err != nil {
-				return filled, err
-			}
-			n, err = s.fill(ctx, ids[len(ids)/2:])
-			return filled + n, err
-		case err != nil:
+		if err != nil {
 			return filled, err
 		}
-		filled += n
-		if notes < notesPerFill {
-			return filled, nil
+		if filled += n; n < unnamed {
+			return filled, &triggerError{"a trigger of commerce.attributed_checkouts keeps rows as they are"}
 		}
 	}
+	return filled, nil
 }
 
 // present returns those of the ids, or of all that are noted, that are users now.
@@ -135,16 +128,13 @@ func (s *Sink) present(ctx context.Context, ids []int32) (present []int32, err e
 	return present, err
 }
 
-// fillAfterCommit fills in names of users who appeared between the reading of names and the commit: their change was streamed before there
-// was a note to find. What fails here is made up for by the next FillUnknown.
-func (s *Sink) fillAfterCommit(ctx context.Context, out outcome) {
-	ids := make([]int32, 0, len(out.unknown))
-	for _, e := range out.unknown {
-		ids = append(ids, e.row.User)
-	}
+// fillAfterCommit fills in names of users who appeared between the reading of names and the commit: their
+// change was streamed before there was a note to find. What fails here the next FillUnknown makes up
+// for.
+func (s *Sink) fillAfterCommit(ctx context.Context, unnamed []rowRef) {
+	ids := list(unnamed, func(r rowRef) int32 { return r.User })
 	slices.Sort(ids)
-	ids = slices.Compact(ids)
-	present, err := s.present(ctx, ids)
+	present, err := s.present(ctx, slices.Compact(ids))
 	if err != nil || len(present) == 0 {
 		return
 	}

@@ -146,7 +146,7 @@ func TestProgress(t *testing.T) {
 	}
 	settle := func(watermark, finalBefore int64) {
 		t.Helper()
-		w, f, err := b.sink.SettleProgress(t.Context(), testGroup)
+		w, f, err := b.sink.AdvanceProgress(t.Context(), testGroup)
 		if err != nil || w != watermark || f != finalBefore {
 			t.Fatalf("%d %d %v", w, f, err)
 		}
@@ -167,7 +167,7 @@ func TestProgress(t *testing.T) {
 	b.commit(b.sink, one)
 	b.exec(`DELETE FROM firstclick.offsets WHERE partition = 2`)
 	settle(noon, noon-2*second)
-	if w, f, err := b.sink.SettleProgress(t.Context(), "another"); err == nil {
+	if w, f, err := b.sink.AdvanceProgress(t.Context(), "another"); err == nil {
 		t.Fatal(w, f)
 	}
 }

@@ -18,9 +18,9 @@ import (
 // failover; an application_name is anybody's to take. Times are compared as numbers: printed, they are in some zone.
 type session string
 
-// settleLimit bounds the preparation of a new session: one that freezes meanwhile must not keep its
+// initLimit bounds the preparation of a new session: one that freezes meanwhile must not keep its
 // place in the pool.
-const settleLimit = 15 * time.Second
+const initLimit = 15 * time.Second
 
 const sessionKey = "firstclick session"
 
@@ -33,11 +33,11 @@ func sessionOf(pc *pgconn.PgConn) session {
 	return s
 }
 
-// settle prepares a new session. Every statement here finds its rows by a key; with the planner's other ways closed, a plan that
+// initSession prepares a new session. Every statement here finds its rows by a key; with the planner's other ways closed, a plan that
 // is made while a table is small stays right when it has grown. The tcp settings let the server notice within a minute that our host is gone, so
 // that our locks are. A session that is not noted as ours is not used: no takeover could find it.
-func (s *Sink) settle(ctx context.Context, conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+func (s *Sink) initSession(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, initLimit)
 	defer cancel()
 	var who session
 	err := conn.QueryRow(ctx, `SELECT `+sessionOfActivity+`,
@@ -167,7 +167,61 @@ func foreign(ctx context.Context, conn *pgx.Conn, instance string) error {
 	return nil
 }
 
+const (
+	gonePoll  = 20 * time.Millisecond
+	goneLimit = 30 * time.Second // then it is said, and tried again
+)
+
+// untilGone calls end until it finds no session any more.
+func (s *Sink) untilGone(ctx context.Context, end func(ctx context.Context) (int64, error)) error {
+	ticker := time.NewTicker(gonePoll)
+	defer ticker.Stop()
+	limit := time.NewTimer(s.goneLimit)
+	defer limit.Stop()
+	for {
+		n, err := end(ctx)
+		if err != nil {
+			return fmt.Errorf("end sessions: %w", err)
+		}
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-limit.C:
+			return fmt.Errorf("end sessions: %d are still there %v after pg_terminate_backend: %w", n, s.goneLimit, &passingError{causeConnection})
+		case <-ticker.C:
+		}
+	}
+}
+
 // ForeignSessions selects the roles of noted sessions that stand and that the role of the session that asks may not end.
 const ForeignSessions = `SELECT DISTINCT r.rolname::text FROM firstclick.instances i, unnest(i.sessions) s
 	JOIN pg_stat_activity a ON a.pid = split_part(s, '/', 1)::int AND a.usesysid = split_part(s, '/', 3)::oid AND a.backend_start IS NULL
 	JOIN pg_roles r ON r.oid = a.usesysid WHERE a.datname = current_database()`
+
+// Announce writes this instance's row in firstclick.instances, and that it is alive. Rows of instances
+// that ended without a word stay for a day, for whoever looks for them. Those of a frozen instance stay
+// as long as its sessions, for the takeover.
+func (s *Sink) Announce(ctx context.Context, a Announcement) error {
+	return s.exec(ctx, "announce this instance", `WITH gone AS (
+			DELETE FROM firstclick.instances WHERE group_id IN ($2, '') AND instance <> $1 AND heartbeat_at < now() - interval '1 day'
+				AND NOT EXISTS (SELECT FROM unnest(sessions) s JOIN pg_stat_activity a ON s = `+sessionOfActivity+`))
+		INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
+		VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7)
+		ON CONFLICT (instance) DO UPDATE SET group_id = excluded.group_id, host = excluded.host, pid = excluded.pid,
+			version = excluded.version, listen = excluded.listen, shards = excluded.shards, heartbeat_at = now()`,
+		s.application, a.Group, a.Host, int32(a.PID), a.Version, a.Listen, notNull(a.Shards))
+}
+
+// Leave is for the end, when nothing of this instance runs any more. It removes the instance's row, and
+// releases shards that still carry its name, as one does whose takeover was cut short after Postgres
+// had made it.
+func (s *Sink) Leave(ctx context.Context) error {
+	err := s.exec(ctx, "release what is left", `UPDATE firstclick.offsets SET owner = NULL, instance = NULL WHERE instance = $1`, s.application)
+	if err != nil {
+		return err
+	}
+	return s.exec(ctx, "leave", `DELETE FROM firstclick.instances WHERE instance = $1`, s.application)
+}

@@ -14,8 +14,8 @@ import (
 // refused, or is written by another instance between the question and the copy.
 func TestSiftedRows(t *testing.T) {
 	for name, before := range map[string]func(s *Sink){
-		"asked for": func(s *Sink) { s.path.note(true); s.path.note(true) },
-		"familiar":  func(s *Sink) { s.familiar.note(true) },
+		"asked for": func(s *Sink) { s.duplicates.record(true); s.duplicates.record(true) },
+		"familiar":  func(s *Sink) { s.recentIDs.record(true) },
 	} {
 		t.Run(name, func(t *testing.T) { siftedRows(t, before) })
 	}

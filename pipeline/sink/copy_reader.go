@@ -11,12 +11,10 @@ const copyHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x
 
 // rowReader renders rows as binary COPY data straight into the buffer that is sent. It is used once.
 type rowReader struct {
-	rows  []entry
-	names map[int32]string
-	bare  map[*Row]bool // these go without their click
-	// ordinals: an int4 ordinal is added to each row; first is that of rows[0].
-	ordinals bool
-	first    int
+	rows         []rowRef
+	names        map[int32]string
+	withoutClick map[*Row]bool
+	ordinals     bool // adds rowRef.at to each row, as an int4
 
 	mu      sync.Mutex // the driver may still read for a moment after it has given up
 	next    int
@@ -24,10 +22,6 @@ type rowReader struct {
 	scratch []byte
 	begun   bool
 	ended   bool
-}
-
-func newRowReader(rows []entry, names map[int32]string, bare map[*Row]bool) *rowReader {
-	return &rowReader{rows: rows, names: names, bare: bare}
 }
 
 // stop makes further reads return EOF, so that the rows' memory is not touched any more.
@@ -66,18 +60,17 @@ func (r *rowReader) render(p []byte) int {
 		r.ended = true
 		piece = append(r.scratch[:0], 0xff, 0xff) // trailer: field count -1
 	default:
-		row := r.rows[r.next].row
-		i := r.next
+		row := r.rows[r.next]
 		r.next++
 		name, known := r.names[row.User]
 		const beside = 2 + 4 + 255 + 12 + 4 + 8 // field count, click id, click time, name's length, ordinal
 		if len(p) >= beside+len(row.Own)+len(name) {
-			piece = r.appendRow(p[:0:len(p)], row, i, name, known)
+			piece = r.appendRow(p[:0:len(p)], row, name, known)
 			if len(piece) <= len(p) {
 				return len(piece)
 			}
 		} else {
-			piece = r.appendRow(r.scratch[:0], row, i, name, known)
+			piece = r.appendRow(r.scratch[:0], row, name, known)
 		}
 	}
 	r.scratch = piece
@@ -86,14 +79,14 @@ func (r *rowReader) render(p []byte) int {
 	return n
 }
 
-func (r *rowReader) appendRow(dst []byte, row *Row, i int, name string, known bool) []byte {
+func (r *rowReader) appendRow(dst []byte, row rowRef, name string, known bool) []byte {
 	fields := byte(len(ownColumns) + len(clickColumns))
 	if r.ordinals {
 		fields++
 	}
 	dst = append(dst, 0, fields)
 	dst = append(dst, row.Own...)
-	if row.HasClick && (len(r.bare) == 0 || !r.bare[row]) {
+	if row.HasClick && (len(r.withoutClick) == 0 || !r.withoutClick[row.Row]) {
 		at := len(dst)
 		dst = append(dst, 0, 0, 0, 0)
 		dst = row.Click.AppendTo(dst)
@@ -110,7 +103,7 @@ func (r *rowReader) appendRow(dst []byte, row *Row, i int, name string, known bo
 	}
 	if r.ordinals {
 		dst = append(dst, 0, 0, 0, 4)
-		dst = binary.BigEndian.AppendUint32(dst, uint32(r.first+i))
+		dst = binary.BigEndian.AppendUint32(dst, uint32(row.at))
 	}
 	return dst
 }

@@ -53,8 +53,8 @@ func TestWhateverIsSaidOfARow(t *testing.T) {
 				b.exec(kind.schema)
 				batch := b.claim(b.sink, 0)
 				if c.staged {
-					b.sink.path.note(true)
-					b.sink.path.note(true)
+					b.sink.duplicates.record(true)
+					b.sink.duplicates.record(true)
 				}
 				for i := range c.n {
 					k := checkout(uuid(i))
@@ -69,7 +69,7 @@ func TestWhateverIsSaidOfARow(t *testing.T) {
 				if want := (Result{Fresh: int64(c.n) - bad, Refused: bad, DeadLetters: bad + 1}); res != want {
 					t.Fatalf("got %+v, want %+v\n%s", res, want, b.log)
 				}
-				if !slices.Equal(slices.Sorted(slices.Values(batch.Rejected)), c.bad) {
+				if !slices.Equal(slices.Sorted(slices.Values(batch.Rejected)), offsetsOf(c.bad)) {
 					t.Errorf("rejected %v", batch.Rejected)
 				}
 				b.expect(fmt.Sprintf("%d|t", bad), `SELECT count(*), bool_and(detail LIKE $1) FROM firstclick.dead_letters WHERE reason = 'refused'`, kind.detail)
@@ -181,8 +181,8 @@ func TestWhatIsSaidOfEverything(t *testing.T) {
 func TestTheTableIsAlteredMeanwhile(t *testing.T) {
 	b := newBench(t)
 	b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(4), ALTER click_id TYPE varchar(4), ALTER total_amount TYPE numeric(5,2)`)
-	b.sink.path.note(true)
-	b.sink.path.note(true) // asks: everything goes through the temporary table that can
+	b.sink.duplicates.record(true)
+	b.sink.duplicates.record(true) // asks: everything goes through the temporary table that can
 	batch := b.claim(b.sink, 0)
 	at := func(offset int64, id, ip, amount string) Row {
 		k := checkout(id)

@@ -100,10 +100,10 @@ func TestUnansweredCommitAndWhatCameAfter(t *testing.T) {
 			if errors.As(err, &fenced) != (c.fenced != nil) || errors.As(err, &rewound) != (c.rewound != nil) {
 				t.Fatal(err)
 			}
-			if fenced != nil && (!slices.Equal(fenced.Partitions, c.fenced) || fenced.Landed != c.landed) {
+			if fenced != nil && (!slices.Equal(fenced.Partitions, c.fenced) || fenced.Committed != c.landed) {
 				t.Errorf("fenced %+v", fenced)
 			}
-			if rewound != nil && (!slices.Equal(rewound.Partitions, c.rewound) || rewound.Landed != c.landed) {
+			if rewound != nil && (!slices.Equal(rewound.Partitions, c.rewound) || rewound.Committed != c.landed) {
 				t.Errorf("rewound %+v", rewound)
 			}
 			if got := [2]int64{one.Claim.Commits, two.Claim.Commits}; got != c.commits {
@@ -130,7 +130,7 @@ func TestFencing(t *testing.T) {
 	other.Rows = []Row{row(0, checkout("c"))}
 	_, err := b.sink.Commit(t.Context(), []*Batch{other, old})
 	var fenced *FencedError
-	if !errors.As(err, &fenced) || !slices.Equal(fenced.Partitions, []int32{0}) || fenced.Landed {
+	if !errors.As(err, &fenced) || !slices.Equal(fenced.Partitions, []int32{0}) || fenced.Committed {
 		t.Fatal(err)
 	}
 	b.expect("a", `SELECT checkout_id FROM commerce.attributed_checkouts`)

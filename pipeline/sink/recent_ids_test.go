@@ -4,14 +4,12 @@ import (
 	"encoding/binary"
 	"testing"
 	"time"
-
-	"firstclick/join"
 )
 
 // What was met lately is familiar, whatever came since, and what never was is not: but for one in a million, and one in a hundred million.
 func TestFamiliar(t *testing.T) {
-	var f familiar
-	f.note(true)
+	var f recentIDs
+	f.record(true)
 	id := func(i int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
 	const lately, all = 100_000, 1_000_000
 	strangers, forgotten := 0, 0
@@ -30,21 +28,21 @@ func TestFamiliar(t *testing.T) {
 
 // Nothing is kept while no duplicates come.
 func TestFamiliarOnlyWhileDuplicatesCome(t *testing.T) {
-	var f familiar
-	f.note(false)
+	var f recentIDs
+	f.record(false)
 	if f.buckets != nil {
 		t.Error("kept before the first duplicate")
 	}
-	f.note(true)
+	f.record(true)
 	for range forgetIn - 1 {
-		f.note(false)
+		f.record(false)
 	}
 	if f.buckets == nil {
 		t.Error("forgotten too early")
 	}
-	f.note(true)
+	f.record(true)
 	for range forgetIn {
-		f.note(false)
+		f.record(false)
 	}
 	if f.buckets != nil {
 		t.Error("kept when duplicates have long ceased")
@@ -54,7 +52,7 @@ func TestFamiliarOnlyWhileDuplicatesCome(t *testing.T) {
 // A familiar duplicate neither makes the copy fail nor is Postgres asked for the others.
 func TestFamiliarDuplicates(t *testing.T) {
 	b := newBench(t)
-	b.sink.familiar.note(true)
+	b.sink.recentIDs.record(true)
 	batch := b.claim(b.sink, 0)
 	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))}
 	b.commit(b.sink, batch)
@@ -62,7 +60,7 @@ func TestFamiliarDuplicates(t *testing.T) {
 	if res := b.commit(b.sink, batch); res != (Result{Fresh: 1, Duplicates: 2}) {
 		t.Fatalf("%+v", res)
 	}
-	if got := b.sink.path.history.Load(); got != 0 {
+	if got := b.sink.duplicates.last3.Load(); got != 0 {
 		t.Errorf("history %b: duplicates that were expected count as met", got)
 	}
 	b.expect("a\nb\nc", `SELECT checkout_id FROM commerce.attributed_checkouts ORDER BY 1`)
@@ -71,7 +69,7 @@ func TestFamiliarDuplicates(t *testing.T) {
 // What is new is copied beside a transaction that has not landed; a duplicate of one of its rows waits for it.
 func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
 	b := newBench(t)
-	b.sink.familiar.note(true)
+	b.sink.recentIDs.record(true)
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
 	one.Rows = []Row{row(0, checkout("a")), row(1, checkout("a")), row(2, checkout("held"))}
 	other := clicked(row(0, checkout("a")), "k", noon-5)
@@ -96,37 +94,41 @@ func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
 	}
 }
 
-// Turns come in the order in which they were taken, and a turn that does not come is not waited for for ever.
-func TestTurns(t *testing.T) {
-	var f familiar
-	same := func() *work {
-		a, b := row(0, checkout("a")), row(1, checkout("a"))
-		return &work{rows: []entry{{row: &a}, {row: &b}}, repeats: true}
+// Tickets are served in the order in which they were drawn, and a wait for one ends by its timeout.
+func TestTickets(t *testing.T) {
+	var ids recentIDs
+	setOf := func(rows ...Row) *commitSet {
+		set, err := newCommitSet([]*Batch{{Claim: &Claim{}, Rows: rows}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
 	}
-	one, two, plain := same(), same(), &work{rows: []entry{{row: &Row{ID: join.MakeID([]byte("a")), Own: row(0, checkout("a")).Own}}}}
-	f.meet(one, false)
-	f.meet(plain, false)
-	f.meet(two, false)
-	if plain.sifted() || !one.sifted() || !two.sifted() {
-		t.Fatal("who takes turns?")
+	repeated := []Row{row(0, checkout("a")), row(1, checkout("a"))}
+	one, two, plain := setOf(repeated...), setOf(repeated...), setOf(repeated[0])
+	ids.mark(one, false)
+	ids.mark(plain, false)
+	ids.mark(two, false)
+	if plain.ticket != nil || one.ticket == nil || two.ticket == nil {
+		t.Fatal("who has a ticket?")
 	}
-	if err := one.turn.wait(t.Context(), nil); err != nil {
+	if err := one.ticket.wait(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	enough := make(chan time.Time)
+	timeout := make(chan time.Time)
 	came := make(chan error, 1)
-	go func() { came <- two.turn.wait(t.Context(), enough) }()
+	go func() { came <- two.ticket.wait(t.Context(), timeout) }()
 	select {
 	case <-came:
 		t.Fatal("the second did not wait")
-	case enough <- time.Time{}: // it waits, and has had enough
+	case timeout <- time.Time{}: // it waits, until now
 	}
 	if err := <-came; err != nil {
 		t.Fatal(err)
 	}
-	one.turn.end()
-	if err := two.turn.wait(t.Context(), nil); err != nil {
+	one.ticket.end()
+	if err := two.ticket.wait(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	two.turn.end()
+	two.ticket.end()
 }

@@ -52,8 +52,8 @@ func TestRefusedRowsAreFound(t *testing.T) {
 				}
 				batch := b.claim(b.sink, 0)
 				if staged {
-					b.sink.path.note(true)
-					b.sink.path.note(true)
+					b.sink.duplicates.record(true)
+					b.sink.duplicates.record(true)
 				}
 				for i := range n {
 					k := checkout(uuid(i))
@@ -67,7 +67,7 @@ func TestRefusedRowsAreFound(t *testing.T) {
 				if want := (Result{Fresh: n - bad, Refused: bad, DeadLetters: bad}); res != want {
 					t.Fatalf("got %+v, want %+v", res, want)
 				}
-				if !slices.Equal(slices.Sorted(slices.Values(batch.Rejected)), c.bad) {
+				if !slices.Equal(slices.Sorted(slices.Values(batch.Rejected)), offsetsOf(c.bad)) {
 					t.Errorf("rejected %v", batch.Rejected)
 				}
 				b.expect(fmt.Sprintf("%d|refused|t|t", bad), `SELECT count(*), min(reason), bool_and(detail LIKE $1),
@@ -79,6 +79,10 @@ func TestRefusedRowsAreFound(t *testing.T) {
 			})
 		}
 	}
+}
+
+func offsetsOf(rows []int) (offsets []int64) {
+	return list(rows, func(i int) int64 { return int64(i) })
 }
 
 func count(n int) (out []int) {
@@ -135,7 +139,7 @@ func TestBisectionIsQuick(t *testing.T) {
 		}
 	}
 	c := newCuts(20, refused)
-	c.good(span{6, 7}) // the line was not that of the row
+	c.written(span{6, 7}) // the line was not that of the row
 	c.pieces = nil
 	c.cut(span{7, 20}, refused)
 	if got, want := list(c), []span{{7, 13}, {13, 20}}; !slices.Equal(got, want) {
@@ -205,13 +209,13 @@ func TestPathFollowsDuplicates(t *testing.T) {
 	for _, duplicate := range []bool{true, true} {
 		commit(duplicate)
 	}
-	if !b.sink.path.asks() {
+	if !b.sink.duplicates.frequent() {
 		t.Fatal("two commits with duplicates do not choose the temporary table")
 	}
 	for range 3 {
 		commit(false)
 	}
-	if b.sink.path.asks() {
+	if b.sink.duplicates.frequent() {
 		t.Fatal("the temporary table is chosen without need")
 	}
 	commit(false)

@@ -14,14 +14,16 @@ import (
 // Rows come in the order of their locks, however many and however alike their ids are.
 func TestOrderOfRows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		few := rapid.Bool().Draw(t, "few ids")
+		ids := rapid.SampledFrom([]string{"any", "few", "short"}).Draw(t, "ids")
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		n := rapid.SampledFrom([]int{0, 1, 2, fewKeys - 1, fewKeys, 3 * fewKeys}).Draw(t, "rows")
+		n := rapid.SampledFrom([]int{0, 1, 2, 255, 256, 768}).Draw(t, "rows")
 		batches := []*Batch{{Claim: &Claim{Partition: 2}}, {Claim: &Claim{Partition: 0}}}
 		for i := range n {
 			id := fmt.Sprintf("%08x-%x", random.Uint32(), random.Uint32())
 			switch {
-			case few:
+			case ids == "short":
+				id = []string{"a", "b", "\x01", "ab", "a\x01", "aaaaaaaa", "aaaaaaaa\x01", "aaaaaaa", "aaaaaaaab"}[random.IntN(9)]
+			case ids == "few":
 				id = fmt.Sprintf("the same %d", random.IntN(20))
 			case random.IntN(4) == 0:
 				id = id[:1+random.IntN(len(id)-1)]
@@ -30,7 +32,7 @@ func TestOrderOfRows(t *testing.T) {
 			b.Rows = append(b.Rows, row(int64(i), checkout(id)))
 			b.Rows[len(b.Rows)-1].User = int32(random.IntN(50))
 		}
-		w, err := newWork(batches)
+		w, err := newCommitSet(batches)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,11 +44,11 @@ func TestOrderOfRows(t *testing.T) {
 		var got, want []place
 		repeats := false
 		users := map[int32]bool{}
-		for _, e := range w.rows {
-			if e.row != &w.batches[e.batch].Rows[e.index] {
-				t.Fatalf("entry %+v is of another row", e)
+		for i, e := range w.rows {
+			if int(e.at) != i {
+				t.Fatalf("row %d is at %d", i, e.at)
 			}
-			got = append(got, place{string(ownID(e.row.Own)), e.batch, e.row.Offset})
+			got = append(got, place{string(e.id()), int32(slices.Index(w.batches, e.batch)), e.Offset})
 		}
 		seen := map[string]bool{}
 		for i, b := range w.batches {
@@ -78,7 +80,7 @@ func BenchmarkOrder(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := newWork(batches); err != nil {
+		if _, err := newCommitSet(batches); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,8 +21,8 @@ func TestAWalkEnds(t *testing.T) {
 		}
 		w.Insert(key, noon-100+int64(bad), join.MakeID([]byte("good")))
 	}
-	add(few, maxTries-1)
-	add(many, maxTries)
+	add(few, maxClicks-1)
+	add(many, maxClicks)
 	w.Insert(other, noon-90, join.MakeID([]byte("better")))
 	of := func(key join.Key, offset int64, id string) Row {
 		r := row(offset, checkout(id))
@@ -41,7 +41,7 @@ func TestAWalkEnds(t *testing.T) {
 	b.expect("0|14 more after it\n1|15 more after it; no further one was tried",
 		`SELECT "offset", substr(detail, strpos(detail, ')') + 3) FROM firstclick.dead_letters WHERE "offset" < 2 ORDER BY 1`)
 	i := slices.IndexFunc(batch.Refused, func(r join.Refusal) bool { return r.Offset == 1 })
-	if r := batch.Refused[i]; len(r.Tried) != maxTries || !r.HasClick || r.Took != r.Tried[maxTries-1] {
+	if r := batch.Refused[i]; len(r.Tried) != maxClicks || !r.HasClick || r.Took != r.Tried[maxClicks-1] {
 		t.Errorf("%+v", r)
 	}
 }

@@ -1,0 +1,277 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"firstclick/join"
+)
+
+// bisect writes list, and finds the members that Postgres refuses, for whatever reason: a type, a
+// constraint, an encoding, a trigger with an SQLSTATE of its own. try writes a piece, all of it or
+// nothing. It returns what Postgres has against members of the piece, or an error that ends the
+// search. first is what it returned for the whole list; nil: the list was not tried yet. A piece that
+// is refused is cut until one member is left.
+//
+// What Postgres says of no member at all it says of everything (a missing right, a trigger FOR EACH
+// STATEMENT). So before the list is cut, bisect tries an empty piece, and returns what is refused there.
+func bisect[T any](list []T, first error, try func(piece []T) (refusal, err error), refused func(one T, refusal error)) error {
+	if first == nil {
+		var err error
+		if first, err = try(list); first == nil {
+			return err
+		}
+	}
+	if refusal, err := try(nil); refusal != nil || err != nil {
+		return errors.Join(refusal, err)
+	}
+	c := newCuts(len(list), first)
+	var again []T // they needed another member, which may have been written since
+	written := 0
+	for {
+		piece, ok := c.next()
+		switch {
+		case !ok && len(again) == 0:
+			return nil
+		case !ok && written == 0:
+			for _, one := range again {
+				refused(one, first)
+			}
+			return nil
+		case !ok:
+			list, again, written = again, nil, 0
+			c = newCuts(len(list), nil)
+			continue
+		}
+		refusal, err := try(list[piece.from:piece.to])
+		switch {
+		case err != nil:
+			return err
+		case refusal == nil:
+			written += piece.to - piece.from
+			c.written(piece)
+		case piece.to-piece.from > 1:
+			c.cut(piece, refusal)
+		case needsAnother(refusal):
+			again, first = append(again, list[piece.from]), refusal
+		default:
+			refused(list[piece.from], refusal)
+		}
+	}
+}
+
+type span struct{ from, to int }
+
+// cuts are the pieces of a list that are still to be tried: halves, or what lies around the member that
+// Postgres named, until that proves wrong.
+type cuts struct {
+	pieces []span // the last one comes next
+	hinted span
+	wrong  bool
+}
+
+// newCuts cuts a list of n that was refused. With a nil refusal it is to be tried as a whole.
+func newCuts(n int, refusal error) *cuts {
+	c := &cuts{}
+	if all := (span{0, n}); refusal == nil {
+		c.pieces = []span{all}
+	} else {
+		c.cut(all, refusal)
+	}
+	return c
+}
+
+func (c *cuts) next() (span, bool) {
+	n := len(c.pieces) - 1
+	if n < 0 {
+		return span{}, false
+	}
+	piece := c.pieces[n]
+	c.pieces = c.pieces[:n]
+	return piece, true
+}
+
+func (c *cuts) written(piece span) { c.wrong = c.wrong || piece == c.hinted }
+
+func (c *cuts) cut(piece span, refusal error) {
+	half := piece.from + (piece.to-piece.from)/2
+	parts := []span{{half, piece.to}, {piece.from, half}}
+	if line, ok := copyLine(refusal); ok && !c.wrong && line <= piece.to-piece.from {
+		at := piece.from + line - 1
+		c.hinted = span{at, at + 1}
+		parts = []span{{at + 1, piece.to}, c.hinted, {piece.from, at}}
+	}
+	for _, p := range parts {
+		if p.from < p.to {
+			c.pieces = append(c.pieces, p)
+		}
+	}
+}
+
+// writeEach writes list in the open savepoint, in one piece if Postgres takes that, else by bisect.
+func writeEach[T any](ctx context.Context, a *attempt, savepoint string, list []T, write func(piece []T) error, refused func(one T, refusal error)) error {
+	err := write(list)
+	if err == nil || !a.isRefusal(err) {
+		return err
+	}
+	if err := a.exec(ctx, "ROLLBACK TO SAVEPOINT "+savepoint); err != nil {
+		return fmt.Errorf("go back to before a refused piece: %w", err)
+	}
+	return bisect(list, err, inSavepoint(ctx, a, write), refused)
+}
+
+// inSavepoint writes a piece in a savepoint of its own, which stays only if all of it was taken.
+func inSavepoint[T any](ctx context.Context, a *attempt, write func(piece []T) error) func(piece []T) (refusal, err error) {
+	return func(piece []T) (refusal, err error) {
+		if err := a.exec(ctx, "SAVEPOINT piece"); err != nil {
+			return nil, fmt.Errorf("try a piece: %w", err)
+		}
+		then := "RELEASE SAVEPOINT piece"
+		if refusal = write(piece); refusal != nil {
+			if !a.isRefusal(refusal) {
+				return nil, refusal
+			}
+			then = "ROLLBACK TO SAVEPOINT piece; " + then
+		}
+		if err := a.exec(ctx, then); err != nil {
+			return nil, fmt.Errorf("go on after a piece: %w", err)
+		}
+		return refusal, nil
+	}
+}
+
+// writePieces writes rows in the open savepoint. Those that Postgres refuses, without their click too,
+// become dead letters (invariant: a refused click costs the checkout neither its row nor its next click).
+func (a *attempt) writePieces(ctx context.Context, savepoint string, rows []rowRef, write func(piece []rowRef) error) error {
+	var bare []rowRef
+	err := writeEach(ctx, a, savepoint, rows, write, func(r rowRef, refusal error) {
+		if mayBeOfClick(refusal) && a.dropClick(r) {
+			bare = append(bare, r)
+			return
+		}
+		a.refuse(r, refusal)
+	})
+	if err == nil && len(bare) > 0 {
+		slices.SortFunc(bare, func(a, b rowRef) int { return int(a.at - b.at) })
+		err = bisect(bare, nil, inSavepoint(ctx, a, write), func(r rowRef, refusal error) {
+			delete(a.withoutClick, r.Row)
+			a.refuse(r, refusal)
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("write rows: %w", err)
+	}
+	return nil
+}
+
+// dropClick has a row written without its click. It is false if there is none to drop.
+func (a *attempt) dropClick(r rowRef) bool {
+	if !r.HasClick || a.withoutClick[r.Row] {
+		return false
+	}
+	if a.withoutClick == nil {
+		a.withoutClick = map[*Row]bool{}
+	}
+	a.withoutClick[r.Row] = true
+	return true
+}
+
+func (a *attempt) refuse(r rowRef, refusal error) {
+	a.result.Refused++
+	a.reject(r, join.ReasonRefused, whyRefused(refusal))
+}
+
+// triggerError says that something was not written although Postgres refused nothing.
+type triggerError struct{ what string }
+
+func (e *triggerError) Error() string { return e.what }
+
+// maxRaised is how often an error that a function of the database raised is believed to be passing.
+const maxRaised = 5
+
+// isRefusal says whether an error may be due to one member of what was written. It is not if the error
+// passes, if the form of the data is not what the columns' types read (22P03, 22P04), or if storage is
+// damaged (XX001, XX002): these hit every row.
+func (a *attempt) isRefusal(err error) bool { return isRefusal(err, a.set.raised) }
+
+func isRefusal(err error, raised int) bool {
+	var trigger *triggerError
+	var pe *pgconn.PgError
+	if errors.As(err, &trigger) {
+		return true
+	}
+	if !errors.As(err, &pe) || pe.SeverityUnlocalized != "ERROR" {
+		return false
+	}
+	switch pe.Code {
+	case "22P03", "22P04", "XX001", "XX002":
+		return false
+	}
+	_, passing := passes(err)
+	return !passing || raisedByFunction(err) && raised >= maxRaised
+}
+
+// raisedByFunction says that the error is a RAISE of somebody's function, which chose the SQLSTATE.
+func raisedByFunction(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Routine == "exec_stmt_raise"
+}
+
+// mayBeOfClick says whether Postgres may take the row without its click. It does not if it names another
+// column while it reads the row.
+func mayBeOfClick(err error) bool {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return true
+	}
+	words := strings.Fields(pe.Where[strings.LastIndex(pe.Where, "\n")+1:])
+	return len(words) == 0 || !slices.Contains(ownColumns[:], words[len(words)-1])
+}
+
+// needsAnother says that a foreign key was not satisfied, which another row may do.
+func needsAnother(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "23503"
+}
+
+// whyRefused says why in words that hold no value of the row.
+func whyRefused(err error) string {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return err.Error()
+	}
+	detail := "SQLSTATE " + pe.Code + ": " + pe.Message
+	if pe.ColumnName != "" {
+		detail += " (column " + pe.ColumnName + ")"
+	}
+	if pe.ConstraintName != "" {
+		detail += " (constraint " + pe.ConstraintName + ")"
+	}
+	return detail
+}
+
+// copyLine reads the number out of "COPY attributed_checkouts, line 3, column total_amount", in whatever
+// language. It counts the rows of the COPY from 1.
+func copyLine(err error) (int, bool) {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return 0, false
+	}
+	_, after, found := strings.Cut(pe.Where[strings.LastIndex(pe.Where, "\n")+1:], ",")
+	from := strings.IndexAny(after, "0123456789")
+	if !found || from < 0 {
+		return 0, false
+	}
+	number := after[from:]
+	if to := strings.IndexFunc(number, func(c rune) bool { return c < '0' || c > '9' }); to >= 0 {
+		number = number[:to]
+	}
+	n, err := strconv.Atoi(number)
+	return n, err == nil && n > 0
+}
