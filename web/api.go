@@ -8,10 +8,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+
+	"firstclick/deadletters"
 )
 
 // answer writes a value as JSON.
@@ -23,18 +24,14 @@ func answer(w http.ResponseWriter, status int, value any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // whoever asked has gone
-}
-
-type refusal struct {
-	Error string `json:"error"`
+	_, _ = w.Write(text) // an error means that the client has gone
 }
 
 func refuse(w http.ResponseWriter, status int, why string) {
-	answer(w, status, refusal{why})
+	answer(w, status, map[string]string{"error": why})
 }
 
-// maxID is the length of a checkout_id in bytes, at most: see docs/semantics.md.
+// maxID is the largest length of a checkout_id in bytes: see docs/semantics.md#decoding.
 const maxID = 255
 
 func (p *Page) serveExplain(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +51,8 @@ func (p *Page) serveExplain(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "other explanations are under way: try again in a moment")
 		return
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(explainWithin + writeWithin)) // of a recorder in tests there is none
+	// A recorder in tests has no deadline.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(explainWithin + writeWithin))
 	ctx, cancel := context.WithTimeout(r.Context(), explainWithin)
 	defer cancel()
 	explanation, err := p.cfg.Explain(ctx, id)
@@ -65,8 +63,8 @@ func (p *Page) serveExplain(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, explanation)
 }
 
-// letter is a dead letter. Its payload is somebody's attack until proven otherwise: it goes out as JSON text with everything unprintable
-// spelled out, and the page shows it as text.
+// letter is a dead letter in the list. Its texts are foreign: they leave as JSON with everything
+// unprintable escaped, and the page shows them as text.
 type letter struct {
 	ID         int64      `json:"id"`
 	Topic      string     `json:"topic"`
@@ -80,6 +78,7 @@ type letter struct {
 	Status     string     `json:"status"`
 }
 
+// openLetter is a dead letter with its payload.
 type openLetter struct {
 	letter
 	SHA256  string `json:"sha256"`
@@ -89,9 +88,10 @@ type openLetter struct {
 }
 
 const (
-	letterColumns = `id, left(topic, 249), partition, "offset", left(reason, 40), left(detail, 1000), payload_size, record_time, created_at, status`
+	letterColumns = `id, left(topic, 249), partition, "offset", left(reason, 40), left(detail, 1000), payload_size,
+		record_time, created_at, status`
 	lettersAtOnce = 50
-	payloadShown  = 64 << 10
+	payloadShown  = 64 << 10 // bytes
 )
 
 func (l *letter) fields() []any {
@@ -101,20 +101,19 @@ func (l *letter) fields() []any {
 func (p *Page) serveLetters(w http.ResponseWriter, r *http.Request) {
 	before := int64(1<<63 - 1)
 	if text := r.URL.Query().Get("before"); text != "" {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
+		var err error
+		if before, err = strconv.ParseInt(text, 10, 64); err != nil {
 			refuse(w, http.StatusBadRequest, "before is no id")
 			return
 		}
-		before = n
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryWithin)
 	defer cancel()
 	rows, err := p.pool.Query(ctx, `SELECT `+letterColumns+` FROM firstclick.dead_letters WHERE group_id = $1 AND id < $2
 		ORDER BY id DESC LIMIT $3`, p.cfg.Group, before, lettersAtOnce)
-	var list []letter
+	list := []letter{}
 	if err == nil {
-		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l letter, err error) {
+		list, err = pgx.AppendRows(list, rows, func(row pgx.CollectableRow) (l letter, err error) {
 			err = row.Scan(l.fields()...)
 			l.Detail = printable([]byte(l.Detail))
 			return l, err
@@ -123,9 +122,6 @@ func (p *Page) serveLetters(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		refuse(w, http.StatusBadGateway, "read the dead letters: "+err.Error())
 		return
-	}
-	if list == nil {
-		list = []letter{}
 	}
 	answer(w, http.StatusOK, list)
 }
@@ -140,8 +136,9 @@ func (p *Page) serveLetter(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	var l openLetter
 	var payload []byte
-	err = p.pool.QueryRow(ctx, `SELECT `+letterColumns+`, coalesce(encode(payload_sha256, 'hex'), ''), payload IS NOT NULL OR payload_size = 0 AND reason <> 'refused_click',
-		substring(payload FROM 1 FOR $3) FROM firstclick.dead_letters WHERE group_id = $1 AND id = $2`, p.cfg.Group, id, payloadShown+1).
+	err = p.pool.QueryRow(ctx, `SELECT `+letterColumns+`, coalesce(encode(payload_sha256, 'hex'), ''),
+		payload IS NOT NULL OR payload_size = 0 AND reason <> 'refused_click', substring(payload FROM 1 FOR $3)
+		FROM firstclick.dead_letters WHERE group_id = $1 AND id = $2`, p.cfg.Group, id, payloadShown+1).
 		Scan(append(l.fields(), &l.SHA256, &l.Kept, &payload)...)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -158,26 +155,6 @@ func (p *Page) serveLetter(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, l)
 }
 
-// printable spells out what cannot be seen or would lie about the order of the text: control and format characters, and bytes that are
-// no UTF-8. Line breaks and tabs stay.
-func printable(text []byte) string {
-	const hex = "0123456789abcdef"
-	var b strings.Builder
-	b.Grow(len(text))
-	for len(text) > 0 {
-		r, n := utf8.DecodeRune(text)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			b.WriteString(`\x`)
-			b.WriteByte(hex[text[0]>>4])
-			b.WriteByte(hex[text[0]&15])
-		case r == '\n' || r == '\t' || unicode.IsPrint(r):
-			b.Write(text[:n])
-		default:
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-		text = text[n:]
-	}
-	return b.String()
-}
+// printable escapes control and format characters, which can hide or reorder text, and bytes that
+// are not UTF-8. Line breaks stay.
+func printable(text []byte) string { return string(deadletters.PrintableLines(text)) }

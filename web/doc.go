@@ -1,23 +1,38 @@
-// Package web is the room that people and their monitoring look into: an HTTP server with the page, /livez and /metrics.
+// Package web serves HTTP: the page for people, and /metrics, /livez and /readyz for monitoring.
 //
-// What it shows comes in as functions: a Prometheus gatherer, the pipeline's statistics, an explanation, a verification. Of Postgres the
-// page reads what others wrote down (rows, instances, dead letters), in read-only sessions, and only while somebody looks. [New]
-// takes the port, so that a taken one is known before anything else begins; [Server.Run] serves until its context ends and
-// then lets requests in flight finish; [Server.Mount] adds the page, [Server.Guard] asks who is there.
+// What it shows comes in as functions: a Prometheus gatherer, the pipeline's statistics, an
+// explanation, a verification. It reads rows, instances and dead letters from Postgres in read-only
+// sessions, only while somebody looks. [New] takes the port, so that a taken port is known before
+// anything else begins. [Server.Mount] adds the page, [Server.Guard] authentication. [Server.Run]
+// serves until its context ends, and then lets requests in flight finish.
 //
 // # The page
 //
-// One stream of server-sent events per page (hub): "hello" with everything that stays, "history" of 15 minutes in parts, "now", "rows", "aside" (instances,
-// dead letters by reason) and "verify" in whole once and then as merge patches of what changed, "action". A stream that is not read is cut off, and the
-// browser begins anew. The rest is asked for: /api/explain, /api/dead-letters. POST /api/actions/NAME acts.
+// A page has one stream of server-sent events (hub): "hello" with what does not change, "history" of
+// 15 minutes in parts, and "action" when an action begins or ends. "now", "rows", "aside" (instances,
+// dead letters by reason) and "verify" come once as a whole, and then as merge patches. A stream that
+// is not read ends, and the browser connects again. /api/explain and /api/dead-letters answer single
+// requests; POST /api/actions/NAME acts.
 //
 // # Invariants
 //
-//   - Texts of events are hostile. Postgres cuts them, they leave as JSON and become text nodes; the content security policy lets nothing else happen.
-//   - An event has 64 KB at most, whatever there is to tell.
-//   - No client keeps another one out: past the bounds of connections and of streams, one that waits or does not read makes room (gate, hub).
-//   - Without authentication only names that are ours are answered to (names). What costs is not done for another site's page (foreign).
-//   - Nothing secret reaches the page: settings come in as they may be shown, connection strings never.
-//   - Nothing is changed without actions in the configuration, an origin that is ours, and this start's token; and nothing of another group.
-//   - With no one looking the page costs a copy of the statistics a second.
+//   - Foreign texts are hostile. Postgres cuts them, they leave as JSON and become text nodes. The
+//     content security policy lets nothing else happen.
+//   - An event has at most 64 KB.
+//   - No client keeps another one out: past the bounds of connections and of streams, one that waits
+//     or does not read makes room (gate, hub).
+//   - Without authentication a request must use a name of this server (hostNames). A costly request
+//     must not come from another site's page (foreign).
+//   - Nothing secret reaches the page: settings come without secrets, connection strings never.
+//   - An action needs a configuration that allows it, our origin, and the token of this start. It
+//     changes nothing of another group.
+//   - While nobody looks, the page costs one copy of the statistics a second.
+//
+// # Files, in reading order
+//
+//   - server.go, gate.go, access.go, health.go: the server, its connections, who may ask, probes
+//   - page.go: the page's configuration, routes and loops
+//   - hub.go, patch.go, hello.go: streams of events
+//   - samples.go, status.go, snapshot.go: the pipeline's statistics as the page shows them
+//   - postgres.go, api.go, actions.go: what is read from Postgres, requests, actions
 package web

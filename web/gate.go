@@ -1,131 +1,129 @@
 package web
 
 import (
-	"container/list"
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 )
 
-// maxConnections is how many connections are open at once. It is more than all requests that may be under way together (atOnce, maxStreams,
-// scrapesAtOnce), so that among so many there is always one that waits.
+// maxConnections is how many connections are open at once. It is more than all requests that may be
+// under way together (maxRequests, maxStreams, maxScrapes): one connection always waits.
 const maxConnections = 256
 
-// gate is a listener that holds a bounded number of connections and never keeps a newcomer out: past the bound, the connection that has waited
-// longest for a request goes, of the address that has most of them waiting. So neither idle connections nor unfinished headers keep a probe or a
-// scrape from being heard, for those ask as soon as they have come.
+// gate is a listener that holds a bounded number of connections and lets every newcomer in. Past the
+// bound it closes a connection that waits for a request: see [crowding]. So neither idle connections
+// nor unfinished headers keep out a probe or a scrape, which send their request at once.
 type gate struct {
 	net.Listener
 
 	mu      sync.Mutex
 	open    int
-	waiting *list.List // of *conn in which no handler runs, the one that has waited longest first
+	waiting []*conn // those in which no handler runs, the one that has waited longest first
 }
-
-func newGate(listener net.Listener) *gate { return &gate{Listener: listener, waiting: list.New()} }
 
 // conn is a connection through the gate.
 type conn struct {
 	net.Conn
-	gate *gate
-	from string        // the other side's address
-	wait *list.Element // in gate.waiting; nil while a handler runs, and once it is closed
-	gone bool
+	gate   *gate
+	from   string // the address of the client
+	closed bool
 }
 
-// Accept lets the next connection in.
+// crowding returns the member to remove for a newcomer: of the client with the most members, the
+// first one, or one that before puts ahead of it. nil if there are no members.
+func crowding[T any](members []*T, from func(*T) string, before func(a, b *T) bool) (found *T) {
+	count := map[string]int{}
+	for _, m := range members {
+		count[from(m)]++
+	}
+	for _, m := range members {
+		more := 0
+		if found != nil {
+			more = count[from(m)] - count[from(found)]
+		}
+		if found == nil || more > 0 || more == 0 && before(m, found) {
+			found = m
+		}
+	}
+	return found
+}
+
+// leaving returns the connection to close for a newcomer; nil if a handler runs in each. The caller
+// holds mu.
+func (g *gate) leaving() *conn {
+	return crowding(g.waiting, func(c *conn) string { return c.from }, func(_, _ *conn) bool { return false })
+}
+
 func (g *gate) Accept() (net.Conn, error) {
 	accepted, err := g.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: accepted, gate: g, from: addressOf(accepted)}
+	c := &conn{Conn: accepted, gate: g, from: accepted.RemoteAddr().String()}
+	if tcp, ok := accepted.RemoteAddr().(*net.TCPAddr); ok {
+		c.from = tcp.IP.String()
+	}
 	g.mu.Lock()
-	var victim *conn
+	var leaving *conn
 	if g.open >= maxConnections {
-		victim = g.crowding()
+		leaving = g.leaving()
 	}
 	g.open++
-	c.wait = g.waiting.PushBack(c)
+	g.waiting = append(g.waiting, c)
 	g.mu.Unlock()
-	if victim != nil {
-		_ = victim.Close() // its client sees the end of it
+	if leaving != nil {
+		_ = leaving.Close()
 	}
 	return c, nil
 }
 
-// crowding is the connection to close for a newcomer; nil: a handler runs in each. g.mu is held.
-func (g *gate) crowding() *conn {
-	count := map[string]int{}
-	for e := g.waiting.Front(); e != nil; e = e.Next() {
-		count[e.Value.(*conn).from]++
+// stopWaiting takes a connection off the list. The caller holds mu.
+func (g *gate) stopWaiting(c *conn) {
+	if i := slices.Index(g.waiting, c); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
 	}
-	var most *conn
-	for e := g.waiting.Front(); e != nil; e = e.Next() {
-		if c := e.Value.(*conn); most == nil || count[c.from] > count[most.from] {
-			most = c
-		}
-	}
-	return most
-}
-
-func addressOf(c net.Conn) string {
-	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.IP.String()
-	}
-	return c.RemoteAddr().String()
 }
 
 func (c *conn) Close() error {
 	c.gate.mu.Lock()
-	if !c.gone {
-		c.gone = true
+	if !c.closed {
+		c.closed = true
 		c.gate.open--
-		c.stopWaiting()
+		c.gate.stopWaiting(c)
 	}
 	c.gate.mu.Unlock()
 	return c.Conn.Close()
 }
 
-// stopWaiting takes the connection off the list; gate.mu is held.
-func (c *conn) stopWaiting() {
-	if c.wait != nil {
-		c.gate.waiting.Remove(c.wait)
-		c.wait = nil
-	}
-}
-
 type connKey struct{}
 
-// remember lets a handler find its connection.
-func remember(ctx context.Context, c net.Conn) context.Context {
+// withConn lets a handler find its connection: see [connOf].
+func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// serving notes that a handler runs in the request's connection, until what it returns is called.
+// connOf returns the connection of a request; nil for a recorder in tests.
+func connOf(r *http.Request) *conn {
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	return c
+}
+
+// serving marks the connection of a request as busy until done is called.
 func serving(r *http.Request) (done func()) {
-	c, ok := r.Context().Value(connKey{}).(*conn)
-	if !ok { // a recorder in tests
+	c := connOf(r)
+	if c == nil {
 		return func() {}
 	}
 	c.gate.mu.Lock()
-	c.stopWaiting()
+	c.gate.stopWaiting(c)
 	c.gate.mu.Unlock()
 	return func() {
 		c.gate.mu.Lock()
-		if !c.gone {
-			c.wait = c.gate.waiting.PushBack(c)
+		if !c.closed {
+			c.gate.waiting = append(c.gate.waiting, c)
 		}
 		c.gate.mu.Unlock()
-	}
-}
-
-// shorten bounds what the kernel takes of a stream that nobody reads: by default it grows to megabytes, minutes of events.
-func shorten(r *http.Request) {
-	if c, ok := r.Context().Value(connKey{}).(*conn); ok {
-		if tcp, ok := c.Conn.(*net.TCPConn); ok {
-			_ = tcp.SetWriteBuffer(streamBuffer) // then it takes longer until we notice
-		}
 	}
 }

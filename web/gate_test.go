@@ -85,10 +85,10 @@ func TestWaitingConnectionsKeepNobodyOut(t *testing.T) {
 
 // The one that has waited longest goes first, of the address that has most of them; one in which a handler runs stays.
 func TestWhoMakesRoom(t *testing.T) {
-	g := newGate(nil)
+	g := &gate{}
 	at := func(from string) *conn {
 		c := &conn{gate: g, from: from}
-		c.wait = g.waiting.PushBack(c)
+		g.waiting = append(g.waiting, c)
 		return c
 	}
 	neighbour, busy, first, second := at("n"), at("crowd"), at("crowd"), at("crowd")
@@ -97,21 +97,21 @@ func TestWhoMakesRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := serving(r)
-	if g.crowding() != first {
+	if g.leaving() != first {
 		t.Error("not the oldest of the crowd")
 	}
 	done()
-	first.stopWaiting()
-	second.stopWaiting()
-	if g.crowding() != neighbour {
+	g.stopWaiting(first)
+	g.stopWaiting(second)
+	if g.leaving() != neighbour {
 		t.Error("not the oldest of those with one each")
 	}
-	neighbour.stopWaiting()
-	if g.crowding() != busy {
+	g.stopWaiting(neighbour)
+	if g.leaving() != busy {
 		t.Error("one whose request has ended waits for the next")
 	}
-	busy.stopWaiting()
-	if g.crowding() != nil {
+	g.stopWaiting(busy)
+	if g.leaving() != nil {
 		t.Error("somebody makes room where nobody waits")
 	}
 }
@@ -128,7 +128,7 @@ func TestLongHeader(t *testing.T) {
 
 // More requests than may be under way are refused at once, health and metrics are not.
 func TestTooManyRequests(t *testing.T) {
-	started, release := make(chan struct{}, atOnce), make(chan struct{})
+	started, release := make(chan struct{}, maxRequests), make(chan struct{})
 	s, err := New(Config{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestTooManyRequests(t *testing.T) {
 	})
 	runThis(t, s)
 	defer close(release)
-	for range atOnce {
+	for range maxRequests {
 		dial(t, s, "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		<-started
 	}
@@ -295,7 +295,7 @@ func TestStreamThatIsNotRead(t *testing.T) {
 				return
 			}
 			if n == 0 {
-				s.page.hub.tell("action", strings.Repeat("x", maxEvent/2))
+				s.page.hub.send("action", strings.Repeat("x", maxEvent/2))
 			}
 			select {
 			case <-ticker.C:

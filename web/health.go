@@ -9,8 +9,9 @@ import (
 	"firstclick/pipeline"
 )
 
-// Checks serves /readyz, and /healthz by another name: 200 while every check that is not advisory holds, else 503. With ?verbose every check
-// is named, else only what is wrong. Before Run only.
+// Checks serves /readyz, and /healthz as another name of it: 200 while every check that is not
+// advisory holds, else 503. With ?verbose the answer has every check, else only those that fail. Call
+// it before Run.
 func (s *Server) Checks(checks func() []pipeline.Check) {
 	answer := readiness(checks)
 	s.mux.Handle("GET /readyz", answer)
@@ -21,7 +22,7 @@ func readiness(checks func() []pipeline.Check) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		verbose := r.URL.Query().Has("verbose")
 		var text strings.Builder
-		ready := true
+		status, verdict := http.StatusOK, "ready"
 		for _, c := range checks() {
 			switch {
 			case c.Err == nil && verbose:
@@ -30,24 +31,20 @@ func readiness(checks func() []pipeline.Check) http.HandlerFunc {
 			case c.Advisory:
 				fmt.Fprintf(&text, "[!] %s: %v (advisory)\n", c.Name, c.Err)
 			default:
-				ready = false
+				status, verdict = http.StatusServiceUnavailable, "not ready"
 				fmt.Fprintf(&text, "[-] %s: %v\n", c.Name, c.Err)
 			}
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		if ready {
-			fmt.Fprint(w, text.String(), "ready\n")
-			return
-		}
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprint(w, text.String(), "not ready\n")
+		w.WriteHeader(status)
+		fmt.Fprintln(w, text.String()+verdict)
 	}
 }
 
-// Profiles serves Go's profiles under /debug/pprof/. They tell of memory's contents, and a profile costs: only where it was asked for.
-// Before Run only.
+// Profiles serves Go's profiles under /debug/pprof/. They show parts of the memory, and cost time.
+// Call it before Run.
 func (s *Server) Profiles() {
 	s.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	s.mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound) // the command line may hold a password

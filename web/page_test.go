@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -225,152 +223,6 @@ func TestPayloadIsSpelledOut(t *testing.T) {
 	}
 }
 
-func TestActions(t *testing.T) {
-	dsn := pgtest.New(t)
-	release := make(chan struct{})
-	var did atomic.Int64
-	s := begin(t, "127.0.0.1:0", dsn, func(cfg *PageConfig) {
-		cfg.Actions = []Action{{Name: "slow", Title: "Slow", Do: func(ctx context.Context, _ int64) (string, error) {
-			did.Add(1)
-			select {
-			case <-release:
-			case <-ctx.Done():
-			}
-			return "done", nil
-		}}}
-	})
-	good := func(change map[string]string) map[string]string {
-		h := map[string]string{"Origin": s.base, "Sec-Fetch-Site": "same-origin", tokenHeader: s.page.token}
-		for name, value := range change {
-			h[name] = value
-		}
-		return h
-	}
-	for _, c := range []struct {
-		name, method, path string
-		headers            map[string]string
-		want               int
-	}{
-		{"nothing", "POST", "slow", nil, 403},
-		{"only a token", "POST", "slow", map[string]string{tokenHeader: s.page.token}, 403},
-		{"another token", "POST", "slow", good(map[string]string{tokenHeader: "guess"}), 403},
-		{"no token", "POST", "slow", map[string]string{"Origin": s.base}, 403},
-		{"another origin", "POST", "slow", good(map[string]string{"Origin": "https://evil.example"}), 403},
-		{"origin null", "POST", "slow", good(map[string]string{"Origin": "null"}), 403},
-		{"another port", "POST", "slow", good(map[string]string{"Origin": "http://127.0.0.1:1"}), 403},
-		{"another site", "POST", "slow", good(map[string]string{"Sec-Fetch-Site": "cross-site"}), 403},
-		{"the same site", "POST", "slow", good(map[string]string{"Sec-Fetch-Site": "same-site"}), 403},
-		{"GET", "GET", "slow", good(nil), 404},
-		{"unknown", "POST", "other", good(nil), 404},
-		{"good", "POST", "slow", good(nil), 202},
-		{"twice", "POST", "slow", good(nil), 409},
-	} {
-		if answer, body := ask(t, c.method, s.base+"/api/actions/"+c.path, c.headers); answer.StatusCode != c.want {
-			t.Errorf("%s: %d %s, want %d", c.name, answer.StatusCode, body, c.want)
-		}
-	}
-	close(release)
-	s.stop() // waits for the action
-	if did.Load() != 1 {
-		t.Errorf("done %d times", did.Load())
-	}
-}
-
-func TestNoActionsUnlessAsked(t *testing.T) {
-	s := begin(t, "127.0.0.1:0", pgtest.New(t), nil)
-	answer, body := ask(t, "POST", s.base+"/api/actions/drop-letter", map[string]string{"Origin": s.base, tokenHeader: s.page.token})
-	if answer.StatusCode != http.StatusForbidden || !strings.Contains(body, "--ui-actions") {
-		t.Errorf("%d %s", answer.StatusCode, body)
-	}
-	if h := s.page.hello(); h.Token != "" {
-		t.Error("a token that opens nothing was given out")
-	}
-}
-
-func TestAuth(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "auth")
-	write := func(text string) {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := ReadAuth("ada:a secret in place of its file"); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "no such file") {
-		t.Errorf("no file: %v", err)
-	}
-	write("# nobody\n\n")
-	if _, err := ReadAuth(file); err == nil {
-		t.Error("a file without anybody was taken")
-	}
-	write("b0aa-token\nada:\n")
-	if _, err := ReadAuth(file); err == nil || !strings.Contains(err.Error(), "line 2") {
-		t.Errorf("a name without a password: %v", err)
-	}
-	write("# who may look\nada:pass:word\r\nb0aa-token\n")
-	auth, err := ReadAuth(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for text, warnings := range map[string]int{"ada:a long password\nthis-is-a-token\n": 0, "ada:x\n": 1, "y\nada:a long password\nbob:123\n": 2} {
-		write(text)
-		if a, err := ReadAuth(file); err != nil || len(a.Warnings) != warnings {
-			t.Errorf("%q: %v, %v, want %d warnings", text, a, err, warnings)
-		}
-	}
-	write("ada:a long password\n")
-	for mode, warnings := range map[os.FileMode]int{0o600: 0, 0o400: 0, 0o440: 0, 0o640: 0, 0o666: 1, 0o644: 1, 0o660: 1, 0o604: 1} {
-		if err := os.Chmod(file, mode); err != nil {
-			t.Fatal(err)
-		}
-		if a, err := ReadAuth(file); err != nil || len(a.Warnings) != warnings || strings.Contains(fmt.Sprint(a.Warnings), "a long password") {
-			t.Errorf("mode %o: %v, %v, want %d warnings", mode, a.Warnings, err, warnings)
-		}
-	}
-	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	basic := func(name, password string) func(*http.Request) {
-		return func(r *http.Request) { r.SetBasicAuth(name, password) }
-	}
-	bearer := func(text string) func(*http.Request) {
-		return func(r *http.Request) { r.Header.Set("Authorization", text) }
-	}
-	for _, c := range []struct {
-		name, path string
-		with       func(*http.Request)
-		want       int
-	}{
-		{"nobody", "/", func(*http.Request) {}, 401}, {"nobody's metrics", "/metrics", func(*http.Request) {}, 401},
-		{"watchdog", "/livez", func(*http.Request) {}, 204}, {"watchdog with more", "/livez/../", func(*http.Request) {}, 401},
-		{"ada", "/", basic("ada", "pass:word"), 204}, {"ada's wrong password", "/", basic("ada", "pass"), 401}, {"split elsewhere", "/", basic("ada:pass", "word"), 204},
-		{"empty", "/", basic("", ""), 401}, {"token", "/metrics", bearer("Bearer b0aa-token"), 204}, {"token in lower case", "/metrics", bearer("bearer b0aa-token"), 204},
-		{"wrong token", "/metrics", bearer("Bearer b0aa"), 401}, {"empty token", "/metrics", bearer("Bearer "), 401}, {"token as a password", "/", basic("x", "b0aa-token"), 204},
-		{"a user as a token", "/", bearer("Bearer ada:pass:word"), 401}, {"comment", "/", bearer("Bearer # who may look"), 401},
-	} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+c.path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.with(r)
-		w := &recorder{header: http.Header{}}
-		server := &Server{auth: auth, mux: http.NewServeMux(), busy: make(chan struct{}, 1)}
-		server.mux.Handle("/", inner)
-		server.serve(w, r)
-		if w.status != c.want {
-			t.Errorf("%s: %d, want %d", c.name, w.status, c.want)
-		}
-		if c.want == 401 && !strings.HasPrefix(w.header.Get("WWW-Authenticate"), "Basic ") {
-			t.Errorf("%s: a browser is not asked", c.name)
-		}
-	}
-}
-
-type recorder struct {
-	header http.Header
-	status int
-}
-
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
-func (r *recorder) WriteHeader(status int)      { r.status = status }
-
 // listen reads events until it has seen one of every kind wanted, and returns the first of each: of what is kept, that is the whole.
 func listen(t *testing.T, url string, wanted ...string) map[string]string {
 	t.Helper()
@@ -424,7 +276,7 @@ func TestStream(t *testing.T) {
 	})
 	got := listen(t, s.base, "hello", "history", "now", "rows", "aside", "verify")
 	var h hello
-	var now picture
+	var now snapshot
 	var rows shownRows
 	var a aside
 	for kind, into := range map[string]any{"hello": &h, "now": &now, "rows": &rows, "aside": &a} {
@@ -435,7 +287,7 @@ func TestStream(t *testing.T) {
 	if h.Instance != "firstclick one" || h.Group != "firstclick" || !h.Explain || !h.Verify || len(h.Settings) != 2 {
 		t.Errorf("hello: %+v", h)
 	}
-	if now.Standing.State == "" || now.Totals.Rows == 0 || len(now.Checkouts) != 1 || now.Users.Entries != 100 {
+	if now.Status.State == "" || now.Totals["rows"] == 0 || len(now.Checkouts) != 1 || now.Users["entries"] != 100.0 {
 		t.Errorf("now: %+v", now)
 	}
 	if len(rows.Order) != 2 || rows.Order[0] != hostileName || rows.Rows["k1"].Amount == nil || *rows.Rows["k1"].Amount != "12.35" {
@@ -471,61 +323,6 @@ func TestIdleCostsNothing(t *testing.T) {
 	listen(t, s.base, "aside", "verify")
 	if verified.Load() == 0 {
 		t.Error("no verification while somebody looks")
-	}
-}
-
-// A reader that does not read is cut off; it holds up nobody.
-func TestSlowReader(t *testing.T) {
-	h := newHub()
-	slow, err := h.join("a", []byte("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 2 * streamQueue {
-		h.tell("now", i)
-	}
-	n := 0
-	for range slow.events { // ends: it was closed
-		n++
-	}
-	if n != 1+streamQueue || h.watched() {
-		t.Errorf("%d events, watched %v", n, h.watched())
-	}
-}
-
-// One more than there may be is let in: it takes the place of one that reads least, of the address that has most.
-func TestCrowd(t *testing.T) {
-	h := newHub()
-	join := func(from string) *stream {
-		t.Helper()
-		s, err := h.join(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	neighbour := join("neighbour")
-	var crowd []*stream
-	for range maxStreams - 1 {
-		crowd = append(crowd, join("crowd"))
-	}
-	h.tell("action", 1)
-	for i, s := range append(crowd, neighbour) {
-		if i != 7 { // all but this one read
-			<-s.events
-		}
-	}
-	newcomer := join("another")
-	if _, more := <-crowd[7].events; !more || !crowd[7].ousted {
-		t.Error("the one that does not read was not let go after what it was sent")
-	}
-	join("crowd")
-	if !crowd[0].ousted || neighbour.ousted || newcomer.ousted || len(h.streams) != maxStreams {
-		t.Errorf("the oldest of the crowd %v, others %v and %v; %d streams", crowd[0].ousted, neighbour.ousted, newcomer.ousted, len(h.streams))
-	}
-	h.close()
-	if _, err := h.join("late"); !errors.Is(err, errClosed) {
-		t.Errorf("joined what is closed: %v", err)
 	}
 }
 

@@ -14,107 +14,97 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// What a client may cost. Requests have no bodies but for an action's, which has an id; answers are read in a moment.
+// Limits of what a client may use. Only an action's request has a body: an id.
 const (
-	maxHeader   = 16 << 10
-	headWithin  = 5 * time.Second  // from the first byte of a request to the end of its header
-	readWithin  = 10 * time.Second // to the end of its body
-	writeWithin = 30 * time.Second // until the answer is taken; who needs longer says so
-	idleWithin  = 2 * time.Minute  // between two requests of a connection: longer than Prometheus' pause
-	// atOnce is how many requests may be under way besides streams (maxStreams), health and metrics.
-	atOnce        = 32
-	scrapesAtOnce = 8
-	// shutdownGrace is how long requests in flight may take once the server is told to stop. A scrape takes milliseconds.
-	shutdownGrace = 3 * time.Second
+	maxHeader     = 16 << 10         // bytes
+	headWithin    = 5 * time.Second  // from the first byte of a request to the end of its header
+	readWithin    = 10 * time.Second // to the end of its body
+	writeWithin   = 30 * time.Second // until the answer is written; handlers that need longer say so
+	idleWithin    = 2 * time.Minute  // between two requests of a connection: longer than Prometheus' pause
+	maxRequests   = 32               // under way at once, besides streams (maxStreams), health and metrics
+	maxScrapes    = 8
+	shutdownGrace = 3 * time.Second // for requests in flight when the server stops
 )
 
-// ErrPortTaken says that another process listens where this one was asked to.
+// ErrPortTaken says that another process listens on the address.
 var ErrPortTaken = errors.New("address already in use")
 
-// Config is what a server needs.
+// Config is the configuration of a server.
 type Config struct {
 	Listen   string // "host:port"; port 0 picks a free one
 	Gatherer prometheus.Gatherer
-	Alive    func() error // /livez answers 503 with its error, and 200 while that is nil; nil: always alive
-	Hosts    []string     // names by which we are asked for, besides addresses, localhost and the name in Listen
+	Hosts    []string     // names of this server, besides addresses, localhost and the name in Listen
 	Logger   *slog.Logger // nil: no log
 }
 
-// Server serves /livez, /metrics and, where it is given what they show, /readyz and the page on one address.
+// Server serves /livez, /metrics and, if they are added, /readyz, profiles and the page.
 type Server struct {
 	gate   *gate
 	server *http.Server
 	mux    *http.ServeMux
-	names  *names
-	auth   *Auth // nil: whoever asks for us by a name of ours may look
+	names  *hostNames
+	auth   *Auth // nil: everybody who uses one of names may look
 	page   *Page // nil: none
 	busy   chan struct{}
 }
 
-// New takes the address and serves nothing yet. The error is [ErrPortTaken] where the port has an owner.
+// New takes the address and serves nothing yet. The error is [ErrPortTaken] if the port is in use.
 func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, ErrPortTaken)
+		err = ErrPortTaken
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
 	s := &Server{
-		gate: newGate(listener), mux: http.NewServeMux(), names: newNames(cfg.Listen, cfg.Hosts, cfg.Logger), busy: make(chan struct{}, atOnce),
+		gate: &gate{Listener: listener}, mux: http.NewServeMux(),
+		names: newHostNames(cfg.Listen, cfg.Hosts, cfg.Logger), busy: make(chan struct{}, maxRequests),
 	}
 	s.server = &http.Server{
 		Handler: http.HandlerFunc(s.serve), MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headWithin, ReadTimeout: readWithin, WriteTimeout: writeWithin, IdleTimeout: idleWithin,
-		ConnContext: remember, ErrorLog: slog.NewLogLogger(complaints{cfg.Logger.Handler()}, slog.LevelWarn),
+		ConnContext: withConn, ErrorLog: slog.NewLogLogger(serverLog{cfg.Logger.Handler()}, slog.LevelWarn),
 	}
-	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesAtOnce}))
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	s.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		if cfg.Alive != nil {
-			if err := cfg.Alive(); err != nil {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				fmt.Fprintln(w, err)
-				return
-			}
-		}
 		fmt.Fprintln(w, "ok")
 	})
 	return s, nil
 }
 
-// complaints makes of what net/http has to say, such as of a connection that cannot be accepted, a line of our log.
-type complaints struct{ slog.Handler }
+// serverLog gives the log lines of net/http one message, under which the documentation lists them.
+type serverLog struct{ slog.Handler }
 
-// Handle gives the line the message that it can be looked up by, and what net/http says as its cause.
-func (c complaints) Handle(ctx context.Context, said slog.Record) error {
-	ours := slog.NewRecord(said.Time, said.Level, "the HTTP server", 0)
-	ours.AddAttrs(slog.String("cause", said.Message))
-	return c.Handler.Handle(ctx, ours)
+func (l serverLog) Handle(ctx context.Context, line slog.Record) error {
+	ours := slog.NewRecord(line.Time, line.Level, "the HTTP server", 0)
+	ours.AddAttrs(slog.String("cause", line.Message))
+	return l.Handler.Handle(ctx, ours)
 }
 
-// serve is what every request goes through: who is asked for, who asks, and whether there is room.
+// serve checks every request: the name of the server, the client, and whether there is room.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer serving(r)()
-	if r.Body == http.NoBody { // there is nothing to read any more; a read deadline would end a long answer
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // of a recorder in tests there is none
+	if r.Body == http.NoBody { // a read deadline would end a long answer
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a recorder in tests has none
 	}
+	path := r.URL.Path
 	switch {
-	case s.auth == nil && !s.names.ours(r.Host):
-		secure(w.Header())
-		http.Error(w, s.names.refusal(r.Host), http.StatusMisdirectedRequest)
+	case s.auth == nil && !s.names.has(r.Host):
+		s.names.refuse(w, r.Host)
 		return
-	case s.auth != nil && !open(r.URL.Path) && !s.auth.admits(r):
-		s.auth.ask(w)
+	case s.auth != nil && !isProbe(path) && !s.auth.admits(r):
+		s.auth.refuse(w)
 		return
-	case costs(r.URL.Path) && foreign(r):
+	case costly(path) && foreign(r):
 		secure(w.Header())
 		refuse(w, http.StatusForbidden, errForeign.Error())
 		return
-	case open(r.URL.Path) || r.URL.Path == "/metrics" || r.URL.Path == eventsPath: // bounded elsewhere
+	case isProbe(path) || path == "/metrics" || path == eventsPath: // bounded elsewhere
 	default:
 		select {
 		case s.busy <- struct{}{}:
@@ -129,10 +119,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// Addr is the address that New took: with port 0, the one that was picked.
+// Addr is the address that New took.
 func (s *Server) Addr() *net.TCPAddr { return s.gate.Addr().(*net.TCPAddr) }
 
-// Close gives the address back without having served. Run does so by itself.
+// Close gives the address back. It is for a server that does not Run.
 func (s *Server) Close() error {
 	if s.page != nil {
 		s.page.pool.Close()
@@ -140,30 +130,20 @@ func (s *Server) Close() error {
 	return s.gate.Close()
 }
 
-// Mount adds the page, at every address that nothing else has. Run then runs it too. Before Run only.
+// Mount adds the page, at every path that nothing else has. Call it before Run, which runs the page.
 func (s *Server) Mount(page *Page) {
 	s.mux.Handle("/", page)
 	s.server.RegisterOnShutdown(page.hub.close) // streams never end by themselves
 	s.page = page
 }
 
-// Guard lets only those look whom auth admits, but for the addresses that say whether we live. Before Run only.
+// Guard lets only those look whom auth admits; probes stay open. Call it before Run.
 func (s *Server) Guard(auth *Auth) { s.auth = auth }
 
 // Run serves until ctx ends, lets requests in flight finish and returns nil.
 func (s *Server) Run(ctx context.Context) error {
 	if s.page != nil {
-		showing, hide := context.WithCancel(context.WithoutCancel(ctx))
-		shown := make(chan struct{})
-		run := s.page.begin(showing)
-		go func() {
-			defer close(shown)
-			run()
-		}()
-		defer func() {
-			hide()
-			<-shown
-		}()
+		defer s.page.start(context.WithoutCancel(ctx))()
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(s.gate) }()
@@ -175,7 +155,7 @@ func (s *Server) Run(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	err := s.server.Shutdown(grace)
-	if errors.Is(err, context.DeadlineExceeded) { // somebody holds a connection: that is cut, and all is in order
+	if errors.Is(err, context.DeadlineExceeded) { // a client holds a connection: to cut it is in order
 		err = s.server.Close()
 	}
 	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {

@@ -19,7 +19,7 @@ func past(now time.Time, n int, of func(ago int) sample) []sample {
 	return out
 }
 
-func TestJudge(t *testing.T) {
+func TestStatus(t *testing.T) {
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	one := []pipeline.ShardStats{{Partition: 0}}
 	running := pipeline.Stats{At: now, Ready: true, Shards: one}
@@ -37,9 +37,9 @@ func TestJudge(t *testing.T) {
 	}{
 		"nothing yet": {pipeline.Stats{}, nil, stateStarting, "Starting: waiting for Kafka and Postgres, then reading the stored offsets.", ""},
 		"not ready":   {with(func(st *pipeline.Stats) { st.Ready = false }), nil, stateStarting, "Starting: the group has not settled yet.", ""},
-		"joining":     {with(func(st *pipeline.Stats) { st.Shards = nil }), nil, stateStarting, "Joining the group: no checkouts partition is in hand yet.", ""},
+		"joining":     {with(func(st *pipeline.Stats) { st.Shards = nil }), nil, stateStarting, "Joining the group: no checkouts partition is assigned yet.", ""},
 		"lost": {with(func(st *pipeline.Stats) { st.Shards, st.Others.Owned = nil, 4 }), past(now, 20, func(ago int) sample { return sample{Shards: ago / 10 * 4} }), stateBehind,
-			"Joining the group again: the partitions of this instance were let go or lost a moment ago.", ""},
+			"Joining the group again: this instance gave up or lost its partitions a moment ago.", ""},
 		"Kafka is deaf": {with(func(st *pipeline.Stats) { st.EndsAt = now.Add(-7 * time.Second) }), nil, stateStuck, "Kafka does not answer: for 7 s nobody knows where the topics end.", ""},
 		"stand-by": {with(func(st *pipeline.Stats) { st.Shards, st.Others.Owned = nil, 4 }), nil, stateOK,
 			"Standing by: other instances have all checkouts partitions; the clicks are held ready here.", ""},
@@ -50,8 +50,8 @@ func TestJudge(t *testing.T) {
 		}), stateOK, "Up to date: rows appear 11 ms after the checkout.", ""},
 		"idle": {running, past(now, 20, func(int) sample { return sample{Delay: -1} }), stateOK,
 			"Up to date: nothing waits, and no checkout came in the last seconds.", ""},
-		"recalling": {with(func(st *pipeline.Stats) { st.Shards = []pipeline.ShardStats{{Restoring: true}} }), past(now, 3, func(int) sample { return sample{Delay: -1} }), stateOK,
-			"Up to date: recent checkouts are being recalled, so that late clicks can still correct them.", ""},
+		"restoring": {with(func(st *pipeline.Stats) { st.Shards = []pipeline.ShardStats{{Restoring: true}} }), past(now, 3, func(int) sample { return sample{Delay: -1} }), stateOK,
+			"Up to date: open checkouts are being restored, so that late clicks can still correct them.", ""},
 		"frozen": {with(func(st *pipeline.Stats) {
 			st.At = now.Add(-12 * time.Second)
 			st.Clicks = []pipeline.PartitionStats{{Next: 10, End: 11}}
@@ -78,8 +78,8 @@ func TestJudge(t *testing.T) {
 			"Catching up: 1,000,000 records to go; caught up in about 10 s.", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := judge(now, &c.st, c.samples)
-			if want := (standing{c.state, c.text, c.detail}); got != want {
+			got := statusOf(now, &c.st, c.samples)
+			if want := (status{c.state, c.text, c.detail}); got != want {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}
 		})
@@ -97,79 +97,32 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// A shard that is idle for long and then gets one record is not as far behind as its last checkout is old.
-func TestBehindIsTheAgeOfWhatWaits(t *testing.T) {
-	start := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
-	old := start.Add(-time.Hour).UnixMicro()
-	f := newFeed()
-	look := func(second int, committed, end int64) float64 {
-		st := pipeline.Stats{Shards: []pipeline.ShardStats{{Committed: committed, End: end, RecordTime: old}}}
-		return f.take(at(second), st).Behind
-	}
-	for _, step := range []struct {
-		second         int
-		committed, end int64
-		want           float64
-	}{
-		{0, 5, 5, 0}, {1, 5, 6, 0}, {2, 5, 8, 1}, {5, 6, 8, 3}, {6, 8, 8, 0}, {7, 8, 9, 0}, {8, 9, 9, 0},
-		{30, 9, 50, 22}, // it was not ours for a while
-	} {
-		if got := look(step.second, step.committed, step.end); got != step.want {
-			t.Errorf("at %d s: %v s behind, want %v", step.second, got, step.want)
-		}
-	}
-	// What was there before anybody looked is as old as the last event says.
-	f = newFeed()
-	if got := look(0, 0, 100); got != 3600 {
-		t.Errorf("a backlog from before: %v s behind, want 3600", got)
-	}
-}
-
-// While the loop stands still or Kafka is silent nobody knows what came: that time counts as behind.
-func TestSilenceIsBehind(t *testing.T) {
+// The lag of a sample is that of the shard that is furthest behind: the one that the metrics show.
+func TestBehindIsTheLagOfTheLastShard(t *testing.T) {
 	now := time.Now()
-	for _, st := range []pipeline.Stats{
-		{At: now.Add(-9 * time.Second), EndsAt: now}, {At: now, EndsAt: now.Add(-9 * time.Second)},
-	} {
-		if s := newFeed().take(now, st); s.Behind != 9 {
-			t.Errorf("%v s behind, want 9", s.Behind)
-		}
+	st := pipeline.Stats{EndsAt: now, Shards: []pipeline.ShardStats{
+		{Committed: 5, End: 5, AtEnd: now.Add(-time.Hour)},
+		{Committed: 5, End: 9, AtEnd: now.Add(-4 * time.Second), RecordTime: now.Add(-time.Hour).UnixMicro()},
+		{Committed: 5, End: 6, AtEnd: now.Add(-time.Second), RecordTime: now.Add(-time.Hour).UnixMicro()},
+	}}
+	if s := new(feed).take(now, st); s.Behind != 4 || s.Backlog != 5 {
+		t.Errorf("%v s behind, %d records", s.Behind, s.Backlog)
 	}
 }
 
-func TestMarksStayBounded(t *testing.T) {
-	w, now := &waiting{}, time.Now()
-	w.see(now.Add(-time.Second), &pipeline.ShardStats{})
-	sh := pipeline.ShardStats{}
-	for i := range 10_000 {
-		sh.End++
-		w.see(now.Add(time.Duration(i)*time.Second), &sh)
-	}
-	if len(w.marks) > maxMarks {
-		t.Errorf("%d marks", len(w.marks))
-	}
-	if got := w.see(now.Add(10_000*time.Second), &sh); got != 10_000*time.Second {
-		t.Errorf("behind %v, want what the first one waited", got)
-	}
-}
-
-func TestHistoryIsARing(t *testing.T) {
-	f := newFeed()
+func TestHistoryIsBounded(t *testing.T) {
+	f := &feed{}
 	start := time.Now()
-	for i := range kept + 50 {
+	for i := range 3*historyLength + 50 {
 		f.take(start.Add(time.Duration(i)*time.Second), pipeline.Stats{Totals: pipeline.Totals{ClicksRead: int64(i) * 7}})
 	}
-	var h history
-	for _, s := range f.recent(kept) {
-		h.add(&s)
+	h := history(f.recent(historyLength))
+	if len(h["t"]) != historyLength || len(h["clicks"]) != historyLength || len(f.samples) > 2*historyLength {
+		t.Fatalf("%d times, %d values of %d samples, want %d", len(h["t"]), len(h["clicks"]), len(f.samples), historyLength)
 	}
-	if len(h.T) != kept || len(h.Clicks) != kept {
-		t.Fatalf("%d times, %d values, want %d", len(h.T), len(h.Clicks), kept)
-	}
-	for i := range kept {
-		if h.Clicks[i] != 7 || i > 0 && h.T[i] <= h.T[i-1] {
-			t.Fatalf("sample %d: %v at %v", i, h.Clicks[i], h.T[i])
+	for i, clicks := range h["clicks"] {
+		if clicks != 7 || i > 0 && h["t"][i] <= h["t"][i-1] {
+			t.Fatalf("sample %d: %v at %v", i, clicks, h["t"][i])
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,9 +83,71 @@ func TestActionsAreRememberedAndVerified(t *testing.T) {
 		t.Errorf("acted: %+v", hello.Acted)
 	}
 	for i := range 3 * shownActions {
-		s.page.note(acted{Name: "again", Began: int64(i)})
+		s.page.record(actionState{Name: "again", Began: int64(i)})
 	}
-	if got := s.page.done(); len(got) != shownActions || got[0].Began != 2*shownActions {
+	if got := s.page.hello().Acted; len(got) != shownActions || got[0].Began != 2*shownActions {
 		t.Errorf("%d actions are remembered, from %d", len(got), got[0].Began)
+	}
+}
+
+func TestActions(t *testing.T) {
+	dsn := pgtest.New(t)
+	release := make(chan struct{})
+	var did atomic.Int64
+	s := begin(t, "127.0.0.1:0", dsn, func(cfg *PageConfig) {
+		cfg.Actions = []Action{{Name: "slow", Title: "Slow", Do: func(ctx context.Context, _ int64) (string, error) {
+			did.Add(1)
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return "done", nil
+		}}}
+	})
+	good := func(change map[string]string) map[string]string {
+		h := map[string]string{"Origin": s.base, "Sec-Fetch-Site": "same-origin", tokenHeader: s.page.token}
+		for name, value := range change {
+			h[name] = value
+		}
+		return h
+	}
+	for _, c := range []struct {
+		name, method, path string
+		headers            map[string]string
+		want               int
+	}{
+		{"nothing", "POST", "slow", nil, 403},
+		{"only a token", "POST", "slow", map[string]string{tokenHeader: s.page.token}, 403},
+		{"another token", "POST", "slow", good(map[string]string{tokenHeader: "guess"}), 403},
+		{"no token", "POST", "slow", map[string]string{"Origin": s.base}, 403},
+		{"another origin", "POST", "slow", good(map[string]string{"Origin": "https://evil.example"}), 403},
+		{"origin null", "POST", "slow", good(map[string]string{"Origin": "null"}), 403},
+		{"another port", "POST", "slow", good(map[string]string{"Origin": "http://127.0.0.1:1"}), 403},
+		{"another site", "POST", "slow", good(map[string]string{"Sec-Fetch-Site": "cross-site"}), 403},
+		{"the same site", "POST", "slow", good(map[string]string{"Sec-Fetch-Site": "same-site"}), 403},
+		{"GET", "GET", "slow", good(nil), 404},
+		{"unknown", "POST", "other", good(nil), 404},
+		{"good", "POST", "slow", good(nil), 202},
+		{"twice", "POST", "slow", good(nil), 409},
+	} {
+		if answer, body := ask(t, c.method, s.base+"/api/actions/"+c.path, c.headers); answer.StatusCode != c.want {
+			t.Errorf("%s: %d %s, want %d", c.name, answer.StatusCode, body, c.want)
+		}
+	}
+	close(release)
+	s.stop() // waits for the action
+	if did.Load() != 1 {
+		t.Errorf("done %d times", did.Load())
+	}
+}
+
+func TestNoActionsUnlessAsked(t *testing.T) {
+	s := begin(t, "127.0.0.1:0", pgtest.New(t), nil)
+	answer, body := ask(t, "POST", s.base+"/api/actions/drop-letter", map[string]string{"Origin": s.base, tokenHeader: s.page.token})
+	if answer.StatusCode != http.StatusForbidden || !strings.Contains(body, "--ui-actions") {
+		t.Errorf("%d %s", answer.StatusCode, body)
+	}
+	if h := s.page.hello(); h.Token != "" {
+		t.Error("a token that opens nothing was given out")
 	}
 }

@@ -61,7 +61,7 @@ func TestPatches(t *testing.T) {
 			if want, err = plain(value); err != nil {
 				rt.Fatal(err)
 			}
-			h.keep("now", value)
+			h.publish("now", value)
 		}
 		late, err := h.join("b")
 		if err != nil {
@@ -98,11 +98,11 @@ func TestUnchangedIsNotSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := shownRows{Order: []string{"k1", "k2"}, Rows: map[string]shownRow{"k1": {CheckoutID: "k1"}, "k2": {CheckoutID: "k2"}}}
-	h.keep("rows", rows)
-	h.keep("rows", rows)
+	h.publish("rows", rows)
+	h.publish("rows", rows)
 	name := "Ada"
 	rows.Rows["k2"] = shownRow{CheckoutID: "k2", UserName: &name}
-	h.keep("rows", rows)
+	h.publish("rows", rows)
 	h.close()
 	var got []string
 	for event := range s.events {
@@ -157,13 +157,13 @@ func TestEventsAreSmall(t *testing.T) {
 			cfg.Settings = append(cfg.Settings, Setting{Name: "--name", Value: strings.Repeat("<", 990000)})
 		}
 	})
-	for i := range kept {
+	for i := range historyLength {
 		s.page.feed.take(time.Now().Add(time.Duration(i)*time.Second), pipeline.Stats{Totals: pipeline.Totals{ClicksRead: int64(i) * 1_234_567_891}})
 	}
-	s.page.note(acted{Name: "x", Text: clip(strings.Repeat("<", 990000))})
+	s.page.record(actionState{Name: "x", Text: clip(strings.Repeat("<", 990000))})
 	got := listen(t, s.base, "hello", "history", "now", "rows", "aside") // looks at the size of each
 	var h hello
-	var now picture
+	var now snapshot
 	var rows shownRows
 	var a aside
 	for kind, into := range map[string]any{"hello": &h, "now": &now, "rows": &rows, "aside": &a} {
@@ -174,7 +174,7 @@ func TestEventsAreSmall(t *testing.T) {
 	if len(h.Settings) < 10 || len(h.Acted) != 1 {
 		t.Errorf("hello has %d settings", len(h.Settings))
 	}
-	if len(now.Clicks) != partsShown || len(now.Checkouts) != partsShown || now.Clicks[9999].Lag != 9999 || now.Held.Shards != 10_000 || now.Totals.Rows == 0 {
+	if len(now.Clicks) != partsShown || len(now.Checkouts) != partsShown || now.Clicks[9999].Lag != 9999 || now.Held.Shards != 10_000 || now.Totals["rows"] == 0 {
 		t.Errorf("now has %d and %d partitions: %+v", len(now.Clicks), len(now.Checkouts), now.Held)
 	}
 	if len(rows.Order) < 8 || len(rows.Rows) != len(rows.Order) || len(rows.Order[0]) < 200 {

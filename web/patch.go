@@ -6,14 +6,15 @@ import (
 	"reflect"
 )
 
-// plain is a value as JSON has it: maps, lists, texts, numbers. Members that are null are left out, for in a patch null means that one is gone.
+// plain converts a value to what JSON has: maps, lists, texts, numbers. It leaves out members that
+// are null: in a patch null removes a member.
 func plain(value any) (any, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return nil, err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber() // offsets are larger than a float holds
+	decoder.UseNumber() // a float cannot hold every offset
 	var out any
 	if err := decoder.Decode(&out); err != nil {
 		return nil, err
@@ -29,32 +30,32 @@ func withoutNulls(value any) any {
 	for name, member := range object {
 		if member == nil {
 			delete(object, name)
-			continue
+		} else {
+			object[name] = withoutNulls(member)
 		}
-		object[name] = withoutNulls(member)
 	}
 	return object
 }
 
-// patch is what turns one plain value into another, as a JSON merge patch (RFC 7396): members that changed, null for one that is gone; lists are
-// sent as they are. It changes neither value.
+// patch returns the JSON merge patch (RFC 7396) from one plain value to another: the members that
+// changed, and null for a member that is gone. A list is sent as a whole. It changes neither value.
 func patch(from, to any) (change any, changed bool) {
-	was, ok := from.(map[string]any)
-	is, also := to.(map[string]any)
-	if !ok || !also {
+	before, wasObject := from.(map[string]any)
+	after, isObject := to.(map[string]any)
+	if !wasObject || !isObject {
 		return to, !reflect.DeepEqual(from, to)
 	}
 	out := map[string]any{}
-	for name, member := range is {
-		before, known := was[name]
+	for name, member := range after {
+		old, known := before[name]
 		if !known {
 			out[name] = member
-		} else if change, changed := patch(before, member); changed {
+		} else if change, changed := patch(old, member); changed {
 			out[name] = change
 		}
 	}
-	for name := range was {
-		if _, still := is[name]; !still {
+	for name := range before {
+		if _, still := after[name]; !still {
 			out[name] = nil
 		}
 	}
