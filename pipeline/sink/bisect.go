@@ -16,11 +16,12 @@ import (
 // bisect writes list, and finds the members that Postgres refuses, for whatever reason: a type, a
 // constraint, an encoding, a trigger with an SQLSTATE of its own. try writes a piece, all of it or
 // nothing. It returns what Postgres has against members of the piece, or an error that ends the
-// search. first is what it returned for the whole list; nil: the list was not tried yet. A piece that
-// is refused is cut until one member is left.
+// search. first is what it returned for the whole list; nil: the list was not tried yet. A piece
+// that is refused is cut until one member is left.
 //
 // What Postgres says of no member at all it says of everything (a missing right, a trigger FOR EACH
-// STATEMENT). So before the list is cut, bisect tries an empty piece, and returns what is refused there.
+// STATEMENT). So before the list is cut, bisect tries an empty piece, and returns what is refused
+// there.
 func bisect[T any](list []T, first error, try func(piece []T) (refusal, err error), refused func(one T, refusal error)) error {
 	if first == nil {
 		var err error
@@ -68,8 +69,8 @@ func bisect[T any](list []T, first error, try func(piece []T) (refusal, err erro
 
 type span struct{ from, to int }
 
-// cuts are the pieces of a list that are still to be tried: halves, or what lies around the member that
-// Postgres named, until that proves wrong.
+// cuts are the pieces of a list that are still to be tried: halves, or what lies around the member
+// that Postgres named, until that proves wrong.
 type cuts struct {
 	pieces []span // the last one comes next
 	hinted span
@@ -146,8 +147,9 @@ func inSavepoint[T any](ctx context.Context, a *attempt, write func(piece []T) e
 	}
 }
 
-// writePieces writes rows in the open savepoint. Those that Postgres refuses, without their click too,
-// become dead letters (invariant: a refused click costs the checkout neither its row nor its next click).
+// writePieces writes rows in the open savepoint. Those that Postgres refuses, without their click
+// too, become dead letters (invariant: a refused click costs the checkout neither its row nor its
+// next click).
 func (a *attempt) writePieces(ctx context.Context, savepoint string, rows []rowRef, write func(piece []rowRef) error) error {
 	var bare []rowRef
 	err := writeEach(ctx, a, savepoint, rows, write, func(r rowRef, refusal error) {
@@ -195,9 +197,9 @@ func (e *triggerError) Error() string { return e.what }
 // maxRaised is how often an error that a function of the database raised is believed to be passing.
 const maxRaised = 5
 
-// isRefusal says whether an error may be due to one member of what was written. It is not if the error
-// passes, if the form of the data is not what the columns' types read (22P03, 22P04), or if storage is
-// damaged (XX001, XX002): these hit every row.
+// isRefusal says whether an error may be due to one member of what was written. It is not if the
+// error passes, if the form of the data is not what the columns' types read (22P03, 22P04), or if
+// storage is damaged (XX001, XX002): these hit every row.
 func (a *attempt) isRefusal(err error) bool { return isRefusal(err, a.set.raised) }
 
 func isRefusal(err error, raised int) bool {
@@ -223,8 +225,8 @@ func raisedByFunction(err error) bool {
 	return errors.As(err, &pe) && pe.Routine == "exec_stmt_raise"
 }
 
-// mayBeOfClick says whether Postgres may take the row without its click. It does not if it names another
-// column while it reads the row.
+// mayBeOfClick says whether Postgres may take the row without its click. It does not if it names
+// another column while it reads the row.
 func mayBeOfClick(err error) bool {
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) {
@@ -256,8 +258,8 @@ func whyRefused(err error) string {
 	return detail
 }
 
-// copyLine reads the number out of "COPY attributed_checkouts, line 3, column total_amount", in whatever
-// language. It counts the rows of the COPY from 1.
+// copyLine reads the number out of "COPY attributed_checkouts, line 3, column total_amount", in
+// whatever language. It counts the rows of the COPY from 1.
 func copyLine(err error) (int, bool) {
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) {

@@ -10,15 +10,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Commit writes the batches, of different shards of one group, in one transaction. It tries until it
-// is known that the transaction is committed, or until ctx ends.
+// Commit writes the batches, of different shards of one group, in one transaction. It tries until
+// it is known that the transaction is committed, or until ctx ends.
 //
-// A *FencedError or *RewoundError (errors.As; both may be in one error) names the shards to drop. Unless
-// its Committed is set, nothing of any batch was written and the other shards' batches may be given
-// again. After any other error it may be unknown whether the transaction is committed: claim the
-// shards again.
+// A *FencedError or *RewoundError (errors.As; both may be in one error) names the shards to drop.
+// Unless its Committed is set, nothing of any batch was written and the other shards' batches may
+// be given again. After any other error it may be unknown whether the transaction is committed:
+// claim the shards again.
 //
-// The batches must not be changed before Commit returns. On success each Claim.Commits has been moved on.
+// The batches must not be changed before Commit returns. On success each Claim.Commits has been
+// moved on.
 func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 	if len(batches) == 0 {
 		return Result{}, nil
@@ -73,14 +74,14 @@ func (s *Sink) record(r *commitResult, took time.Duration) {
 	c := &s.stats
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.commits++
-	c.rows += r.Fresh
-	c.inCommit += took
+	c.Commits++
+	c.Rows += r.Fresh
+	c.InCommit += took
 	switch {
 	case r.staged:
-		c.staged++
+		c.Staged++
 	case r.Fresh > 0:
-		c.direct++
+		c.Direct++
 	}
 }
 
@@ -168,8 +169,8 @@ type rolledBackError struct{ tag string }
 
 func (e *rolledBackError) Error() string { return "COMMIT was answered with " + e.tag }
 
-// answered says whether Postgres itself said that the transaction failed. A FATAL error ends the session,
-// and may do so after the commit was written.
+// answered says whether Postgres itself said that the transaction failed. A FATAL error ends the
+// session, and may do so after the commit was written.
 func answered(err error) bool {
 	var pe *pgconn.PgError
 	var rolledBack *rolledBackError
@@ -193,9 +194,9 @@ func (s *Sink) readNames(ctx context.Context, set *commitSet) (err error) {
 	return nil
 }
 
-// checkNames refuses names that are no longer those of the moment: commerce.users was altered, or the
-// transaction waited for a lock since they were read. If Postgres is slow each time, the limit grows:
-// else nothing would ever be written.
+// checkNames refuses names that are no longer those of the moment: commerce.users was altered, or
+// the transaction waited for a lock since they were read. If Postgres is slow each time, the limit
+// grows: else nothing would ever be written.
 func (s *Sink) checkNames(set *commitSet, edition string) error {
 	if edition != set.namesOf {
 		s.names.Outdated(set.namesOf)

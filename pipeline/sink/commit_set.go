@@ -189,9 +189,9 @@ type correction struct {
 	row   *Row // of the same transaction; nil: the row is older
 }
 
-// corrections merges those of the batches and of rows, in lock order. Of several for one checkout only
-// the least that Postgres takes has an effect. Corrections of rejected rows are left out: the row
-// that has their checkout_id is of another checkout.
+// corrections merges those of the batches and of rows, in lock order. Of several for one checkout
+// only the least that Postgres takes has an effect. Corrections of rejected rows are left out: the
+// row that has their checkout_id is of another checkout.
 func (set *commitSet) corrections(result *commitResult) []correction {
 	type record struct {
 		batch  *Batch

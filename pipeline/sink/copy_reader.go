@@ -9,7 +9,8 @@ import (
 // copyHeader opens binary COPY data: signature, no flags, no extension.
 const copyHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
-// rowReader renders rows as binary COPY data straight into the buffer that is sent. It is used once.
+// rowReader renders rows as binary COPY data straight into the buffer that is sent. It is used
+// once.
 type rowReader struct {
 	rows         []rowRef
 	names        map[int32]string
@@ -49,7 +50,8 @@ func (r *rowReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// render puts the next piece into p, what does not fit into rest, and returns how many bytes of p it filled.
+// render puts the next piece into p, what does not fit into rest, and returns how many bytes of p
+// it filled.
 func (r *rowReader) render(p []byte) int {
 	var piece []byte
 	switch {

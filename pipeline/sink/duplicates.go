@@ -83,9 +83,9 @@ type staging struct {
 	inserted mask
 }
 
-// writeStaged copies rows to the temporary table, compares those whose checkout_id has a row with that
-// row, and inserts the others. Of several with one checkout_id it inserts the first. It compares first,
-// because most rows that come this way are duplicates.
+// writeStaged copies rows to the temporary table, compares those whose checkout_id has a row with
+// that row, and inserts the others. Of several with one checkout_id it inserts the first. It
+// compares first, because most rows that come this way are duplicates.
 func (a *attempt) writeStaged(ctx context.Context, rows []rowRef) error {
 	err := a.writePieces(ctx, "rows", rows, func(piece []rowRef) error {
 		_, err := a.copy(ctx, a.target.copyStage, piece, true)
@@ -127,7 +127,8 @@ func (a *attempt) writeStaged(ctx context.Context, rows []rowRef) error {
 	return nil
 }
 
-// heads are the first rows, of those that are not rejected, of the checkout_ids that have no row yet.
+// heads are the first rows, of those that are not rejected, of the checkout_ids that have no row
+// yet.
 func (st *staging) heads() (heads []rowRef) {
 	for i, to := 0, 0; i < len(st.rows); i = to {
 		var head *rowRef
@@ -146,8 +147,8 @@ func (st *staging) heads() (heads []rowRef) {
 	return heads
 }
 
-// insert inserts rows from the temporary table, and marks those that were inserted: they come back in
-// order.
+// insert inserts rows from the temporary table, and marks those that were inserted: they come back
+// in order.
 func (st *staging) insert(ctx context.Context, piece []rowRef) error {
 	wanted, withoutClick, inserted := newMask(len(st.set.rows)), newMask(len(st.set.rows)), newMask(len(st.set.rows))
 	for _, r := range piece {

@@ -6,8 +6,8 @@ import (
 	"firstclick/join"
 )
 
-// ownColumns are the columns in the order in which AppendOwn writes them: what a checkout brings itself. The others of a row
-// (clickColumns) are found out by us.
+// ownColumns are the columns in the order in which AppendOwn writes them: what a checkout brings
+// itself. The others of a row (clickColumns) are found out by us.
 var ownColumns = [...]string{
 	"checkout_id", "product_id", "payment_method", "total_amount", "shipping_address",
 	"billing_address", "user_agent", "ip_address", "checkout_time",
@@ -15,11 +15,13 @@ var ownColumns = [...]string{
 
 var clickColumns = [...]string{"click_id", "click_time", "user_name"}
 
-// postgresEpoch is 2000-01-01 in microseconds since the Unix epoch: binary timestamps count from there.
+// postgresEpoch is 2000-01-01 in microseconds since the Unix epoch: binary timestamps count from
+// there.
 const postgresEpoch = 946_684_800_000_000
 
 // AppendOwn appends the checkout's own columns as fields of a binary COPY tuple
-// (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"): of each its length as int32, -1 for NULL, and its bytes.
+// (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"): of each its length as
+// int32, -1 for NULL, and its bytes.
 func AppendOwn(dst []byte, k *join.Checkout) []byte {
 	dst = appendBytes(dst, k.ID)
 	dst = appendBytes(dst, k.Product)
@@ -68,9 +70,10 @@ func appendAmount(dst []byte, t join.Text) []byte {
 	return dst
 }
 
-// appendNumeric appends a plain decimal ([-]digits[.digits]) as the binary form of numeric: int16 count of base-10000 digits,
-// weight of the first, sign, decimal places shown, digits (numeric_send in src/backend/utils/adt/numeric.c). Exact: no digit is
-// lost here; the column's scale rounds in Postgres.
+// appendNumeric appends a plain decimal ([-]digits[.digits]) as the binary form of numeric: int16
+// count of base-10000 digits, weight of the first, sign, decimal places shown, digits (numeric_send
+// in src/backend/utils/adt/numeric.c). Exact: no digit is lost here; the column's scale rounds in
+// Postgres.
 func appendNumeric(dst, text []byte) []byte {
 	const negative = 0x4000
 	var sign uint16

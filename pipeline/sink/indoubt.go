@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// resolve finds out whether a transaction is committed whose COMMIT was not answered. The session that
-// may still be at it is among the lost ones, which withConn ends first: once it is gone, what the
-// offsets rows say is final.
+// resolve finds out whether a transaction is committed whose COMMIT was not answered. The session
+// that may still be at it is among the lost ones, which withConn ends first: once it is gone, what
+// the offsets rows say is final.
 func (s *Sink) resolve(ctx context.Context, set *commitSet) (committed bool, err error) {
 	var found shardsFound
 	err = s.retry(ctx, "look up a transaction whose commit was not answered", func(ctx context.Context) error {
@@ -43,7 +43,8 @@ type shardsFound struct {
 	ahead                []int32 // shards that are ours still: commits is more, by one or by more
 }
 
-// readShards reads the offsets rows of the set. With lock it waits for transactions that change them.
+// readShards reads the offsets rows of the set. With lock it waits for transactions that change
+// them.
 func (set *commitSet) readShards(ctx context.Context, conn *pgx.Conn, lock bool) (f shardsFound, err error) {
 	sql := `SELECT ` + stateColumns + ` FROM unnest($2::text[], $3::int[]) WITH ORDINALITY AS s (of_topic, of_partition, ord)
 		JOIN firstclick.offsets ON group_id = $1 AND topic = of_topic AND partition = of_partition ORDER BY ord`
@@ -86,9 +87,9 @@ func (set *commitSet) readShards(ctx context.Context, conn *pgx.Conn, lock bool)
 	return f, nil
 }
 
-// notMoved says why a transaction could not move its offsets rows. Shards that are as expected by now are
-// tried again. One whose row has moved further under its own owner was given with an old claim, and is
-// fenced.
+// notMoved says why a transaction could not move its offsets rows. Shards that are as expected by
+// now are tried again. One whose row has moved further under its own owner was given with an old
+// claim, and is fenced.
 func (f shardsFound) notMoved() error {
 	f.fenced = append(f.fenced, f.ahead...)
 	if err := f.lost(false); err != nil {

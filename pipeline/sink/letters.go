@@ -36,9 +36,9 @@ const (
 		ON CONFLICT DO NOTHING`
 )
 
-// copyLetters copies the dead letters that are new, if they are many: a flood of bad records costs no
-// more than rows. Letters that another transaction may have written as well (another shard's, another
-// instance's) are left to finish, and so are all if the COPY fails on one of those.
+// copyLetters copies the dead letters that are new, if they are many: a flood of bad records costs
+// no more than rows. Letters that another transaction may have written as well (another shard's,
+// another instance's) are left to finish, and so are all if the COPY fails on one of those.
 func (a *attempt) copyLetters(ctx context.Context) error {
 	a.letters = slices.Concat(a.set.dead, a.result.letters)
 	sortLetters(a.letters)
@@ -148,9 +148,9 @@ func sizeAndHash(d *DeadLetter) (size int64, hash []byte) {
 	return int64(len(d.Payload)), sum[:]
 }
 
-// Rejected returns the offsets in [from, to) of a shard's checkouts that became dead letters because their
-// row conflicts with another one or was refused. No click may be given to the row that has their
-// checkout_id.
+// Rejected returns the offsets in [from, to) of a shard's checkouts that became dead letters
+// because their row conflicts with another one or was refused. No click may be given to the row
+// that has their checkout_id.
 func (s *Sink) Rejected(ctx context.Context, c *Claim, topicID [16]byte, from, to int64) (map[int64]bool, error) {
 	const rejectedSQL = `SELECT "offset" FROM firstclick.dead_letters
 		WHERE group_id = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND "offset" >= $5 AND "offset" < $6 AND reason = ANY ($7)`
@@ -164,17 +164,17 @@ func (s *Sink) Rejected(ctx context.Context, c *Claim, topicID [16]byte, from, t
 	return offsets, err
 }
 
-// forgetSQL looks at some letters in the order in which they were written, and deletes those of the group
-// that are old: a short transaction that locks little, and an index that is there.
+// forgetSQL looks at some letters in the order in which they were written, and deletes those of the
+// group that are old: a short transaction that locks little, and an index that is there.
 const forgetSQL = `WITH looked AS MATERIALIZED (
 		SELECT id, created_at < now() - $3::interval AS old, group_id FROM firstclick.dead_letters WHERE id > $1 ORDER BY id LIMIT 1000),
 	gone AS (
 		DELETE FROM firstclick.dead_letters d USING looked l WHERE d.id = l.id AND l.old AND l.group_id = $2 RETURNING 1)
 	SELECT coalesce(max(id), 0), coalesce(bool_or(old), false), (SELECT count(*) FROM gone) FROM looked`
 
-// ForgetLetters deletes the dead letters of a group that are older than age, whatever has become of them,
-// and says how many they were. It ends at the first thousand in a row of which none is old, of any
-// group.
+// ForgetLetters deletes the dead letters of a group that are older than age, whatever has become of
+// them, and says how many they were. It ends at the first thousand in a row of which none is old,
+// of any group.
 func (s *Sink) ForgetLetters(ctx context.Context, group string, age time.Duration) (deleted int64, err error) {
 	for after, more := int64(0), true; more; {
 		err := s.withConn(ctx, func(conn *pgx.Conn) error {

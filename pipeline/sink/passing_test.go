@@ -97,7 +97,7 @@ func TestWhatPassesIsTriedAgain(t *testing.T) {
 			if got := b.sink.Stats(); got.Retries[c.cause] != 3 || got.LastError != "" {
 				t.Errorf("stats %+v", got)
 			}
-			if n := strings.Count(b.log.String(), "trying on"); n != 1 {
+			if n := strings.Count(b.log.String(), "retrying"); n != 1 {
 				t.Errorf("said %d times:\n%s", n, b.log)
 			}
 			if over := strings.Contains(b.log.String(), "Postgres takes it again"); over != (c.cause != causeConflict) {

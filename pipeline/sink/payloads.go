@@ -10,8 +10,10 @@ import (
 	"firstclick/join"
 )
 
-// Payloads bounds how much of what records held is kept with their dead letters, by reason and hour: a flood of bad records may fill neither our memory
-// nor the table. Of what is left out size and hash are kept, and the place, by which it is read again while Kafka has it. A nil one keeps nothing.
+// Payloads bounds how much of bad records is kept with their dead letters, by reason and hour: a
+// flood of bad records may fill neither our memory nor the table. Of the others size, hash and
+// place are kept. By its place a record can be read again while Kafka has it. A nil Payloads keeps
+// nothing.
 type Payloads struct {
 	clock Clock
 	log   *slog.Logger
@@ -23,12 +25,9 @@ type Payloads struct {
 	leftOut map[join.Reason]int64 // payloads, since New
 }
 
-func newPayloads(most int64, clock Clock, log *slog.Logger) *Payloads {
-	return &Payloads{clock: clock, log: log, most: most, kept: map[join.Reason]int64{}, leftOut: map[join.Reason]int64{}}
-}
-
-// Keep gives a dead letter, whose reason is set, a copy of the record's value, or its size and hash where it is over 1 MiB or over the bound: from here
-// on, for many of them must not fill our memory.
+// Keep gives a dead letter, whose reason is set, a copy of the record's value. If that is over 1
+// MiB or over the bound, the dead letter gets its size and hash at once: many values must not fill
+// our memory.
 func (p *Payloads) Keep(d *DeadLetter, value []byte) {
 	d.Payload, d.Size = nil, 0
 	if len(value) <= maxPayload && p.room(d.Reason, len(value)) {
@@ -59,9 +58,10 @@ func (p *Payloads) room(reason join.Reason, size int) bool {
 		return true
 	}
 	p.leftOut[reason]++
-	if before <= p.most { // the first one; from now on not even a smaller one, so that what is kept is what came first
+	if before <= p.most { // from now on not even a smaller one, so that what is kept is what came first
 		p.kept[reason] = p.most + 1
-		p.log.Warn("so many records are bad that until the next hour their payloads are not kept: only place, size and hash", "reason", string(reason), "kept_bytes", before)
+		p.log.Warn("so many records are bad that until the next hour their payloads are not kept: only place, size and hash",
+			"reason", string(reason), "kept_bytes", before)
 	}
 	return false
 }

@@ -69,7 +69,8 @@ func clean(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// ascii makes text that a database of any encoding stores: what is said of a record is found by its offset.
+// ascii makes text that a database of any encoding stores: what is said of a record is found by its
+// offset.
 func ascii(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r > '~' {

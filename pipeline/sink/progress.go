@@ -15,8 +15,8 @@ const progressSQL = `SELECT group_id, clicks_topic, checkouts_topic, clicks_topi
 		time_zone, start, clicks_start, checkouts_start, watermark, final_before
 	FROM firstclick.progress WHERE group_id = $1`
 
-// EnsureProgress stores p if the group has no row yet, and returns the stored row. What differs from p is
-// for the caller to judge.
+// EnsureProgress stores p if the group has no row yet, and returns the stored row. What differs
+// from p is for the caller to judge.
 func (s *Sink) EnsureProgress(ctx context.Context, p Progress) (stored Progress, err error) {
 	err = s.run(ctx, "read the group's progress", func(ctx context.Context, conn *pgx.Conn) error {
 		var b pgx.Batch
@@ -58,8 +58,8 @@ func scanProgress(row pgx.CollectableRow) (Progress, error) {
 	return p, err
 }
 
-// advanceSQL writes only if something moves: every instance runs it each second. A time is unknown while
-// a shard has none, or while a partition that the group began with has no shard yet.
+// advanceSQL writes only if something moves: every instance runs it each second. A time is unknown
+// while a shard has none, or while a partition that the group began with has no shard yet.
 const advanceSQL = `WITH shards AS MATERIALIZED (
 		SELECT p.group_id, min(o.watermark) AS watermark, min(o.final_before) AS final_before,
 			count(*) AS n, count(o.watermark) AS with_watermark, count(o.final_before) AS with_final_before,
@@ -75,8 +75,8 @@ const advanceSQL = `WITH shards AS MATERIALIZED (
 		AND (greatest(p.watermark, l.watermark) IS DISTINCT FROM p.watermark
 			OR greatest(p.final_before, l.final_before) IS DISTINCT FROM p.final_before)`
 
-// AdvanceProgress moves the group's watermark and final_before up to the least over its shards, never back,
-// and returns them (or join.NoTime).
+// AdvanceProgress moves the group's watermark and final_before up to the least over its shards,
+// never back, and returns them (or join.NoTime).
 func (s *Sink) AdvanceProgress(ctx context.Context, group string) (watermark, finalBefore int64, err error) {
 	err = s.run(ctx, "advance the group's progress", func(ctx context.Context, conn *pgx.Conn) error {
 		var b pgx.Batch
@@ -92,17 +92,17 @@ func (s *Sink) AdvanceProgress(ctx context.Context, group string) (watermark, fi
 	return watermark, finalBefore, err
 }
 
-// Doubtful is a shard whose stored times lie ahead of every clock: a version that believed any event's
-// time stored them.
+// Doubtful is a shard whose stored times lie ahead of every clock: a version that believed any
+// event's time stored them.
 type Doubtful struct {
 	State
 	CommittedAt int64 // microseconds, by Postgres' clock: the latest time at which anything was stored of the shard
 }
 
-// Doubtful returns the shards whose stored times are more than skew ahead of two clocks: ours, which says
-// now, and that of Postgres as it was then (invariant: a clock of ours that is wrong makes nothing
-// doubtful). A list of latest clicks may hold what lies a window further: see join.Core.Clock. A time
-// beyond the year 9999 there says that nobody knows.
+// Doubtful returns the shards whose stored times are more than skew ahead of two clocks: ours,
+// which says now, and that of Postgres as it was then (invariant: a clock of ours that is wrong
+// makes nothing doubtful). A list of latest clicks may hold what lies a window further: see
+// join.Core.Clock. A time beyond the year 9999 there says that nobody knows.
 func (s *Sink) Doubtful(ctx context.Context, group, topic string, now int64, skew, window time.Duration) ([]Doubtful, error) {
 	scan := func(row pgx.CollectableRow) (d Doubtful, err error) {
 		var at pgtype.Timestamptz
@@ -116,8 +116,8 @@ func (s *Sink) Doubtful(ctx context.Context, group, topic string, now int64, ske
 		ORDER BY partition`, group, topic, instant(now), interval(skew), interval(window))
 }
 
-// Heal stores a doubtful shard's position with times that went back, and nothing if somebody has written
-// meanwhile.
+// Heal stores a doubtful shard's position with times that went back, and nothing if somebody has
+// written meanwhile.
 func (s *Sink) Heal(ctx context.Context, d *Doubtful) error {
 	c, p := &d.Claim, &d.Position
 	return s.exec(ctx, fmt.Sprintf("take back the times of checkouts partition %d", c.Partition),

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// recentIDs remembers, while duplicates come, the checkout_ids last given to Commit. A producer that
-// sends again does so within seconds. A few duplicates in each transaction are enough to make every
-// COPY fail, and to look thousands of ids up in Postgres costs as much as copying their rows.
+// recentIDs remembers, while duplicates come, the checkout_ids last given to Commit. A producer
+// that sends again does so within seconds. A few duplicates in each transaction are enough to make
+// every COPY fail, and to look thousands of ids up in Postgres costs as much as copying their rows.
 //
 // It is a hint and decides nothing. A row with a recent id goes through the temporary table, where
 // Postgres compares it with the row that is there. If another row exists all the same (it was
@@ -32,8 +32,8 @@ const (
 )
 
 // mark marks the rows of set that have a recent id, or the id of the row before, and remembers all
-// ids. A set with such rows, or one that looks rows up, gets a ticket. Tickets are in the order of the
-// calls: else a duplicate could be written before the first record of its checkout_id.
+// ids. A set with such rows, or one that looks rows up, gets a ticket. Tickets are in the order of
+// the calls: else a duplicate could be written before the first record of its checkout_id.
 func (ids *recentIDs) mark(set *commitSet, lookUp bool) {
 	if len(set.rows) == 0 {
 		return
@@ -95,7 +95,8 @@ type ticket struct {
 	done   chan struct{}
 }
 
-// wait waits for the transaction before, or for the timeout if there is one. A nil ticket does not wait.
+// wait waits for the transaction before, or for the timeout if there is one. A nil ticket does not
+// wait.
 func (t *ticket) wait(ctx context.Context, timeout <-chan time.Time) error {
 	if t == nil || t.before == nil {
 		return nil
@@ -119,8 +120,8 @@ func (t *ticket) end() {
 
 // duplicateHistory remembers which of the last commits had a duplicate that recentIDs did not
 // foresee. A plain COPY that fails on one costs half of itself on average, and then the way through
-// the temporary table, which costs two. To look all ids up first costs about one. So that pays where
-// two of three commits have duplicates, as while a restarted shard reads its checkouts again.
+// the temporary table, which costs two. To look all ids up first costs about one. So that pays
+// where two of three commits have duplicates, as while a restarted shard reads its checkouts again.
 type duplicateHistory struct{ last3 atomic.Uint32 } // bit 0 is the last commit
 
 func (h *duplicateHistory) record(duplicates bool) {

@@ -39,8 +39,9 @@ func (a *attempt) assertClick(r rowRef) {
 	})
 }
 
-// correctEach makes the corrections in a savepoint. If Postgres refuses one, it tries the next click of
-// the checkout (invariant: bad input harms nobody else, and a refused click hides no other).
+// correctEach makes the corrections in a savepoint. If Postgres refuses one, it tries the next
+// click of the checkout (invariant: bad input harms nobody else, and a refused click hides no
+// other).
 func (a *attempt) correctEach(ctx context.Context) error {
 	all := make([]*clickSearch, len(a.corrections))
 	for i, c := range a.corrections {
@@ -143,8 +144,8 @@ func (a *attempt) tooLong(c correction) bool {
 	return a.target.clickMax > 0 && characters(c.Click) > a.target.clickMax
 }
 
-// reportRefused makes a dead letter of the checkout, whose row is in the table, and tells the join which
-// click the row has.
+// reportRefused makes a dead letter of the checkout, whose row is in the table, and tells the join
+// which click the row has.
 func (a *attempt) reportRefused(s *clickSearch) {
 	r := join.Refusal{Offset: s.Offset, Key: s.Key, Time: s.Time, ID: s.Checkout, Tried: s.refused}
 	if s.state != noClick {

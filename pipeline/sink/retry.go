@@ -24,12 +24,13 @@ type brokenError struct{ err error }
 func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
 
-// passingError is a failure of ours that another try can mend.
+// passingError is a failure of ours that another attempt can mend.
 type passingError struct{ cause string }
 
 func (e *passingError) Error() string { return e.cause }
 
-// retry calls fn until it succeeds, fails for good or ctx ends. what says what is tried, for the error and the log.
+// retry calls fn until it succeeds, fails for good or ctx ends. what says what is tried, for the
+// error and the log.
 func (s *Sink) retry(ctx context.Context, what string, fn func(ctx context.Context) error) error {
 	pause := firstPause
 	for {
@@ -60,17 +61,17 @@ func (s *Sink) retry(ctx context.Context, what string, fn func(ctx context.Conte
 	}
 }
 
-// failed counts a try that is made again, and logs it where the cause is another one than before.
+// failed counts a failure that is retried, and logs it if the cause is another one than before.
 func (s *Sink) failed(what, cause string, err error) {
 	c := &s.stats
 	c.mu.Lock()
-	c.retries[cause]++
-	c.lastError = err.Error()
+	c.Retries[cause]++
+	c.LastError = err.Error()
 	changed := c.cause != cause
 	c.cause = cause
 	c.mu.Unlock()
 	if changed {
-		s.log.Warn("Postgres does not take it yet, trying on", "what", what, "cause", cause, "error", err)
+		s.log.Warn("Postgres does not take it yet: retrying", "what", what, "cause", cause, "error", err)
 	}
 }
 
@@ -78,14 +79,14 @@ func (s *Sink) recovered(what string) {
 	c := &s.stats
 	c.mu.Lock()
 	cause := c.cause
-	c.cause, c.lastError = "", ""
+	c.cause, c.LastError = "", ""
 	c.mu.Unlock()
 	if cause != "" && cause != causeConflict {
 		s.log.Info("Postgres takes it again", "what", what, "cause", cause)
 	}
 }
 
-// Causes of tries that are made again, as Stats counts them.
+// Causes of retries, as Stats counts them.
 const (
 	causeConnection = "connection"
 	causeConflict   = "conflict" // deadlock or serialization failure
@@ -102,28 +103,24 @@ func Causes() []string {
 	return []string{causeConnection, causeConflict, causeTimeout, causeResources, causeReadOnly, causeIO, causePlan, causeOffsets}
 }
 
-// passes tells whether another try can mend err, and the cause to count it under. SQLSTATE: appendix A of the Postgres manual.
+// passes says whether another attempt can mend err, and the cause to count it under. SQLSTATE:
+// appendix A of the Postgres manual.
 func passes(err error) (cause string, ok bool) {
-	var pe *pgconn.PgError
 	var passing *passingError
+	var broken *brokenError
+	var connect *pgconn.ConnectError
+	var network net.Error
+	var pe *pgconn.PgError
 	switch {
 	case errors.As(err, &passing):
 		return passing.cause, true
 	case errors.As(err, &pe):
-		return passesState(pe)
-	}
-	var broken *brokenError
-	var connect *pgconn.ConnectError
-	var network net.Error
-	switch {
 	case errors.As(err, &broken), errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.EOF),
 		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded), pgconn.SafeToRetry(err):
 		return causeConnection, true
+	default:
+		return "", false
 	}
-	return "", false
-}
-
-func passesState(pe *pgconn.PgError) (cause string, ok bool) {
 	switch pe.Code {
 	case "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "40003":
 		return causeConnection, true
@@ -147,22 +144,22 @@ func passesState(pe *pgconn.PgError) (cause string, ok bool) {
 	return "", false
 }
 
-// explain adds to an error that no further try mends what to do about it.
+// explain adds to an error that no retry mends what to do about it.
 func explain(what string, err error) error {
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	switch pe.Code {
-	case "42P01", "3F000", "42703":
-		return fmt.Errorf("%s: %w; rename back what was renamed, else run: firstclick migrate", what, err)
-	case "42501":
-		if pe.Routine == "check_enable_rls" {
-			return fmt.Errorf("%s: %w; row-level security would hide rows from firstclick: as a superuser, ALTER ROLE ... BYPASSRLS for its role", what, err)
-		}
-		return fmt.Errorf("%s: %w; a right is missing: firstclick doctor, with the same --database, says which GRANT to run", what, err)
-	case "22P03", "22P04":
-		return fmt.Errorf("%s: %w; Postgres does not read the form of our data, which is a fault of firstclick's: please report it", what, err)
+	advice := ""
+	switch {
+	case pe.Code == "42P01", pe.Code == "3F000", pe.Code == "42703":
+		advice = "; rename back what was renamed, else run: firstclick migrate"
+	case pe.Code == "42501" && pe.Routine == "check_enable_rls":
+		advice = "; row-level security would hide rows from firstclick: as a superuser, ALTER ROLE ... BYPASSRLS for its role"
+	case pe.Code == "42501":
+		advice = "; a right is missing: firstclick doctor, with the same --database, says which GRANT to run"
+	case pe.Code == "22P03", pe.Code == "22P04":
+		advice = "; Postgres does not read the form of our data, which is a fault of firstclick's: please report it"
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return fmt.Errorf("%s: %w%s", what, err, advice)
 }

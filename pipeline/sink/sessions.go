@@ -14,8 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// session identifies a session of ours: process id, start and role. A process id alone may be another session's later, or another server's after a
-// failover; an application_name is anybody's to take. Times are compared as numbers: printed, they are in some zone.
+// session identifies a session of ours: process id, start and role. A process id alone may be
+// another session's later, or another server's after a failover. An application_name is anybody's
+// to take. Times are compared as numbers: printed, they are in some zone.
 type session string
 
 // initLimit bounds the preparation of a new session: one that freezes meanwhile must not keep its
@@ -24,8 +25,9 @@ const initLimit = 15 * time.Second
 
 const sessionKey = "firstclick session"
 
-// sessionOfActivity is the session of a row a of pg_stat_activity. Postgres shows no start of a role's session to roles that are not its
-// members, and these may not end it either. https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+// sessionOfActivity is the session of a row a of pg_stat_activity. Postgres shows no start of a
+// role's session to roles that are not its members, and these may not end it either.
+// https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
 const sessionOfActivity = `a.pid || '/' || (extract(epoch FROM a.backend_start) * 1000000)::bigint || '/' || a.usesysid`
 
 func sessionOf(pc *pgconn.PgConn) session {
@@ -33,20 +35,21 @@ func sessionOf(pc *pgconn.PgConn) session {
 	return s
 }
 
-// initSession prepares a new session. Every statement here finds its rows by a key; with the planner's other ways closed, a plan that
-// is made while a table is small stays right when it has grown. The tcp settings let the server notice within a minute that our host is gone, so
-// that our locks are. A session that is not noted as ours is not used: no takeover could find it.
+// initSession prepares a new session. Every statement here finds its rows by a key. With the
+// planner's other ways closed, a plan that is made while a table is small stays right when it has
+// grown. With the tcp settings the server notices within a minute that our host is gone, and frees
+// our locks. A session that is not noted as ours is not used: no takeover could find it.
 func (s *Sink) initSession(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, initLimit)
 	defer cancel()
 	var who session
-	err := conn.QueryRow(ctx, `SELECT `+sessionOfActivity+`,
-		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
-		set_config('enable_material', 'off', false), set_config('enable_bitmapscan', 'off', false),
-		set_config('jit', 'off', false), set_config('work_mem', '64MB', false),
-		set_config('tcp_keepalives_idle', '20', false), set_config('tcp_keepalives_interval', '5', false),
-		set_config('tcp_keepalives_count', '4', false), set_config('tcp_user_timeout', '40000', false)
-		FROM pg_stat_get_activity(pg_backend_pid()) a`, pgx.QueryExecModeExec).Scan(&who, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
+	err := conn.QueryRow(ctx, `SELECT `+sessionOfActivity+`, n FROM pg_stat_get_activity(pg_backend_pid()) a,
+		(SELECT count(set_config(name, setting, false)) AS n FROM (VALUES
+			('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'),
+			('enable_material', 'off'), ('enable_bitmapscan', 'off'), ('jit', 'off'), ('work_mem', '64MB'),
+			('tcp_keepalives_idle', '20'), ('tcp_keepalives_interval', '5'),
+			('tcp_keepalives_count', '4'), ('tcp_user_timeout', '40000')) AS v (name, setting)) AS settings`,
+		pgx.QueryExecModeExec).Scan(&who, nil)
 	if err != nil {
 		return fmt.Errorf("prepare a database session: %w", err)
 	}
@@ -57,8 +60,8 @@ func (s *Sink) initSession(ctx context.Context, conn *pgx.Conn) error {
 	// Sessions that have ended are left out. The instance itself may not have announced itself yet.
 	//
 	// Invariant: it is one message of the simple protocol, so that no connection that freezes
-	// leaves the row locked. Who waits for the row longer than a moment waits for a session that
-	// was lost meanwhile: the next try ends it.
+	// leaves the row locked. Whoever waits for the row longer than a moment waits for a session
+	// that was lost meanwhile: the next attempt ends it.
 	_, err = conn.Exec(ctx, `BEGIN; SET LOCAL lock_timeout = '2s';
 		INSERT INTO firstclick.instances AS i (instance, group_id, host, pid, version, sessions) VALUES ($1, '', '', 0, '', ARRAY[$2::text])
 		ON CONFLICT (instance) DO UPDATE SET sessions = array_append(ARRAY(SELECT s FROM unnest(i.sessions) s
@@ -71,8 +74,8 @@ func (s *Sink) initSession(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// lostSessions are sessions whose connection broke. Postgres may not have noticed, and then they hold the locks of an open transaction: nothing
-// of ours could go on.
+// lostSessions are sessions whose connection broke. Postgres may not have noticed. Then they hold
+// the locks of an open transaction, and nothing of ours could go on.
 type lostSessions struct {
 	some atomic.Bool
 	mu   sync.Mutex
@@ -89,54 +92,47 @@ func (l *lostSessions) add(who session) {
 	l.some.Store(true)
 }
 
-// endLost ends lost sessions, before anything else is done.
+// endLost ends lost sessions and waits until they are gone, before anything else is done.
 func (s *Sink) endLost(ctx context.Context, conn *pgx.Conn) error {
 	if !s.lost.some.Load() {
 		return nil
 	}
 	s.lost.mu.Lock()
-	list := slices.Clone(s.lost.list)
+	lost := slices.Clone(s.lost.list)
 	s.lost.mu.Unlock()
-	for _, who := range list {
-		if err := s.endSession(ctx, conn, who); err != nil {
+	for _, who := range lost {
+		_, err := s.endSessions(ctx, conn, sessionOfActivity+` = $1`, string(who))
+		if err != nil {
 			return err
 		}
 	}
 	s.lost.mu.Lock()
 	defer s.lost.mu.Unlock()
-	s.lost.list = slices.DeleteFunc(s.lost.list, func(who session) bool { return slices.Contains(list, who) })
+	s.lost.list = slices.DeleteFunc(s.lost.list, func(who session) bool { return slices.Contains(lost, who) })
 	s.lost.some.Store(len(s.lost.list) > 0)
 	return nil
 }
 
-// endSession ends one session of ours and waits until it is gone.
-func (s *Sink) endSession(ctx context.Context, conn *pgx.Conn, who session) error {
-	return s.untilGone(ctx, func(ctx context.Context) (int64, error) {
-		var n int64
-		err := conn.QueryRow(ctx, `SELECT count(*) FROM (SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
-			WHERE `+sessionOfActivity+` = $1 OFFSET 0) t`, string(who)).Scan(&n)
-		return n, err
-	})
-}
-
-// endInstance ends the sessions that another instance has noted, and waits until they are gone. Of an instance of a version that noted none, these are the
-// sessions of our role with its application_name.
+// endInstance ends the sessions that another instance has noted, and waits until they are gone. Of
+// an instance of a version that noted none, these are the sessions of our role with its
+// application_name.
 func (s *Sink) endInstance(ctx context.Context, conn *pgx.Conn, instance string) error {
-	if err := foreign(ctx, conn, instance); err != nil {
-		return err
+	rows, err := conn.Query(ctx, ForeignSessions+` AND i.instance = $1`, instance)
+	if err != nil {
+		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
 	}
-	ended := int64(0)
-	err := s.untilGone(ctx, func(ctx context.Context) (int64, error) {
-		var n int64
-		err := conn.QueryRow(ctx, `WITH noted AS MATERIALIZED (SELECT unnest(sessions) AS session FROM firstclick.instances WHERE instance = $1)
-			SELECT count(*) FROM (SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
-			WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND CASE WHEN EXISTS (SELECT FROM noted)
-				THEN `+sessionOfActivity+` IN (SELECT session FROM noted)
-				ELSE a.application_name = $1 AND a.usesysid = (SELECT me.usesysid FROM pg_stat_get_activity(pg_backend_pid()) me) END
-			OFFSET 0) t`, instance).Scan(&n)
-		ended = max(ended, n)
-		return n, err
-	})
+	roles, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
+	}
+	if len(roles) > 0 {
+		return fmt.Errorf("instance %q owned the shard as role %s, and its sessions cannot be ended as role %s; run all instances under one role",
+			instance, strings.Join(roles, ", "), conn.Config().User)
+	}
+	ended, err := s.endSessions(ctx, conn, `a.datname = current_database() AND a.pid <> pg_backend_pid() AND CASE
+		WHEN EXISTS (SELECT FROM firstclick.instances WHERE instance = $1 AND cardinality(sessions) > 0)
+		THEN `+sessionOfActivity+` IN (SELECT unnest(sessions) FROM firstclick.instances WHERE instance = $1)
+		ELSE a.application_name = $1 AND a.usesysid = (SELECT me.usesysid FROM pg_stat_get_activity(pg_backend_pid()) me) END`, instance)
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && pe.Code == "42501" { // it became so this moment
 		return fmt.Errorf("the sessions of instance %q cannot be ended: %s; run all instances under one role", instance, pe.Message)
@@ -150,60 +146,49 @@ func (s *Sink) endInstance(ctx context.Context, conn *pgx.Conn, instance string)
 	return nil
 }
 
-// foreign is an error where sessions of the instance still stand under a role whose sessions ours may not end.
-func foreign(ctx context.Context, conn *pgx.Conn, instance string) error {
-	rows, err := conn.Query(ctx, ForeignSessions+` AND i.instance = $1`, instance)
-	if err != nil {
-		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
-	}
-	roles, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
-	}
-	if len(roles) > 0 {
-		return fmt.Errorf("instance %q owned the shard as role %s, and its sessions cannot be ended as role %s; run all instances under one role",
-			instance, strings.Join(roles, ", "), conn.Config().User)
-	}
-	return nil
-}
-
 const (
 	gonePoll  = 20 * time.Millisecond
 	goneLimit = 30 * time.Second // then it is said, and tried again
 )
 
-// untilGone calls end until it finds no session any more.
-func (s *Sink) untilGone(ctx context.Context, end func(ctx context.Context) (int64, error)) error {
+// endSessions ends the sessions of pg_stat_activity a for which a condition holds, and says how
+// many they were, once there is none any more.
+func (s *Sink) endSessions(ctx context.Context, conn *pgx.Conn, condition, arg string) (ended int64, err error) {
 	ticker := time.NewTicker(gonePoll)
 	defer ticker.Stop()
 	limit := time.NewTimer(s.goneLimit)
 	defer limit.Stop()
 	for {
-		n, err := end(ctx)
+		var n int64
+		err := conn.QueryRow(ctx, `SELECT count(*) FROM (SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+			WHERE `+condition+` OFFSET 0) t`, arg).Scan(&n)
 		if err != nil {
-			return fmt.Errorf("end sessions: %w", err)
+			return ended, fmt.Errorf("end sessions: %w", err)
 		}
 		if n == 0 {
-			return nil
+			return ended, nil
 		}
+		ended = max(ended, n)
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ended, context.Cause(ctx)
 		case <-limit.C:
-			return fmt.Errorf("end sessions: %d are still there %v after pg_terminate_backend: %w", n, s.goneLimit, &passingError{causeConnection})
+			return ended, fmt.Errorf("end sessions: %d are still there %v after pg_terminate_backend: %w",
+				n, s.goneLimit, &passingError{causeConnection})
 		case <-ticker.C:
 		}
 	}
 }
 
-// ForeignSessions selects the roles of noted sessions that stand and that the role of the session that asks may not end.
+// ForeignSessions selects the roles of noted sessions that are there and that the role of the
+// session that asks may not end.
 const ForeignSessions = `SELECT DISTINCT r.rolname::text FROM firstclick.instances i, unnest(i.sessions) s
 	JOIN pg_stat_activity a ON a.pid = split_part(s, '/', 1)::int AND a.usesysid = split_part(s, '/', 3)::oid AND a.backend_start IS NULL
 	JOIN pg_roles r ON r.oid = a.usesysid WHERE a.datname = current_database()`
 
-// Announce writes this instance's row in firstclick.instances, and that it is alive. Rows of instances
-// that ended without a word stay for a day, for whoever looks for them. Those of a frozen instance stay
-// as long as its sessions, for the takeover.
+// Announce writes this instance's row in firstclick.instances, and that it is alive. Rows of
+// instances that ended without a word stay for a day, for whoever looks for them. Those of a frozen
+// instance stay as long as its sessions, for the takeover.
 func (s *Sink) Announce(ctx context.Context, a Announcement) error {
 	return s.exec(ctx, "announce this instance", `WITH gone AS (
 			DELETE FROM firstclick.instances WHERE group_id IN ($2, '') AND instance <> $1 AND heartbeat_at < now() - interval '1 day'
@@ -215,9 +200,9 @@ func (s *Sink) Announce(ctx context.Context, a Announcement) error {
 		s.application, a.Group, a.Host, int32(a.PID), a.Version, a.Listen, notNull(a.Shards))
 }
 
-// Leave is for the end, when nothing of this instance runs any more. It removes the instance's row, and
-// releases shards that still carry its name, as one does whose takeover was cut short after Postgres
-// had made it.
+// Leave is for the end, when nothing of this instance runs any more. It removes the instance's row,
+// and releases shards that still carry its name, as one does whose takeover was cut short after
+// Postgres had made it.
 func (s *Sink) Leave(ctx context.Context) error {
 	err := s.exec(ctx, "release what is left", `UPDATE firstclick.offsets SET owner = NULL, instance = NULL WHERE instance = $1`, s.application)
 	if err != nil {

@@ -99,7 +99,7 @@ func TestSessionsAreFoundInAnyZone(t *testing.T) {
 			s := b.open(b.dsn, "firstclick-a", b.names)
 			err := s.withConn(t.Context(), func(one *pgx.Conn) error {
 				return s.withConn(t.Context(), func(other *pgx.Conn) error {
-					if err := s.endSession(t.Context(), other, sessionOf(one.PgConn())); err != nil {
+					if _, err := s.endSessions(t.Context(), other, sessionOfActivity+` = $1`, string(sessionOf(one.PgConn()))); err != nil {
 						return err
 					}
 					if _, err := one.Exec(t.Context(), `SELECT 1`); err == nil {

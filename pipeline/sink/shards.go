@@ -12,10 +12,10 @@ import (
 	"firstclick/join"
 )
 
-// Claim takes a shard over, under a new owner, and returns it as it is stored. fresh is stored if there
-// is no row of the shard yet (its Claim does not matter). If another instance owns the shard, all
-// sessions of that instance in this database are ended first: one that is frozen in mid COPY holds
-// keys that nothing else frees.
+// Claim takes a shard over, under a new owner, and returns it as it is stored. fresh is stored if
+// there is no row of the shard yet (its Claim does not matter). If another instance owns the shard,
+// all sessions of that instance in this database are ended first: one that is frozen in mid COPY
+// holds keys that nothing else frees.
 func (s *Sink) Claim(ctx context.Context, group, topic string, partition int32, fresh State) (State, error) {
 	var owner [16]byte
 	_, _ = rand.Read(owner[:])                                  // never fails
@@ -45,8 +45,8 @@ func (s *Sink) Claim(ctx context.Context, group, topic string, partition int32, 
 }
 
 // claimFresh stores fresh under owner if there is no row, and returns the row that stands. It looks
-// before it inserts: an INSERT with ON CONFLICT waits for a transaction that is changing the row, and
-// a frozen owner's never ends.
+// before it inserts: an INSERT with ON CONFLICT waits for a transaction that is changing the row,
+// and a frozen owner's never ends.
 func (s *Sink) claimFresh(ctx context.Context, conn *pgx.Conn, key []any, owner [16]byte, fresh State) (State, error) {
 	const look = `SELECT ` + stateColumns + ` FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 AND partition = $3`
 	for range 2 {
@@ -74,8 +74,8 @@ func (s *Sink) claimFresh(ctx context.Context, conn *pgx.Conn, key []any, owner 
 	return State{}, &passingError{causeOffsets} // deleted this moment
 }
 
-// takeOver makes owner the owner, if the one seen still is. It does not wait for a lock that another
-// owner's session has come to hold meanwhile: the next attempt ends that session.
+// takeOver makes owner the owner, if the one seen still is. It does not wait for a lock that
+// another owner's session has come to hold meanwhile: the next attempt ends that session.
 func (s *Sink) takeOver(ctx context.Context, conn *pgx.Conn, key []any, owner [16]byte, seen State) (st State, err error) {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
@@ -98,8 +98,8 @@ func (s *Sink) takeOver(ctx context.Context, conn *pgx.Conn, key []any, owner [1
 	return st, nil
 }
 
-// Release lets a shard go in good order, so that the next owner need not end our sessions. A shard that is
-// not ours any more stays as it is.
+// Release lets a shard go in good order, so that the next owner need not end our sessions. A shard
+// that is not ours any more stays as it is.
 func (s *Sink) Release(ctx context.Context, c *Claim) error {
 	return s.exec(ctx, "release a shard", `UPDATE firstclick.offsets SET owner = NULL, instance = NULL
 		WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner = $4`,

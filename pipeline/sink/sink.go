@@ -5,27 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"firstclick/internal/pgsession"
+	"firstclick/join"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// spareSessions are kept beside those for Commit, so that a takeover or a heartbeat never waits for a long COPY.
+// spareSessions are kept beside those for Commit, so that a takeover or a heartbeat never waits for
+// a long COPY.
 const spareSessions = 2
 
-// Sink writes to Postgres. Its methods may be called concurrently, Commit for disjoint sets of shards.
+// Sink writes to Postgres. Its methods may be called concurrently, Commit for disjoint sets of
+// shards.
 type Sink struct {
 	application string
 	names       Names
 	log         *slog.Logger
 	clock       Clock
 	pool        *pgxpool.Pool
-	commits     chan struct{} // a token for each Commit that may be at work
+	commits     chan struct{} // a token for each Commit that is under way
 
 	target   targetCache
 	clickMax atomic.Int64 // of the target last seen
@@ -71,12 +75,23 @@ func New(cfg Config, names Names) (*Sink, error) {
 		log:         cfg.Logger,
 		clock:       cfg.Clock,
 		commits:     make(chan struct{}, cfg.Connections),
-		stats:       counters{retries: map[string]int64{}},
+		stats:       counters{Stats: Stats{Retries: map[string]int64{}}},
 		goneLimit:   goneLimit,
-		payloads:    newPayloads(cfg.Payloads, cfg.Clock, cfg.Logger),
+		payloads: &Payloads{
+			clock: cfg.Clock, log: cfg.Logger, most: cfg.Payloads,
+			kept: map[join.Reason]int64{}, leftOut: map[join.Reason]int64{},
+		},
 	}
-	var err error
-	if s.pool, err = newPool(cfg, s.initSession); err != nil {
+	pool, err := pgsession.PoolConfig(cfg.Database, cfg.Application, cfg.Connections+spareSessions)
+	if err != nil {
+		return nil, err
+	}
+	// A ping before each use would be a round trip per commit. The first use of a session that died
+	// notices it, and it is replaced.
+	pool.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 15*time.Second }
+	pool.PingTimeout = 5 * time.Second
+	pool.AfterConnect = s.initSession
+	if s.pool, err = pgsession.OpenPool(pool); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -88,8 +103,10 @@ func (s *Sink) Payloads() *Payloads { return s.payloads }
 // Close ends the sessions. No other method may be running or be called afterwards.
 func (s *Sink) Close() { s.pool.Close() }
 
-// checkApplication refuses names that Postgres would change: it cuts at 63 bytes and replaces what is not printable ASCII
-// (https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME). A changed name would not be found at a takeover.
+// checkApplication refuses names that Postgres would change: it cuts at 63 bytes and replaces what
+// is not printable ASCII
+// (https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME). A
+// takeover would not find a changed name.
 func checkApplication(name string) error {
 	if name == "" || len(name) > 63 {
 		return fmt.Errorf("sink: application name of %d bytes: want 1 to 63", len(name))
@@ -100,18 +117,6 @@ func checkApplication(name string) error {
 		}
 	}
 	return nil
-}
-
-func newPool(cfg Config, initSession func(context.Context, *pgx.Conn) error) (*pgxpool.Pool, error) {
-	pc, err := pgsession.PoolConfig(cfg.Database, cfg.Application, cfg.Connections+spareSessions)
-	if err != nil {
-		return nil, err
-	}
-	// A ping before each use would be a round trip per commit; a session that died is noticed by its first use and replaced.
-	pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 15*time.Second }
-	pc.PingTimeout = 5 * time.Second
-	pc.AfterConnect = initSession
-	return pgsession.OpenPool(pc)
 }
 
 // withConn runs fn with a session, and leaves no transaction open in it.
@@ -139,7 +144,8 @@ func (s *Sink) withConn(ctx context.Context, fn func(conn *pgx.Conn) error) erro
 	return err
 }
 
-// run calls fn with a session until it succeeds, fails for good or ctx ends: see retry and withConn.
+// run calls fn with a session until it succeeds, fails for good or ctx ends: see retry and
+// withConn.
 func (s *Sink) run(ctx context.Context, what string, fn func(ctx context.Context, conn *pgx.Conn) error) error {
 	return s.retry(ctx, what, func(ctx context.Context) error {
 		return s.withConn(ctx, func(conn *pgx.Conn) error { return fn(ctx, conn) })
@@ -172,30 +178,18 @@ type systemClock struct{}
 func (systemClock) Now() time.Time                         { return time.Now() }
 func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-// counters is what Stats is made of.
+// counters are the counts of Stats.
 type counters struct {
-	mu        sync.Mutex
-	commits   int64
-	rows      int64
-	direct    int64
-	staged    int64
-	inCommit  time.Duration
-	retries   map[string]int64
-	lastError string
-	cause     string // of the last failure, while nothing has succeeded since
+	mu sync.Mutex
+	Stats
+	cause string // of the last failure, while nothing has succeeded since
 }
 
 // Stats returns counts since New.
 func (s *Sink) Stats() Stats {
-	c := &s.stats
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := Stats{
-		Commits: c.commits, Rows: c.rows, Direct: c.direct, Staged: c.staged,
-		InCommit: c.inCommit, LeftOut: s.payloads.counts(), LastError: c.lastError, Retries: make(map[string]int64, len(c.retries)),
-	}
-	for cause, n := range c.retries {
-		out.Retries[cause] = n
-	}
-	return out
+	s.stats.mu.Lock()
+	defer s.stats.mu.Unlock()
+	stats := s.stats.Stats
+	stats.Retries, stats.LeftOut = maps.Clone(stats.Retries), s.payloads.counts()
+	return stats
 }

@@ -63,7 +63,8 @@ func (s *Sink) describe(ctx context.Context, conn *pgx.Conn) (*target, error) {
 	return t, nil
 }
 
-// Prepare looks at commerce.attributed_checkouts, so that a table which rows cannot be written to is said before anything is read.
+// Prepare looks at commerce.attributed_checkouts, so that a table which rows cannot be written to
+// is said before anything is read.
 func (s *Sink) Prepare(ctx context.Context) error {
 	return s.run(ctx, "look at the table", func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := s.describe(ctx, conn)
@@ -71,15 +72,17 @@ func (s *Sink) Prepare(ctx context.Context) error {
 	})
 }
 
-// Check says whether commerce.attributed_checkouts is a table that a Sink can write to: nil, or what stands in the way, with the statement
-// that mends it after "run: " where there is one. It changes nothing.
+// Check says whether commerce.attributed_checkouts is a table that a Sink can write to: nil, or
+// what stands in the way, with the statement that mends it after "run: " where there is one. It
+// changes nothing.
 func Check(ctx context.Context, conn *pgx.Conn) error {
 	_, err := describe(ctx, conn)
 	return err
 }
 
-// Click says what is against a click's id: that the column, as it was last seen, does not hold it. Such a click is no row's, whatever comes first, it or
-// the checkout, and must not hide another one.
+// Click says what is against a click's id: that the column, as it was last seen, does not hold it.
+// Such a click is no row's, whatever comes first, it or the checkout, and must not hide another
+// one.
 func (s *Sink) Click(id join.ID) error {
 	most := s.clickMax.Load()
 	if most == 0 {
@@ -106,7 +109,8 @@ func (s *Sink) altered(t *target) {
 	}
 }
 
-// versionSQL is something that changes with everything that a description depends on: it is made of the transactions that last changed the catalogs' rows.
+// versionSQL is something that changes with everything that a description depends on: it is made of
+// the transactions that last changed the catalogs' rows.
 const versionSQL = `SELECT concat_ws(' ', c.oid, c.xmin, row_security_active(c.oid),
 		(SELECT string_agg(xmin::text, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
 		(SELECT string_agg(indexrelid || '=' || xmin, ',' ORDER BY indexrelid) FROM pg_index WHERE indrelid = c.oid),
@@ -202,7 +206,8 @@ func checkColumns(columns map[string]column) error {
 			return fmt.Errorf("commerce.attributed_checkouts.%s is generated, and firstclick writes to it; "+
 				"run: ALTER TABLE commerce.attributed_checkouts ALTER COLUMN %s DROP EXPRESSION", name, name)
 		}
-		// Rounded times have lost their order: a later click would stay, and what is equal would differ.
+		// Rounded times have lost their order: a later click would stay, and what is equal would
+		// differ.
 		if strings.HasPrefix(c.Type, "timestamp") && c.Modifier >= 0 && c.Modifier < 6 {
 			exact := "timestamp(6)"
 			if c.Type == "timestamptz" {
@@ -236,7 +241,8 @@ func wanted(column string) []string {
 	return []string{"varchar", "text", "bpchar"}
 }
 
-// earlier is the monotone rule: the new click n is less than the stored one a, by time and then by bytes of the id.
+// earlier is the monotone rule: the new click n is less than the stored one a, by time and then by
+// bytes of the id.
 const earlier = `(a.click_id IS NULL OR a.click_time IS NULL OR (n.click_time, n.click_id COLLATE "C") OPERATOR(pg_catalog.<) (a.click_time, a.click_id COLLATE "C"))`
 
 func statements(columns map[string]column, k kind) *target {
@@ -270,7 +276,8 @@ func statements(columns map[string]column, k kind) *target {
 	t.compare = `SELECT n.ord, pg_catalog.concat_ws(', ', ` + strings.Join(differs, ", ") + `), n.click_id IS NOT NULL AND ` + earlier + `, a.user_name IS NULL
 		FROM pg_temp.` + staged + ` n JOIN commerce.attributed_checkouts a ON a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id
 		WHERE pg_catalog.get_bit($1::bytea, n.ord) OPERATOR(pg_catalog.=) 1`
-	// The limit keeps the subquery as it is: looked up by the index once for each id, however small the table is thought to be.
+	// The limit keeps the subquery as it is: looked up by the index once for each id, however small
+	// the table is thought to be.
 	t.existing = `SELECT n.ord FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS n (checkout_id, ord)
 		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id::` + idType + ` LIMIT 1) AS stored`
 	// The rows are locked in the order of the arrays (a subquery with FOR UPDATE is not merged into

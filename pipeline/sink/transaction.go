@@ -68,8 +68,8 @@ const moveSQL = `UPDATE firstclick.offsets SET topic_id = $6, leader_epoch = $7,
 		clicks_latest = $16, committed_at = greatest(committed_at, now())
 	WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner = $4 AND commits = $5`
 
-// begin opens the transaction, moves the offsets rows and looks whether the names are still those of
-// commerce.users: one round trip.
+// begin opens the transaction, moves the offsets rows and looks whether the names are still those
+// of commerce.users: one round trip.
 func (a *attempt) begin(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
@@ -140,11 +140,11 @@ func (a *attempt) begin(ctx context.Context) error {
 // writeRows copies the rows straight into the table. Rows that are likely to exist, and all rows if
 // one proves to exist, go through the temporary table (writeStaged).
 //
-// A transaction that is not committed yet may hold one of the checkout_ids, and we would wait for it,
-// or it for us. So transactions with duplicates go one by one, by their tickets: those that look rows
-// up from beginning to end, the others with what goes through the temporary table, because nobody
-// else has the rows that they copy straight. Another instance's transaction may still come between.
-// Then all rows go through the temporary table.
+// A transaction that is not committed yet may hold one of the checkout_ids, and we would wait for
+// it, or it for us. So transactions with duplicates go one by one, by their tickets: those that
+// look rows up from beginning to end, the others with what goes through the temporary table,
+// because nobody else has the rows that they copy straight. Another instance's transaction may
+// still come between. Then all rows go through the temporary table.
 func (a *attempt) writeRows(ctx context.Context) error {
 	fresh, likely, err := a.split(ctx)
 	if err == nil && len(fresh) > 0 {
@@ -214,8 +214,9 @@ func (a *attempt) copy(ctx context.Context, sql string, rows []rowRef, ordinals 
 	return tag.RowsAffected(), err
 }
 
-// checkDeferred makes Postgres check at once what it would check at COMMIT (deferred constraints), if it
-// has refused something there. A constraint that is deferrable and not deferred waits a little as well.
+// checkDeferred makes Postgres check at once what it would check at COMMIT (deferred constraints),
+// if it has refused something there. A constraint that is deferrable and not deferred waits a
+// little as well.
 func (a *attempt) checkDeferred(ctx context.Context) error {
 	if !a.set.savepoints {
 		return nil
@@ -341,8 +342,8 @@ func (a *attempt) finish(ctx context.Context) error {
 // correctionsPerStatement bounds the memory of one UPDATE.
 const correctionsPerStatement = 20_000
 
-// queueCorrections queues corrections of different checkouts. done gets how many rows were to move, and
-// how many did.
+// queueCorrections queues corrections of different checkouts. done gets how many rows were to move,
+// and how many did.
 func queueCorrections(b *pgx.Batch, to *target, all []correction, done func(moving, moved int64) error) {
 	for more := true; more; more = len(all) > 0 { // also without a correction: see bisect
 		some := all[:min(len(all), correctionsPerStatement)]

@@ -11,8 +11,9 @@ import (
 	"firstclick/join"
 )
 
-// Names answers the names of users. Ids without a user stay absent. Names is called before each try of a transaction. The edition is that of
-// commerce.users to which the names belong, as cdc.EditionSQL has it; empty: of none. Outdated is called with one that is no longer there.
+// Names answers the names of users. Ids without a user stay absent. Names is called before each try
+// of a transaction. The edition is that of commerce.users to which the names belong, as
+// cdc.EditionSQL has it; empty: of none. Outdated is called with one that is no longer there.
 type Names interface {
 	Names(ctx context.Context, ids []int32, names map[int32]string) (edition string, err error)
 	Outdated(edition string)
@@ -28,14 +29,16 @@ type Clock interface {
 type Config struct {
 	// Database is a connection string as pgx reads it (URL or key/value).
 	Database string
-	// Application is the application_name of every session of this sink, 1 to 63 bytes, unique among the instances that run: it stands in
-	// firstclick.offsets.instance, and the next owner of a shard ends the sessions of that name.
+	// Application is the application_name of every session of this sink, 1 to 63 bytes, unique
+	// among the instances that run: it stands in firstclick.offsets.instance, and the next owner of
+	// a shard ends the sessions of that name.
 	Application string
 	// Connections is how many sessions may be open at once; 0 is 4. Each Commit uses one.
 	Connections int
 	// Logger is told of changes of state only; nil is slog.Default.
 	Logger *slog.Logger
-	// Payloads bounds the bytes of records that are kept with dead letters, by reason and hour; 0 is 64 MiB.
+	// Payloads bounds the bytes of records that are kept with dead letters, by reason and hour; 0
+	// is 64 MiB.
 	Payloads int64
 	// Clock is for backing off; nil is the system's.
 	Clock Clock
@@ -68,9 +71,11 @@ type Row struct {
 	Click     join.ID
 	ClickTime int64
 	HasClick  bool
-	// Final says that the checkout came after its time was final: should it be a duplicate, the row that stands does not move.
+	// Final says that the checkout came after its time was final: should it be a duplicate, the row
+	// that stands does not move.
 	Final bool
-	// Payload is the record's value as Kafka gave it, for a dead letter where Postgres refuses the row or it conflicts with one that stands.
+	// Payload is the record's value as Kafka gave it, for a dead letter where Postgres refuses the
+	// row or it conflicts with one that stands.
 	Payload    []byte
 	RecordTime int64 // the record's timestamp, or join.NoTime
 }
@@ -81,7 +86,8 @@ type Clicks interface {
 	After(key join.Key, t int64, click join.ID, to int64) (int64, join.ID, bool)
 }
 
-// DeadLetter is a record that does not become a row. The same (group, topic, topic id, partition, offset) is kept once.
+// DeadLetter is a record that does not become a row. The same (group, topic, topic id, partition,
+// offset) is kept once.
 type DeadLetter struct {
 	Topic      string
 	TopicID    [16]byte
@@ -122,8 +128,8 @@ type Batch struct {
 	TopicID  [16]byte
 	Position join.Position
 	Rows     []Row
-	// Corrections change nothing where the stored click is as early or earlier, or where there is no row. One of a row that is rejected in the same
-	// batch is left out.
+	// Corrections change nothing where the stored click is as early or earlier, or where there is
+	// no row. One of a row that is rejected in the same batch is left out.
 	Corrections []join.Correction
 	Dead        []DeadLetter
 	Late        []Late
@@ -135,7 +141,8 @@ type Batch struct {
 	Refused []join.Refusal
 }
 
-// Result counts what a Commit did. A row given to it is in exactly one of Fresh, Duplicates, Conflicts and Refused.
+// Result counts what a Commit did. A row given to it is in exactly one of Fresh, Duplicates,
+// Conflicts and Refused.
 type Result struct {
 	Fresh       int64 // rows inserted
 	Attributed  int64 // of them: with a click
@@ -188,8 +195,8 @@ type Stats struct {
 // FencedError says that shards have another owner now. Drop them and rejoin.
 type FencedError struct {
 	Partitions []int32
-	// Committed: the transaction was committed before they were taken over. The other shards' claims
-	// have been moved on.
+	// Committed: the transaction was committed before they were taken over. The other shards'
+	// claims have been moved on.
 	Committed bool
 }
 
@@ -197,8 +204,8 @@ func (e *FencedError) Error() string {
 	return "another instance owns checkouts partitions " + partitionList(e.Partitions)
 }
 
-// RewoundError says that Postgres has lost transactions of these shards that it had confirmed (it failed over to a standby that lagged).
-// Claim them again and rebuild from the stored position.
+// RewoundError says that Postgres has lost transactions of these shards that it had confirmed (it
+// failed over to a standby that lagged). Claim them again and rebuild from the stored position.
 type RewoundError struct {
 	Partitions []int32
 	// Committed: the transaction stands for the other shards, whose claims have been moved on.

@@ -15,9 +15,10 @@ const (
 	notesPerFill = 2000 // rows that one statement locks
 )
 
-// presentSQL finds the noted ids that are users, by leaps from one index to the other: noted is the least noted id not below what was seen,
-// present the least user not below noted. Its cost is bounded by the smaller of the two sets, however many notes there are of one id, and
-// however many users nobody noted.
+// presentSQL finds the noted ids that are users, by leaps from one index to the other: noted is the
+// least noted id not below what was seen, present the least user not below noted. Its cost is
+// bounded by the smaller of the two sets, however many notes there are of one id, and however many
+// users nobody noted.
 const presentSQL = `WITH RECURSIVE leap (noted, present) AS (
 		SELECT n.id, (SELECT min(u.id) FROM commerce.users u WHERE u.id >= n.id)
 		FROM (SELECT min(user_id) AS id FROM firstclick.unknown_users) n
@@ -30,13 +31,15 @@ const presentSQL = `WITH RECURSIVE leap (noted, present) AS (
 		WHERE n.id IS NOT NULL)
 	SELECT noted FROM leap WHERE noted = present`
 
-// fillSQL fills a chunk of rows and removes its notes, also those whose row has a name already or
-// is gone. Rows are locked in the order of their checkout_id, before any note is. Where a trigger
-// keeps some of the rows as they are, no note of the chunk is removed; once locked they stay
-// without a name, so the UPDATE asks for nothing but keys.
+// fillSQL fills in the names of a chunk of rows and removes its notes, also those whose row has a
+// name already or is gone. Rows are locked in the order of their checkout_id, before any note is.
+// Once locked they stay without a name, so the UPDATE has no condition but keys. If a trigger keeps
+// some of the rows as they are, no note of the chunk is removed.
 const fillSQL = `WITH notes AS MATERIALIZED (
-		SELECT n.user_id, n.checkout_id FROM pg_catalog.unnest($1::int[]) AS i (id) JOIN commerce.users p ON p.id OPERATOR(pg_catalog.=) i.id AND p.username IS NOT NULL
-		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u WHERE u.user_id OPERATOR(pg_catalog.=) i.id LIMIT $2) n LIMIT $2),
+		SELECT n.user_id, n.checkout_id FROM pg_catalog.unnest($1::int[]) AS i (id)
+		JOIN commerce.users p ON p.id OPERATOR(pg_catalog.=) i.id AND p.username IS NOT NULL
+		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u
+			WHERE u.user_id OPERATOR(pg_catalog.=) i.id LIMIT $2) n LIMIT $2),
 	ordered AS MATERIALIZED (SELECT user_id, checkout_id FROM notes ORDER BY checkout_id COLLATE "C"),
 	open AS MATERIALIZED (
 		SELECT n.user_id, n.checkout_id FROM ordered n
@@ -49,10 +52,12 @@ const fillSQL = `WITH notes AS MATERIALIZED (
 	done AS (SELECT pg_catalog.count(*) AS n FROM filled),
 	removed AS (
 		DELETE FROM firstclick.unknown_users x USING notes n, done
-		WHERE x.user_id OPERATOR(pg_catalog.=) n.user_id AND x.checkout_id OPERATOR(pg_catalog.=) n.checkout_id AND done.n OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open) RETURNING 1)
+		WHERE x.user_id OPERATOR(pg_catalog.=) n.user_id AND x.checkout_id OPERATOR(pg_catalog.=) n.checkout_id
+			AND done.n OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open) RETURNING 1)
 	SELECT (SELECT n FROM done), (SELECT pg_catalog.count(*) FROM notes), (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open)`
 
-// FillUnknown fills in the names of rows whose user was unknown when they were written and is there now. ids nil: all that are noted.
+// FillUnknown fills in the names of rows whose user was unknown when they were written and is there
+// now. With nil ids it does so for all that are noted.
 func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err error) {
 	var present []int32
 	err = s.retry(ctx, "look for users who were unknown", func(ctx context.Context) error {
@@ -72,8 +77,8 @@ func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err 
 	return filled, nil
 }
 
-// fill fills in the names of some users, but for those whose name Postgres refuses: it is too long for
-// user_name, say.
+// fill fills in the names of some users, but for those whose name Postgres refuses: it is too long
+// for user_name, say.
 func (s *Sink) fill(ctx context.Context, ids []int32) (filled int64, err error) {
 	try := func(ids []int32) (refusal, err error) {
 		n, err := s.fillAll(ctx, ids)
@@ -128,9 +133,9 @@ func (s *Sink) present(ctx context.Context, ids []int32) (present []int32, err e
 	return present, err
 }
 
-// fillAfterCommit fills in names of users who appeared between the reading of names and the commit: their
-// change was streamed before there was a note to find. What fails here the next FillUnknown makes up
-// for.
+// fillAfterCommit fills in names of users who appeared between the reading of names and the commit:
+// their change was streamed before there was a note to find. What fails here the next FillUnknown
+// makes up for.
 func (s *Sink) fillAfterCommit(ctx context.Context, unnamed []rowRef) {
 	ids := list(unnamed, func(r rowRef) int32 { return r.User })
 	slices.Sort(ids)
