@@ -7,16 +7,16 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"firstclick/internal/kafkaconn"
 )
 
-const application = "firstclick audit" // application_name of our sessions
-
-// Config says what to audit. Window, Lateness, OutOfOrder, MaxSkew, Zone and the topics are stored per group by the pipeline and taken from
-// there: here zero means "as stored", and a value that differs from the stored one is an error. Only for a group that never
-// ran do they count by themselves (defaults: 1 hour, 15 minutes, 15 seconds, 5 minutes, UTC, clicks, checkouts).
+// Config says what to audit. Window, Lateness, OutOfOrder, MaxSkew, Zone and the topics are stored per
+// group by the pipeline. Here zero means "as stored", and a value that differs from the stored one is
+// a *SettingsError. Only for a group that never ran do they count by themselves (defaults: 1 hour, 15
+// minutes, 15 seconds, 5 minutes, UTC, clicks, checkouts).
 type Config struct {
 	Kafka    kafkaconn.Config
 	Database string // connection string
@@ -36,50 +36,33 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
-// Verify recomputes every row from Kafka and compares. The error is about not having been able to; what was found wrong is in
-// the report, see Report.OK.
-func Verify(ctx context.Context, cfg Config) (*Report, error) {
-	a, err := newAudit(cfg)
-	if err != nil {
-		return nil, err
-	}
-	report, err := a.verify(ctx)
-	return report, errors.Join(err, a.clear())
-}
-
-// audit is one run of Verify, or of Repair.
-type audit struct {
+// run is one run of any command: what it reads from Postgres and Kafka, and the streams that it sorts.
+type run struct {
 	cfg      Config
 	log      *slog.Logger
 	dir      string // of the sorts, removed at the end
 	progress *progress
 	snap     snapshot
 	report   Report
-	expected digest
-	actual   digest
 
-	reader            *logReader
-	clicks, checkouts topicLog
-	gone              [2]bool   // by topic: Kafka no longer holds all from where the group began
-	lost              [2]losses // likewise, what may have been in there; not for those who ask Kafka alone
+	reader *logReader
+	logs   [2]topicLog
+	gone   [2]bool   // by topic: Kafka no longer holds all from where the group began
+	lost   [2]losses // likewise, what may have been in there
 
-	clickSort    *sorter // clicks by key, time and id
-	checkoutSort *sorter // checkouts by id
-	askSort      *sorter // checkouts with their row's click, by key and time
-	claimSort    *sorter // rows' clicks that may be among those that Kafka has lost
-	nameSort     *sorter // rows' names by user
-	refusedSort  *sorter // refused checkouts
-	refusedBests *sorter // and the clicks that their rows would have had
+	byID  *sorter // rows and checkouts by checkout_id
+	byKey *sorter // users, clicks, and checkouts with their row's click, by user, product and time
+	notes *sorter // dead letters and late events, by place
+	asked int64   // checkouts in byKey
 
-	refusedClicks *sorter // checkouts whose first click was refused
-	laterClicks   *sorter // and those of them whose rows have a later one or none
-	fixes         *sorter // what Repair has to write, by checkout_id; nil for Verify
-
-	alone   alone               // for Compare and WhatIf
-	several map[string]*finding // rows that records of more than one user may have written
+	// Compare and WhatIf read of firstclick's own tables no more than what the group was begun with. So
+	// they can judge a table that somebody else wrote, and a rule that nobody ran with.
+	fromKafka    bool
+	pendingAfter int64            // microseconds: records stamped later need not have had their effect
+	invalid      map[string]int64 // records that are no events, by reason
 }
 
-func newAudit(cfg Config) (*audit, error) {
+func newRun(cfg Config, fromKafka bool) *run {
 	if cfg.Group == "" {
 		cfg.Group = "firstclick"
 	}
@@ -90,130 +73,55 @@ func newAudit(cfg Config) (*audit, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	dir, err := os.MkdirTemp(cfg.TempDir, "firstclick-audit-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory to sort in: %w", err)
-	}
-	a := &audit{cfg: cfg, log: log, dir: dir, progress: newProgress(cfg.Progress), several: map[string]*finding{}}
-	a.report.Group = cfg.Group
-	a.clickSort, a.checkoutSort = a.sorter("clicks"), a.sorter("checkouts")
-	a.askSort, a.claimSort = a.sorter("asks"), a.sorter("claims")
-	a.nameSort = a.sorter("names")
-	a.refusedSort, a.refusedBests = a.sorter("refused"), a.sorter("refused-bests")
-	a.refusedClicks, a.laterClicks = a.sorter("refused-clicks"), a.sorter("later-clicks")
-	return a, nil
+	r := &run{cfg: cfg, log: log, progress: newProgress(cfg.Progress), fromKafka: fromKafka, pendingAfter: endless}
+	r.report.Group, r.invalid = cfg.Group, map[string]int64{}
+	r.lost = [2]losses{newLosses(), newLosses()}
+	return r
 }
 
-func (a *audit) sorter(name string) *sorter { return newSorter(a.dir, name, a.cfg.SortMemory) }
-
-func (a *audit) clear() error {
-	if err := os.RemoveAll(a.dir); err != nil {
-		return fmt.Errorf("remove the sorts: %w", err)
+// onDisk makes the sorts, calls do, and removes them.
+func (r *run) onDisk(do func() error) (err error) {
+	if r.dir, err = os.MkdirTemp(r.cfg.TempDir, "firstclick-audit-"); err != nil {
+		return fmt.Errorf("make a directory to sort in: %w", err)
 	}
-	return nil
+	r.byID, r.byKey, r.notes = r.sorter("checkouts", byID), r.sorter("clicks", byKey), r.sorter("notes", byPlace)
+	err = do()
+	r.progress.done()
+	if removeErr := os.RemoveAll(r.dir); removeErr != nil {
+		err = errors.Join(err, fmt.Errorf("remove the sorts: %w", removeErr))
+	}
+	return err
 }
 
-func (a *audit) note(format string, args ...any) {
+func (r *run) sorter(name string, order order) *sorter {
+	return newSorter(r.dir, name, r.cfg.SortMemory, order)
+}
+
+// note adds a note to the report, once.
+func (r *run) note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	a.report.Notes = append(a.report.Notes, text)
-	a.log.Info("audit notes", "group", a.cfg.Group, "note", text)
+	if slices.Contains(r.report.Notes, text) {
+		return
+	}
+	r.report.Notes = append(r.report.Notes, text)
+	r.log.Info("audit notes", "group", r.cfg.Group, "note", text)
 }
 
-func (a *audit) verify(ctx context.Context) (*Report, error) {
-	begun := time.Now()
-	if err := a.takeSnapshot(ctx); err != nil {
-		return nil, err
-	}
-	if err := a.examine(ctx); err != nil {
-		return nil, err
-	}
-	r := &a.report
-	r.Window = a.snap.window
-	r.Rows, r.Attributed, r.Unattributed = a.snap.rowCount, a.snap.attributed, a.snap.rowCount-a.snap.attributed
-	r.DeadLetters = a.snap.dead
-	if n := a.snap.notLate; n > 0 {
-		a.note("%s events are noted in firstclick.late that did not come too late: a watermark ran ahead of the clock. `firstclick repair` mends the rows they concern", grouped(n))
-	}
-	r.ExpectedDigest, r.ActualDigest = a.expected.String(), a.actual.String()
-	r.Verdict = r.verdict(a.snap.known)
-	r.Elapsed = time.Since(begun)
-	a.progress.done()
-	return r, nil
-}
-
-// examine reads Kafka and compares it with the snapshot, which must have been taken before: see the package's protocol.
-func (a *audit) examine(ctx context.Context) error {
-	opts, err := a.cfg.Kafka.Opts()
-	if err != nil {
-		return fmt.Errorf("configure kafka client: %w", err)
-	}
-	if a.reader, err = newLogReader(opts); err != nil {
+// readKafka reads both topics, checkouts first, and sorts them. In between, p sees all checkout_ids. The
+// snapshot must have been read before: see the package's protocol.
+func (r *run) readKafka(ctx context.Context, p checkoutPolicy) (err error) {
+	if r.reader, err = newLogReader(r.cfg.Kafka); err != nil {
 		return err
 	}
-	defer a.reader.Close()
-	for _, step := range []func(context.Context) error{
-		a.describe,
-		a.readCheckouts,
-		a.compareRows, // fills askSort
-		a.readClicks,
-		a.attribute, // fills claimSort
-		a.settleClaims,
-		a.checkRefused,
-		a.checkRefusedClicks,
-		a.checkNames,
-	} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// describe asks Kafka for both topics and holds what the group knows about them against it.
-func (a *audit) describe(ctx context.Context) error {
-	s := &a.snap
-	var err error
-	if a.clicks, err = a.reader.describe(ctx, s.clicksTopic); err != nil {
+	defer r.reader.Close()
+	if err := r.describeTopics(ctx); err != nil {
 		return err
 	}
-	if a.checkouts, err = a.reader.describe(ctx, s.checkoutsTopic); err != nil {
+	if err := r.readTopic(ctx, topicCheckouts); err != nil {
 		return err
 	}
-	for _, t := range []struct {
-		log    topicLog
-		stored [16]byte
-		starts []int64
-		which  int
-	}{{a.clicks, s.clicksID, s.clicksStart, topicClicks}, {a.checkouts, s.checkoutsID, s.checkoutsStart, topicCheckouts}} {
-		if t.stored != ([16]byte{}) && t.log.id != ([16]byte{}) && t.stored != t.log.id {
-			return fmt.Errorf("topic %s was deleted and created anew since group %s began: its records are not those the rows were made of", t.log.name, a.cfg.Group)
-		}
-		if t.log.unsure != nil {
-			a.note("%s: whether it is compacted is not known (%v), and is taken for no: rows whose records compaction took are called wrong. Grant DescribeConfigs on it",
-				t.log.name, t.log.unsure)
-		}
-		for _, p := range t.log.partitions {
-			if from := startOf(t.starts, p.partition); p.logStart > from {
-				a.gone[t.which] = true
-				if a.alone.on {
-					a.note("%s-%d: Kafka holds what is at offset %d and later: what needs older records cannot be judged", t.log.name, p.partition, p.logStart)
-					continue
-				}
-				a.note("%s-%d: the group began at offset %d, Kafka holds what is at %d and later: rows that need older records cannot be verified",
-					t.log.name, p.partition, from, p.logStart)
-			}
-			if p.end < p.high {
-				a.note("%s-%d: a transaction has been open since offset %d of %d: what follows is not read", t.log.name, p.partition, p.end, p.high)
-			}
-		}
+	if err := r.eachCheckout(ctx, p); err != nil {
+		return err
 	}
-	return nil
-}
-
-// startOf is where the group began in a partition. Partitions that appeared later begin at 0.
-func startOf(starts []int64, partition int32) int64 {
-	if int(partition) < len(starts) {
-		return starts[partition]
-	}
-	return 0
+	return r.readTopic(ctx, topicClicks)
 }

@@ -1,13 +1,13 @@
 package audit
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Other says which table Compare looks at.
@@ -60,59 +60,117 @@ func (r Comparison) OK() bool {
 // KindDoubled is a row beyond the first of its checkout_id.
 const KindDoubled Kind = "doubled"
 
-// Compare recomputes the click of every checkout from Kafka, all of it, and holds a table of any origin against that: the one that
-// another job writes, say. The truth has every click, however late. The error is about not having been able to.
+// Compare recomputes the click of every checkout from all that Kafka holds, and compares a table of any
+// origin with that, such as another job's. The truth has every click, however late. The error is
+// about not having been able to.
 func Compare(ctx context.Context, cfg Config, other Other) (*Comparison, error) {
-	a, err := newAlone(cfg)
-	if err != nil {
-		return nil, err
-	}
-	c := &comparing{audit: a, other: other, several: map[string]*judged{}}
-	err = c.run(ctx)
-	return &c.report, errors.Join(err, a.clear())
+	c := &compareRun{run: newRun(cfg, true), other: other, several: map[string]*difference{}}
+	return &c.out, c.onDisk(func() error { return c.compare(ctx) })
 }
 
-// comparing is one run of Compare.
-type comparing struct {
-	*audit
-	other   Other
-	report  Comparison
-	several map[string]*judged // checkout_ids with several different checkouts: the row may be right for any of them
+// compareRun is one run of Compare.
+type compareRun struct {
+	*run
+	other            Other
+	out              Comparison
+	expected, actual digest
+	group            firsts
+	several          map[string]*difference // checkout_ids with several checkouts: the row may be right for any of them
 }
 
-func (c *comparing) run(ctx context.Context) error {
+func (c *compareRun) compare(ctx context.Context) error {
 	begun := time.Now()
-	if err := c.readTable(ctx); err != nil {
+	// The ends of Kafka are read afterwards, so no row can be of a record beyond them.
+	c.pendingAfter = time.Now().Add(-c.other.Grace).UnixMicro()
+	err := c.readSnapshot(ctx, c.readSettings, func(ctx context.Context, tx pgx.Tx) error {
+		return c.readTable(ctx, tx, c.other.Table)
+	})
+	if err != nil {
 		return err
 	}
-	if err := c.readAlone(ctx, func(ctx context.Context) error { return c.groups(ctx, c.ask) }); err != nil {
+	if err := c.readKafka(ctx, c); err != nil {
 		return err
 	}
-	if err := c.compare(ctx); err != nil {
+	c.progress.phase("clicks of rows compared", c.asked)
+	if err := c.walk(ctx, c.judge); err != nil {
 		return err
 	}
-	r, s := &c.report, &c.snap
+	for _, d := range c.several {
+		c.count(d)
+	}
+	r, s := &c.out, &c.snap
 	r.Table, r.Window, r.Rows, r.Attributed = c.other.Table, s.window, s.rowCount, s.attributed
-	r.Clicks, r.Checkouts, r.Invalid = c.audit.report.Clicks, c.audit.report.Checkouts, c.alone.invalid
-	r.Notes = c.audit.report.Notes
+	r.Clicks, r.Checkouts, r.Invalid, r.Notes = c.report.Clicks, c.report.Checkouts, c.invalid, c.report.Notes
 	r.ExpectedDigest, r.ActualDigest = c.expected.String(), c.actual.String()
 	r.Elapsed = time.Since(begun)
-	c.progress.done()
 	return nil
 }
 
-// readTable takes the snapshot. Kafka's ends are asked for afterwards, so no row can be of a record beyond them.
-func (c *comparing) readTable(ctx context.Context) error {
-	conn, tx, err := begin(ctx, c.cfg.Database)
+// readTable reads the columns of any table that say which click a checkout has.
+func (r *run) readTable(ctx context.Context, tx pgx.Tx, table string) error {
+	columns, name, err := lookUpTable(ctx, tx, table)
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	c.alone.pendingAfter = time.Now().Add(-c.other.Grace).UnixMicro()
-	return errors.Join(c.takeMeaning(ctx, tx), c.readForeign(ctx, tx, c.other.Table))
+	var missing []string
+	for _, want := range []string{"checkout_id", "click_id", "click_time"} {
+		if _, ok := columns[want]; !ok {
+			missing = append(missing, want)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w %s has no column %s: name a view that has checkout_id, click_id, click_time and, if need be, checkout_time",
+			ErrTable, table, strings.Join(missing, ", "))
+	}
+	r.snap.columns = columns
+	return r.addRows(ctx, tx, table, selectRows(columns, name, false, asText))
 }
 
-func (c *comparing) inside(micros int64) bool {
+// firsts is what there is of one checkout_id: its rows, and the first checkout of each partition, of
+// several with the same user, product and time one. Which of several partitions' records comes first
+// is for the pipeline to decide; within a partition it is the one with the lowest offset.
+type firsts struct {
+	rows      []item
+	checkouts []item
+	records   int64
+	partition int32 // of the last record
+}
+
+func (f *firsts) add(x *item) {
+	if x.kind == kindRow {
+		f.rows = append(f.rows, *x)
+		return
+	}
+	f.records++
+	if f.records > 1 && x.partition == f.partition {
+		return
+	}
+	f.partition = x.partition
+	for _, k := range f.checkouts {
+		if k.user == x.user && k.product == x.product && k.time == x.time {
+			return
+		}
+	}
+	f.checkouts = append(f.checkouts, *x)
+}
+
+// ask puts a checkout into the stream by key, with the checkout_id's row and the given values.
+func (r *run) ask(k item, rows []item, flags int32, values ...optional) error {
+	k.flags, k.values = k.flags|flags, values
+	if len(rows) > 0 {
+		k.flags |= flagRow
+		k.click = rows[0].click
+	}
+	r.asked++
+	return r.byKey.add(&k)
+}
+
+func (c *compareRun) add(x *item) error {
+	c.group.add(x)
+	return nil
+}
+
+func (c *compareRun) inside(micros int64) bool {
 	from, to := int64(math.MinInt64), int64(math.MaxInt64)
 	if !c.other.Since.IsZero() {
 		from = c.other.Since.UnixMicro()
@@ -123,220 +181,138 @@ func (c *comparing) inside(micros int64) bool {
 	return from <= micros && micros < to
 }
 
-// ask judges what needs no click, and asks for the clicks of the rest.
-func (c *comparing) ask(g *group) error {
-	c.report.Duplicates += max(0, g.records-1)
-	inside := len(g.rows) > 0 && len(g.firsts) == 0 && (!g.rows[0].timed || c.inside(g.rows[0].time))
-	for _, k := range g.firsts {
+// conclude counts what needs no click, and asks for the clicks of the rest.
+func (c *compareRun) conclude() error {
+	g := c.group
+	c.group = firsts{}
+	c.out.Duplicates += max(0, g.records-1)
+	inside := len(g.rows) > 0 && len(g.checkouts) == 0 && (g.rows[0].flags&flagTimed == 0 || c.inside(g.rows[0].time))
+	for _, k := range g.checkouts {
 		inside = inside || c.inside(k.time)
 	}
 	if !inside {
-		c.report.Outside++
+		c.out.Outside++
 		return nil
 	}
 	for i, row := range g.rows {
 		if i > 0 {
-			c.actual.add(row.id, row.click.id, row.click.time, row.click.ok)
-			c.example(KindDoubled, &c.report.Doubled, Example{CheckoutID: g.id, Expected: "one row", Actual: "another one: " + row.click.String(), Partition: -1, Offset: -1})
+			c.actual.add(row.id, row.click)
+			c.example(KindDoubled, &c.out.Doubled, noRecord(row.id, "one row", "another one: "+row.click.String()))
 		}
 	}
-	if len(g.firsts) == 0 {
-		return c.withoutCheckout(g.rows[0])
+	if len(g.checkouts) == 0 {
+		row := g.rows[0]
+		c.actual.add(row.id, row.click)
+		if c.gone[topicCheckouts] {
+			c.expected.add(row.id, row.click)
+			c.example(KindUnverifiable, &c.out.Unverifiable,
+				noRecord(row.id, "unknown: Kafka no longer holds the checkout", row.click.String()))
+		} else {
+			c.example(KindExtra, &c.out.Extra,
+				noRecord(row.id, "no row: no checkout in Kafka has this checkout_id", row.click.String()))
+		}
 	}
-	for _, k := range g.firsts {
-		q := question{sale: k}
-		if len(g.rows) > 0 {
-			q.row = g.rows[0]
-		}
-		if len(g.firsts) > 1 {
-			q.flags |= flagSeveral
-		}
-		if err := c.askSort.Add(q.append(nil)); err != nil {
+	several := int32(0)
+	if len(g.checkouts) > 1 {
+		several = flagSeveral
+	}
+	for _, k := range g.checkouts {
+		if err := c.ask(k, g.rows, several); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *comparing) withoutCheckout(row attributed) error {
-	c.actual.add(row.id, row.click.id, row.click.time, row.click.ok)
-	kind, counter, want := KindExtra, &c.report.Extra, "no row: no checkout in Kafka has this checkout_id"
-	if c.gone[topicCheckouts] {
-		kind, counter, want = KindUnverifiable, &c.report.Unverifiable, "unknown: Kafka no longer holds the checkout"
-		c.expected.add(row.id, row.click.id, row.click.time, row.click.ok)
-	}
-	c.example(kind, counter, Example{CheckoutID: row.id, Expected: want, Actual: row.click.String(), Partition: -1, Offset: -1})
-	return nil
+func noRecord(id, expected, actual string) Example {
+	return Example{CheckoutID: id, Expected: expected, Actual: actual, Partition: -1, Offset: -1}
 }
 
-// compare walks through questions and clicks by user, product and time.
-func (c *comparing) compare(ctx context.Context) error {
-	c.progress.phase("clicks of rows compared", c.askSort.count)
-	questions, err := newStream(c.askSort, parseQuestion)
-	if err != nil {
-		return err
-	}
-	defer questions.Close()
-	all, settled := &best{}, &best{without: flagPending}
-	for _, b := range []*best{all, settled} {
-		if b.stream, err = newStream(c.clickSort, parseClick); err != nil {
-			return err
-		}
-		defer b.Close() //nolint:gocritic // two of them, for as long as the walk takes
-	}
-	window := c.snap.window.Microseconds()
-	for questions.ok {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		j := judged{question: questions.head}
-		if j.best, err = all.of(j.key(), window); err != nil {
-			return err
-		}
-		if j.settled, err = settled.of(j.key(), window); err != nil {
-			return err
-		}
-		c.judge(&j)
-		c.progress.add(1)
-		if err := questions.next(); err != nil {
-			return err
-		}
-	}
-	for _, j := range c.several {
-		c.conclude(j)
-	}
-	return nil
+// difference is what is to be said of a checkout's row.
+type difference struct {
+	k       item // with the row's click
+	best    click
+	kind    Kind   // "": the row is right
+	counter *int64 // of KindDifferent: how
 }
 
-// judged is a question with its answers, and what is to be said about the row.
-type judged struct {
-	question
-	best, settled winner
-	kind          Kind
-	counter       func(*Comparison) *int64 // how it differs
-}
-
-// judge finds the kind; "" is that the row is right.
-func (c *comparing) judge(j *judged) {
-	stored := c.snap.columns["click_time"].storedTime
-	j.best.time, j.settled.time = stored(j.best.time), stored(j.settled.time)
-	row, best := j.row, j.best
-	inWindow := row.click.ok && row.click.time >= j.time-c.snap.window.Microseconds() && row.click.time <= j.time
+// judge compares a row's click with the first of all in the window, and the first that need have had
+// its effect by now.
+func (c *compareRun) judge(k *item, w *window) error {
+	d := &difference{k: *k, best: w.column.storedClick(w.first(rule{}, shard{}))}
+	read := w.column.storedClick(w.first(rule{without: flagPending}, shard{}))
+	row, there := k.click, k.flags&flagRow != 0
+	inWindow := row.ok() && row.time >= k.time-w.length && row.time <= k.time
+	different := func(counter *int64) { d.kind, d.counter = KindDifferent, counter }
 	switch {
-	case row.there && row.click == best && !row.odd:
-	case j.flags&flagPending != 0,
-		row.there && !row.odd && row.click.compare(best) > 0 && row.click.compare(j.settled) <= 0:
-		j.kind = KindPending
-	case !row.there:
-		j.kind = KindMissing
-	case row.odd, row.click.ok && row.click.id == best.id:
-		j.kind, j.counter = KindDifferent, func(r *Comparison) *int64 { return &r.Mistimed }
-	case c.gone[topicClicks] && inWindow && row.click.compare(best) < 0:
-		j.kind = KindUnverifiable
-	case !row.click.ok:
-		j.kind, j.counter = KindDifferent, func(r *Comparison) *int64 { return &r.Unattributed }
-	case !best.ok:
-		j.kind, j.counter = KindDifferent, func(r *Comparison) *int64 { return &r.Misled }
-	case row.click.compare(best) > 0:
-		j.kind, j.counter = KindDifferent, func(r *Comparison) *int64 { return &r.Later }
+	case there && row == d.best:
+	case k.flags&flagPending != 0,
+		there && !row.odd() && row.compare(d.best) > 0 && row.compare(read) <= 0:
+		d.kind = KindPending
+	case !there:
+		d.kind = KindMissing
+	case row.odd(), row.ok() && row.id == d.best.id:
+		different(&c.out.Mistimed)
+	case c.gone[topicClicks] && inWindow && row.compare(d.best) < 0:
+		d.kind = KindUnverifiable
+	case !row.ok():
+		different(&c.out.Unattributed)
+	case !d.best.ok():
+		different(&c.out.Misled)
+	case row.compare(d.best) > 0:
+		different(&c.out.Later)
 	default:
-		j.kind, j.counter = KindDifferent, func(r *Comparison) *int64 { return &r.Earlier }
+		different(&c.out.Earlier)
 	}
-	if j.flags&flagSeveral == 0 {
-		c.conclude(j)
-		return
+	if k.flags&flagSeveral == 0 {
+		c.count(d)
+	} else if before := c.several[k.id]; before == nil || leniency(d.kind) < leniency(before.kind) {
+		c.several[k.id] = d
 	}
-	if before := c.several[j.id]; before == nil || leniency(j.kind) < leniency(before.kind) {
-		c.several[j.id] = j
-	}
+	return nil
 }
 
-// conclude counts.
-func (c *comparing) conclude(j *judged) {
-	r, want := &c.report, j.best
-	if j.kind == KindPending || j.kind == KindUnverifiable {
-		want = j.row.click // not held against the table
+func (c *compareRun) count(d *difference) {
+	r, k, want := &c.out, &d.k, d.best
+	if d.kind == KindPending || d.kind == KindUnverifiable {
+		want = k.click // not held against the table
 	}
-	if j.row.there {
-		c.actual.add(j.id, j.row.click.id, j.row.click.time, j.row.click.ok)
+	there := k.flags&flagRow != 0
+	if there {
+		c.actual.add(k.id, k.click)
 	}
-	if j.row.there || j.kind == KindMissing {
-		c.expected.add(j.id, want.id, want.time, want.ok)
-	}
-	actual := j.row.click.String()
-	switch {
-	case !j.row.there:
-		actual = "no row"
-	case j.row.odd:
-		actual = "click_id and click_time are not both set or both NULL"
+	if there || d.kind == KindMissing {
+		c.expected.add(k.id, want)
 	}
 	e := Example{
-		CheckoutID: j.id, Topic: c.checkouts.name, Partition: j.partition, Offset: j.offset, Actual: actual,
-		Expected: fmt.Sprintf("%s, user %d, product %s, checkout_time %s", j.best, j.user, quote(j.product), formatTime(j.time)),
+		CheckoutID: k.id, Topic: c.logs[topicCheckouts].name, Partition: k.partition, Offset: k.offset,
+		Expected: describeAnswer(d.best.String(), k), Actual: k.click.String(),
 	}
-	switch j.kind {
+	switch {
+	case !there:
+		e.Actual = "no row"
+	case k.click.odd():
+		e.Actual = "click_id and click_time are not both set or both NULL"
+	}
+	switch d.kind {
 	case "":
 		r.Same++
 	case KindPending:
 		r.Pending++
 	case KindUnverifiable:
-		c.example(j.kind, &r.Unverifiable, e)
+		c.example(d.kind, &r.Unverifiable, e)
 	case KindMissing:
-		c.example(j.kind, &r.Missing, e)
+		c.example(d.kind, &r.Missing, e)
 	default:
-		*j.counter(r)++
+		*d.counter++
 		c.example(KindDifferent, &r.Different, e)
 	}
 }
 
 // example counts a finding, and keeps it while there are few of its kind.
-func (c *comparing) example(kind Kind, counter *int64, e Example) {
+func (c *compareRun) example(kind Kind, counter *int64, e Example) {
 	if *counter++; *counter <= int64(c.cfg.Examples) {
 		e.Kind = kind
-		c.report.Examples = append(c.report.Examples, e)
+		c.out.Examples = append(c.out.Examples, e)
 	}
-}
-
-// WriteTo prints the comparison for people.
-func (r Comparison) WriteTo(w io.Writer) (int64, error) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s against Kafka, window %s: read %s clicks and %s checkouts (%s duplicates), %s rows (%s with a click) in %s\n\n",
-		r.Table, r.Window, grouped(r.Clicks), grouped(r.Checkouts), grouped(r.Duplicates), grouped(r.Rows), grouped(r.Attributed), r.Elapsed.Round(10*time.Millisecond))
-	line := func(n int64, name, meaning string) { fmt.Fprintf(&b, "%14s  %-12s %s\n", grouped(n), name, meaning) }
-	some := func(n int64, name, meaning string) {
-		if n > 0 {
-			line(n, name, meaning)
-		}
-	}
-	line(r.Same, "same", "rows that are what Kafka's records say")
-	line(r.Missing, "missing", "checkouts without a row")
-	line(r.Extra, "extra", "rows of no checkout in Kafka")
-	some(r.Doubled, "doubled", "rows beyond the first of their checkout_id")
-	different := "rows with another click"
-	if r.Different > 0 {
-		different += ", of these:"
-	}
-	line(r.Different, "different", different)
-	some(r.Unattributed, "", "  without a click, and there is one")
-	some(r.Misled, "", "  with a click, and there is none in the window")
-	some(r.Later, "", "  with a later click than the first")
-	some(r.Earlier, "", "  with an earlier click than the first in the window")
-	some(r.Mistimed, "", "  the right click_id at another click_time")
-	some(r.Pending, "pending", "too fresh to be judged (--grace)")
-	some(r.Unverifiable, "unverifiable", "rows that need records that Kafka no longer holds")
-	some(r.Outside, "outside", "left out by --since and --until")
-	for _, reason := range sortedKeys(r.Invalid) {
-		line(r.Invalid[reason], "no event", "records that nobody can have made rows of: "+reason)
-	}
-	fmt.Fprintf(&b, "\nexpected  %s\nactual    %s\n", r.ExpectedDigest, r.ActualDigest)
-	for _, n := range r.Notes {
-		fmt.Fprintf(&b, "note: %s\n", n)
-	}
-	writeExamples(&b, r.Examples)
-	if r.OK() {
-		b.WriteString("\nEverything as it should be.\n")
-	} else {
-		b.WriteString("\nNOT as it should be.\n")
-	}
-	return b.WriteTo(w)
 }

@@ -37,59 +37,78 @@ const (
 	reasonUnreadable   = "unreadable" // a batch, at its first offset
 )
 
-// event is a click, or a checkout with its own columns.
-type event struct {
-	id      string
-	user    int32
-	product string
-	time    int64 // microseconds since the Unix epoch
-
-	payment, amount, shipping, billing, agent, ip optional
+// ownColumn is a column that a checkout fills from its record.
+type ownColumn struct {
+	name, member string
+	amount       bool // a number; else a text
 }
 
-// decodeClick reads a click; reason is "" or why it is none.
-func decodeClick(value []byte, zone *time.Location) (e event, reason string) {
+// ownColumns lists them, in the order of event.values. checkout_id and checkout_time come from the
+// record too, but are the item's own fields.
+var ownColumns = []ownColumn{
+	{name: "product_id", member: memberProduct},
+	{name: "payment_method", member: "payment_method"},
+	{name: "total_amount", member: "total_amount", amount: true},
+	{name: "shipping_address", member: "shipping_address"},
+	{name: "billing_address", member: "billing_address"},
+	{name: "user_agent", member: "user_agent"},
+	{name: "ip_address", member: "ip_address"},
+}
+
+// The members that a match needs.
+const (
+	memberClickID    = "click_id"
+	memberCheckoutID = "checkout_id"
+	memberUser       = "user_id"
+	memberProduct    = "product_id"
+	memberTime       = "datetime_occured"
+)
+
+// decode reads an event of the topic. reason is "", or the reason of the dead letter that it is.
+func decode(t topic, value []byte, zone *time.Location) (e event, reason string) {
 	members, reason := decodeObject(value)
 	if reason != "" {
 		return event{}, reason
 	}
-	if reason := e.common(members, "click_id", reasonClickID, zone); reason != "" {
+	idName, idReason := memberClickID, reasonClickID
+	if t == topicCheckouts {
+		idName, idReason = memberCheckoutID, reasonCheckoutID
+	}
+	// The first member that is wrong decides the reason, in this order.
+	if e.id, reason = decodeID(members[idName], idReason); reason != "" {
 		return event{}, reason
 	}
-	return e, ""
-}
-
-// decodeCheckout reads a checkout likewise.
-func decodeCheckout(value []byte, zone *time.Location) (e event, reason string) {
-	members, reason := decodeObject(value)
-	if reason != "" {
+	if e.user, reason = decodeUser(members[memberUser]); reason != "" {
 		return event{}, reason
 	}
-	if reason := e.common(members, "checkout_id", reasonCheckoutID, zone); reason != "" {
+	if e.product, reason = decodeID(members[memberProduct], reasonProductID); reason != "" {
 		return event{}, reason
 	}
-	if e.amount, reason = decodeAmount(members["total_amount"]); reason != "" {
-		return event{}, reason
+	text, isString, clean := decodeString(members[memberTime])
+	if isString && !clean {
+		return event{}, reasonText
 	}
-	for _, t := range []struct {
-		name string
-		into *optional
-	}{
-		{"payment_method", &e.payment},
-		{"shipping_address", &e.shipping},
-		{"billing_address", &e.billing},
-		{"user_agent", &e.agent},
-		{"ip_address", &e.ip},
-	} {
-		raw := members[t.name]
-		if isNull(raw) {
-			continue
+	var ok bool
+	if e.time, ok = parseTime(text, zone); !isString || !ok {
+		return event{}, reasonTime
+	}
+	if t == topicClicks {
+		return e, ""
+	}
+	e.values = make([]optional, len(ownColumns))
+	for _, amounts := range []bool{true, false} {
+		for i, c := range ownColumns {
+			if c.amount != amounts {
+				continue
+			}
+			decodeValue := decodeText
+			if c.amount {
+				decodeValue = decodeAmount
+			}
+			if e.values[i], reason = decodeValue(members[c.member]); reason != "" {
+				return event{}, reason
+			}
 		}
-		text, isString, clean := decodeString(raw)
-		if !isString || !clean {
-			return event{}, reasonText
-		}
-		*t.into = some(text)
 	}
 	return e, ""
 }
@@ -128,28 +147,16 @@ func isObject(value []byte) bool {
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// common reads what both events have, in the order in which reasons are decided.
-func (e *event) common(members map[string]json.RawMessage, idName, idReason string, zone *time.Location) string {
-	var reason string
-	if e.id, reason = decodeID(members[idName], idReason); reason != "" {
-		return reason
+// decodeText takes a string; NULL or absent is NULL.
+func decodeText(raw json.RawMessage) (optional, string) {
+	if isNull(raw) {
+		return optional{}, ""
 	}
-	if e.user, reason = decodeUser(members["user_id"]); reason != "" {
-		return reason
-	}
-	if e.product, reason = decodeID(members["product_id"], reasonProductID); reason != "" {
-		return reason
-	}
-	raw := members["datetime_occured"]
 	text, isString, clean := decodeString(raw)
-	if isString && !clean {
-		return reasonText
+	if !isString || !clean {
+		return optional{}, reasonText
 	}
-	var ok bool
-	if e.time, ok = parseTime(text, zone); !isString || !ok {
-		return reasonTime
-	}
-	return ""
+	return some(text), ""
 }
 
 func decodeID(raw json.RawMessage, reason string) (string, string) {

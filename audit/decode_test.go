@@ -67,7 +67,7 @@ func agree(t interface{ Fatalf(string, ...any) }, value []byte, zone *time.Locat
 	}
 	var c join.Click
 	theirs := reasonOf(decoder.Click(value, &c))
-	e, ours := decodeClick(value, zone)
+	e, ours := decode(topicClicks, value, zone)
 	if ours != theirs {
 		t.Fatalf("click %.300q: reason %q here, %q in the pipeline", value, ours, theirs)
 	}
@@ -76,7 +76,7 @@ func agree(t interface{ Fatalf(string, ...any) }, value []byte, zone *time.Locat
 	}
 	var k join.Checkout
 	theirs = reasonOf(decoder.Checkout(value, &k))
-	e, ours = decodeCheckout(value, zone)
+	e, ours = decode(topicCheckouts, value, zone)
 	if ours != theirs {
 		t.Fatalf("checkout %.300q: reason %q here, %q in the pipeline", value, ours, theirs)
 	}
@@ -86,20 +86,17 @@ func agree(t interface{ Fatalf(string, ...any) }, value []byte, zone *time.Locat
 	if e.id != string(k.ID) || e.user != k.User || e.product != string(k.Product) || e.time != k.Time {
 		t.Fatalf("checkout %.300q: %+v here, %+v in the pipeline", value, e, k)
 	}
-	theirTexts := []join.Text{k.Payment, k.Shipping, k.Billing, k.Agent, k.IP}
-	for i, o := range []optional{e.payment, e.shipping, e.billing, e.agent, e.ip} {
-		if o.valid != theirTexts[i].Valid || o.text != string(theirTexts[i].B) {
-			t.Fatalf("checkout %.300q: text %d is %v here, %q in the pipeline", value, i, o, theirTexts[i].B)
+	product := join.Text{B: k.Product, Valid: true}
+	theirTexts := []join.Text{product, k.Payment, k.Amount, k.Shipping, k.Billing, k.Agent, k.IP}
+	for i, o := range e.values {
+		same := o.text == string(theirTexts[i].B)
+		if ownColumns[i].amount && o.valid {
+			a, okA := parseDecimal(o.text)
+			b, okB := parseDecimal(string(theirTexts[i].B))
+			same = okA && okB && a.equal(b)
 		}
-	}
-	if e.amount.valid != k.Amount.Valid {
-		t.Fatalf("checkout %.300q: amount %v here, %q in the pipeline", value, e.amount, k.Amount.B)
-	}
-	if e.amount.valid {
-		a, okA := parseDecimal(e.amount.text)
-		b, okB := parseDecimal(string(k.Amount.B))
-		if !okA || !okB || !a.equal(b) {
-			t.Fatalf("checkout %.300q: amount %v here, %q in the pipeline", value, e.amount, k.Amount.B)
+		if o.valid != theirTexts[i].Valid || !same {
+			t.Fatalf("checkout %.300q: %s is %v here, %q in the pipeline", value, ownColumns[i].name, o, theirTexts[i].B)
 		}
 	}
 }
@@ -184,8 +181,8 @@ func TestDecodeReasons(t *testing.T) {
 		{with("ip_address", `"\ud800"`), reasonText},
 		{with("url", `"\ud800"`), ""}, // not a field that we use
 	} {
-		if _, got := decodeCheckout([]byte(c.value), time.UTC); got != c.want {
-			t.Errorf("decodeCheckout(%.100q) = %q, want %q", c.value, got, c.want)
+		if _, got := decode(topicCheckouts, []byte(c.value), time.UTC); got != c.want {
+			t.Errorf("decode(%.100q) = %q, want %q", c.value, got, c.want)
 		}
 	}
 }

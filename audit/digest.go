@@ -6,19 +6,19 @@ import (
 	"math/big"
 )
 
-// digest is the sum of the rows' SHA-256 modulo 2^256: the order of rows does not matter, each row does, also one that is
-// there twice.
+// digest is the sum of the rows' SHA-256 modulo 2^256. The order of rows does not matter; each row
+// does, also one that is there twice.
 type digest struct {
 	sum big.Int
 }
 
 var digestModulus = new(big.Int).Lsh(big.NewInt(1), 256)
 
-func (d *digest) add(checkoutID, clickID string, clickTime int64, clicked bool) {
+func (d *digest) add(checkoutID string, c click) {
 	text := append([]byte(checkoutID), 0)
-	if clicked {
-		text = append(append(text, clickID...), 0)
-		text = append(text, formatTime(clickTime)...)
+	if c.ok() {
+		text = append(append(text, c.id...), 0)
+		text = append(text, formatTime(c.time)...)
 	}
 	hash := sha256.Sum256(text)
 	d.sum.Add(&d.sum, new(big.Int).SetBytes(hash[:]))

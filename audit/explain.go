@@ -1,25 +1,27 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // ErrCheckoutID is returned for a checkout_id that no checkout can have.
 var ErrCheckoutID = errors.New("a checkout_id is a text of 1 to 255 bytes, UTF-8, without NUL")
 
-// Explain finds out why a checkout has the click it has. As in the package's protocol Postgres is read first, then Kafka: by the
-// records' timestamps as far as they lead, else whole. It changes nothing. A checkout that is nowhere is an Explanation too;
-// the error is about not having been able to look, or [ErrCheckoutID].
+// Explain finds out why a checkout has the click it has. As in the package's protocol Postgres is read
+// first, then Kafka: by the records' timestamps as far as they lead, else whole. It changes nothing. A
+// checkout that is nowhere is an Explanation too; the error is about not having been able to look, or
+// [ErrCheckoutID].
 //
-// Of Config, TempDir, SortMemory, Examples and Names are not used. How long it takes depends on whether the records'
-// timestamps are near the event times; ctx bounds it.
+// Of Config, TempDir, SortMemory, Examples and Names are not used. How long it takes depends on
+// whether the records' timestamps are near the event times; ctx bounds it.
 func Explain(ctx context.Context, cfg Config, id string) (*Explanation, error) {
 	if id == "" || len(id) > maxID || !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
 		return nil, ErrCheckoutID
@@ -29,110 +31,86 @@ func Explain(ctx context.Context, cfg Config, id string) (*Explanation, error) {
 	if err := x.explain(ctx); err != nil {
 		return nil, err
 	}
-	if x.shorten {
-		x.note("texts of more than %d bytes are held against each other whole, and shown by their first %d characters, length and hash", longText, shortText)
-	}
-	for _, n := range x.report.Notes {
-		if !slices.Contains(x.out.Notes, n) {
-			x.out.Notes = append(x.out.Notes, n)
-		}
-	}
+	x.describe()
 	x.out.Elapsed = time.Since(begun)
 	x.progress.done()
 	return x.out, nil
 }
 
 func newExplainer(cfg Config, id string) *explainer {
-	if cfg.Group == "" {
-		cfg.Group = "firstclick"
+	x := &explainer{run: newRun(cfg, false), id: id, dead: map[recordRef]DeadLetter{}}
+	x.out = &Explanation{
+		CheckoutID: id, Group: x.cfg.Group, Records: []CheckoutRecord{}, Clicks: []ClickRecord{}, Searched: []OffsetRange{},
 	}
-	log := cfg.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &explainer{
-		audit: &audit{cfg: cfg, log: log, progress: newProgress(cfg.Progress)},
-		out:   &Explanation{CheckoutID: id, Group: cfg.Group, Records: []CheckoutRecord{}, Clicks: []ClickRecord{}, Searched: []OffsetRange{}},
-		id:    id, dead: map[spot]DeadLetter{},
-	}
+	return x
 }
 
-// explainer is one run of Explain. Of the audit it uses the snapshot's progress and columns, the reader and the notes; it sorts
-// nothing on disk.
+// explainer is one run of Explain. It sorts nothing on disk: it reads only what concerns the checkout.
 type explainer struct {
-	*audit
-	out *Explanation
-	id  string // as the column stores it
-	at  standing
+	*run
+	out  *Explanation
+	conn *pgx.Conn
+	id   string // as the column stores it
 
-	row   tableRow
-	there bool                // there is a row
-	dead  map[spot]DeadLetter // those that concern the checkout or its clicks
-	late  []lateRow           // likewise
-
-	records []foundCheckout // by partition and offset
-	dropped int64           // records beyond those
-	source  *foundCheckout  // what the row is made of, or would be
-	shorten bool            // texts were too long to be held and shown whole
-	several bool            // records of several users may have made the row
-	picked  *picker         // clicks; nil before they are looked for
-	noted   *noted          // in firstclick.unknown_users
-	byClick Verdict         // what the clicks say of a row whose record is gone
+	row       *item      // nil: there is none
+	committed *time.Time // of the row, under track_commit_timestamp
+	dead      map[recordRef]DeadLetter
+	late      []lateRow
+	unknown   *unknownUser // in firstclick.unknown_users
+	records   []foundCheckout
+	dropped   int64          // records beyond those
+	source    *foundCheckout // what the row is made of, or would be
+	shorten   bool           // texts were too long to be held and shown whole
+	several   bool           // records of several users may have made the row
+	picked    *picker        // clicks; nil before they are looked for
+	byClick   Verdict        // what the clicks say of a row whose record is gone
 }
 
-// standing is how far the group was in the snapshot.
-type standing struct {
-	taken                  time.Time
-	lateness, outOfOrder   time.Duration
-	watermark, finalBefore *time.Time
-	committed              *time.Time // of the row, under track_commit_timestamp
-}
-
-// spot is a record's place within the group: which topic, partition, offset.
-type spot struct {
-	which     byte
+// recordRef is where a record is.
+type recordRef struct {
+	topic     topic
 	partition int32
 	offset    int64
 }
 
+// foundCheckout is a record with the checkout_id.
 type foundCheckout struct {
-	checkout
+	item
 	stamp  int64  // the record's timestamp in microseconds; -1: none
 	reason string // why it is no checkout; "": it is one
 	dead   string // reason of its dead letter
 	status string // likewise
 }
 
-func (x *explainer) explain(ctx context.Context) error {
-	if err := x.readState(ctx); err != nil {
+func (x *explainer) explain(ctx context.Context) (err error) {
+	if err := x.readSnapshot(ctx, x.readSettings, x.readShards, x.readColumns, x.readRow); err != nil {
 		return err
 	}
-	opts, err := x.cfg.Kafka.Opts()
-	if err != nil {
-		return fmt.Errorf("configure kafka client: %w", err)
+	if x.conn, err = connect(ctx, x.cfg.Database); err != nil {
+		return err
 	}
-	if x.reader, err = newLogReader(opts); err != nil {
+	defer x.conn.Close(context.WithoutCancel(ctx))
+	if x.reader, err = newLogReader(x.cfg.Kafka); err != nil {
 		return err
 	}
 	defer x.reader.Close()
 	for _, step := range []func(context.Context) error{
 		x.describeTopics,
-		x.readLetters,
+		x.searchLetters,
 		x.findCheckouts,
 		x.readLettersOfRecords,
 		x.explainClicks,
-		x.readName,
+		x.readUser,
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	x.tell()
 	return nil
 }
 
-// explainClicks chooses the source and judges by its clicks. Several records of the same content but of other users may have
-// written the row, which has no user: then the one counts for which the row is right.
+// explainClicks chooses the source and judges by its clicks. Several records of the same content but of
+// other users may have written the row, which has no user: then the one counts for which the row is right.
 func (x *explainer) explainClicks(ctx context.Context) error {
 	sources := x.sources()
 	if len(sources) == 0 {
@@ -146,7 +124,8 @@ func (x *explainer) explainClicks(ctx context.Context) error {
 		}
 		tried[k.user] = true
 		x.source = k
-		if err := x.findClicks(ctx, JoinSpan{UserID: k.user, ProductID: k.product, To: moment(k.time), Source: "the checkout's record"}); err != nil {
+		join := JoinSpan{UserID: k.user, ProductID: k.product, To: moment(k.time), Source: "the checkout's record"}
+		if err := x.findClicks(ctx, join); err != nil {
 			return err
 		}
 		if x.out.Verdict != VerdictWrong {
@@ -154,42 +133,39 @@ func (x *explainer) explainClicks(ctx context.Context) error {
 		}
 	}
 	if x.several = len(tried) > 1; x.several {
-		x.note("records with this checkout_id and the row's content name different users; the row has no user_id to tell which one it was made of")
+		x.note("records with this checkout_id and the row's content name different users; " +
+			"the row has no user_id to tell which one it was made of")
 	}
 	return nil
 }
 
-// sources are the records that may have written the row, or would write it, the likeliest first. A dead letter that was retried
-// is another record by then; only where none is found may it be that somebody wrote the row by hand.
+// differs names the first own column in which the row is not what a record would be stored as.
+func (x *explainer) differs(k *foundCheckout) string {
+	name, _, _ := x.snap.columns.differing(x.row, k.event)
+	return name
+}
+
+// sources are the records that may have written the row, or would write it, the likeliest first. A dead
+// letter that was retried is another record by then; only where no other record is found may somebody
+// have written the row by hand.
 func (x *explainer) sources() []*foundCheckout {
 	var same, other []*foundCheckout
-	letters := !slices.ContainsFunc(x.records, func(k foundCheckout) bool { return k.reason == "" && k.dead == "" })
+	onlyLetters := !slices.ContainsFunc(x.records, func(k foundCheckout) bool { return k.reason == "" && k.dead == "" })
 	for i := range x.records {
 		k := &x.records[i]
-		if k.reason != "" || k.dead != "" && (!letters || !x.there || k.status != "retried") {
-			continue
-		}
-		if name, _, _ := x.row.differing(x.snap.columns, k.event); x.there && name != "" {
+		switch {
+		case k.reason != "", k.dead != "" && (!onlyLetters || x.row == nil || k.status != "retried"):
+		case x.row != nil && x.differs(k) != "":
 			other = append(other, k)
-		} else {
+		default:
 			same = append(same, k)
 		}
 	}
-	byTime := func(list []*foundCheckout) {
-		slices.SortStableFunc(list, func(a, b *foundCheckout) int {
-			switch {
-			case a.flags&flagPending != b.flags&flagPending:
-				return int(a.flags&flagPending - b.flags&flagPending)
-			case a.stamp < b.stamp:
-				return -1
-			case a.stamp > b.stamp:
-				return 1
-			}
-			return 0
-		})
+	byTime := func(a, b *foundCheckout) int { // what was read comes first
+		return cmp.Or(cmp.Compare(a.flags&flagPending, b.flags&flagPending), cmp.Compare(a.stamp, b.stamp))
 	}
-	byTime(same)
-	byTime(other)
+	slices.SortStableFunc(same, byTime)
+	slices.SortStableFunc(other, byTime)
 	if len(same) > 0 {
 		return same
 	}
@@ -198,12 +174,16 @@ func (x *explainer) sources() []*foundCheckout {
 
 // withoutSource is the verdict when no record can have written the row.
 func (x *explainer) withoutSource() Verdict {
+	hasLetter := false
+	for ref := range x.dead {
+		hasLetter = hasLetter || ref.topic == topicCheckouts
+	}
 	switch {
-	case x.there && (x.gone[topicCheckouts] || x.beforeStart()):
+	case x.row != nil && (x.gone[topicCheckouts] || x.beforeStart()):
 		return VerdictUnverifiable
-	case x.there:
+	case x.row != nil:
 		return VerdictWrong
-	case x.hasLetter():
+	case hasLetter:
 		return VerdictDeadLetter
 	case slices.ContainsFunc(x.records, func(k foundCheckout) bool { return k.flags&flagPending != 0 }):
 		return VerdictPending
@@ -214,70 +194,101 @@ func (x *explainer) withoutSource() Verdict {
 	}
 }
 
-// beforeStart says whether the row's time is before the group's start, in a topic that has records from there: it is another job's.
+// beforeStart says whether the row's time is before the group's start, in a topic that has records from
+// there: then it is another job's.
 func (x *explainer) beforeStart() bool {
-	some := slices.ContainsFunc(x.snap.checkoutsStart, func(from int64) bool { return from > 0 })
-	if !some || !x.row.timed || x.row.time >= x.snap.begun+x.snap.skew {
+	some := slices.ContainsFunc(x.snap.topics[topicCheckouts].starts, func(from int64) bool { return from > 0 })
+	if !some || x.row.flags&flagTimed == 0 || x.row.time >= x.snap.begun+x.snap.skew {
 		return false
 	}
 	x.note("the row's time is before the start of group %s, which does not answer for it: another job wrote it", x.cfg.Group)
 	return true
 }
 
-func (x *explainer) hasLetter() bool {
-	for place := range x.dead {
-		if place.which == topicCheckouts {
-			return true
-		}
-	}
-	return false
-}
-
-// explainGone shows what can be shown when Kafka no longer holds the checkout: the row says product and time, but not the user.
+// explainGone shows what can be shown when Kafka no longer holds the checkout. The row says product and
+// time; the user may be known from elsewhere.
 func (x *explainer) explainGone(ctx context.Context) error {
-	if !x.there || !x.row.timed || !x.row.own[0].valid {
+	if x.row == nil || x.row.flags&flagTimed == 0 || !x.row.productID().valid {
 		return nil
 	}
-	span := JoinSpan{ProductID: x.row.own[0].text, To: moment(x.row.time)}
+	join := JoinSpan{ProductID: x.row.productID().text, To: moment(x.row.time)}
+	late := slices.IndexFunc(x.late, func(l lateRow) bool { return l.topic == topicCheckouts })
+	switch {
+	case late >= 0:
+		join.UserID, join.Source = x.late[late].UserID, "firstclick.late"
+	case x.unknown != nil:
+		join.UserID, join.Source = x.unknown.user, "firstclick.unknown_users"
+	default:
+		user, ok, err := x.userOfClick(ctx)
+		if err != nil || !ok {
+			return err
+		}
+		join.UserID, join.Source = user, "the row's click"
+	}
+	join.Source += "; Kafka no longer holds the checkout"
 	verdict := x.out.Verdict
-	defer func() { x.byClick, x.out.Verdict = x.out.Verdict, verdict }()
+	err := x.findClicks(ctx, join)
+	x.byClick, x.out.Verdict = x.out.Verdict, verdict
+	return err
+}
+
+// judge compares the row with the answers found so far, by the rules of Verify.
+func (x *explainer) judge() Verdict {
+	p := x.picked
+	if x.row == nil {
+		if x.source.flags&flagPending != 0 {
+			return VerdictPending
+		}
+		return VerdictMissing
+	}
+	if x.source != nil && x.differs(x.source) != "" {
+		if x.source.flags&flagPending != 0 && x.gone[topicCheckouts] {
+			return VerdictUnverifiable // the record that it was made of may be among those that are gone
+		}
+		return VerdictWrong
+	}
+	switch kind, exists := kindOf(&p.k, p.answers, newWindow(&x.snap)); {
+	case kind == "":
+		return VerdictRight
+	case kind == KindPending:
+		return VerdictPending
+	case kind == KindExplained:
+		return VerdictLate
+	case !exists && x.gone[topicClicks]:
+		return VerdictUnverifiable
+	case refusedClick(&p.k, p.answers):
+		return VerdictRefusedClick
+	default:
+		return VerdictWrong
+	}
+}
+
+// describe fills in the explanation from what was found.
+func (x *explainer) describe() {
+	x.describeRecords()
+	if x.picked != nil {
+		x.describeClicks()
+	}
+	for _, d := range x.dead {
+		x.out.DeadLetters = append(x.out.DeadLetters, d)
+	}
+	slices.SortFunc(x.out.DeadLetters, func(a, b DeadLetter) int { return cmp.Compare(a.ID, b.ID) })
 	for _, l := range x.late {
-		if l.which == topicCheckouts {
-			span.UserID, span.Source = l.UserID, "firstclick.late; Kafka no longer holds the checkout"
-			return x.findClicks(ctx, span)
-		}
+		x.out.Late = append(x.out.Late, l.LateEvent)
 	}
-	if x.noted != nil {
-		span.UserID, span.Source = x.noted.user, "firstclick.unknown_users; Kafka no longer holds the checkout"
-		return x.findClicks(ctx, span)
+	if x.row != nil || x.source != nil {
+		x.describeTimes()
 	}
-	user, ok, err := x.userOfClick(ctx)
-	if err != nil || !ok {
-		return err
+	x.out.Why = x.why()
+	x.out.Summary = x.summary()
+	if x.shorten {
+		x.note("texts of more than %d bytes are held against each other whole, and shown by their first %d characters, length and hash",
+			longText, shortText)
 	}
-	span.UserID, span.Source = user, "the row's click; Kafka no longer holds the checkout"
-	return x.findClicks(ctx, span)
+	x.out.Notes = x.report.Notes
 }
 
-// pendingCheckout says whether firstclick had not read so far.
-func (x *explainer) pendingCheckout(partition int32, offset int64) bool {
-	s, ok := x.snap.shards[partition]
-	return !ok || offset >= s.next
+// productID is a row's product_id.
+func (x *item) productID() optional {
+	return x.values[slices.IndexFunc(ownColumns, func(c ownColumn) bool { return c.member == memberProduct })]
 }
-
-// pendingClick says whether the click need not have had its effect on this checkout: that is for the checkout's shard to say,
-// or, where it is not known, for the one furthest behind.
-func (x *explainer) pendingClick(partition int32, offset int64) bool {
-	if x.source != nil {
-		s, ok := x.snap.shards[x.source.partition]
-		return !ok || !s.passed(partition, offset)
-	}
-	for _, s := range x.snap.shards {
-		if !s.passed(partition, offset) {
-			return true
-		}
-	}
-	return len(x.snap.shards) == 0
-}
-
-func moment(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

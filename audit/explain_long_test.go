@@ -30,7 +30,7 @@ func TestExplainLongTexts(t *testing.T) {
 	}
 	held := 0
 	for _, k := range x.records {
-		for _, o := range k.own() {
+		for _, o := range k.values {
 			held += len(o.text)
 		}
 	}

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // WriteTo prints the explanation for people. Whatever came from outside is escaped where a terminal would take it for a command.
@@ -61,7 +59,7 @@ func (e *Explanation) writeRow(b *bytes.Buffer) {
 		return
 	}
 	b.WriteString("\nrow\n")
-	text := func(name string, v *string) { fmt.Fprintf(b, "  %-17s %s\n", name, maybe(v)) }
+	text := func(name string, v *string) { fmt.Fprintf(b, "  %-17s %s\n", name, optionalOf(v)) }
 	when := func(name string, v *time.Time) {
 		shown := "NULL"
 		if v != nil {
@@ -73,13 +71,9 @@ func (e *Explanation) writeRow(b *bytes.Buffer) {
 	text("click_id", r.ClickID)
 	when("click_time", r.ClickTime)
 	text("user_name", r.UserName)
-	text("product_id", r.ProductID)
-	text("payment_method", r.PaymentMethod)
-	text("total_amount", r.TotalAmount)
-	text("shipping_address", r.ShippingAddress)
-	text("billing_address", r.BillingAddress)
-	text("user_agent", r.UserAgent)
-	text("ip_address", r.IPAddress)
+	for i, v := range r.own() {
+		text(ownColumns[i].name, *v)
+	}
 }
 
 // marks are how roles are drawn in the time line, and before the clicks' list.
@@ -222,17 +216,4 @@ func (e *Explanation) Timeline(width int) []string {
 	start := max(0, left-4)
 	ticks := strings.Repeat(" ", start) + from + strings.Repeat(" ", max(1, right+5-len(to)-start-len(from)+4)) + to
 	return []string{strings.TrimRight(string(events), " "), strings.TrimRight(string(axis), " "), window, strings.TrimRight(ticks, " ")}
-}
-
-// escape makes foreign text safe for a terminal, whole.
-func escape(s string) string {
-	for _, c := range s {
-		if !strconv.IsPrint(c) || c == '"' || c == ' ' || c == utf8.RuneError {
-			return strconv.Quote(s)
-		}
-	}
-	if s == "" {
-		return `""`
-	}
-	return s
 }

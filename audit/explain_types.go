@@ -58,6 +58,13 @@ type RowNow struct {
 	CheckoutTime    *time.Time `json:"checkout_time"`
 }
 
+// own are the columns of ownColumns, in their order.
+func (r *RowNow) own() []**string {
+	return []**string{
+		&r.ProductID, &r.PaymentMethod, &r.TotalAmount, &r.ShippingAddress, &r.BillingAddress, &r.UserAgent, &r.IPAddress,
+	}
+}
+
 // JoinSpan is what was joined: candidates are the user's clicks on the product from From to To, both included.
 type JoinSpan struct {
 	UserID    int32         `json:"user_id"`

@@ -10,12 +10,12 @@ import (
 func (x *explainer) summary() string {
 	switch x.out.Verdict {
 	case VerdictRight:
-		if x.row.click.valid {
-			return fmt.Sprintf("The row is right: click %s is the earliest in the window.", x.row.click)
+		if x.row.click.ok() {
+			return fmt.Sprintf("The row is right: click %s is the earliest in the window.", quote(x.row.click.id))
 		}
 		return "The row is right: no click is in the window."
 	case VerdictPending:
-		if !x.there {
+		if x.row == nil {
 			return "Not written yet: firstclick has not read the checkout so far" + x.idle() + "."
 		}
 		return fmt.Sprintf("The row will move to %s, which firstclick has not read so far%s.", x.picked.best, x.idle())
@@ -26,7 +26,7 @@ func (x *explainer) summary() string {
 		return fmt.Sprintf("The row should have %s, which came after the row was final: `firstclick repair` mends it.", x.picked.best)
 	case VerdictRefusedClick:
 		return fmt.Sprintf("The row has %s. Its first click is %s, which Postgres refused: the dead letter says why.",
-			describeClick(x.row.click, x.row.clickTime, x.row.clickTimed), x.picked.best)
+			x.row.click, x.picked.best)
 	case VerdictMissing:
 		return "WRONG: firstclick has read past the checkout, and there is neither a row nor a dead letter."
 	case VerdictDeadLetter:
@@ -50,13 +50,13 @@ func (x *explainer) idle() string {
 }
 
 func (x *explainer) lateCheckout() bool {
-	return slices.ContainsFunc(x.late, func(l lateRow) bool { return l.which == topicCheckouts && x.unrepaired(l) })
+	return slices.ContainsFunc(x.late, func(l lateRow) bool { return l.topic == topicCheckouts && l.flags != 0 })
 }
 
 func (x *explainer) letterReasons() string {
 	text := ""
 	for _, d := range x.out.DeadLetters {
-		if d.Topic == x.snap.checkoutsTopic {
+		if d.Topic == x.snap.topics[topicCheckouts].name {
 			text += fmt.Sprintf(", %s at %s-%d offset %d (%s)", d.Reason, d.Topic, d.Partition, d.Offset, d.Status)
 		}
 	}
@@ -67,14 +67,14 @@ func (x *explainer) whatIsWrong() string {
 	switch {
 	case x.source == nil:
 		return "there is a row, and no record in Kafka that can have made it."
-	case x.row.click.valid != x.row.clickTimed:
+	case x.row.click.odd():
 		return "click_id and click_time are not both set or both NULL."
 	}
-	if name, want, there := x.row.differing(x.snap.columns, x.source.event); name != "" {
+	if name, want, there := x.snap.columns.differing(x.row, x.source.event); name != "" {
 		return fmt.Sprintf("%s is %s in the row and %s in the checkout's record.", name, there, want)
 	}
-	text := fmt.Sprintf("the row has %s, and should have %s.", describeClick(x.row.click, x.row.clickTime, x.row.clickTimed), x.picked.best)
-	if p := x.picked; p.row.ok && !p.real.ok {
+	text := fmt.Sprintf("the row has %s, and should have %s.", x.row.click, x.picked.best)
+	if p := x.picked; p.k.click.ok() && !p.real.ok() {
 		text += " No click in the window is the row's."
 	}
 	return text
@@ -163,10 +163,10 @@ func whyNone(byRole map[string]ClickRecord, join *JoinSpan) []string {
 
 // whyNotYet says why the row has not the answer's click.
 func (x *explainer) whyNotYet() []string {
-	if !x.there || x.picked.row == x.picked.best {
+	if x.row == nil || x.picked.k.click == x.picked.best {
 		return nil
 	}
-	has := fmt.Sprintf("The row has %s", describeClick(x.row.click, x.row.clickTime, x.row.clickTimed))
+	has := fmt.Sprintf("The row has %s", x.row.click)
 	for _, c := range x.out.Clicks {
 		if c.Role != RoleWinner {
 			continue
@@ -185,19 +185,19 @@ func (x *explainer) whyNotYet() []string {
 func (x *explainer) whereabouts() []string {
 	text := []string{"Is the id written exactly as in the event? Upper and lower case, blanks and hyphens count."}
 	switch {
-	case len(x.checkouts.partitions) == 0:
-		text = append(text, fmt.Sprintf("Topic %s could not be read: see the notes.", x.snap.checkoutsTopic))
+	case len(x.logs[topicCheckouts].partitions) == 0:
+		text = append(text, fmt.Sprintf("Topic %s could not be read: see the notes.", x.snap.topics[topicCheckouts].name))
 	case x.gone[topicCheckouts]:
 		text = append(text, "It may be older than what Kafka holds, with its row deleted: rows are never deleted by firstclick.")
 	default:
-		text = append(text, fmt.Sprintf("Topic %s was read from where group %s began to its ends: the checkout was not produced there, or not committed.", x.snap.checkoutsTopic, x.cfg.Group))
+		text = append(text, fmt.Sprintf("Topic %s was read from where group %s began to its ends: the checkout was not produced there, or not committed.", x.snap.topics[topicCheckouts].name, x.cfg.Group))
 	}
-	for _, p := range x.checkouts.partitions {
-		if from := startOf(x.snap.checkoutsStart, p.partition); from > p.logStart {
-			text = append(text, fmt.Sprintf("%s-%d: group %s began at offset %d; what is before it was left out by --start.", x.checkouts.name, p.partition, x.cfg.Group, from))
+	for _, p := range x.logs[topicCheckouts].partitions {
+		if from := x.snap.topics[topicCheckouts].start(p.partition); from > p.logStart {
+			text = append(text, fmt.Sprintf("%s-%d: group %s began at offset %d; what is before it was left out by --start.", x.logs[topicCheckouts].name, p.partition, x.cfg.Group, from))
 		}
 		if p.end < p.high {
-			text = append(text, fmt.Sprintf("%s-%d: a transaction has been open since offset %d of %d: it may be in there.", x.checkouts.name, p.partition, p.end, p.high))
+			text = append(text, fmt.Sprintf("%s-%d: a transaction has been open since offset %d of %d: it may be in there.", x.logs[topicCheckouts].name, p.partition, p.end, p.high))
 		}
 	}
 	return append(text, "A dead letter over 1 MiB keeps no payload to search: SELECT * FROM firstclick.dead_letters WHERE payload IS NULL.")

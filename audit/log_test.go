@@ -78,11 +78,7 @@ func TestReadToAnEndThatNoRecordReaches(t *testing.T) {
 	if err := first.EndTransaction(t.Context(), abort); err != nil {
 		t.Fatal(err)
 	}
-	opts, err := w.cfg.Kafka.Opts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := newLogReader(opts)
+	l, err := newLogReader(w.cfg.Kafka)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,12 @@ package audit
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math"
 	"runtime"
 	"sync"
-	"time"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
@@ -12,397 +15,338 @@ import (
 	"firstclick/internal/kafkabatch"
 )
 
-// What is known about a record besides its content.
-const (
-	flagLate         = 1 << iota // recorded in firstclick.late, not repaired: may or may not have had its effect
-	flagPending                  // at or above the stored positions: likewise
-	flagConflict                 // a dead letter for having other content than its row
-	flagRefused                  // a dead letter because Postgres refused the row
-	flagResolved                 // that dead letter was retried or dropped
-	flagUnasked                  // need not have had an effect: a dead letter that somebody retried
-	flagJudged                   // its row was found different already
-	flagSeveral                  // other records may have written the row too
-	flagRow                      // there is a row
-	flagRowInvalid               // whose click_id and click_time are not both NULL or both set
-	flagBefore                   // below the group's start: not demanded, and no answer to it is
-	flagEarly                    // of flagLate: noted before it can have come too late
-	flagAhead                    // of flagLate: noted because it was dated far ahead of the clock; a restart may have forgotten it
-	flagRefusedClick             // a dead letter because Postgres refused its row's first click
-	flagSkipped                  // before the group's start for want of a timestamp: its event time is not
-)
-
-// click is a click in its sort: by user, product, time, id, that is by what decides who wins.
-type click struct {
-	event
-	partition int32
-	offset    int64
-	flags     int32
-}
-
-func (c click) append(b []byte) []byte {
-	b = appendText(appendInt64(appendText(appendInt32(b, c.user), c.product), c.time), c.id)
-	return appendInt32(appendInt64(appendInt32(b, c.partition), c.offset), c.flags)
-}
-
-func parseClick(item []byte) (c click) {
-	f := fields(item)
-	c.user, c.product, c.time, c.id = f.int32(), f.text(), f.int64(), f.text()
-	c.partition, c.offset, c.flags = f.int32(), f.int64(), f.int32()
-	return c
-}
-
-// checkout is a checkout in its sort: by id, then by place.
-type checkout struct {
-	event
-	partition int32
-	offset    int64
-	flags     int32
-}
-
-func (k checkout) append(b []byte) []byte {
-	b = appendInt64(appendInt32(appendText(b, k.id), k.partition), k.offset)
-	b = appendInt64(appendInt32(appendInt32(b, k.flags), k.user), k.time)
-	b = appendText(b, k.product)
-	for _, o := range [...]optional{k.payment, k.amount, k.shipping, k.billing, k.agent, k.ip} {
-		b = appendOptional(b, o)
-	}
-	return b
-}
-
-func parseCheckout(item []byte) (k checkout) {
-	f := fields(item)
-	k.id, k.partition, k.offset = f.text(), f.int32(), f.int64()
-	k.flags, k.user, k.time = f.int32(), f.int32(), f.int64()
-	k.product = f.text()
-	for _, o := range []*optional{&k.payment, &k.amount, &k.shipping, &k.billing, &k.agent, &k.ip} {
-		*o = f.optional()
-	}
-	return k
-}
-
-func (a *audit) readCheckouts(ctx context.Context) error {
-	idColumn := a.snap.columns["checkout_id"]
-	return a.readTopic(ctx, a.checkouts, topicCheckouts, a.snap.checkoutsStart, a.checkoutSort, func(buf []byte, r *record) []byte {
-		k := checkout{event: r.event, partition: r.partition, offset: r.offset, flags: r.flags}
-		k.id = idColumn.stored(k.id)
-		return k.append(buf)
-	})
-}
-
-func (a *audit) readClicks(ctx context.Context) error {
-	return a.readTopic(ctx, a.clicks, topicClicks, a.snap.clicksStart, a.clickSort, func(buf []byte, r *record) []byte {
-		return click{event: r.event, partition: r.partition, offset: r.offset, flags: r.flags}.append(buf)
-	})
-}
-
-// record is a decoded record with its marks.
-type record struct {
-	event
-	partition int32
-	offset    int64
-	flags     int32
-}
-
-// tally is what one partition adds to the report.
-type tally struct {
-	valid, pending int64
-}
-
-// readTopic reads a topic to its ends, judges dead letters on the way and sorts what is valid.
-func (a *audit) readTopic(ctx context.Context, t topicLog, which byte, starts []int64, into *sorter, encode func([]byte, *record) []byte) error {
-	var total int64
-	for _, p := range t.partitions {
-		total += max(0, p.end-p.logStart)
-	}
-	a.progress.phase("offsets of topic "+t.name, total)
-	var mu sync.Mutex // over the sorter, the report and gone
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(min(4, runtime.GOMAXPROCS(0)))
-	for _, p := range t.partitions {
-		group.Go(func() error {
-			w := &partitionWork{audit: a, mu: &mu, topic: t, which: which, into: into, encode: encode, log: p, start: startOf(starts, p.partition)}
-			return w.run(ctx)
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return into.Finish()
-}
-
-// partitionWork reads one partition.
-type partitionWork struct {
-	audit  *audit
-	mu     *sync.Mutex
-	topic  topicLog
-	which  byte
-	start  int64
-	log    partitionLog
-	into   *sorter
-	encode func([]byte, *record) []byte
-
-	marks  *cursor
-	mark   mark  // the next one of this partition
-	marked bool  // there is one
-	last   int64 // the next offset to come
-	first  int64 // event time of the first event of the group's; endless: none so far
-	gaps   gaps
-	buf    []byte
-	tally  tally
-}
-
-func (w *partitionWork) run(ctx context.Context) (err error) {
-	if w.marks, err = w.audit.snap.marks.Open(); err != nil {
-		return err
-	}
-	defer w.marks.Close()
-	if err := w.nextMark(); err != nil {
-		return err
-	}
-	w.gaps, w.first = w.audit.gapsOf(w.which, w.log.partition, w.start), endless
-	w.gaps.add(lostToRetention, 0, w.log.logStart)
-	w.last = w.log.logStart
-	err = w.audit.reader.read(ctx, w.topic, w.log.partition, w.last, w.log.end, func(r *kgo.Record) error {
-		w.upTo(r.Offset)
-		w.last = r.Offset + 1
-		w.audit.progress.add(1)
-		return w.take(r)
-	}, w.lost)
-	if err != nil {
-		return err
-	}
-	w.upTo(w.log.end)
-	if err := w.marksBelow(1<<63 - 1); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s := &w.audit.snap
-	w.gaps.into(&w.audit.lost[w.which], w.log.partition, w.first, s.begun, s.skew, (s.lateness + s.outOfOrder).Microseconds())
-	if w.which == topicClicks {
-		w.audit.report.Clicks += w.tally.valid
-		w.audit.report.PendingClicks += w.tally.pending
-	} else {
-		w.audit.report.Checkouts += w.tally.valid
-		w.audit.report.PendingCheckouts += w.tally.pending
+// describeTopics reads both topics' ends and compares them with what the group knows of them.
+func (r *run) describeTopics(ctx context.Context) (err error) {
+	for which, stored := range r.snap.topics {
+		log, err := r.reader.describe(ctx, stored.name)
+		if err != nil {
+			return err
+		}
+		r.logs[which] = log
+		if stored.id != "" && log.id != "" && stored.id != log.id {
+			return errors.New(r.createdAnew(stored.name))
+		}
+		if log.unsure != nil {
+			r.note("%s: whether it is compacted is not known (%v), and is taken for no: "+
+				"rows whose records compaction took are called wrong. Grant DescribeConfigs on it", log.name, log.unsure)
+		}
+		for _, p := range log.partitions {
+			from := stored.start(p.partition)
+			r.gone[which] = r.gone[which] || p.logStart > from
+			switch {
+			case p.logStart > from && r.fromKafka:
+				r.note("%s-%d: Kafka holds what is at offset %d and later: what needs older records cannot be judged",
+					log.name, p.partition, p.logStart)
+			case p.logStart > from:
+				r.note("%s-%d: the group began at offset %d, Kafka holds what is at %d and later: "+
+					"rows that need older records cannot be verified", log.name, p.partition, from, p.logStart)
+			}
+			if p.end < p.high {
+				r.note("%s-%d: a transaction has been open since offset %d of %d: what follows is not read",
+					log.name, p.partition, p.end, p.high)
+			}
+		}
 	}
 	return nil
 }
 
-// upTo takes in that nothing was read between the last record and the offset. In a topic that is not compacted, control and aborted
-// records lie there, which make nothing.
-func (w *partitionWork) upTo(offset int64) {
-	w.audit.progress.add(offset - w.last)
-	if w.topic.compacted && offset > w.last {
-		w.gaps.add(lostToCompaction, w.last, offset)
-	}
+func (r *run) createdAnew(topic string) string {
+	return fmt.Sprintf("topic %s was deleted and created anew since group %s began: "+
+		"its records are not those the rows were made of", topic, r.cfg.Group)
 }
 
-// lost notes that retention took records while they were being read.
-func (w *partitionWork) lost(start int64) {
-	w.gaps.add(lostToRetention, w.last, start)
-	w.audit.progress.add(start - w.last)
-	w.last, w.log.logStart = start, start
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.audit.gone[w.which] = true
-	w.audit.note("%s-%d: offsets below %d went away while they were being read", w.topic.name, w.log.partition, start)
+// decode reads the event of a record. reason is "", or the reason of the dead letter that it is.
+func (r *run) decode(t topic, rec *kgo.Record) (e event, reason string) {
+	e, reason = decode(t, rec.Value, r.snap.zone)
+	stamp := rec.Timestamp.UnixMilli() // -1 where it has none: then there is nothing to compare with
+	limit := r.snap.columns["click_id"].limit
+	switch {
+	case kafkabatch.Of(rec) != nil:
+		reason = reasonUnreadable
+	case reason != "":
+	case t == topicClicks && limit > 0 && utf8.RuneCountInString(e.id) > limit:
+		reason = reasonRefused // the column cannot hold its id
+	case stamp >= 0 && e.time > stamp*1000+r.snap.skew:
+		reason = reasonFuture
+	}
+	return e, reason
 }
 
-// pendingAt says whether the record need not have had its effect yet: a checkout for its shard, a click for every shard.
-func (w *partitionWork) pendingAt(offset int64, stamp time.Time) bool {
-	s := &w.audit.snap
-	if w.audit.alone.on {
-		return stamp.UnixMicro() > w.audit.alone.pendingAfter
+// readTopic reads a topic to its ends, compares it with what is noted about its records, and sorts
+// what is valid.
+func (r *run) readTopic(ctx context.Context, t topic) error {
+	log := r.logs[t]
+	var total int64
+	for _, p := range log.partitions {
+		total += max(0, p.end-p.logStart)
 	}
-	if w.which == topicClicks {
-		return int(w.log.partition) >= len(s.clicksNext) || offset >= s.clicksNext[w.log.partition]
+	r.progress.phase("offsets of topic "+log.name, total)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(min(4, runtime.GOMAXPROCS(0)))
+	var mu sync.Mutex
+	for _, p := range log.partitions {
+		group.Go(func() error {
+			reader := &partitionReader{
+				run: r, mu: &mu, topic: t, log: log, partition: p, start: r.snap.topics[t].start(p.partition),
+				next: p.logStart, first: endless, idColumn: r.snap.columns["checkout_id"],
+			}
+			return reader.read(ctx)
+		})
 	}
-	return offset >= s.shards[w.log.partition].next
+	return group.Wait()
 }
 
-// unread says whether no shard has read the record, so that it need not be a dead letter: the first that does writes it.
-func (w *partitionWork) unread(offset int64) bool {
-	if most := w.audit.snap.clicksMost; w.which == topicClicks {
-		return int(w.log.partition) >= len(most) || offset >= most[w.log.partition]
-	}
-	return offset >= w.audit.snap.shards[w.log.partition].next
+// partitionReader reads one partition.
+type partitionReader struct {
+	*run
+	mu        *sync.Mutex // over the run's report, gone, lost and invalid
+	topic     topic
+	log       topicLog
+	partition partitionLog
+	start     int64
+	idColumn  column
+
+	cursor  *cursor // over all notes
+	head    item    // the next one of this partition
+	hasNote bool    // there is one
+
+	next           int64 // offset
+	first          int64 // event time of the first event of the group's; endless: none so far
+	gaps           gaps
+	valid, pending int64
 }
 
-// take decodes a record, holds it against its marks and sorts it in.
-func (w *partitionWork) take(r *kgo.Record) error {
-	if err := w.marksBelow(r.Offset); err != nil {
+func (p *partitionReader) read(ctx context.Context) (err error) {
+	if p.cursor, err = p.notes.open(); err != nil {
 		return err
 	}
-	decode := w.audit.snap.click
-	if w.which == topicCheckouts {
-		decode = decodeCheckout
+	defer p.cursor.close()
+	if err := p.nextNote(); err != nil {
+		return err
 	}
-	rec := record{partition: w.log.partition, offset: r.Offset}
+	p.gaps = p.gapsOf(p.topic, p.partition.partition, p.start)
+	p.gaps.add(lostToRetention, 0, p.partition.logStart)
+	err = p.reader.read(ctx, p.log, p.partition.partition, p.next, p.partition.end, func(rec *kgo.Record) error {
+		p.skipTo(rec.Offset)
+		p.next = rec.Offset + 1
+		p.progress.add(1)
+		return p.record(rec)
+	}, func(start int64) {
+		p.gaps.add(lostToRetention, p.next, start)
+		p.progress.add(start - p.next)
+		p.next, p.partition.logStart = start, start
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.gone[p.topic] = true
+		p.note("%s-%d: offsets below %d went away while they were being read", p.log.name, p.partition.partition, start)
+	})
+	if err != nil {
+		return err
+	}
+	p.skipTo(p.partition.end)
+	if err := p.notesBelow(math.MaxInt64); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gaps.addTo(&p.lost[p.topic], p.partition.partition, p.first, &p.snap)
+	if p.topic == topicClicks {
+		p.report.Clicks += p.valid
+		p.report.PendingClicks += p.pending
+	} else {
+		p.report.Checkouts += p.valid
+		p.report.PendingCheckouts += p.pending
+	}
+	return nil
+}
+
+// skipTo goes to an offset below which no more records are. In a topic that is not compacted, only
+// control and aborted records lie between, which make nothing.
+func (p *partitionReader) skipTo(offset int64) {
+	p.progress.add(offset - p.next)
+	if p.log.compacted && offset > p.next {
+		p.gaps.add(lostToCompaction, p.next, offset)
+	}
+}
+
+// record decodes a record, compares it with its notes and sorts it.
+func (p *partitionReader) record(rec *kgo.Record) error {
+	if err := p.notesBelow(rec.Offset); err != nil {
+		return err
+	}
+	k := item{kind: kindClick, partition: rec.Partition, offset: rec.Offset}
 	var want string
-	rec.event, want = decode(r.Value, w.audit.snap.zone)
-	// A record without a timestamp has -1; there is nothing to compare with.
-	stamp := r.Timestamp.UnixMilli()
-	if kafkabatch.Of(r) != nil {
-		want = reasonUnreadable
-	} else if want == "" && stamp >= 0 && rec.time > stamp*1000+w.audit.snap.skew {
-		want = reasonFuture
+	k.event, want = p.decode(p.topic, rec)
+	// pending: it need not have had its effect yet. unread: no shard has read it; the first that does
+	// writes its dead letter.
+	var pending, unread bool
+	switch {
+	case p.topic == topicCheckouts:
+		k.kind, k.id = kindCheckout, p.idColumn.stored(k.id)
+		unread = rec.Offset >= p.snap.shards[rec.Partition].next
+		pending = unread
+	default:
+		pending = !p.snap.readByAll(rec.Partition, rec.Offset)
+		unread = !p.snap.readByAny(rec.Partition, rec.Offset)
 	}
-	if w.pendingAt(r.Offset, r.Timestamp) {
-		rec.flags |= flagPending
+	if p.fromKafka {
+		pending = rec.Timestamp.UnixMicro() > p.pendingAfter
+	}
+	if pending {
+		k.flags |= flagPending
 	}
 	var dead, status string
-	for w.marked && w.mark.offset == r.Offset {
-		if w.mark.kind == markLate {
-			rec.flags |= noteFlags(w.mark.early)
+	for p.hasNote && p.head.offset == rec.Offset {
+		if p.head.kind == kindLate {
+			k.flags |= p.head.flags
 		} else {
-			dead, status = w.mark.reason, w.mark.status
+			dead, status = p.head.values[0].text, p.head.values[1].text
 		}
-		if err := w.nextMark(); err != nil {
+		if err := p.nextNote(); err != nil {
 			return err
 		}
 	}
-	if r.Offset < w.start {
-		return w.takeBefore(&rec, want, dead, stamp)
+	if rec.Offset < p.start { // rows of it are another job's, and so may be rows that have such a click
+		if dead != "" {
+			p.addExample(KindDeadLetterUnexplained, &k, "no dead letter: the group began behind this record", letter(dead))
+		}
+		if want != "" {
+			return nil
+		}
+		k.flags = flagBefore
+		if rec.Timestamp.UnixMilli() < 0 && p.snap.startTime != noTime && k.time >= p.snap.startTime {
+			k.flags |= flagSkipped
+		}
+		return p.sort(&k)
 	}
-	if rec.flags&flagPending != 0 {
-		w.tally.pending++
+	if pending {
+		p.pending++
 	}
-	if !w.judge(&rec, want, dead, status) {
+	if p.fromKafka && want != "" {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.invalid[want]++
 		return nil
 	}
-	if w.first == endless {
-		w.first = rec.time
-	}
-	w.tally.valid++
-	return w.sort(&rec)
-}
-
-// takeBefore takes a record below the group's start. Rows of it are another job's, and so may be rows that have a click from there.
-func (w *partitionWork) takeBefore(rec *record, want, dead string, stamp int64) error {
-	if dead != "" {
-		w.report(KindDeadLetterUnexplained, rec, "no dead letter: the group began behind this record", "dead letter, reason "+dead)
-	}
-	if want != "" {
+	if !p.fromKafka && !p.isEvent(&k, want, dead, status, unread) {
 		return nil
 	}
-	rec.flags = flagBefore
-	if s := &w.audit.snap; stamp < 0 && s.startTime != noTime && rec.time >= s.startTime {
-		rec.flags |= flagSkipped
+	if p.first == endless {
+		p.first = k.time
 	}
-	return w.sort(rec)
+	p.valid++
+	return p.sort(&k)
 }
 
-func (w *partitionWork) sort(rec *record) error {
-	w.buf = w.encode(w.buf[:0], rec)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.into.Add(w.buf)
+func (p *partitionReader) sort(k *item) error {
+	if p.topic == topicClicks {
+		return p.byKey.add(k)
+	}
+	return p.byID.add(k)
 }
 
-// judge compares the reason found here (want) with the dead letter that is there, and says whether the record counts as an event.
-func (w *partitionWork) judge(rec *record, want, dead, status string) bool {
-	if w.audit.alone.on {
-		w.audit.alone.refuse(want, w.mu)
-		return want == ""
+func letter(reason string) string { return "dead letter, reason " + reason }
+
+// isEvent compares the reason that was found (want) with that of the dead letter that is there. It says
+// whether the record counts as an event, and sets the flags that the dead letter gives it.
+func (p *partitionReader) isEvent(k *item, want, dead, status string, unread bool) bool {
+	report := func(kind Kind, want, there string) { p.addExample(kind, k, want, there) }
+	isCheckout := p.topic == topicCheckouts
+	resolved := func(is bool) {
+		if is {
+			k.flags |= flagResolved
+		}
 	}
 	switch {
 	case want == "" && dead == "":
-		return true
-	case want == "" && w.which == topicCheckouts && (dead == reasonConflict || dead == reasonRefused):
-		rec.flags |= map[string]int32{reasonConflict: flagConflict, reasonRefused: flagRefused}[dead]
-		if status != "open" {
-			rec.flags |= flagResolved
-		}
-		return true // its row decides whether the dead letter is right
-	case want == "" && w.which == topicCheckouts && dead == reasonRefusedClick:
-		rec.flags |= flagRefusedClick
-		if status == "dropped" {
-			rec.flags |= flagResolved
-		}
-		return true // likewise
-	case want == "" && w.which == topicClicks && dead == reasonRefused: // the column was widened since
+	case want == "" && isCheckout && dead == reasonConflict: // its row decides whether the dead letter is right
+		k.flags |= flagConflict
+		resolved(status != "open")
+	case want == "" && isCheckout && dead == reasonRefused: // likewise
+		k.flags |= flagRefused
+		resolved(status != "open")
+	case want == "" && isCheckout && dead == reasonRefusedClick: // likewise
+		k.flags |= flagRefusedClick
+		resolved(status == "dropped")
+	case want == "" && !isCheckout && dead == reasonRefused: // the column was widened since
 		if status == "open" {
-			w.report(KindDeadLetterUnexplained, rec, "a click: the column holds its id now (then retry the dead letter)", "dead letter, reason "+dead)
+			report(KindDeadLetterUnexplained, "a click: the column holds its id now (then retry the dead letter)", letter(dead))
 		}
-		rec.flags |= flagLate // it may be a row's, from a restart on
-		return true
-	case want == "" && dead == reasonTime: // of a version that took fewer ways to write a date
-		rec.flags |= flagUnasked | flagLate
-		return true
+		k.flags |= flagLate // a row may have it, from a restart on
+	case want == "" && dead == reasonTime: // of a version that accepted fewer ways to write a date
+		k.flags |= flagOptional | flagLate
 	case want == "":
-		w.report(KindDeadLetterUnexplained, rec, "no dead letter", "dead letter, reason "+dead)
-		return true
-	case dead == "" && (w.unread(rec.offset) || want == reasonRefused): // no row holds such a click, with or without its letter
+		report(KindDeadLetterUnexplained, "no dead letter", letter(dead))
+	case dead == "" && (unread || want == reasonRefused): // no row holds such a click, with or without its letter
 		return false
 	case dead == "":
-		w.report(KindDeadLetterMissing, rec, "dead letter, reason "+want, "none")
+		report(KindDeadLetterMissing, letter(want), "none")
 		return false
 	case dead != want:
-		w.report(KindDeadLetterReason, rec, "reason "+want, "reason "+dead)
+		report(KindDeadLetterReason, "reason "+want, "reason "+dead)
 		return false
-	case want == reasonFuture && status == "retried": // the event is sound, and somebody let it in
-		rec.flags |= flagUnasked | flagLate
-		return true
+	case want == reasonFuture && status == "retried": // the event is sound, and somebody accepted it
+		k.flags |= flagOptional | flagLate
 	default:
 		return false
 	}
+	return true
 }
 
-func (w *partitionWork) report(kind Kind, rec *record, expected, actual string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e := Example{Kind: kind, Expected: expected, Actual: actual, Topic: w.topic.name, Partition: rec.partition, Offset: rec.offset}
-	if w.which == topicCheckouts {
-		e.CheckoutID = rec.id
+func (p *partitionReader) addExample(kind Kind, k *item, expected, actual string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := Example{Kind: kind, Expected: expected, Actual: actual, Topic: p.log.name, Partition: k.partition, Offset: k.offset}
+	if p.topic == topicCheckouts {
+		e.CheckoutID = k.id
 	}
-	w.audit.report.add(e, w.audit.cfg.Examples)
+	p.report.add(e, p.cfg.Examples)
 }
 
-// nextMark goes to the next mark of this partition, leaving out those of an earlier topic of the same name.
-func (w *partitionWork) nextMark() error {
-	w.marked = false
+// nextNote goes to the next note of this partition. It passes over those of an earlier topic of the
+// same name.
+func (p *partitionReader) nextNote() error {
+	p.hasNote = false
 	for {
-		item, ok, err := w.marks.Next()
+		encoded, ok, err := p.cursor.next()
 		if err != nil || !ok {
 			return err
 		}
-		m := parseMark(item)
-		if m.topic != w.which || m.partition != w.log.partition || (m.topicID != [16]byte{} && m.topicID != w.topic.id) {
-			continue
+		n := &p.head
+		byPlace.parse(encoded, n)
+		if id := n.values[2].text; n.topic == p.topic && n.partition == p.partition.partition && (id == "" || id == p.log.id) {
+			p.hasNote = true
+			return nil
 		}
-		w.mark, w.marked = m, true
-		return nil
 	}
 }
 
-// marksBelow deals with marks for offsets at which no record was read.
-func (w *partitionWork) marksBelow(offset int64) error {
-	for w.marked && w.mark.offset < offset {
+// notesBelow handles notes of offsets at which no record was read.
+func (p *partitionReader) notesBelow(offset int64) error {
+	for p.hasNote && p.head.offset < offset {
 		why := lostToRetention
-		if w.mark.offset >= w.log.logStart {
+		if p.head.offset >= p.partition.logStart {
 			why = lostToCompaction
 		}
-		gone := why == lostToRetention || w.topic.compacted
-		rec := record{event: w.mark.late, partition: w.log.partition, offset: w.mark.offset}
-		switch {
-		case w.mark.kind == markDead && !gone:
-			w.report(KindDeadLetterUnexplained, &rec, "no dead letter: there is no such record", "dead letter, reason "+w.mark.reason)
-		case w.mark.kind == markDead:
-			w.gaps.known(why, w.mark.offset)
-		case w.mark.kind == markLate && w.which == topicClicks && gone:
-			rec.flags = noteFlags(w.mark.early) // Kafka has dropped it, but firstclick.late holds all that matters about it
-			w.gaps.known(why, w.mark.offset)
-			if err := w.sort(&rec); err != nil {
+		n := p.head
+		switch gone := why == lostToRetention || p.log.compacted; {
+		case n.kind == kindDeadLetter && !gone:
+			p.addExample(KindDeadLetterUnexplained, &n, "no dead letter: there is no such record", letter(n.values[0].text))
+		case n.kind == kindDeadLetter:
+			p.gaps.known(why, n.offset)
+		case gone && p.topic == topicClicks: // firstclick.late holds all that matters about it
+			p.gaps.known(why, n.offset)
+			n.kind, n.values = kindClick, nil
+			if err := p.sort(&n); err != nil {
 				return err
 			}
-		case w.mark.kind == markLate && gone && w.mark.early&noteAhead != 0:
-			w.gaps.known(why, w.mark.offset)
-			w.mu.Lock()
-			w.audit.lost[w.which].note(w.mark.late.id, w.mark.late.time, why)
-			w.mu.Unlock()
+		case gone && n.flags&flagAhead != 0:
+			p.gaps.known(why, n.offset)
+			p.mu.Lock()
+			p.lost[p.topic].ahead[n.id] = lostAhead{n.time, why}
+			p.mu.Unlock()
 		}
-		if err := w.nextMark(); err != nil {
+		if err := p.nextNote(); err != nil {
 			return err
 		}
 	}

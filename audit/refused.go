@@ -4,114 +4,137 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
-
-	"firstclick/internal/pgsession"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A dead letter with reason refused says that Postgres did not take the row. Whether that can be is asked of Postgres: the row,
-// with the click it would have had, goes into an empty temporary table of the same columns and checks, and is rolled back. Where the table has
-// more that may refuse a row (triggers, other keys), what the temporary table takes proves nothing.
+// A dead letter with reason refused says that Postgres did not accept the row; one with reason
+// refused_click, that it did not accept the first click of a checkout in its row, nor others after
+// it. Postgres is asked whether that can be: the row, with the click that it would have had, goes
+// into an empty temporary table of the same columns and checks, and is rolled back. Where the table
+// has more that may refuse a row (triggers, other keys), that the temporary table accepts it proves
+// nothing.
 
-// refusedBest is the click that a refused checkout's row would have had; sorted like checkouts, by id and place.
-type refusedBest struct {
-	id        string
-	partition int32
-	offset    int64
-	click     winner
+// tryClicks keeps a row with a later click than its first, or none, for followUp. Its clicks are the
+// best one, then those that the row should have: once it is final, not those that came too late.
+func (v *verifyRun) tryClicks(f *finding) error {
+	t := f.k
+	t.kind, t.clicks = kindTrial, []click{f.best}
+	fixed := false
+	for _, c := range f.better {
+		switch {
+		case c.flags&flagLate == 0 || t.time >= v.snap.shards[t.partition].finalBefore:
+			t.clicks = append(t.clicks, c.click())
+		case !fixed:
+			fixed = true
+			if err := v.addFix(f, c.click()); err != nil {
+				return err
+			}
+		}
+	}
+	return v.followUps.add(&t)
 }
 
-func (d doubt) refusedBest() refusedBest {
-	return refusedBest{id: d.id, partition: d.partition, offset: d.offset, click: d.best}
-}
-
-func (r refusedBest) append(b []byte) []byte {
-	return r.click.append(appendInt64(appendInt32(appendText(b, r.id), r.partition), r.offset))
-}
-
-func parseRefusedBest(item []byte) (r refusedBest) {
-	f := fields(item)
-	r.id, r.partition, r.offset, r.click = f.text(), f.int32(), f.int64(), f.winner()
-	return r
-}
-
-// askRefused keeps a refused checkout for later, unless somebody has dealt with it: then the columns may have been changed.
-func (a *audit) askRefused(k checkout) error {
-	if k.flags&flagResolved != 0 {
-		return nil
-	}
-	if err := a.refusedSort.Add(k.append(nil)); err != nil {
-		return err
-	}
-	return a.ask(k, nil, 0)
-}
-
-func (a *audit) checkRefused(ctx context.Context) error {
-	if err := errors.Join(a.refusedSort.Finish(), a.refusedBests.Finish()); err != nil {
-		return err
-	}
-	if a.refusedSort.count == 0 {
-		return nil
-	}
-	a.progress.phase("refused checkouts tried", a.refusedSort.count)
-	checkouts, err := newStream(a.refusedSort, parseCheckout)
-	if err != nil {
-		return err
-	}
-	defer checkouts.Close()
-	bests, err := newStream(a.refusedBests, parseRefusedBest)
-	if err != nil {
-		return err
-	}
-	defer bests.Close()
-	trial, err := beginTrial(ctx, a.cfg.Database)
-	if err != nil {
-		return err
-	}
-	defer trial.end(context.WithoutCancel(ctx))
-	for checkouts.ok && bests.ok { // one of each, in the same order
-		accepted, err := trial.accepts(ctx, checkouts.head, bests.head.click)
+// followUp counts the lost clicks that rows claim to have, and tries what Postgres is said to have refused.
+func (v *verifyRun) followUp(ctx context.Context) error {
+	var claim item
+	var t *trial
+	defer func() {
+		if t != nil {
+			t.end(context.WithoutCancel(ctx))
+		}
+	}()
+	for x, err := range v.followUps.items() {
 		if err != nil {
 			return err
 		}
-		if accepted && !trial.blind {
-			a.unexplained(checkouts.head, "a row: Postgres takes it now (was a column changed? then retry the dead letter)", reasonRefused)
+		if x.kind == kindClaim {
+			if x.id != claim.id || x.user != claim.user || x.product != claim.product || x.time != claim.time {
+				v.lost[topicClicks].claim(x.time)
+			}
+			claim = *x
+			continue
 		}
-		a.progress.add(1)
-		if err := errors.Join(checkouts.next(), bests.next()); err != nil {
+		if t == nil {
+			v.progress.phase("refused rows tried")
+			if t, err = beginTrial(ctx, v.cfg.Database); err != nil {
+				return err
+			}
+		}
+		if err := v.try(ctx, t, x); err != nil {
 			return err
 		}
+		v.progress.add(1)
 	}
+	return nil
+}
+
+// try tries a refused checkout, or the clicks that one should have. The latter's row is wrong where
+// Postgres accepts a better click, unless somebody has dropped the dead letter.
+func (v *verifyRun) try(ctx context.Context, t *trial, k *item) error {
+	if k.flags&flagRow == 0 {
+		var best click
+		if len(k.clicks) > 0 {
+			best = k.clicks[0]
+		}
+		accepted, err := t.accepts(ctx, k, best)
+		if accepted && !t.inserts {
+			v.unexplained(k, "a row: Postgres takes it now (was a column changed? then retry the dead letter)", reasonRefused)
+		}
+		return err
+	}
+	var accepted click
+	for _, c := range k.clicks[1:] {
+		if t.inserts || t.updates {
+			break
+		}
+		if ok, err := t.accepts(ctx, k, c); err != nil {
+			return err
+		} else if ok {
+			accepted = c
+			break
+		}
+	}
+	v.report.Judged++
+	if accepted.ok() && k.flags&flagResolved == 0 {
+		v.expected.add(k.id, v.snap.columns["click_time"].storedClick(accepted))
+		v.addExample(KindDifferent, k, describeAnswer(accepted.String(), k)+
+			"; Postgres takes it now (was a constraint changed? then retry the dead letter)", k.click.String())
+		return nil
+	}
+	v.expected.add(k.id, v.snap.columns["click_time"].storedClick(k.click))
+	v.addExample(KindRefusedClick, k, describeAnswer(k.clicks[0].String(), k)+"; a dead letter says why it is refused", k.click.String())
 	return nil
 }
 
 // trial is a transaction with a temporary table, rolled back in the end.
 type trial struct {
-	conn  *pgx.Conn
-	tx    pgx.Tx
-	blind bool // the table may refuse what the temporary one takes
-	moves bool // likewise, when a row moves to another click
+	conn    *pgx.Conn
+	tx      pgx.Tx
+	inserts bool // the table may refuse what the temporary one accepts
+	updates bool // likewise, when a row moves to another click
 }
 
-// blindSQL asks for what the temporary table has not: triggers that an INSERT fires (foreign keys
-// among them), or an UPDATE, other rows that a unique index or an exclusion looks at, partitions,
-// and the name that the row would have had.
-const blindSQL = `SELECT c.relkind = 'p'
+// refusesMoreSQL selects whether the table has what the temporary table has not: triggers that an INSERT
+// fires (foreign keys among them), or an UPDATE; other rows that a unique index or an exclusion looks
+// at; partitions; and the name that the row would have had.
+const refusesMoreSQL = `SELECT c.relkind = 'p'
 	OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 4 <> 0 AND tgenabled <> 'D')
 	OR EXISTS (SELECT FROM pg_index i LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-		WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT (i.indnkeyatts = 1 AND coalesce(a.attname = 'checkout_id', false)))
+		WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion)
+		AND NOT (i.indnkeyatts = 1 AND coalesce(a.attname = 'checkout_id', false)))
 	OR EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 		WHERE a.attrelid = c.oid AND a.attname = 'user_name' AND (a.atttypmod > 0 OR t.typtype = 'd'))
 	, EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 16 <> 0 AND tgenabled <> 'D')
 	FROM pg_class c WHERE c.oid = 'commerce.attributed_checkouts'::regclass`
 
 func beginTrial(ctx context.Context, database string) (*trial, error) {
-	conn, err := pgsession.Connect(ctx, database, application)
+	conn, err := connect(ctx, database)
 	if err != nil {
-		return nil, fmt.Errorf("connect to postgres: %w", err)
+		return nil, err
 	}
 	t := &trial{conn: conn}
 	if t.tx, err = conn.Begin(ctx); err == nil {
@@ -119,7 +142,7 @@ func beginTrial(ctx context.Context, database string) (*trial, error) {
 			CREATE TEMPORARY TABLE firstclick_trial (LIKE commerce.attributed_checkouts INCLUDING CONSTRAINTS INCLUDING INDEXES) ON COMMIT DROP`)
 	}
 	if err == nil {
-		err = t.tx.QueryRow(ctx, blindSQL).Scan(&t.blind, &t.moves)
+		err = t.tx.QueryRow(ctx, refusesMoreSQL).Scan(&t.inserts, &t.updates)
 	}
 	if err != nil {
 		t.end(context.WithoutCancel(ctx))
@@ -128,44 +151,67 @@ func beginTrial(ctx context.Context, database string) (*trial, error) {
 	return t, nil
 }
 
-func (t *trial) end(ctx context.Context) {
-	_ = t.conn.Close(ctx) // which rolls back; there is nothing to keep
-}
+func (t *trial) end(ctx context.Context) { t.conn.Close(ctx) } // which rolls back
 
-// accepts says whether Postgres takes the row.
-func (t *trial) accepts(ctx context.Context, k checkout, click winner) (bool, error) {
+// trialSQL inserts a row; its parameters are checkout_id, checkout_time, click_id, click_time and ownColumns.
+var trialSQL = func() string {
+	names, values := "", ""
+	for i, c := range ownColumns {
+		kind := "text"
+		if c.amount {
+			kind = "text::numeric"
+		}
+		names += ", " + c.name
+		values += fmt.Sprintf(", $%d::%s", i+5, kind)
+	}
+	return `INSERT INTO firstclick_trial (checkout_id, checkout_time, click_id, click_time` + names +
+		`) VALUES ($1::text, $2::timestamp, $3::text, $4::timestamp` + values + `)`
+}()
+
+// accepts says whether Postgres accepts the row.
+func (t *trial) accepts(ctx context.Context, k *item, c click) (bool, error) {
 	nested, err := t.tx.Begin(ctx) // a savepoint
 	if err != nil {
 		return false, fmt.Errorf("try refused checkout %s: %w", k.id, err)
 	}
-	var clickID *string
-	var clickTime *time.Time
-	if click.ok {
-		at := time.UnixMicro(click.time).UTC()
-		clickID, clickTime = &click.id, &at
+	args := []any{k.id, moment(k.time), nil, nil}
+	if c.ok() {
+		args[2], args[3] = c.id, moment(c.time)
 	}
-	_, insertErr := nested.Exec(ctx, `
-		INSERT INTO firstclick_trial (checkout_id, click_id, click_time, product_id, payment_method, total_amount, shipping_address,
-		                              billing_address, user_agent, ip_address, checkout_time)
-		VALUES ($1::text, $2::text, $3::timestamp, $4::text, $5::text, $6::text::numeric, $7::text, $8::text, $9::text, $10::text, $11::timestamp)`,
-		k.id, clickID, clickTime, k.product, k.payment.pointer(), k.amount.pointer(), k.shipping.pointer(), k.billing.pointer(),
-		k.agent.pointer(), k.ip.pointer(), time.UnixMicro(k.time).UTC())
+	for _, v := range k.values {
+		args = append(args, v.pointer())
+	}
+	_, insertErr := nested.Exec(ctx, trialSQL, args...)
 	if err := nested.Rollback(ctx); err != nil {
 		return false, errors.Join(fmt.Errorf("try refused checkout %s: %w", k.id, err), insertErr)
 	}
-	if insertErr == nil {
-		return true, nil
-	}
-	var answer *pgconn.PgError
-	if errors.As(insertErr, &answer) && ofRow(answer) {
-		return false, nil
+	if insertErr == nil || aboutRow(insertErr) != nil {
+		return insertErr == nil, nil
 	}
 	return false, fmt.Errorf("try refused checkout %s: %w", k.id, insertErr)
 }
 
-func (o optional) pointer() *string {
-	if !o.valid {
+// aboutRow is an answer of Postgres' that is about the row: data exceptions, integrity violations,
+// limits and what triggers raise are. nil: the error is about us.
+func aboutRow(err error) *pgconn.PgError {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
 		return nil
 	}
-	return &o.text
+	for _, class := range []string{"22", "23", "54", "P0"} {
+		if strings.HasPrefix(answer.Code, class) {
+			return answer
+		}
+	}
+	if answer.Routine == "exec_stmt_raise" {
+		return answer
+	}
+	return nil
+}
+
+// endOfTime is the last microsecond of the year 9999, the latest that an event can have. Infinity is shown as this.
+const endOfTime = 253_402_300_799_999_999
+
+func moment(micros int64) time.Time {
+	return time.UnixMicro(min(max(micros, -endOfTime), endOfTime)).UTC()
 }

@@ -121,27 +121,22 @@ func TestRepairOfCoarseTimes(t *testing.T) {
 // The write itself holds to the rule, whatever came between the snapshot and it.
 func TestRepairIsMonotone(t *testing.T) {
 	w := base(t)
-	a, err := newAudit(w.cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := a.clear(); err != nil {
-			t.Error(err)
-		}
-	}()
 	tx, err := w.db.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch := []fix{
-		{id: "k1", to: winner{id: "a2", time: noon.UnixMicro() - 50*60_000_000, ok: true}}, // same time, greater id
-		{id: "k2", to: winner{id: "B", time: noon.UnixMicro() - 40*60_000_000, ok: true}},  // "B" < "b" by bytes
-		{id: "k3", to: winner{id: "x", time: noon.UnixMicro(), ok: true}},
-		{id: "none", to: winner{id: "x", time: noon.UnixMicro(), ok: true}},
+	fix := func(checkout, clickID string, minutes int64) item {
+		return item{event: event{id: checkout}, clicks: []click{{clickID, noon.UnixMicro() + minutes*60_000_000, whole}}}
 	}
+	batch := []item{
+		fix("k1", "a2", -50), // same time, greater id
+		fix("k2", "B", -40),  // "B" < "b" by bytes
+		fix("k3", "x", 0),
+		fix("none", "x", 0),
+	}
+	v := &verifyRun{run: newRun(w.cfg, false)}
 	var r RepairReport
-	if err := a.applyBatch(t.Context(), tx, batch, &r); err != nil {
+	if err := v.applyBatch(t.Context(), tx, batch, &r); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Commit(t.Context()); err != nil {

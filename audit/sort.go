@@ -9,33 +9,37 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 )
 
 const (
 	defaultSortMemory = 32 << 20
-	mergeWidth        = 64       // runs merged at a time, and so open files a cursor
+	mergeWidth        = 64       // runs that are merged at a time, and so open files of a cursor
 	runBuffer         = 64 << 10 // of each run that is read
-	arenaStep         = 1 << 20  // up to here the arena grows as it likes, then to its limit at once
+	arenaStep         = 1 << 20  // up to here the arena grows by append, then to its limit at once
 )
 
-// sorter sorts byte strings by bytes.Compare. Up to limit bytes are held; beyond that sorted runs go to files in dir.
-// First Add, then Finish once, then Open as often as wanted. Not safe for concurrent use, but cursors are independent.
+// sorter sorts items. It holds up to limit bytes; beyond that, sorted runs go to files in dir. First
+// add, from any goroutine, then read as often as wanted.
 type sorter struct {
-	dir   string
-	name  string
-	limit int
+	dir, name string
+	limit     int
+	order     order
 
+	mu    sync.Mutex
 	arena []byte
 	index []sorted
 	runs  []string
 	made  int // run files so far, for their names
 	count int64
+	done  bool // nothing is added any more
 }
 
-// sorted is where an item lies in the arena. The first eight bytes decide most comparisons without going there.
+// sorted is where an item lies in the arena. Its first eight bytes decide most comparisons.
 type sorted struct {
 	prefix uint64
 	at, n  uint32
@@ -43,35 +47,35 @@ type sorted struct {
 
 const sortedSize = 16
 
-func newSorter(dir, name string, limit int64) *sorter {
+func newSorter(dir, name string, limit int64, order order) *sorter {
 	if limit <= 0 {
 		limit = defaultSortMemory
 	}
-	return &sorter{dir: dir, name: name, limit: int(min(limit, 1<<31))}
+	return &sorter{dir: dir, name: name, limit: int(min(limit, 1<<31)), order: order}
 }
 
-func prefixOf(item []byte) uint64 {
-	if len(item) >= 8 {
-		return binary.BigEndian.Uint64(item)
-	}
-	var padded [8]byte
-	copy(padded[:], item)
-	return binary.BigEndian.Uint64(padded[:])
+func (s *sorter) add(x *item) error {
+	var room [256]byte
+	return s.addBytes(s.order.append(room[:0], x))
 }
 
-// Add copies the item.
-func (s *sorter) Add(item []byte) error {
-	if len(s.index) > 0 && len(s.arena)+len(item)+sortedSize*(len(s.index)+1) > s.limit {
+// addBytes copies an encoded item.
+func (s *sorter) addBytes(encoded []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.index) > 0 && len(s.arena)+len(encoded)+sortedSize*(len(s.index)+1) > s.limit {
 		if err := s.spill(); err != nil {
 			return err
 		}
 	}
-	if need := len(s.arena) + len(item); need > cap(s.arena) && need > arenaStep {
-		// Growing by doubling would leave as much again to the garbage collector. Pages that are not written to cost nothing.
+	if need := len(s.arena) + len(encoded); need > cap(s.arena) && need > arenaStep {
+		// Doubling would leave as much again to the collector. Pages not written to cost nothing.
 		s.arena = slices.Grow(s.arena, max(s.limit, need)-len(s.arena))
 	}
-	s.index = append(s.index, sorted{prefix: prefixOf(item), at: uint32(len(s.arena)), n: uint32(len(item))})
-	s.arena = append(s.arena, item...)
+	var prefix [8]byte
+	copy(prefix[:], encoded)
+	s.index = append(s.index, sorted{binary.BigEndian.Uint64(prefix[:]), uint32(len(s.arena)), uint32(len(encoded))})
+	s.arena = append(s.arena, encoded...)
 	s.count++
 	return nil
 }
@@ -90,23 +94,46 @@ func (s *sorter) sortHeld() {
 // spill writes what is held as one sorted run.
 func (s *sorter) spill() error {
 	s.sortHeld()
-	w, err := s.newRun()
-	if err != nil {
-		return err
-	}
-	for _, e := range s.index {
-		w.write(s.item(e))
-	}
-	if err := w.close(); err != nil {
-		return err
-	}
-	s.runs = append(s.runs, w.path)
+	err := s.writeRun(func(write func([]byte)) error {
+		for _, e := range s.index {
+			write(s.item(e))
+		}
+		return nil
+	})
 	s.arena, s.index = s.arena[:0], s.index[:0]
+	return err
+}
+
+// writeRun adds a run of the sorted items that fill writes.
+func (s *sorter) writeRun(fill func(write func([]byte)) error) error {
+	path := filepath.Join(s.dir, fmt.Sprintf("%s-%05d.run", s.name, s.made))
+	s.made++
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("create sort run: %w", err)
+	}
+	buf := bufio.NewWriterSize(f, 256<<10) // which keeps its first error for Flush
+	err = fill(func(encoded []byte) {
+		var n [binary.MaxVarintLen64]byte
+		_, _ = buf.Write(n[:binary.PutUvarint(n[:], uint64(len(encoded)))])
+		_, _ = buf.Write(encoded)
+	})
+	if err := errors.Join(err, buf.Flush(), f.Close()); err != nil {
+		return fmt.Errorf("write sort run: %w", err)
+	}
+	s.runs = append(s.runs, path)
 	return nil
 }
 
-// Finish sorts what is left. Few items stay in memory, more are in at most mergeWidth runs afterwards.
-func (s *sorter) Finish() error {
+// finish sorts what is left. Items that never spilled stay in memory; others are in at most
+// mergeWidth runs afterwards.
+func (s *sorter) finish() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done {
+		return nil
+	}
+	s.done = true
 	if len(s.runs) == 0 {
 		s.sortHeld()
 		return nil
@@ -118,57 +145,77 @@ func (s *sorter) Finish() error {
 	}
 	s.arena, s.index = nil, nil
 	for len(s.runs) > mergeWidth {
-		if err := s.mergeRuns(); err != nil {
+		first := s.runs[:mergeWidth]
+		s.runs = slices.Clone(s.runs[mergeWidth:])
+		if err := s.merge(first); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// mergeRuns makes one run of the first mergeWidth ones.
-func (s *sorter) mergeRuns() error {
-	first := s.runs[:mergeWidth]
-	c, err := openRuns(first)
+// merge makes one run of several.
+func (s *sorter) merge(paths []string) error {
+	c, err := openRuns(paths)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	w, err := s.newRun()
-	if err != nil {
-		return err
-	}
-	for {
-		item, ok, err := c.Next()
-		if err != nil {
-			return errors.Join(err, w.close())
+	defer c.close()
+	err = s.writeRun(func(write func([]byte)) error {
+		for {
+			encoded, ok, err := c.next()
+			if err != nil || !ok {
+				return err
+			}
+			write(encoded)
 		}
-		if !ok {
-			break
-		}
-		w.write(item)
+	})
+	for _, path := range paths {
+		err = errors.Join(err, os.Remove(path))
 	}
-	if err := w.close(); err != nil {
-		return err
-	}
-	for _, path := range first {
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("remove merged run: %w", err)
-		}
-	}
-	s.runs = append(slices.Clone(s.runs[mergeWidth:]), w.path)
-	return nil
+	return err
 }
 
-// Open gives the items in order. Finish must have been called.
-func (s *sorter) Open() (*cursor, error) {
+// items gives the items in order. What is given is overwritten by the next one; a copy of the
+// struct is not.
+func (s *sorter) items() iter.Seq2[*item, error] {
+	return func(yield func(*item, error) bool) {
+		c, err := s.open()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer c.close()
+		var x item
+		for {
+			encoded, ok, err := c.next()
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !ok {
+				return
+			}
+			if s.order.parse(encoded, &x); !yield(&x, nil) {
+				return
+			}
+		}
+	}
+}
+
+// open gives the encoded items in order.
+func (s *sorter) open() (*cursor, error) {
+	if err := s.finish(); err != nil {
+		return nil, err
+	}
 	if len(s.runs) == 0 {
 		return &cursor{held: s}, nil
 	}
 	return openRuns(s.runs)
 }
 
-// Drop frees memory and files. Cursors must be closed.
-func (s *sorter) Drop() error {
+// drop frees memory and files. Nothing may be reading.
+func (s *sorter) drop() error {
 	var errs []error
 	for _, path := range s.runs {
 		errs = append(errs, os.Remove(path))
@@ -177,52 +224,18 @@ func (s *sorter) Drop() error {
 	return errors.Join(errs...)
 }
 
-type runWriter struct {
-	path string
-	file *os.File
-	buf  *bufio.Writer
-	err  error
-}
-
-func (s *sorter) newRun() (*runWriter, error) {
-	path := filepath.Join(s.dir, fmt.Sprintf("%s-%05d.run", s.name, s.made))
-	s.made++
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("create sort run: %w", err)
-	}
-	return &runWriter{path: path, file: f, buf: bufio.NewWriterSize(f, 256<<10)}, nil
-}
-
-func (w *runWriter) write(item []byte) {
-	if w.err != nil {
-		return
-	}
-	var n [binary.MaxVarintLen64]byte
-	if _, w.err = w.buf.Write(n[:binary.PutUvarint(n[:], uint64(len(item)))]); w.err == nil {
-		_, w.err = w.buf.Write(item)
-	}
-}
-
-func (w *runWriter) close() error {
-	if err := errors.Join(w.err, w.buf.Flush(), w.file.Close()); err != nil {
-		return fmt.Errorf("write sort run: %w", err)
-	}
-	return nil
-}
-
-// cursor walks sorted items. What Next gives is valid until the next call.
+// cursor walks sorted items.
 type cursor struct {
 	held *sorter // items in memory, or
-	next int
+	at   int
 	runs runHeap // runs on disk
 	last *runReader
 }
 
 type runReader struct {
-	file *os.File
-	buf  *bufio.Reader
-	item []byte
+	file    *os.File
+	buf     *bufio.Reader
+	encoded []byte
 }
 
 // read moves on; false at the end.
@@ -231,11 +244,11 @@ func (r *runReader) read() (bool, error) {
 	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("read sort run: %w", err)
+	if err == nil {
+		r.encoded = slices.Grow(r.encoded[:0], int(n))[:n]
+		_, err = io.ReadFull(r.buf, r.encoded)
 	}
-	r.item = slices.Grow(r.item[:0], int(n))[:n]
-	if _, err := io.ReadFull(r.buf, r.item); err != nil {
+	if err != nil {
 		return false, fmt.Errorf("read sort run: %w", err)
 	}
 	return true, nil
@@ -244,7 +257,7 @@ func (r *runReader) read() (bool, error) {
 type runHeap []*runReader
 
 func (h runHeap) Len() int           { return len(h) }
-func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].item, h[j].item) < 0 }
+func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].encoded, h[j].encoded) < 0 }
 func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *runHeap) Push(x any)        { *h = append(*h, x.(*runReader)) }
 func (h *runHeap) Pop() any {
@@ -259,33 +272,30 @@ func openRuns(paths []string) (*cursor, error) {
 	for _, path := range paths {
 		f, err := os.Open(path)
 		if err != nil {
-			c.Close()
+			c.close()
 			return nil, fmt.Errorf("open sort run: %w", err)
 		}
 		r := &runReader{file: f, buf: bufio.NewReaderSize(f, runBuffer)}
 		c.runs = append(c.runs, r)
-		if ok, err := r.read(); err != nil {
-			c.Close()
+		if _, err := r.read(); err != nil { // no run is empty
+			c.close()
 			return nil, err
-		} else if !ok {
-			c.runs = c.runs[:len(c.runs)-1]
-			_ = f.Close() // only read from
 		}
 	}
 	heap.Init(&c.runs)
 	return c, nil
 }
 
-// Next gives the next item in order; ok is false at the end.
-func (c *cursor) Next() (item []byte, ok bool, err error) {
+// next gives the next item; ok is false at the end. The item is valid until the next call.
+func (c *cursor) next() (encoded []byte, ok bool, err error) {
 	if c.held != nil {
-		if c.next >= len(c.held.index) {
+		if c.at >= len(c.held.index) {
 			return nil, false, nil
 		}
-		c.next++
-		return c.held.item(c.held.index[c.next-1]), true, nil
+		c.at++
+		return c.held.item(c.held.index[c.at-1]), true, nil
 	}
-	if c.last != nil { // its item was given out: only now it may go
+	if c.last != nil { // only now may its item be overwritten
 		more, err := c.last.read()
 		switch {
 		case err != nil:
@@ -293,7 +303,7 @@ func (c *cursor) Next() (item []byte, ok bool, err error) {
 		case more:
 			heap.Fix(&c.runs, 0)
 		default:
-			_ = c.last.file.Close() // only read from
+			c.last.file.Close()
 			heap.Pop(&c.runs)
 		}
 		c.last = nil
@@ -302,13 +312,12 @@ func (c *cursor) Next() (item []byte, ok bool, err error) {
 		return nil, false, nil
 	}
 	c.last = c.runs[0]
-	return c.last.item, true, nil
+	return c.last.encoded, true, nil
 }
 
-// Close frees the files. It may be called at any time, and twice.
-func (c *cursor) Close() {
+// close frees the files. It may be called at any time.
+func (c *cursor) close() {
 	for _, r := range c.runs {
-		_ = r.file.Close() // only read from
+		r.file.Close()
 	}
-	c.runs, c.last, c.held = nil, nil, &sorter{}
 }

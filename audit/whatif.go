@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"iter"
+	"math/big"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Model says how a checkout's credit goes to the clicks in its window.
@@ -24,9 +25,6 @@ const (
 
 // Models are all of them.
 func Models() []Model { return []Model{ModelFirst, ModelLast, ModelLinear} }
-
-// currentTable is what WhatIf holds its rows against.
-const currentTable = "commerce.attributed_checkouts"
 
 // Scenario says what WhatIf recomputes by, Config.Window besides, and where to.
 type Scenario struct {
@@ -69,222 +67,184 @@ const (
 	KindSplit  Kind = "split"
 )
 
-// WhatIf recomputes every checkout from Kafka by another window or model into a table of its own, in one transaction, and says what
-// would change against commerce.attributed_checkouts. It never touches that table, nor any that it did not make itself.
+// WhatIf recomputes every checkout from Kafka by another window or model into a table of its own, in one
+// transaction, and says what would change against commerce.attributed_checkouts. It never touches
+// that table, nor any that it did not make itself.
 func WhatIf(ctx context.Context, cfg Config, scenario Scenario) (*Outcome, error) {
 	if !slices.Contains(Models(), scenario.Model) {
 		return nil, fmt.Errorf("there is no model %q", scenario.Model)
 	}
-	a, err := newAlone(cfg)
-	if err != nil {
-		return nil, err
-	}
-	w := &supposing{audit: a, scenario: scenario}
-	err = w.run(ctx)
-	return &w.outcome, errors.Join(err, a.clear())
+	w := &whatIfRun{run: newRun(cfg, true), scenario: scenario}
+	return &w.out, w.onDisk(func() error { return w.whatIf(ctx) })
 }
 
-// supposing is one run of WhatIf.
-type supposing struct {
-	*audit
+// whatIfRun is one run of WhatIf.
+type whatIfRun struct {
+	*run
 	scenario Scenario
-	outcome  Outcome
+	out      Outcome
 	into     scratch
+	group    firsts
 }
 
-func (w *supposing) run(ctx context.Context) error {
+func (w *whatIfRun) whatIf(ctx context.Context) error {
 	begun := time.Now()
-	if err := w.readCurrent(ctx); err != nil {
+	err := w.readSnapshot(ctx, w.findScratch, w.readSettings, func(ctx context.Context, tx pgx.Tx) error {
+		err := w.readTable(ctx, tx, rowsTable)
+		if errors.Is(err, ErrTable) {
+			w.note("%v: nothing to compare with", err)
+			return nil
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if err := w.readAlone(ctx, func(ctx context.Context) error { return w.groups(ctx, w.ask) }); err != nil {
+	if err := w.readKafka(ctx, w); err != nil {
 		return err
 	}
-	if err := w.write(ctx); err != nil {
+	if err := w.writeScratch(ctx); err != nil {
 		return err
 	}
-	o := &w.outcome
+	o := &w.out
 	o.Into, o.Model, o.Window = w.scenario.Into, w.scenario.Model, w.snap.window
-	o.Clicks, o.Invalid, o.Notes = w.audit.report.Clicks, w.alone.invalid, w.audit.report.Notes
+	o.Clicks, o.Invalid, o.Notes = w.report.Clicks, w.invalid, w.report.Notes
 	o.Elapsed = time.Since(begun)
-	w.progress.done()
 	return nil
 }
 
-// readCurrent looks whether the new table may be, and reads the current one, if there is one.
-func (w *supposing) readCurrent(ctx context.Context) error {
-	conn, tx, err := begin(ctx, w.cfg.Database)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if w.into, err = lookUpScratch(ctx, tx, w.scenario.Into); err != nil {
-		return err
-	}
-	if err := w.into.usable(w.scenario.Replace); err != nil {
-		return err
-	}
-	if err := w.takeMeaning(ctx, tx); err != nil {
-		return err
-	}
-	err = w.readForeign(ctx, tx, currentTable)
-	if errors.Is(err, ErrTable) {
-		w.note("%v: nothing to compare with", err)
-		return w.snap.rows.Finish()
-	}
-	return err
+func (w *whatIfRun) add(x *item) error {
+	w.group.add(x)
+	return nil
 }
 
-// ask asks for the clicks of a checkout. Of several different ones with one id it is the first by partition and offset.
-func (w *supposing) ask(g *group) error {
-	o := &w.outcome
+// conclude asks for the clicks of a checkout. Of several different ones with one id it is the first by
+// partition and offset.
+func (w *whatIfRun) conclude() error {
+	g, o := w.group, &w.out
+	w.group = firsts{}
 	o.Duplicates += max(0, g.records-1)
-	if len(g.firsts) == 0 {
+	if len(g.checkouts) == 0 {
 		o.Left++
 		return nil
 	}
 	o.Checkouts++
-	q := question{sale: g.firsts[0]}
-	if len(g.rows) > 0 {
-		q.row = g.rows[0]
-		if q.row.click.ok {
-			o.AttributedNow++
-		}
+	if len(g.rows) > 0 && g.rows[0].click.ok() {
+		o.AttributedNow++
 	}
-	return w.askSort.Add(q.append(nil))
+	k := g.checkouts[0]
+	return w.ask(k, g.rows, 0, k.values[slices.IndexFunc(ownColumns, func(c ownColumn) bool { return c.amount })])
 }
 
-// tally counts what changes for a checkout whose credit goes to the clicks then.
-func (w *supposing) tally(q question, clicks []winner) {
-	o := &w.outcome
-	now, then := q.row.click, winner{}
+// creditMemory is how many bytes of clicks one checkout's window may hold for the linear model.
+const creditMemory = 64 << 20
+
+// credit gives the clicks that a checkout's credit goes to.
+func credit(model Model, k *item, w *window) ([]click, error) {
+	clicks := w.clicks()
+	switch {
+	case len(clicks) == 0:
+		return nil, nil
+	case model == ModelFirst:
+		return []click{clicks[0].click()}, nil
+	case model == ModelLast:
+		return []click{clicks[len(clicks)-1].click()}, nil
+	}
+	var list []click
+	size := 0
+	for _, c := range clicks {
+		if len(list) > 0 && list[len(list)-1] == c.click() {
+			continue // the same click was sent twice
+		}
+		list = append(list, c.click())
+		if size += len(c.id) + 40; size > creditMemory {
+			return nil, fmt.Errorf("user %d clicked product %s more than %d times within a window of checkout %s: "+
+				"too many to credit one by one; take a shorter --window or another --model",
+				k.user, quote(k.product), len(list), quote(k.id))
+		}
+	}
+	return list, nil
+}
+
+// weightDigits behind the point are what a weight has. Where the number of clicks does not divide 1, the
+// first ones get a last digit more, so that the weights of a checkout sum to exactly 1.
+const weightDigits = 12
+
+// weight is the i-th of n equal ones, in units of the last digit.
+func weight(i, n int) *big.Int {
+	one := new(big.Int).Exp(big.NewInt(10), big.NewInt(weightDigits), nil)
+	each, rest := one.QuoRem(one, big.NewInt(int64(n)), new(big.Int))
+	if big.NewInt(int64(i)).Cmp(rest) < 0 {
+		each.Add(each, big.NewInt(1))
+	}
+	return each
+}
+
+// scratchRows gives the rows of the new table in the order of scratchColumns: one for every click of a
+// checkout's, or one without a click.
+func (w *whatIfRun) scratchRows(ctx context.Context) iter.Seq2[[]any, error] {
+	return func(yield func([]any, error) bool) {
+		stopped := errors.New("no more rows are wanted")
+		err := w.walk(ctx, func(k *item, win *window) error {
+			clicks, err := credit(w.scenario.Model, k, win)
+			if err != nil {
+				return err
+			}
+			w.tally(k, clicks)
+			var amount pgtype.Numeric
+			if d, ok := parseDecimal(k.values[0].text); ok && k.values[0].valid {
+				amount = pgtype.Numeric{Int: d.unscaled, Exp: int32(-d.scale), Valid: true}
+			}
+			n := max(1, len(clicks))
+			for i := range n {
+				row := []any{k.id, k.user, k.product, amount, moment(k.time), nil, nil, int32(len(clicks)),
+					pgtype.Numeric{Int: weight(i, n), Exp: -weightDigits, Valid: true}}
+				if len(clicks) > 0 {
+					row[5], row[6] = clicks[i].id, moment(clicks[i].time)
+				}
+				if !yield(row, nil) {
+					return stopped
+				}
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, stopped) {
+			yield(nil, err)
+		}
+	}
+}
+
+// tally counts what changes for a checkout whose credit goes to the clicks.
+func (w *whatIfRun) tally(k *item, clicks []click) {
+	o := &w.out
+	now, then := k.click, click{}
 	if len(clicks) > 0 {
 		o.AttributedThen++
 		then = clicks[0]
 	}
+	kind, counter := Kind(""), &o.Same
 	switch {
-	case !q.row.there:
-		o.New++
+	case k.flags&flagRow == 0:
+		counter = &o.New
 	case len(clicks) > 1:
-		w.example(KindSplit, &o.Split, q, clicks)
-	case now.ok == then.ok && now.id == then.id:
-		o.Same++
-	case !now.ok:
-		w.example(KindGained, &o.Gained, q, clicks)
-	case !then.ok:
-		w.example(KindLost, &o.Lost, q, clicks)
+		kind, counter = KindSplit, &o.Split
+	case now.ok() == then.ok() && now.id == then.id:
+	case !now.ok():
+		kind, counter = KindGained, &o.Gained
+	case !then.ok():
+		kind, counter = KindLost, &o.Lost
 	default:
-		w.example(KindMoved, &o.Moved, q, clicks)
+		kind, counter = KindMoved, &o.Moved
 	}
-}
-
-func (w *supposing) example(kind Kind, counter *int64, q question, clicks []winner) {
-	if *counter++; *counter > int64(w.cfg.Examples) {
+	if *counter++; kind == "" || *counter > int64(w.cfg.Examples) {
 		return
 	}
-	then := winner{}.String()
-	if len(clicks) > 0 {
-		then = clicks[0].String()
-	}
+	text := then.String()
 	if n := len(clicks); n > 1 {
-		then += fmt.Sprintf(" and %d more", n-1)
+		text += fmt.Sprintf(" and %d more", n-1)
 	}
-	w.outcome.Examples = append(w.outcome.Examples, Example{
-		Kind: kind, CheckoutID: q.id, Topic: w.checkouts.name, Partition: q.partition, Offset: q.offset, Actual: q.row.click.String(),
-		Expected: fmt.Sprintf("%s, user %d, product %s, checkout_time %s", then, q.user, quote(q.product), formatTime(q.time)),
+	o.Examples = append(o.Examples, Example{
+		Kind: kind, CheckoutID: k.id, Topic: w.logs[topicCheckouts].name, Partition: k.partition, Offset: k.offset,
+		Actual: now.String(), Expected: describeAnswer(text, k),
 	})
-}
-
-// WriteTo prints the outcome for people.
-func (o Outcome) WriteTo(out io.Writer) (int64, error) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: model %s, window %s: %s rows of %s checkouts (%s duplicates) and %s clicks in %s\n\nagainst %s:\n",
-		o.Into, o.Model, o.Window, grouped(o.Written), grouped(o.Checkouts), grouped(o.Duplicates), grouped(o.Clicks), o.Elapsed.Round(10*time.Millisecond), currentTable)
-	line := func(n int64, name, meaning string) { fmt.Fprintf(&b, "%14s  %-9s %s\n", grouped(n), name, meaning) }
-	line(o.Same, "same", "checkouts keep their click, or keep having none")
-	line(o.Gained, "gained", "have no click now, and would have one")
-	line(o.Lost, "lost", "have a click now, and would have none")
-	line(o.Moved, "moved", "would have another click")
-	if o.Model == ModelLinear {
-		line(o.Split, "split", "would be credited to several clicks")
-	}
-	line(o.New, "new", "are not in the current table")
-	if o.Left > 0 {
-		line(o.Left, "left", "are in the current table, and Kafka does not hold them: not in the new one")
-	}
-	fmt.Fprintf(&b, "\nwith a click: %s now, %s then (%s)\n", share(o.AttributedNow, o.Checkouts-o.New), share(o.AttributedThen, o.Checkouts), grouped(o.AttributedThen))
-	for _, reason := range sortedKeys(o.Invalid) {
-		fmt.Fprintf(&b, "no event: %s records, reason %s\n", grouped(o.Invalid[reason]), reason)
-	}
-	for _, n := range o.Notes {
-		fmt.Fprintf(&b, "note: %s\n", n)
-	}
-	for _, e := range o.Examples {
-		fmt.Fprintf(&b, "\n%s checkout %s (%s-%d, offset %d)\n  now:  %s\n  then: %s\n", e.Kind, quote(e.CheckoutID), e.Topic, e.Partition, e.Offset, e.Actual, e.Expected)
-	}
-	n, err := io.WriteString(out, b.String())
-	return int64(n), err
-}
-
-func share(n, of int64) string {
-	if of == 0 {
-		return "none"
-	}
-	return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(of))
-}
-
-// scratch is the table that WhatIf makes.
-type scratch struct {
-	typed        string
-	schema, name string
-	schemaThere  bool
-	kind         string // pg_class.relkind of what is there under the name, "" where nothing is
-	ours         bool   // it was made by WhatIf, says its comment
-}
-
-// scratchMark is what the comment on our tables begins with.
-const scratchMark = "made by firstclick whatif"
-
-// lookUpScratch reads the name by the rules by which Postgres reads names.
-func lookUpScratch(ctx context.Context, tx pgx.Tx, typed string) (scratch, error) {
-	s := scratch{typed: typed}
-	var parts []string
-	if err := tx.QueryRow(ctx, `SELECT parse_ident($1)`, typed).Scan(&parts); err != nil || len(parts) != 2 {
-		if ctx.Err() != nil {
-			return s, context.Cause(ctx)
-		}
-		return s, fmt.Errorf("%w %s: give its name with its schema, as in scratch.half_hour", ErrTable, quote(typed))
-	}
-	s.schema, s.name = parts[0], parts[1]
-	err := tx.QueryRow(ctx, `
-		SELECT true, coalesce(c.relkind::text, ''), coalesce(obj_description(c.oid, 'pg_class') LIKE $3 || '%', false)
-		FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = $2 WHERE n.nspname = $1`,
-		s.schema, s.name, scratchMark).Scan(&s.schemaThere, &s.kind, &s.ours)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return s, fmt.Errorf("look up table %s: %w", typed, err)
-	}
-	return s, nil
-}
-
-// longestName is what Postgres keeps of a name, in bytes (NAMEDATALEN - 1).
-const longestName = 63
-
-// usable says why the table cannot be made, if so.
-func (s *scratch) usable(replace bool) error {
-	known := []string{"attributed_checkouts", "users", "products"}
-	switch {
-	case s.schema == "firstclick", s.schema == "information_schema", strings.HasPrefix(s.schema, "pg_"), s.schema == "commerce" && slices.Contains(known, s.name):
-		return fmt.Errorf("%w %s is not for this: name one of your own, as in scratch.half_hour", ErrTable, s.typed)
-	case len(s.name) > longestName:
-		return fmt.Errorf("%w %s: the name has %d bytes, and Postgres would cut it at %d", ErrTable, s.typed, len(s.name), longestName)
-	case !s.schemaThere:
-		return fmt.Errorf("%w %s: there is no schema %s; CREATE SCHEMA %s", ErrTable, s.typed, s.schema, pgx.Identifier{s.schema}.Sanitize())
-	case s.kind == "":
-		return nil
-	case !s.ours || s.kind != "r":
-		return fmt.Errorf("%w %s is there, and was not made by whatif: name another, or drop it yourself", ErrTable, s.typed)
-	case !replace:
-		return fmt.Errorf("%w %s is there from an earlier whatif: --replace it, or name another", ErrTable, s.typed)
-	}
-	return nil
 }

@@ -236,29 +236,26 @@ func TestWeights(t *testing.T) {
 
 // The linear model holds a window of clicks at most, and says no where that is too much.
 func TestLinearIsBounded(t *testing.T) {
-	clicks := newSorter(t.TempDir(), "clicks", 1<<20)
+	w := &window{length: 100}
 	long := strings.Repeat("x", maxID)
 	const per = maxID + 40
-	for i := range creditMemory/per + 1000 {
-		c := click{event: event{id: fmt.Sprintf("%s%08d", long[8:], i), user: 1, product: "p", time: int64(i)}}
-		if err := clicks.Add(c.append(nil)); err != nil {
-			t.Fatal(err)
-		}
+	n := creditMemory/per + 1000
+	click := func(i int) *item {
+		return &item{kind: kindClick, event: event{id: fmt.Sprintf("%s%08d", long[8:], i), user: 1, product: "p", time: int64(i)}}
 	}
-	if err := clicks.Finish(); err != nil {
-		t.Fatal(err)
+	for i := range n {
+		w.moveTo(click(i))
 	}
-	credit, err := newCredit(ModelLinear, clicks)
-	if err != nil {
-		t.Fatal(err)
+	k := &item{kind: kindCheckout, event: event{id: "k", user: 1, product: "p", time: int64(n)}}
+	w.moveTo(k)
+	if got, err := credit(ModelLinear, k, w); err != nil || len(got) != 100 || len(w.held) > 1000 {
+		t.Errorf("%d clicks of %d held, %v", len(got), len(w.held), err)
 	}
-	defer credit.Close()
-	q := question{sale: sale{id: "k", user: 1, product: "p", time: 1000}}
-	if got, err := credit.of(q, 100); err != nil || len(got) != 101 {
-		t.Errorf("%d clicks, %v", len(got), err)
+	w = &window{length: 1 << 40}
+	for i := range n {
+		w.moveTo(click(i))
 	}
-	q.time = 1 << 40
-	if _, err := credit.of(q, 1<<40); err == nil || !strings.Contains(err.Error(), "too many to credit one by one") {
+	if _, err := credit(ModelLinear, k, w); err == nil || !strings.Contains(err.Error(), "too many to credit one by one") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,0 +1,240 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+)
+
+// window holds the clicks of one user and product that the next checkout can have. Clicks and
+// checkouts come in one stream by user, product and time; a click that is too early for one item is
+// too early for all that follow. In memory are the clicks of one key and one window.
+type window struct {
+	length int64
+	column column // of the rows' click times
+
+	user    int32
+	product string
+	held    []near // by time and id
+	head    int    // those before it are too early
+	noted   bool   // some are in firstclick.late
+	cursors []ruleCursor
+
+	exists bool // the user exists
+	name   optional
+}
+
+// near is a click of the window.
+type near struct {
+	time      int64
+	id        string
+	partition int32
+	offset    int64
+	flags     int32
+}
+
+func (c near) click() click { return click{id: c.id, time: c.time, set: whole} }
+
+// rule says which clicks count.
+type rule struct {
+	read    bool  // only those that the shard has read
+	shard   int32 // likewise
+	without int32 // none with one of these flags; but one that was recorded too early counts unless flagEarly is among them
+}
+
+func (r rule) admits(c near, s shard) bool {
+	switch {
+	case c.flags&flagBefore != 0, r.read && !s.hasRead(c.partition, c.offset):
+		return false
+	case c.flags&flagEarly != 0:
+		return r.without&flagEarly == 0
+	}
+	return c.flags&r.without == 0
+}
+
+// ruleCursor is how far the search by one rule has come: no click before at counts, for whichever
+// checkout follows.
+type ruleCursor struct {
+	rule
+	at int
+}
+
+func newWindow(s *snapshot) *window {
+	return &window{length: s.window.Microseconds(), column: s.columns["click_time"]}
+}
+
+// moveTo goes to the next item of the stream, and forgets what is too early for it.
+func (w *window) moveTo(x *item) {
+	if w.user != x.user || w.product != x.product {
+		if w.user != x.user {
+			w.exists = false
+		}
+		w.user, w.product = x.user, x.product
+		w.held, w.head, w.noted, w.cursors = w.held[:0], 0, false, w.cursors[:0]
+	}
+	switch x.kind {
+	case kindUser:
+		w.exists, w.name = true, x.name
+		return
+	case kindClick:
+		w.held = append(w.held, near{x.time, x.id, x.partition, x.offset, x.flags})
+		w.noted = w.noted || x.flags&flagLate != 0
+	}
+	for w.head < len(w.held) && w.held[w.head].time < x.time-w.length {
+		w.head++
+	}
+	if w.head > len(w.held)/2 {
+		gone := w.head
+		w.held, w.head = slices.Delete(w.held, 0, gone), 0
+		for i := range w.cursors {
+			w.cursors[i].at = max(0, w.cursors[i].at-gone)
+		}
+	}
+}
+
+// clicks are those in the window of the checkout moved to.
+func (w *window) clicks() []near { return w.held[w.head:] }
+
+// first is the first click in the window that counts.
+func (w *window) first(r rule, s shard) click {
+	i := slices.IndexFunc(w.cursors, func(c ruleCursor) bool { return c.rule == r })
+	if i < 0 {
+		i = len(w.cursors)
+		w.cursors = append(w.cursors, ruleCursor{rule: r})
+	}
+	c := &w.cursors[i]
+	c.at = max(c.at, w.head)
+	for c.at < len(w.held) && !r.admits(w.held[c.at], s) {
+		c.at++
+	}
+	if c.at == len(w.held) {
+		return click{}
+	}
+	return w.held[c.at].click()
+}
+
+// maxBetter is of how many clicks Postgres is asked whether it accepts them in a row: the pipeline
+// tries no more where it writes rows.
+const maxBetter = 16
+
+// better are the first clicks in the window that the shard has read and that are better than the row's.
+func (w *window) better(row click, s shard) (list []near) {
+	for _, c := range w.clicks() {
+		if len(list) == maxBetter || c.click().compare(row) >= 0 {
+			break
+		}
+		if (rule{read: true}).admits(c, s) && (len(list) == 0 || list[len(list)-1].click() != c.click()) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// find is the click that a row has, to the microsecond: the column may hold less.
+func (w *window) find(row click) click {
+	if !row.ok() {
+		return click{}
+	}
+	slack := w.column.unit() / 2
+	clicks := w.clicks()
+	from, _ := slices.BinarySearchFunc(clicks, row.time-slack, func(c near, t int64) int { return cmp.Compare(c.time, t) })
+	for _, c := range clicks[from:] {
+		if c.time > row.time+slack {
+			break
+		}
+		if c.id == row.id && w.column.storedTime(c.time) == row.time {
+			return c.click()
+		}
+	}
+	return click{}
+}
+
+// answers are the best clicks of a checkout, of those not below the group's start: of all; of those that
+// the checkout's shard has read; of those that are also not rightly noted as too late; of those that
+// are not noted at all.
+type answers struct {
+	best, read, onTime, unnoted click
+	real                        click // the row's click as it was clicked, where there is such a click
+}
+
+// rules of the answers read, onTime and unnoted. Once a row is final, a click that comes too late is
+// noted. A noted click is no excuse for a row that still moves, unless it was dated far ahead: a
+// restart may have forgotten it.
+func rules(k *item, s shard) (read, onTime, unnoted rule) {
+	read = rule{read: true, shard: k.partition}
+	onTime, unnoted = read, read
+	onTime.without, unnoted.without = flagAhead, flagLate|flagEarly
+	if k.time < s.finalBefore {
+		onTime.without = flagLate
+	}
+	return read, onTime, unnoted
+}
+
+// answers finds them.
+func (w *window) answers(k *item, s shard) answers {
+	a := answers{best: w.first(rule{}, s), real: w.find(k.click)}
+	if k.flags&flagPending != 0 {
+		return a // the shard has not read the checkout: nothing is demanded of the row
+	}
+	read, onTime, unnoted := rules(k, s)
+	a.read = w.first(read, s)
+	a.onTime, a.unnoted = a.read, a.read
+	if w.noted {
+		a.onTime, a.unnoted = w.first(onTime, s), w.first(unnoted, s)
+	}
+	return a
+}
+
+// walk goes through users, clicks and checkouts by key, and calls judge for each checkout.
+func (r *run) walk(ctx context.Context, judge func(k *item, w *window) error) error {
+	w := newWindow(&r.snap)
+	for x, err := range r.byKey.items() {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
+			return err
+		}
+		if w.moveTo(x); x.kind != kindCheckout {
+			continue
+		}
+		r.progress.add(1)
+		if err := judge(x, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkoutPolicy is what a command does with all that there is of one checkout_id.
+type checkoutPolicy interface {
+	add(x *item) error // its row, if there is one, then its records by place
+	conclude() error   // there are no more
+}
+
+// eachCheckout goes through rows and records by checkout_id, and drops them.
+func (r *run) eachCheckout(ctx context.Context, p checkoutPolicy) error {
+	r.progress.phase("rows compared", r.snap.rowCount)
+	var id string
+	begun := false
+	for x, err := range r.byID.items() {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
+			return err
+		}
+		if begun && x.id != id {
+			if err := p.conclude(); err != nil {
+				return err
+			}
+		}
+		begun, id = true, x.id
+		if err := p.add(x); err != nil {
+			return err
+		}
+		if x.kind == kindRow {
+			r.progress.add(1)
+		}
+	}
+	var err error
+	if begun {
+		err = p.conclude()
+	}
+	return errors.Join(err, r.byID.drop())
+}
