@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"firstclick/deadletters"
+	"firstclick/internal/escape"
 	"firstclick/internal/kafkaconn"
 )
 
@@ -105,7 +105,7 @@ func (r *Report) add(check string, findings []Finding) {
 
 // oneLine also takes away what a terminal would obey: names and messages come from the other side.
 func oneLine(text string) string {
-	return deadletters.Printable([]byte(strings.Join(strings.Fields(text), " ")))
+	return escape.Text([]byte(strings.Join(strings.Fields(text), " ")))
 }
 
 func ok(format string, args ...any) []Finding {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"firstclick/deadletters"
+	"firstclick/internal/escape"
 )
 
 // answer writes a value as JSON.
@@ -157,4 +157,4 @@ func (p *Page) serveLetter(w http.ResponseWriter, r *http.Request) {
 
 // printable escapes control and format characters, which can hide or reorder text, and bytes that
 // are not UTF-8. Line breaks stay.
-func printable(text []byte) string { return string(deadletters.PrintableLines(text)) }
+func printable(text []byte) string { return string(escape.Lines(text)) }

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"firstclick/deadletters"
+	"firstclick/internal/escape"
 )
 
 func (c *command) logFlags(fs *pflag.FlagSet) {
@@ -45,14 +45,14 @@ func (c *command) quietLogger(cmd *cobra.Command) *slog.Logger {
 type printableJSON struct{ io.Writer }
 
 func (w printableJSON) Write(line []byte) (int, error) {
-	if _, err := w.Writer.Write(deadletters.PrintableJSON(line)); err != nil {
+	if _, err := w.Writer.Write(escape.JSON(line)); err != nil {
 		return 0, err
 	}
 	return len(line), nil
 }
 
 // printable escapes what would control a terminal.
-func printable(text string) string { return deadletters.Printable([]byte(text)) }
+func printable(text string) string { return escape.Text([]byte(text)) }
 
 // print writes a report to Out as text or JSON. Foreign text in it cannot control a terminal.
 func (c *command) print(report io.WriterTo, asJSON bool) error {
@@ -62,7 +62,7 @@ func (c *command) print(report io.WriterTo, asJSON bool) error {
 	var text bytes.Buffer
 	_, err := report.WriteTo(&text)
 	if err == nil {
-		_, err = c.Out.Write(coloursFor(c.Out, c.Env).paint(deadletters.PrintableLines(text.Bytes())))
+		_, err = c.Out.Write(coloursFor(c.Out, c.Env).paint(escape.Lines(text.Bytes())))
 	}
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)

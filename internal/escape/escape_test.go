@@ -1,4 +1,4 @@
-package deadletters
+package escape
 
 import (
 	"encoding/json"
@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestPrintable(t *testing.T) {
+func TestText(t *testing.T) {
 	for in, want := range map[string]string{
 		`{"a":"b\n"}`:           `{"a":"b\n"}`,
 		"Müller 東京 😀":           "Müller 東京 😀",
@@ -19,16 +19,16 @@ func TestPrintable(t *testing.T) {
 		"\x00\x7f\xff\xc3":      `\x00\x7f\xff\xc3`,
 		"\U000e0041":            `\U000e0041`,
 	} {
-		if got := Printable([]byte(in)); got != want {
+		if got := Text([]byte(in)); got != want {
 			t.Errorf("%q: got %s, want %s", in, got, want)
 		}
 	}
 }
 
-func FuzzPrintable(f *testing.F) {
+func FuzzText(f *testing.F) {
 	f.Add([]byte("\x1b[2J\u202e\xff"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		got := Printable(text)
+		got := Text(text)
 		if !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%q became %q", text, got)
 		}
@@ -37,7 +37,7 @@ func FuzzPrintable(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		safe := PrintableJSON(encoded)
+		safe := JSON(encoded)
 		if strings.ContainsFunc(string(safe), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
 			t.Errorf("%q became %q", encoded, safe)
 		}

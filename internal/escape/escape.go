@@ -1,4 +1,6 @@
-package deadletters
+// Package escape makes text from strangers (event payloads, names, error messages) harmless for
+// a terminal: a terminal shows the result and obeys nothing in it.
+package escape
 
 import (
 	"bytes"
@@ -8,10 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// Printable returns text that a terminal shows and does not obey: control characters (C0, DEL and C1), what turns the direction of
-// writing round or is invisible, unassigned characters and invalid UTF-8 stand as \n, \t, \xNN or \uNNNN. A backslash of
-// the text's own stays as it is, so that JSON can be read: what matters by the byte is read raw.
-func Printable(text []byte) string {
+// Text escapes every character that Go calls not printable, and invalid UTF-8, as \n, \r, \t, \xNN,
+// \uNNNN or \UNNNNNNNN. That covers control characters (C0, DEL, C1) and invisible characters such
+// as those that turn the direction of writing. A backslash stays as it is, so that JSON stays readable.
+func Text(text []byte) string {
 	var b strings.Builder
 	b.Grow(len(text))
 	for len(text) > 0 {
@@ -39,28 +41,28 @@ func Printable(text []byte) string {
 	return b.String()
 }
 
-// PrintableLines is Printable line by line: line breaks stay.
-func PrintableLines(text []byte) []byte {
+// Lines is Text for each line. Line breaks stay.
+func Lines(text []byte) []byte {
 	var out []byte
 	for line := range bytes.Lines(text) {
 		whole, ended := bytes.CutSuffix(line, []byte("\n"))
-		if out = append(out, Printable(whole)...); ended {
+		if out = append(out, Text(whole)...); ended {
 			out = append(out, '\n')
 		}
 	}
 	return out
 }
 
-// PrintableJSON makes a JSON text, as encoding/json writes it, harmless for terminals: the same value, with the characters that
-// Printable would not let through written as \u escapes. Line breaks between tokens stay.
-func PrintableJSON(text []byte) []byte {
+// JSON escapes the same characters in a JSON text that encoding/json wrote, as \u escapes, so that
+// its value stays the same. Line breaks between tokens stay.
+func JSON(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)
 		switch {
 		case r == '\n' || unicode.IsPrint(r) && (r != utf8.RuneError || size > 1):
 			out = append(out, text[:size]...)
-		case r > 0xffff: // outside of strings there is ASCII only, so an escape is in its place
+		case r > 0xffff: // only strings hold characters beyond ASCII, and an escape is valid there
 			r -= 0x10000
 			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))
 		default:
