@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -12,32 +11,30 @@ import (
 	"firstclick/internal/pgsession"
 )
 
-// Check says what stands in the way of the mirror's replication: nil, or all problems joined, each a *SetupError whose text
-// says what is wrong and what mends it. It changes nothing. A role that may not create the publication is no problem while one
-// that fits is there. replicator is the role that replicates; empty: that of conn. Other errors are what Postgres said to a question.
-func Check(ctx context.Context, conn *pgx.Conn, replicator string) error {
-	var problems []error
-	server, err := checkServer(ctx, conn, replicator)
+// Check returns what stands in the way of the mirror's replication. It changes nothing. A role that may not
+// create the publication is no problem while one that fits exists. replicator is the role that replicates;
+// empty: that of conn. An error is what Postgres answered to a query.
+func Check(ctx context.Context, conn *pgx.Conn, replicator string) ([]*SetupError, error) {
+	problems, err := checkServer(ctx, conn, replicator)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	problems = append(problems, server...)
 	table, err := describeUsers(ctx, conn)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if problem := table.problem(); problem != nil {
-		return errors.Join(append(problems, problem)...)
+		return append(problems, problem), nil
 	}
 	have, err := describePublication(ctx, conn, table)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if statements := table.mend(have); len(statements) > 0 {
 		var may bool
 		err := conn.QueryRow(ctx, "SELECT has_database_privilege(current_database(), 'CREATE')").Scan(&may)
 		if err != nil {
-			return fmt.Errorf("read database privilege: %w", err)
+			return nil, fmt.Errorf("read database privilege: %w", err)
 		}
 		if !may || !table.owned || have.exists && !have.owned {
 			problems = append(problems, &SetupError{
@@ -47,21 +44,19 @@ func Check(ctx context.Context, conn *pgx.Conn, replicator string) error {
 			})
 		}
 	}
-	return errors.Join(problems...)
+	return problems, nil
 }
 
-// CheckStart is Check for a run that begins: a table that cannot be mirrored is no reason not to, for its names are read through, and the
-// mirror says why.
+// CheckStart joins what Check finds for a run that begins. A table that cannot be mirrored does not keep it
+// from beginning: its names are read through, and the mirror says why.
 func CheckStart(ctx context.Context, conn *pgx.Conn, replicator string) error {
-	err := Check(ctx, conn, replicator)
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return err
+	problems, err := Check(ctx, conn, replicator)
+	for _, p := range problems {
+		if p.Problem != ProblemUnfollowed {
+			err = errors.Join(err, p)
+		}
 	}
-	return errors.Join(slices.DeleteFunc(slices.Clone(joined.Unwrap()), func(e error) bool {
-		var setup *SetupError
-		return errors.As(e, &setup) && setup.Problem == ProblemUnfollowed
-	})...)
+	return err
 }
 
 // Role is the role of a connection string; empty where there is none, or one that cannot be read.
@@ -76,7 +71,7 @@ func Role(dsn string) string {
 	return config.User
 }
 
-func checkServer(ctx context.Context, conn *pgx.Conn, replicator string) ([]error, error) {
+func checkServer(ctx context.Context, conn *pgx.Conn, replicator string) (problems []*SetupError, err error) {
 	var (
 		version, slots, maxSlots, senders, maxSenders int
 		standby, replicates                           bool
@@ -84,7 +79,7 @@ func checkServer(ctx context.Context, conn *pgx.Conn, replicator string) ([]erro
 		idle                                          []string
 	)
 	// Amazon RDS gives the right by membership in rds_replication instead of the attribute.
-	err := conn.QueryRow(ctx, `
+	err = conn.QueryRow(ctx, `
 		SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('wal_level'), r.role,
 		       coalesce((SELECT m.rolreplication OR m.rolsuper
 		           OR EXISTS (SELECT FROM pg_roles d WHERE d.rolname = 'rds_replication' AND pg_has_role(m.oid, d.oid, 'MEMBER')) FROM pg_roles m WHERE m.rolname = r.role), false),
@@ -96,7 +91,6 @@ func checkServer(ctx context.Context, conn *pgx.Conn, replicator string) ([]erro
 	if err != nil {
 		return nil, fmt.Errorf("read replication settings: %w", err)
 	}
-	var problems []error
 	add := func(problem Problem, what, mend string) {
 		problems = append(problems, &SetupError{Problem: problem, What: what, Mend: mend})
 	}

@@ -57,6 +57,16 @@ func problems(err error) (found []Problem) {
 	return found
 }
 
+// checked joins what Check finds.
+func checked(t *testing.T, conn *pgx.Conn) error {
+	t.Helper()
+	problems, err := Check(t.Context(), conn, "")
+	for _, p := range problems {
+		err = errors.Join(err, p)
+	}
+	return err
+}
+
 // listing is a server whose publications list columns, which came with 15: the tests' own one if it
 // is new enough.
 func listing(t *testing.T) *pgtest.Server {
@@ -141,11 +151,11 @@ func TestProblems(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := connect(t, pgtest.New(t))
-			if err := Check(t.Context(), conn, ""); err != nil {
+			if err := checked(t, conn); err != nil {
 				t.Fatalf("before: %v", err)
 			}
 			must(t, conn, c.sql)
-			for _, err := range []error{Check(t.Context(), conn, ""), EnsurePublication(t.Context(), conn)} {
+			for _, err := range []error{checked(t, conn), EnsurePublication(t.Context(), conn)} {
 				if got := problems(err); !slices.Equal(got, []Problem{c.problem}) || !strings.Contains(err.Error(), c.text) {
 					t.Errorf("%v: %v", got, err)
 				}
@@ -163,7 +173,7 @@ func TestRights(t *testing.T) {
 	conn := connect(t, strings.Replace(server.DSN("postgres"), "postgres:postgres@", "reader:reader@", 1))
 	check := func(want ...Problem) {
 		t.Helper()
-		if got := problems(Check(t.Context(), conn, "")); !slices.Equal(got, want) {
+		if got := problems(checked(t, conn)); !slices.Equal(got, want) {
 			t.Fatalf("problems %v, want %v", got, want)
 		}
 	}
@@ -186,7 +196,7 @@ func TestWALLevel(t *testing.T) {
 	m := newMirror(t, server.DSN("postgres"), Config{})
 	usersTableIn(m)
 	m.insert(1, 3)
-	if got := problems(Check(t.Context(), connect(t, m.dsn), "")); !slices.Equal(got, []Problem{ProblemWALLevel}) {
+	if got := problems(checked(t, connect(t, m.dsn))); !slices.Equal(got, []Problem{ProblemWALLevel}) {
 		t.Fatalf("problems %v", got)
 	}
 	m.run()

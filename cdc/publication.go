@@ -105,7 +105,7 @@ func publicationFits(ctx context.Context, conn *pgx.Conn, table usersTable) (boo
 }
 
 // problem says why the table cannot be published.
-func (t usersTable) problem() error {
+func (t usersTable) problem() *SetupError {
 	switch {
 	case t.oid == 0:
 		return &SetupError{Problem: ProblemTable, What: "there is no table commerce.users", Mend: "firstclick migrate"}
@@ -143,9 +143,9 @@ func (t usersTable) problem() error {
 
 // unfollowed says why the stream would not bring all that changes names, so that they are read through, as Postgres has them at
 // each transaction.
-func (t usersTable) unfollowed() error {
+func (t usersTable) unfollowed() *SetupError {
 	const what = ", so names are read from Postgres at each transaction instead of being mirrored"
-	follow := func(why, mend string) error {
+	follow := func(why, mend string) *SetupError {
 		return &SetupError{Problem: ProblemUnfollowed, What: "commerce.users " + why + what, Mend: mend}
 	}
 	switch {

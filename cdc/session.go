@@ -324,10 +324,11 @@ func (m *Mirror) forget(cache *cache) {
 
 // explain joins to err what Check finds: the slot was refused, and the operator wants to know what to do.
 func (m *Mirror) explain(ctx context.Context, conn *pgx.Conn, err error) error {
-	if problem := Check(ctx, conn, Role(m.cfg.Replication)); problem != nil {
-		return errors.Join(err, problem)
+	problems, checkErr := Check(ctx, conn, Role(m.cfg.Replication))
+	for _, p := range problems {
+		err = errors.Join(err, p)
 	}
-	return err
+	return errors.Join(err, checkErr)
 }
 
 // closeConn ends a session, which drops its slot. It does not wait for a server that does not answer.

@@ -18,12 +18,14 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// configFor leaves the answers more time than the constants do, for a busy machine.
+// configFor allows more time than the constants do, for a busy machine.
 func configFor(brokers []string, dsn string) Config {
 	return Config{
-		Kafka: kafkaconn.Config{Brokers: brokers}, Database: dsn, ClicksTopic: "clicks", CheckoutsTopic: "checkouts", Group: "firstclick",
+		Kafka: kafkaconn.Config{
+			Brokers: brokers,
+		}, Database: dsn, ClicksTopic: "clicks", CheckoutsTopic: "checkouts", Group: "firstclick",
 		Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, Zone: time.UTC,
-		reachWithin: 30 * time.Second, askWithin: 30 * time.Second,
+		reachWithin: 30 * time.Second, factsWithin: 30 * time.Second,
 	}
 }
 
@@ -37,7 +39,7 @@ func (r *Report) of(check string) (found []Finding) {
 	return found
 }
 
-// want fails unless the check's findings hold one of this status that says all of these words in text or fix.
+// want fails unless a finding of the check has this status and these words in its text or fix.
 func want(t *testing.T, r *Report, check string, status Status, says ...string) {
 	t.Helper()
 	for _, f := range r.of(check) {
@@ -67,7 +69,8 @@ func execute(t *testing.T, dsn, sql string) {
 func TestAllIsWell(t *testing.T) {
 	brokers := kafkatest.Fake(t, 3, "clicks", "checkouts")
 	dsn := pgtest.New(t)
-	kafkatest.ProduceRecords(t, brokers, "checkouts", 0, &kgo.Record{Value: []byte("{}"), Timestamp: time.Now().Add(-time.Minute)})
+	kafkatest.ProduceRecords(t, brokers, "checkouts", 0,
+		&kgo.Record{Value: []byte("{}"), Timestamp: time.Now().Add(-time.Minute)})
 	r := Run(t.Context(), configFor(brokers, dsn))
 	if !r.OK() {
 		t.Errorf("fails: %+v", r.Findings)
@@ -80,7 +83,8 @@ func TestAllIsWell(t *testing.T) {
 			t.Errorf("nothing about %s", c.name)
 		}
 		for _, f := range r.of(c.name) {
-			if f.Status != OK && c.name != "postgres disk" && c.name != "kafka disk" && c.name != "connections" && c.name != "slot limit" {
+			if f.Status != OK && c.name != "postgres disk" && c.name != "kafka disk" && c.name != "connections" &&
+				c.name != "slot limit" {
 				t.Errorf("%+v", f)
 			}
 		}
@@ -108,7 +112,7 @@ func TestBeforeAnythingExists(t *testing.T) {
 	want(t, r, "offsets", OK, "none stored")
 }
 
-// What was dropped after the migrations is no table that is still to come.
+// A table that was dropped after the migrations fails. It is not one that is still to come.
 func TestDroppedTables(t *testing.T) {
 	for _, table := range []string{"commerce.users", "commerce.attributed_checkouts", "firstclick.offsets"} {
 		t.Run(table, func(t *testing.T) {
@@ -116,35 +120,43 @@ func TestDroppedTables(t *testing.T) {
 			execute(t, dsn, "DROP TABLE "+table)
 			r := Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), dsn))
 			want(t, r, "migrations", Fail, table, "firstclick migrate")
-			if check := map[string]string{"commerce.users": "users", "commerce.attributed_checkouts": "columns"}[table]; check != "" {
+			if check := map[string]string{"commerce.users": "users",
+				"commerce.attributed_checkouts": "columns"}[table]; check != "" {
 				want(t, r, check, Fail, table, "any more")
 			}
 		})
 	}
 }
 
-// Tables that can never be published whole, and one that was taken for no table of integers.
+// Tables that cannot be published whole, and a table with domains, which can.
 func TestUsersThatAreNotStreamed(t *testing.T) {
 	for name, c := range map[string]struct {
 		sql    string
 		status Status
 		says   []string
 	}{
-		"unlogged":  {"ALTER TABLE commerce.users SET UNLOGGED", Warn, []string{"UNLOGGED", "SET LOGGED"}},
-		"generated": {"ALTER TABLE commerce.users DROP COLUMN username; ALTER TABLE commerce.users ADD COLUMN username text GENERATED ALWAYS AS (lower(password::text)) STORED", Warn, []string{"generated column username"}},
-		"children":  {"CREATE TABLE commerce.more () INHERITS (commerce.users)", Warn, []string{"child tables", "NO INHERIT"}},
-		"an enum":   {"CREATE TYPE mood AS ENUM ('a', 'b'); ALTER TABLE commerce.users ALTER username TYPE mood USING 'a'", Warn, []string{"username of a type", "TYPE text"}},
-		"domains":   {"CREATE DOMAIN user_id AS int CHECK (VALUE > 0); CREATE DOMAIN user_key AS user_id; CREATE DOMAIN user_name AS varchar(50); ALTER TABLE commerce.users ALTER id TYPE user_key, ALTER username TYPE user_name", OK, []string{"primary key"}},
+		"unlogged": {"ALTER TABLE commerce.users SET UNLOGGED", Warn, []string{"UNLOGGED", "SET LOGGED"}},
+		"generated": {"ALTER TABLE commerce.users DROP COLUMN username; " +
+			"ALTER TABLE commerce.users ADD COLUMN username text GENERATED ALWAYS AS (lower(password::text)) STORED",
+			Warn, []string{"generated column username"}},
+		"children": {"CREATE TABLE commerce.more () INHERITS (commerce.users)", Warn,
+			[]string{"child tables", "NO INHERIT"}},
+		"an enum": {"CREATE TYPE mood AS ENUM ('a', 'b'); ALTER TABLE commerce.users ALTER " +
+			"username TYPE mood USING 'a'", Warn, []string{"username of a type", "TYPE text"}},
+		"domains": {"CREATE DOMAIN user_id AS int CHECK (VALUE > 0); CREATE DOMAIN user_key AS user_id; " +
+			"CREATE DOMAIN user_name AS varchar(50); ALTER TABLE commerce.users ALTER id TYPE user_key, ALTER " +
+			"username TYPE user_name", OK, []string{"primary key"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dsn := pgtest.New(t)
 			execute(t, dsn, c.sql)
-			want(t, Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), dsn)), "users", c.status, c.says...)
+			r := Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), dsn))
+			want(t, r, "users", c.status, c.says...)
 		})
 	}
 }
 
-// Row-level security that applies to our role, of either table, fails.
+// Row-level security of either table fails if it applies to our role.
 func TestRowLevelSecurity(t *testing.T) {
 	dsn := pgtest.New(t)
 	u, err := url.Parse(dsn)
@@ -152,15 +164,18 @@ func TestRowLevelSecurity(t *testing.T) {
 		t.Fatal(err)
 	}
 	role := "rls_of_" + strings.TrimPrefix(u.Path, "/")
-	execute(t, dsn, fmt.Sprintf(`CREATE ROLE %[1]s LOGIN REPLICATION CONNECTION LIMIT 10 PASSWORD 'x'; GRANT USAGE ON SCHEMA commerce, firstclick TO %[1]s;
+	execute(t, dsn, fmt.Sprintf(`CREATE ROLE %[1]s LOGIN REPLICATION CONNECTION LIMIT 10 PASSWORD 'x';
+		GRANT USAGE ON SCHEMA commerce, firstclick TO %[1]s;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA commerce, firstclick TO %[1]s`, role))
 	for _, table := range []string{"users", "attributed_checkouts"} {
-		execute(t, dsn, fmt.Sprintf(`ALTER TABLE commerce.%[1]s ENABLE ROW LEVEL SECURITY; CREATE POLICY nobody ON commerce.%[1]s USING (false)`, table))
+		execute(t, dsn, fmt.Sprintf(`ALTER TABLE commerce.%[1]s ENABLE ROW LEVEL SECURITY;
+			CREATE POLICY nobody ON commerce.%[1]s USING (false)`, table))
 	}
 	u.User = url.UserPassword(role, "x")
 	r := Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), u.String()))
 	want(t, r, "users", Fail, "row-level security of commerce.users applies to role "+role, "BYPASSRLS")
-	want(t, r, "columns", Fail, "row-level security of commerce.attributed_checkouts applies to role "+role, "BYPASSRLS")
+	want(t, r, "columns", Fail, "row-level security of commerce.attributed_checkouts applies to role "+role,
+		"BYPASSRLS")
 	want(t, r, "connections", Warn, "of 10 of role "+role, "CONNECTION LIMIT")
 	execute(t, dsn, "ALTER ROLE "+role+" BYPASSRLS")
 	r = Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), u.String()))
@@ -173,12 +188,14 @@ func TestRowLevelSecurity(t *testing.T) {
 	}
 }
 
-// The role that replicates is another than the one that writes: neither can do what is the other's, or doctor says which can.
+// If one role replicates and another one writes, doctor warns when either can do the other's work.
 func TestRolesApart(t *testing.T) {
 	server := pgtest.StartTemporary(t)
 	owner := server.DSN("postgres")
-	execute(t, owner, `CREATE SCHEMA commerce; CREATE TABLE commerce.users (id int PRIMARY KEY, username text); CREATE TABLE commerce.attributed_checkouts (checkout_id text);
-		CREATE ROLE writer LOGIN PASSWORD 'w'; CREATE ROLE copier LOGIN PASSWORD 'c'; GRANT USAGE ON SCHEMA commerce TO writer; GRANT SELECT ON commerce.users TO writer`)
+	execute(t, owner, `CREATE SCHEMA commerce; CREATE TABLE commerce.users (id int PRIMARY KEY, username text);
+			CREATE TABLE commerce.attributed_checkouts (checkout_id text);
+		CREATE ROLE writer LOGIN PASSWORD 'w'; CREATE ROLE copier LOGIN PASSWORD 'c';
+			GRANT USAGE ON SCHEMA commerce TO writer; GRANT SELECT ON commerce.users TO writer`)
 	as := func(role string) string {
 		return strings.Replace(owner, "postgres:postgres@", role+":"+role[:1]+"@", 1)
 	}
@@ -200,9 +217,12 @@ func TestRolesApart(t *testing.T) {
 	want(t, r, "replication right", Warn, "copier replicates, and may write too")
 }
 
-// A transaction of two phases that nobody ends is no session, and yet no slot stands before it has ended.
+// A prepared transaction has no session, but no slot can be made before it ends.
 func TestPreparedTransaction(t *testing.T) {
-	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"max_prepared_transactions": "3", "max_slot_wal_keep_size": "2GB"}))
+	server := pgtest.StartTemporary(
+		t,
+		pgtest.WithConfig(map[string]string{"max_prepared_transactions": "3", "max_slot_wal_keep_size": "2GB"}),
+	)
 	dsn := server.DSN("postgres")
 	execute(t, dsn, "BEGIN; CREATE TABLE held (); PREPARE TRANSACTION 'of the bank''s'")
 	r := Run(t.Context(), configFor(kafkatest.Fake(t, 1, "clicks", "checkouts"), dsn))
@@ -210,7 +230,35 @@ func TestPreparedTransaction(t *testing.T) {
 	want(t, r, "slot limit", OK, "2")
 }
 
-// Somebody accepts connections and never answers, on both sides: the report is there in time and says what was not seen.
+// Every fact that a check needs is gathered under that name.
+func TestFactNames(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so every query fails
+	config := configFor([]string{"127.0.0.1:1"}, "postgres://127.0.0.1:1/shop")
+	config.Now = time.Now
+	kafka, err := newKafka(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kafka.close()
+	postgres, err := newPostgres(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer postgres.close()
+	f := &facts{cfg: config, sides: bothSides}
+	(&gatherer{kafka: kafka, postgres: postgres}).gather(ctx, f)
+	for _, c := range checks() {
+		for _, name := range c.facts {
+			if f.errs[name] == nil {
+				t.Errorf("%s needs %q, which is not gathered", c.name, name)
+			}
+		}
+	}
+}
+
+// Both sides accept connections and never answer: the report comes in time and says what was not
+// seen.
 func TestNobodyAnswers(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -219,7 +267,7 @@ func TestNobodyAnswers(t *testing.T) {
 	defer listener.Close() // connections wait in its backlog
 	address := listener.Addr().String()
 	config := configFor([]string{address, "127.0.0.1:1"}, "postgres://app:hush-hush@"+address+"/shop?sslmode=disable")
-	config.reachWithin = 0 // the constants: it is they that are to be in time
+	config.reachWithin = 0 // tests the constants
 	began := time.Now()
 	r := Run(t.Context(), config)
 	if took := time.Since(began); took > 10*time.Second {
@@ -235,7 +283,7 @@ func TestNobodyAnswers(t *testing.T) {
 	silentAbout(t, r, "hush-hush")
 }
 
-// One address of several that does not answer is a warning; the side was reached.
+// One address of several that does not answer is a warning, because the side was reached.
 func TestOneAddressIsGone(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	r := Run(t.Context(), configFor(append([]string{"127.0.0.1:1"}, brokers...), pgtest.New(t)))
@@ -263,14 +311,15 @@ func silentAbout(t *testing.T, r *Report, secret string) {
 
 func TestWrittenForPeople(t *testing.T) {
 	r := &Report{}
-	r.add("topics", ok("fine"))
-	r.add("retention", fail("paste\nthis", "too\x1b short"))
+	r.add("topics", findings{}.ok("fine"))
+	r.add("retention", findings{}.fail("paste\nthis", "too\x1b short"))
 	var text strings.Builder
 	n, err := r.WriteTo(&text)
 	if err != nil || int(n) != text.Len() {
 		t.Errorf("%d, %v", n, err)
 	}
-	wanted := "ok    topics     fine\nfail  retention  too\\x1b short\n                 fix: paste this\n\n1 ok, 0 warn, 1 fail\n"
+	wanted := "ok    topics     fine\nfail  retention  too\\x1b short\n                 fix: paste this\n\n1 ok, 0 " +
+		"warn, 1 fail\n"
 	if text.String() != wanted {
 		t.Errorf("got %q", text.String())
 	}

@@ -2,55 +2,32 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"net"
+	"os"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"firstclick/cdc"
 	"firstclick/internal/kafkagroup"
 	"firstclick/migrations"
 )
 
-// facts is what was seen. The checks only read it; while it is gathered, every field has one writer, errs excepted.
+// facts is what was gathered. Checks only read it. While it is gathered, each field has one writer.
 type facts struct {
-	cfg   Config
-	sides side // that answered
-
+	cfg      Config
+	sides    side // that were reached
 	kafka    kafkaFacts
 	postgres postgresFacts
 
-	mu   sync.Mutex
-	errs map[question]error // by question: no answer, or none that can be used
+	mu   sync.Mutex       // guards errs
+	errs map[string]error // why a fact is missing or incomplete, by its name in gather.go
 }
 
-// question names what is asked, for the checks to know what they cannot know.
-type question string
-
-const (
-	askVersions   question = "versions"
-	askMetadata   question = "metadata"
-	askBrokers    question = "brokers"
-	askStarts     question = "log starts"
-	askEnds       question = "log ends"
-	askConfigs    question = "topic settings"
-	askGroup      question = "group"
-	askDirs       question = "log directories"
-	askNewest     question = "newest records"
-	askOldest     question = "oldest records"
-	askLagging    question = "next records"
-	askServer     question = "server"
-	askSetup      question = "replication setup"
-	askIdentify   question = "replication connection"
-	askClock      question = "clock"
-	askMigrations question = "migrations"
-	askTarget     question = "table"
-	askGrants     question = "permissions"
-	askStored     question = "stored group"
-	askDatabase   question = "database"
-	askSessions   question = "sessions"
-)
-
-type place struct {
+type topicPartition struct {
 	topic     string
 	partition int32
 }
@@ -58,162 +35,109 @@ type place struct {
 type kafkaFacts struct {
 	versions   map[int32]string // by broker
 	metadata   kadm.Metadata
-	advertised map[string]error // by address as the brokers give it
-	starts     map[place]int64
-	ends       map[place]int64
+	advertised map[string]error // by the address that a broker gives itself: nil if it was reached there
+	starts     map[topicPartition]int64
+	ends       map[topicPartition]int64
 	configs    map[string]map[string]string // by topic
 	group      kadm.DescribedGroup
-	members    kafkagroup.Judged // of the group, by the database that was asked
+	members    kafkagroup.Members // of the group
 	dirs       []kadm.DescribedLogDir
-	newest     map[place]time.Time // of the last record
-	oldest     map[place]time.Time // of the first record that is still there
-	lagging    map[place]time.Time // of the next checkout that Postgres does not have
+	newest     map[topicPartition]time.Time // of the last record
+	oldest     map[topicPartition]time.Time // of the first record that is still there
+	next       map[topicPartition]time.Time // of the next checkout that Postgres does not have
 }
 
 type postgresFacts struct {
 	server     server
-	setup      error // of cdc.Check
-	identify   error // of a replication connection
-	physical   bool  // the replicating role, if it is one of its own, was let in to copy the whole server
-	roles      roles
-	skew, rtt  time.Duration
+	prepared   []prepared
+	setup      []*cdc.SetupError
+	replicator replicator
+	clock      clock
 	migrations []migrations.FileStatus
-	dropped    []string // tables that migrations made and that are not there
-	target     error    // of sink.Check
+	dropped    []string // tables of the migrations that are not there
+	table      error    // why the sink cannot write to commerce.attributed_checkouts
 	columns    []column
-	missing    []string // GRANT statements
-	foreign    []string // roles of sessions that we may not end
+	grants     []string // missing ones, as statements
+	foreign    []string // roles of instances' sessions that ours may not end
 	stored     stored
 }
 
-type server struct {
-	Number      int
-	Version     string
-	Encoding    string
-	Database    string
-	Role        string
-	Superuser   bool
-	WALLevel    string
-	Slots       int
-	MaxSlots    int
-	Senders     int
-	MaxSenders  int
-	Sessions    int
-	MaxSessions int
-	ReadOnly    bool
-	Published   bool
-	Identity    string // of commerce.users; empty: no table
-	WALKept     int64  // bytes of WAL that a slot may hold back; -1: any number
-	Prepared    []prepared
-	Size        int64  // bytes of the database; -1: not visible
-	Directory   string // empty: not visible
-	Started     time.Time
-	Local       bool // reached by loopback or a socket
+// query gathers one fact.
+type query func(context.Context) error
 
-	RoleSessions, RoleLimit         int // the limit is below 0 where there is none
-	DatabaseSessions, DatabaseLimit int
+// into is the query that stores what get returns.
+func into[T any](fact *T, get func(context.Context) (T, error)) query {
+	return func(ctx context.Context) (err error) {
+		*fact, err = get(ctx)
+		return err
+	}
 }
 
-// roles are the one that replicates, where it is another than the one that writes, and what neither of them should be able to do.
-type roles struct {
-	Replicator                            string
-	WriterReplicates, Superuser, MayWrite bool
-}
-
-// prepared is a transaction of two phases that waits for its second.
-type prepared struct {
-	ID, Database string
-	Age          time.Duration
-}
-
-type column struct {
-	Name     string
-	Type     string
-	Shown    string
-	Modifier int32
-}
-
-// stored is what firstclick's tables say of the group.
-type stored struct {
-	tables    bool // they exist
-	progress  *progress
-	shards    []shard
-	instances []instance
-}
-
-type progress struct {
-	ClicksTopic, CheckoutsTopic     string
-	ClicksTopicID, CheckoutsTopicID [16]byte
-	Window, Lateness, OutOfOrder    time.Duration
-	MaxSkew                         time.Duration
-	Zone                            string
-	ClicksStart, CheckoutsStart     []int64
-}
-
-type shard struct {
-	Partition  int32
-	TopicID    [16]byte
-	Instance   string
-	Next       int64
-	ClicksNext []int64
-	Silent     time.Duration // since its last commit
-}
-
-type instance struct {
-	Name, Host string
-	PID        int32
-	Version    string
-	Silent     time.Duration // since its last heartbeat
-	Shards     []int32
-}
-
-func (f *facts) reached(s side) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.sides |= s
-}
-
-func (f *facts) fail(q question, err error) {
+// run runs one query.
+func (f *facts) run(ctx context.Context, within time.Duration, name string, q query) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := q(ctx)
+	if err == nil {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.errs == nil {
-		f.errs = map[question]error{}
+		f.errs = map[string]error{}
 	}
-	f.errs[q] = err
+	f.errs[name] = err
 }
 
-// unknown is a warning where one of the questions had no answer.
-func (f *facts) unknown(qs ...question) []Finding {
-	for _, q := range qs {
-		if err := f.errs[q]; err != nil {
-			return warn("", "%s: not visible: %s", q, plainly(err))
+// runAll runs queries in parallel.
+func (f *facts) runAll(ctx context.Context, within time.Duration, queries map[string]query) {
+	var group sync.WaitGroup
+	for name, q := range queries {
+		group.Go(func() { f.run(ctx, within, name, q) })
+	}
+	group.Wait()
+}
+
+// unknown is a warning if one of the facts could not be gathered.
+func (f *facts) unknown(names ...string) (found findings) {
+	for _, name := range names {
+		if err := f.errs[name]; err != nil {
+			return found.warn("", "%s: not visible: %s", name, rootCause(err))
 		}
 	}
 	return nil
 }
 
-// meaning is what the group's rows mean: as stored, else as given.
-func (f *facts) meaning() (window, lateness, outOfOrder time.Duration) {
+// needed returns the window, lateness and out-of-order allowance of the group: as stored, else as
+// given.
+func (f *facts) needed() (window, lateness, outOfOrder time.Duration) {
 	if p := f.postgres.stored.progress; p != nil {
 		return p.Window, p.Lateness, p.OutOfOrder
 	}
 	return f.cfg.Window, f.cfg.Lateness, f.cfg.OutOfOrder
 }
 
-// ask asks one question.
-func (f *facts) ask(ctx context.Context, within time.Duration, q question, ask func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	if err := ask(ctx); err != nil {
-		f.fail(q, err)
+// rootCause is what Postgres said, or the innermost reason of the network: the layers above repeat
+// the address.
+func rootCause(err error) string {
+	var sys *os.SyscallError
+	var dns *net.DNSError
+	var answer *pgconn.PgError
+	var network net.Error
+	switch {
+	case errors.As(err, &answer):
+		return answer.Message + " (SQLSTATE " + answer.Code + ")"
+	case errors.As(err, &sys):
+		return sys.Err.Error()
+	case errors.As(err, &dns):
+		return "no address for " + dns.Name
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.As(err, &network) && network.Timeout():
+		return "no answer in time"
 	}
-}
-
-// all asks questions at the same time, each within so long.
-func (f *facts) all(ctx context.Context, within time.Duration, questions map[question]func(context.Context) error) {
-	var group sync.WaitGroup
-	for q, ask := range questions {
-		group.Go(func() { f.ask(ctx, within, q, ask) })
+	var connecting *pgconn.ConnectError
+	if errors.As(err, &connecting) {
+		err = connecting.Unwrap()
 	}
-	group.Wait()
+	return oneLine(err.Error())
 }

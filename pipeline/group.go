@@ -158,14 +158,14 @@ func (s *session) watchGroup(ctx context.Context) error {
 		if err == nil && database != told {
 			return &againError{cause: errors.New("the database is another one than at the beginning")}
 		}
-		if j, err := s.lookAtGroup(ctx, told); err == nil && j.Settled {
-			trouble := strings.Join(j.Strangers, "; ")
-			if len(j.Strangers) > 0 {
+		if j, err := s.lookAtGroup(ctx, told); err == nil && j.Stable {
+			trouble := strings.Join(j.Foreign, "; ")
+			if len(j.Foreign) > 0 {
 				trouble = fmt.Sprintf("group %s is not ours alone: %s: give each database and each application a --group of its own", s.cfg.Group, trouble)
-			} else if len(j.Left) > 0 && slices.Equal(j.Left, left) {
-				trouble = fmt.Sprintf("no member of group %s has %s%v", s.cfg.Group, s.cfg.CheckoutsTopic, j.Left)
+			} else if len(j.Unassigned) > 0 && slices.Equal(j.Unassigned, left) {
+				trouble = fmt.Sprintf("no member of group %s has %s%v", s.cfg.Group, s.cfg.CheckoutsTopic, j.Unassigned)
 			}
-			left = j.Left
+			left = j.Unassigned
 			s.p.group.change(func(g *standing) { g.trouble = trouble })
 			if trouble != "" && s.disturbed.news(Place{Topic: "group"}, trouble, time.Now()) {
 				s.log.Warn("checkouts go where this database does not get them", "cause", trouble)
@@ -179,7 +179,7 @@ func (s *session) watchGroup(ctx context.Context) error {
 	}
 }
 
-func (s *session) lookAtGroup(ctx context.Context, database string) (kafkagroup.Judged, error) {
+func (s *session) lookAtGroup(ctx context.Context, database string) (kafkagroup.Members, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	groups, err := kadm.NewClient(s.clicksClient).DescribeGroups(ctx, s.cfg.Group)
@@ -187,9 +187,9 @@ func (s *session) lookAtGroup(ctx context.Context, database string) (kafkagroup.
 		err = groups[s.cfg.Group].Err
 	}
 	if err != nil {
-		return kafkagroup.Judged{}, err
+		return kafkagroup.Members{}, err
 	}
-	return kafkagroup.Judge(groups[s.cfg.Group], database, s.cfg.CheckoutsTopic, int(s.infos[s.cfg.CheckoutsTopic].partitions)), nil
+	return kafkagroup.Classify(groups[s.cfg.Group], database, s.cfg.CheckoutsTopic, int(s.infos[s.cfg.CheckoutsTopic].partitions)), nil
 }
 
 // joined says that the group let us in.

@@ -12,7 +12,8 @@ import (
 
 // Text escapes every character that Go calls not printable, and invalid UTF-8, as \n, \r, \t, \xNN,
 // \uNNNN or \UNNNNNNNN. That covers control characters (C0, DEL, C1) and invisible characters such
-// as those that turn the direction of writing. A backslash stays as it is, so that JSON stays readable.
+// as those that turn the direction of writing. A backslash stays as it is, so that JSON stays
+// readable.
 func Text(text []byte) string {
 	var b strings.Builder
 	b.Grow(len(text))

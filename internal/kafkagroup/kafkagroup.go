@@ -18,46 +18,49 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ClientID is what members of ours call themselves.
+// ClientID is the client id of our members.
 const ClientID = "firstclick-checkouts"
 
-// Member is what a member tells the others. Database is empty where it cannot tell which one it writes to.
+// Member is what a member says about itself. Database is empty if it cannot tell which one it
+// writes to.
 type Member struct {
-	Database string `json:"database"` // a hash of what it is: see DatabaseOf
+	Database string `json:"database"` // a hash: see DatabaseOf
 	Name     string `json:"name"`     // of the database, for people
 	Instance string `json:"instance"`
 }
 
-const begins = `{"firstclick":`
-
-type told struct {
+// userData is a Member as it is sent.
+type userData struct {
 	Firstclick Member `json:"firstclick"`
 }
 
-// DatabaseOf is what tells the database of a connection from all others: the system identifier of its cluster, which a standby shares, and
-// its own oid. A copy by dump and restore is another database; a physical copy
-// (a restored base backup) has both, and everything else that is stored, so that it is taken for its original: docs/operations.md says so. Empty: the role may not know.
+const userDataBegins = `{"firstclick":`
+
+// DatabaseOf returns what distinguishes the database of a connection from all others: a hash of the
+// system identifier of its cluster, which a standby shares, and of its own oid. It is empty if the
+// role may not read them. A copy by dump and restore is another database. A physical copy (a
+// restored base backup) counts as the original: docs/operations.md says so.
 // https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-CONTROL-SYSTEM
 func DatabaseOf(ctx context.Context, conn *pgx.Conn) (string, error) {
 	var cluster, database string
-	err := conn.QueryRow(ctx, `SELECT (SELECT system_identifier::text FROM pg_control_system()), (SELECT oid::text FROM pg_database WHERE datname = current_database())`).
-		Scan(&cluster, &database)
+	err := conn.QueryRow(ctx, `SELECT (SELECT system_identifier::text FROM pg_control_system()),
+		(SELECT oid::text FROM pg_database WHERE datname = current_database())`).Scan(&cluster, &database)
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && answer.Code == "42501" { // insufficient_privilege
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("ask which database this is: %w", err)
+		return "", fmt.Errorf("read which database this is: %w", err)
 	}
 	sum := sha256.Sum256([]byte(cluster + "/" + database))
 	return hex.EncodeToString(sum[:8]), nil
 }
 
-// Balancer is the cooperative sticky one, with m told to the others.
+// Balancer is the cooperative sticky balancer, whose members also send m to the others.
 func Balancer(m Member) (kgo.GroupBalancer, error) {
-	text, err := json.Marshal(told{m})
+	text, err := json.Marshal(userData{m})
 	if err != nil {
-		return nil, fmt.Errorf("encode what members tell: %w", err)
+		return nil, fmt.Errorf("encode a group member: %w", err)
 	}
 	return &balancer{kgo.CooperativeStickyBalancer(), text}, nil
 }
@@ -69,81 +72,81 @@ type balancer struct {
 
 // JoinGroupMetadata implements kgo.GroupBalancer.
 func (b *balancer) JoinGroupMetadata(interests []string, current map[string][]int32, generation int32) []byte {
-	plain := b.GroupBalancer.JoinGroupMetadata(interests, current, generation)
+	inner := b.GroupBalancer.JoinGroupMetadata(interests, current, generation)
 	var meta kmsg.ConsumerMemberMetadata
-	if err := meta.ReadFrom(plain); err != nil {
-		return plain // what the balancer wrote itself
+	if err := meta.ReadFrom(inner); err != nil {
+		return inner // what the inner balancer wrote itself
 	}
 	meta.UserData = append(meta.UserData, b.text...)
 	return meta.AppendTo(nil)
 }
 
-// tells is what a member says of itself; false: nothing.
-func tells(m *kadm.DescribedGroupMember) (Member, bool) {
+// memberOf returns what a member said about itself; false: nothing.
+func memberOf(m *kadm.DescribedGroupMember) (Member, bool) {
 	meta, is := m.Join.AsConsumer()
 	if !is {
 		return Member{}, false
 	}
-	at := bytes.LastIndex(meta.UserData, []byte(begins))
-	var t told
-	if at < 0 || json.Unmarshal(meta.UserData[at:], &t) != nil {
+	at := bytes.LastIndex(meta.UserData, []byte(userDataBegins))
+	var data userData
+	if at < 0 || json.Unmarshal(meta.UserData[at:], &data) != nil {
 		return Member{}, false
 	}
-	return t.Firstclick, true
+	return data.Firstclick, true
 }
 
-// Judged is what a group's members are.
-type Judged struct {
-	Settled   bool     // else nobody was judged
-	Ours      int      // members that write to the database, and those of older versions, which do not tell
-	Strangers []string // a line each: who it is, what is wrong with it, and which partitions it has
-	Left      []int32  // partitions that no member has
+// Members says who the members of a group are.
+type Members struct {
+	Stable     bool     // false: the group rebalances, and nothing else is known
+	Ours       int      // members that write to the database, and older versions, which do not say
+	Foreign    []string // the others, a line each: who it is, what is wrong with it, its partitions
+	Unassigned []int32  // partitions that no member has
 }
 
-// Judge looks at the members of a group that is to write to one database. topic has so many partitions.
-func Judge(g kadm.DescribedGroup, database, topic string, partitions int) Judged {
-	j := Judged{Settled: g.State == "Stable"}
-	if !j.Settled {
-		return j
+// Classify finds the members of a group that do not write to this database. topic has so many
+// partitions.
+func Classify(g kadm.DescribedGroup, database, topic string, partitions int) Members {
+	if g.State != "Stable" {
+		return Members{}
 	}
-	taken := map[int32]bool{}
+	members := Members{Stable: true}
+	assigned := map[int32]bool{}
 	for i := range g.Members {
 		m := &g.Members[i]
 		var has []int32
-		if assigned, is := m.Assigned.AsConsumer(); is {
-			for _, t := range assigned.Topics {
+		if a, is := m.Assigned.AsConsumer(); is {
+			for _, t := range a.Topics {
 				if t.Topic == topic {
 					has = append(has, t.Partitions...)
 				}
 			}
 		}
+		having := ""
+		if len(has) > 0 {
+			slices.Sort(has)
+			having = fmt.Sprintf(", and has %s%v", topic, has)
+		}
 		for _, p := range has {
-			taken[p] = true
+			assigned[p] = true
 		}
-		who, said := tells(m)
-		where := fmt.Sprintf("%s at %s", m.ClientID, strings.TrimPrefix(m.ClientHost, "/"))
+		about, known := memberOf(m)
+		host := strings.TrimPrefix(m.ClientHost, "/")
 		switch {
-		case said && who.Database != "" && database != "" && who.Database != database:
-			j.Strangers = append(j.Strangers, fmt.Sprintf("%s at %s writes to another database, %s%s", who.Instance, strings.TrimPrefix(m.ClientHost, "/"), who.Name, having(topic, has)))
-		case !said && m.ClientID != ClientID:
-			j.Strangers = append(j.Strangers, fmt.Sprintf("%s is no firstclick%s", where, having(topic, has)))
+		case known && about.Database != "" && database != "" && about.Database != database:
+			members.Foreign = append(members.Foreign,
+				fmt.Sprintf("%s at %s writes to another database, %s%s", about.Instance, host, about.Name, having))
+		case !known && m.ClientID != ClientID:
+			members.Foreign = append(members.Foreign,
+				fmt.Sprintf("%s at %s is no firstclick%s", m.ClientID, host, having))
 		default:
-			j.Ours++
+			members.Ours++
 		}
 	}
-	slices.Sort(j.Strangers)
+	slices.Sort(members.Foreign)
 	for p := range int32(partitions) {
-		if !taken[p] {
-			j.Left = append(j.Left, p)
+		if !assigned[p] {
+			members.Unassigned = append(members.Unassigned, p)
 		}
 	}
-	return j
-}
-
-func having(topic string, partitions []int32) string {
-	if len(partitions) == 0 {
-		return ""
-	}
-	slices.Sort(partitions)
-	return fmt.Sprintf(", and has %s%v", topic, partitions)
+	return members
 }

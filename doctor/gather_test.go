@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,12 +16,16 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// begun is a group at work that has read so far.
-const begun = `INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, window_length, lateness, out_of_order, time_zone, start, clicks_start, checkouts_start)
-		VALUES ('firstclick', 'clicks', 'checkouts', '1 hour', '15 minutes', '15 seconds', 'UTC', 'earliest', '{0}', '{0}');
-	INSERT INTO firstclick.offsets (group_id, topic, partition, next_offset, recent_offset, clicks_next) VALUES ('firstclick', 'checkouts', 0, 3, 0, '{3}')`
+// begun is a group that has read the first three records of both topics.
+const begun = `INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, window_length, lateness,
+	out_of_order, time_zone, start, clicks_start, checkouts_start)
+		VALUES ('firstclick', 'clicks', 'checkouts', '1 hour', '15 minutes', '15 seconds', 'UTC', 'earliest', '{0}',
+			'{0}');
+	INSERT INTO firstclick.offsets (group_id, topic, partition, next_offset, recent_offset, clicks_next)
+		VALUES ('firstclick', 'checkouts', 0, 3, 0, '{3}')`
 
-// While the doctor waits for the stored positions, records come, are read, and the oldest go: nothing is wrong with that.
+// While doctor reads the stored positions, records come, are read, and the oldest are deleted. That
+// is no finding.
 func TestPositionsThatMoveMeanwhile(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
 	brokers := cluster.ListenAddrs()
@@ -35,7 +40,7 @@ func TestPositionsThatMoveMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	watch, err := pgx.Connect(t.Context(), dsn) // a transaction sees the sessions as they were when it first looked
+	watch, err := pgx.Connect(t.Context(), dsn) // a transaction keeps its first view of the sessions
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +73,13 @@ func TestPositionsThatMoveMeanwhile(t *testing.T) {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for waiting := false; !waiting; <-ticker.C {
-		if err := watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'firstclick doctor' AND wait_event_type = 'Lock'
+		if err := watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE application_name = 'firstclick doctor' AND wait_event_type = 'Lock'
 			AND datname = current_database())`).Scan(&waiting); err != nil {
 			t.Fatal(err)
 		}
 	}
-	select { // a doctor that asks for ends before the positions are there has asked by now
+	select { // by now a wrong doctor has read the ends, before the positions
 	case <-asked:
 	case <-time.After(time.Second):
 	}
@@ -86,11 +92,13 @@ func TestPositionsThatMoveMeanwhile(t *testing.T) {
 		kafkatest.Produce(t, brokers, topic, 0, three...)
 		gone := kadm.Offsets{}
 		gone.AddOffset(topic, 0, 5, -1)
-		if answers, err := kadm.NewClient(client).DeleteRecords(t.Context(), gone); err != nil || answers.Error() != nil {
+		if answers, err := kadm.NewClient(client).DeleteRecords(t.Context(), gone); err != nil ||
+			answers.Error() != nil {
 			t.Fatal(err, answers.Error())
 		}
 	}
-	if _, err := tx.Exec(t.Context(), `UPDATE firstclick.offsets SET next_offset = 6, clicks_next = '{6}'`); err != nil {
+	if _, err := tx.Exec(t.Context(),
+		`UPDATE firstclick.offsets SET next_offset = 6, clicks_next = '{6}'`); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Commit(t.Context()); err != nil {
@@ -103,29 +111,28 @@ func TestPositionsThatMoveMeanwhile(t *testing.T) {
 	}
 }
 
-// What is wrong in both looks is said; what only one of them saw is not.
+// A finding that only one of the two looks has is dropped.
 func TestTwoLooksAgree(t *testing.T) {
-	gone := about("a", fail("", "a is gone"))
-	ends := about("b", fail("", "b ends"))
-	fine := ok("all is well")
+	gone := findings{}.failAbout("a", "", "a is gone")
+	ends := findings{}.failAbout("b", "", "b ends")
+	fine := findings{}.ok("all is well")
 	for name, c := range map[string]struct {
-		first, second []Finding
+		first, second findings
 		want          []string
 	}{
-		"nothing is wrong":             {fine, fine, []string{"all is well"}},
-		"both":                         {gone, about("a", fail("", "a is gone since")), []string{"a is gone"}},
-		"the first only":               {gone, fine, []string{"all is well"}},
-		"each something else":          {gone, ends, nil},
-		"one of two":                   {append(gone[:1:1], ends...), ends, []string{"b ends"}},
-		"no second look":               {gone, nil, []string{"a is gone (a second look was not possible)"}},
-		"what is not looked for twice": {append(gone[:1:1], warn("", "steady")...), fine, []string{"steady"}},
+		"nothing is wrong":         {fine, fine, []string{"all is well"}},
+		"both":                     {gone, findings{}.failAbout("a", "", "a is gone since"), []string{"a is gone"}},
+		"the first only":           {gone, fine, []string{"all is well"}},
+		"each something else":      {gone, ends, nil},
+		"one of two":               {slices.Concat(gone, ends), ends, []string{"b ends"}},
+		"no second look":           {gone, nil, []string{"a is gone (a second look was not possible)"}},
+		"one needs no second look": {gone[:1:1].warn("", "steady"), fine, []string{"steady"}},
 	} {
-		second := func(*facts) []Finding { return c.second }
 		again := &facts{}
 		if c.second == nil {
-			again.fail(askStored, context.DeadlineExceeded)
+			again.errs = map[string]error{"stored group": context.DeadlineExceeded}
 		}
-		got := agreed(append([]Finding(nil), c.first...), again, second)
+		got := confirmed(c.first, again, check{run: func(*facts) findings { return slices.Clone(c.second) }})
 		if len(got) != len(c.want) {
 			t.Errorf("%s: %+v", name, got)
 			continue
@@ -138,14 +145,19 @@ func TestTwoLooksAgree(t *testing.T) {
 	}
 }
 
-// Another application's consumer is a member of the group, and has all partitions.
+// Another application's consumer is a member of the group and has all partitions.
 func TestAnotherApplicationInTheGroup(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn := pgtest.New(t)
 	execute(t, dsn, begun)
 	kafkatest.Produce(t, brokers, "checkouts", 0, []byte("{}"), []byte("{}"), []byte("{}"))
 	kafkatest.Produce(t, brokers, "clicks", 0, []byte("{}"), []byte("{}"), []byte("{}"))
-	member, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("reports"), kgo.ConsumerGroup("firstclick"), kgo.ConsumeTopics("checkouts"))
+	member, err := kgo.NewClient(
+		kgo.SeedBrokers(brokers...),
+		kgo.ClientID("reports"),
+		kgo.ConsumerGroup("firstclick"),
+		kgo.ConsumeTopics("checkouts"),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
