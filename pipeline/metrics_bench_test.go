@@ -33,7 +33,7 @@ func BenchmarkRead(b *testing.B) {
 	var r reading
 	b.ReportAllocs()
 	for b.Loop() {
-		m.read("clicks", 3, 100, 10_000, wall().UnixMicro())
+		m.polled("clicks", 3, 100, 10_000, wall().UnixMicro())
 		r.moved("clicks", 3, 7, 1)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"firstclick/join"
 	"firstclick/pipeline/sink"
@@ -29,39 +28,27 @@ type engineMetrics struct {
 }
 
 func newEngineMetrics(reg prometheus.Registerer, clicks, checkouts string) *engineMetrics {
-	factory := promauto.With(reg)
-	counter := func(name, help string) prometheus.Counter {
-		return factory.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-	}
-	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return factory.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-	}
-	histogram := func(name, help string, buckets ...float64) prometheus.Histogram {
-		// Classic buckets and native ones of schema 3: a server takes those that it is set to take.
-		return factory.NewHistogram(prometheus.HistogramOpts{
-			Name: name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: zeroThreshold,
-		})
-	}
-	far := counters("far_ahead_total", "Events dated further ahead of this machine's clock than --max-future-skew and --window together: joined with what is there, and noted in firstclick.late; clicks that are read again after a start included.", "topic")
+	f := newFactory(reg)
+	far := f.counters("far_ahead_total", "Events dated further ahead of this machine's clock than --max-future-skew and --window together: joined with what is there, and noted in firstclick.late; clicks that are read again after a start included.", "topic")
 	m := &engineMetrics{
 		latency: newLatencyHistogram("latency_seconds", "Seconds from a checkout's record timestamp to the end of the transaction that holds it; a backlog counts in full.",
 			.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
-		commit: histogram("commit_seconds", "Seconds that a transaction took, look-up of names and repeated tries included.",
+		commit: f.histogram("commit_seconds", "Seconds that a transaction took, look-up of names and repeated tries included.",
 			.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60),
-		commitRows: histogram("commit_rows", "Rows in a transaction that carried any.", 1, 4, 16, 64, 256, 1024, 2048, 4096, 8192, 16384),
+		commitRows: f.histogram("commit_rows", "Rows in a transaction that carried any.", 1, 4, 16, 64, 256, 1024, 2048, 4096, 8192, 16384),
 
-		rows:        counters("rows_total", "Checkouts written, by outcome. Corrected ones were counted before: they moved to an earlier click. Conflicts and refused ones are dead letters.", "outcome"),
-		unknown:     counter("unknown_users_total", "Rows written without a name, for their user was not known."),
-		deadLetters: counters("dead_letters_total", "Dead letters committed, by topic and reason.", "topic", "reason"),
-		lateClicks: counters("late_clicks_total", "Late clicks by effect: corrected counts the corrections they gave rise to, noted those that came after a row they could change was final, or are dated far ahead.",
+		rows:        f.counters("rows_total", "Checkouts written, by outcome. Corrected ones were counted before: they moved to an earlier click. Conflicts and refused ones are dead letters.", "outcome"),
+		unknown:     f.counter("unknown_users_total", "Rows written without a name, for their user was not known."),
+		deadLetters: f.counters("dead_letters_total", "Dead letters committed, by topic and reason.", "topic", "reason"),
+		lateClicks: f.counters("late_clicks_total", "Late clicks by effect: corrected counts the corrections they gave rise to, noted those that came after a row they could change was final, or are dated far ahead.",
 			"effect"),
-		lateCheckouts:  counter("late_checkouts_total", "Checkouts that came after their event time was final, or are dated far ahead: joined where possible, and noted in firstclick.late."),
-		newDeadLetters: prometheus.NewCounter(prometheus.CounterOpts{}), newLate: prometheus.NewCounter(prometheus.CounterOpts{}),
+		lateCheckouts:  f.counter("late_checkouts_total", "Checkouts that came after their event time was final, or are dated far ahead: joined where possible, and noted in firstclick.late."),
+		newDeadLetters: notShown(), newLate: notShown(),
 		farClicks: far.WithLabelValues(clicks), farCheckouts: far.WithLabelValues(checkouts),
-		openTxnReleases: counter("open_transaction_releases_total", "Checkouts released although a clicks partition was held by a producer's open transaction for over 15 seconds."),
+		openTxnReleases: f.counter("open_transaction_releases_total", "Checkouts released although a clicks partition was held by a producer's open transaction for over 15 seconds."),
 	}
 	seconds := func(name, help string, w *wallTime) {
-		factory.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return w.total().Seconds() })
+		f.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return w.total().Seconds() })
 	}
 	seconds("committing_seconds_total", "Wall time with a transaction under way, in seconds.", &m.committing)
 	seconds("naming_seconds_total", "Wall time in which a transaction waited for users' names, in seconds.", &m.naming)

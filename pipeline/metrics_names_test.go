@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,11 +26,11 @@ func ours(t testing.TB, partitions int) *prometheus.Registry {
 	in := newIngestMetrics(reg, "clicks", "checkouts")
 	newEngineMetrics(reg, "clicks", "checkouts")
 	newRunMetrics(reg)
-	reg.MustRegister(newCollector(busy{partitions}))
+	reg.MustRegister(newStateCollector(busy{partitions}.Stats, busy{partitions}.Health))
 	for p := range int32(partitions) {
 		for _, topic := range []string{"clicks", "checkouts"} {
-			in.read(topic, p, 1, 2, time.Now().UnixMicro())
-			in.logBegins(topic, p, 0)
+			in.polled(topic, p, 1, 2, time.Now().UnixMicro())
+			in.logStart.WithLabelValues(topic, strconv.Itoa(int(p))).Set(0)
 		}
 	}
 	return r

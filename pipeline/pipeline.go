@@ -59,7 +59,7 @@ func New(cfg Config) (*Pipeline, error) {
 		ingest:  newIngestMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
 		engine:  newEngineMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
 	}
-	reg.MustRegister(newCollector(p))
+	reg.MustRegister(newStateCollector(p.Stats, p.Health))
 	return p, nil
 }
 

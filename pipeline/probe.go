@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -82,7 +83,7 @@ func (s *session) probeLogs(ctx context.Context) error {
 				continue
 			}
 			for p, o := range offsets {
-				s.p.ingest.logBegins(topic, int32(p), o)
+				s.p.ingest.logStart.WithLabelValues(topic, strconv.Itoa(p)).Set(float64(o))
 			}
 		}
 		select {

@@ -237,7 +237,7 @@ func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checko
 	m := &checkoutsMsg{}
 	for _, r := range used {
 		n, size := len(r.out.chunk.records), r.out.chunk.bytes
-		s.p.ingest.read(s.cfg.CheckoutsTopic, r.out.partition, int64(n), size, r.last)
+		s.p.ingest.polled(s.cfg.CheckoutsTopic, r.out.partition, int64(n), size, r.last)
 		s.p.reading.moved(s.cfg.CheckoutsTopic, r.out.partition, r.out.chunk.records[n-1].Offset+1, r.last)
 		m.parts = append(m.parts, r.out)
 	}
@@ -294,7 +294,7 @@ func (r *checkoutsReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad, p *joi
 	}
 	d := unreadable(rec, bad, r.topicID)
 	p.Record, carried.dead = carried, &d
-	r.metrics.countUndecodable(d.Topic, d.Reason)
+	r.metrics.undecoded(d.Topic, d.Reason)
 }
 
 // decode returns slab with what the record carries appended.
@@ -307,7 +307,7 @@ func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *chec
 	if err != nil {
 		d := deadLetter(rec, r.topicID, err, r.payloads)
 		p.Skip, carried.dead = true, &d
-		r.metrics.countUndecodable(d.Topic, d.Reason)
+		r.metrics.undecoded(d.Topic, d.Reason)
 		return slab
 	}
 	p.Time, p.User, p.ID = k.Time, k.User, join.MakeID(k.ID)

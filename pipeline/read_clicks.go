@@ -53,7 +53,7 @@ func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksRea
 	}, func(r *clicksReader, f kgo.FetchTopicPartition) { r.read(f.Records) })
 	m := &clicksMsg{}
 	for _, r := range used {
-		s.p.ingest.read(s.cfg.ClicksTopic, r.partition, r.records, r.bytes, r.last)
+		s.p.ingest.polled(s.cfg.ClicksTopic, r.partition, r.records, r.bytes, r.last)
 		s.p.reading.moved(s.cfg.ClicksTopic, r.partition, r.out.Next, r.last)
 		m.reads = append(m.reads, r.out)
 		m.dead = append(m.dead, r.dead...)
@@ -156,7 +156,7 @@ func (r *clicksReader) bury(rec *kgo.Record, err error) {
 	}
 	d := deadLetter(rec, r.s.infos[rec.Topic].id, err, r.s.p.sink.Payloads())
 	r.dead = append(r.dead, d)
-	r.s.p.ingest.countUndecodable(d.Topic, d.Reason)
+	r.s.p.ingest.undecoded(d.Topic, d.Reason)
 }
 
 func (r *clicksReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad) {
@@ -165,7 +165,7 @@ func (r *clicksReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad) {
 	}
 	d := unreadable(rec, bad, r.s.infos[rec.Topic].id)
 	r.dead = append(r.dead, d)
-	r.s.p.ingest.countUndecodable(d.Topic, d.Reason)
+	r.s.p.ingest.undecoded(d.Topic, d.Reason)
 }
 
 // deadLetter keeps its own copy of the payload, if any: the record's shares memory with the whole fetch.

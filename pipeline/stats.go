@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"firstclick/cdc"
 	"firstclick/join"
@@ -109,7 +108,7 @@ func (p *Pipeline) totals() Totals {
 	delayed, delay := out.latency.total()
 	return Totals{
 		Sessions: count(p.metrics.sessions), Fenced: count(p.metrics.fenced), Assigned: count(in.assigned),
-		ClicksRead: sum(in.records, p.cfg.ClicksTopic), CheckoutsRead: sum(in.records, p.cfg.CheckoutsTopic),
+		ClicksRead: count(in.read[p.cfg.ClicksTopic]), CheckoutsRead: count(in.read[p.cfg.CheckoutsTopic]),
 		FarClicks: count(out.farClicks), FarCheckouts: count(out.farCheckouts), OpenTxnReleases: count(out.openTxnReleases),
 		Result: sink.Result{
 			Fresh: rows("attributed") + rows("unattributed"), Attributed: rows("attributed"), Duplicates: rows("duplicate"), Conflicts: rows("conflict"),
@@ -118,31 +117,6 @@ func (p *Pipeline) totals() Totals {
 		DelayRows: delayed, Delay: delay,
 		Committing: out.committing.total(), Naming: out.naming.total(),
 	}
-}
-
-// read returns what a metric has counted.
-func read(m prometheus.Metric) *dto.Metric {
-	out := &dto.Metric{}
-	_ = m.Write(out) // a metric of client_golang fails only where it was made wrongly
-	return out
-}
-
-func count(c prometheus.Counter) int64 { return int64(read(c).GetCounter().GetValue()) }
-
-// sum adds up a topic's counters.
-func sum(all *prometheus.CounterVec, topic string) (n int64) {
-	metrics := make(chan prometheus.Metric)
-	go func() {
-		defer close(metrics)
-		all.Collect(metrics)
-	}()
-	for m := range metrics {
-		d := read(m)
-		if slices.ContainsFunc(d.Label, func(l *dto.LabelPair) bool { return l.GetName() == "topic" && l.GetValue() == topic }) {
-			n += int64(d.GetCounter().GetValue())
-		}
-	}
-	return n
 }
 
 // publish makes a picture of the loop for others to look at.

@@ -1,0 +1,139 @@
+package pipeline
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// Metrics of our own follow https://prometheus.io/docs/practices/naming/: prefix firstclick_, base units, _total for
+// counters. Each has the label group. The number of series is bounded by partitions, reasons and causes, never by what
+// records hold. Whatever can be counted is there as 0 from the first scrape on, so that increase() sees the first one.
+//
+// Whoever sees an event counts it (runMetrics, ingestMetrics, engineMetrics). What has no event, such as lag and sizes,
+// and what packages sink and cdc count, is read at a scrape (stateCollector).
+
+// ownRegisterer gives our metrics their prefix and the label group. to may be nil.
+func ownRegisterer(to prometheus.Registerer, group string) prometheus.Registerer {
+	return prometheus.WrapRegistererWithPrefix("firstclick_", prometheus.WrapRegistererWith(prometheus.Labels{"group": group}, to))
+}
+
+// factory makes metrics and registers them.
+type factory struct{ promauto.Factory }
+
+func newFactory(reg prometheus.Registerer) factory { return factory{promauto.With(reg)} }
+
+func (f factory) counter(name, help string) prometheus.Counter {
+	return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+}
+
+func (f factory) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func (f factory) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return f.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+}
+
+// histogram has classic buckets and native ones of schema 3: a server takes those that it is set to take.
+func (f factory) histogram(name, help string, bounds ...float64) prometheus.Histogram {
+	return f.NewHistogram(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: bounds, NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: zeroThreshold,
+	})
+}
+
+// notShown makes a counter of which only Totals tells.
+func notShown() prometheus.Counter { return prometheus.NewCounter(prometheus.CounterOpts{}) }
+
+// count returns what a counter has counted.
+func count(c prometheus.Counter) int64 {
+	var out dto.Metric
+	_ = c.Write(&out) // a counter of client_golang does not fail
+	return int64(out.GetCounter().GetValue())
+}
+
+// runMetrics count the sessions of a pipeline.
+type runMetrics struct{ sessions, fenced prometheus.Counter }
+
+func newRunMetrics(reg prometheus.Registerer) *runMetrics {
+	f := newFactory(reg)
+	return &runMetrics{
+		sessions: f.counter("sessions_total",
+			"Times that work began where Postgres was: at the start, after being fenced, after what could not be mended otherwise."),
+		fenced: f.counter("fenced_total", "Times that another instance had taken over a shard that this one believed to own."),
+	}
+}
+
+// stateCollector reads how a pipeline stands when it is scraped.
+type stateCollector struct {
+	stats   func() Stats
+	health  func() []Check
+	metrics []stateMetric
+}
+
+// stateMetric is a metric whose values are read at a scrape.
+type stateMetric struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	values func(st *Stats, emit emit)
+}
+
+// emit shows a value, where it is known, with the values of the labels.
+type emit func(v float64, known bool, labels ...string)
+
+func newStateCollector(stats func() Stats, health func() []Check) *stateCollector {
+	c := &stateCollector{stats: stats, health: health}
+	c.definePartitions()
+	c.defineParts()
+	return c
+}
+
+func (c *stateCollector) define(kind prometheus.ValueType, name, help string, values func(st *Stats, emit emit), labels ...string) {
+	c.metrics = append(c.metrics, stateMetric{prometheus.NewDesc(name, help, labels, nil), kind, values})
+}
+
+func (c *stateCollector) gauge(name, help string, value func(st *Stats) (v float64, known bool)) {
+	c.define(prometheus.GaugeValue, name, help, func(st *Stats, emit emit) {
+		v, known := value(st)
+		emit(v, known)
+	})
+}
+
+// of is a value of the clicks partition, or of the shard, that is the i-th in Stats.
+type of func(st *Stats, i int) (v float64, known bool)
+
+// partitioned defines a gauge of the clicks partitions and of the shards; clicks or shards may be nil.
+func (c *stateCollector) partitioned(name, help string, clicks, shards of) {
+	c.define(prometheus.GaugeValue, name, help, func(st *Stats, emit emit) {
+		for i := 0; clicks != nil && i < len(st.Clicks); i++ {
+			v, known := clicks(st, i)
+			emit(v, known, st.ClicksTopic, strconv.Itoa(i))
+		}
+		for i := 0; shards != nil && i < len(st.Shards); i++ {
+			v, known := shards(st, i)
+			emit(v, known, st.CheckoutsTopic, strconv.Itoa(int(st.Shards[i].Partition)))
+		}
+	}, "topic", "partition")
+}
+
+// Describe is part of prometheus.Collector.
+func (c *stateCollector) Describe(to chan<- *prometheus.Desc) {
+	for i := range c.metrics {
+		to <- c.metrics[i].desc
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (c *stateCollector) Collect(to chan<- prometheus.Metric) {
+	st := c.stats()
+	for i := range c.metrics {
+		m := &c.metrics[i]
+		m.values(&st, func(v float64, known bool, labels ...string) {
+			if known {
+				to <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+			}
+		})
+	}
+}
