@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"firstclick/pipeline/sink"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -26,6 +28,7 @@ func ours(t testing.TB, partitions int) *prometheus.Registry {
 	in := newIngestMetrics(reg, "clicks", "checkouts")
 	newEngineMetrics(reg, "clicks", "checkouts")
 	newRunMetrics(reg)
+	sink.NewMetrics(reg)
 	reg.MustRegister(newStateCollector(busy{partitions}.Stats, busy{partitions}.Health))
 	for p := range int32(partitions) {
 		for _, topic := range []string{"clicks", "checkouts"} {

@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"firstclick/join"
-	"firstclick/pipeline/sink"
 )
 
 // definePartitions defines how far things are. Clicks count as read, checkouts as committed.
@@ -77,22 +76,6 @@ func (c *stateCollector) defineParts() {
 		}
 	}, "check")
 
-	c.define(prometheus.CounterValue, "dead_letter_payloads_left_out_total", "Payloads of bad records that were not kept, by reason: past --dead-letter-payloads in an hour only place, size and hash are.",
-		func(st *Stats, emit emit) {
-			for _, reason := range join.Reasons() {
-				emit(float64(st.Sink.LeftOut[reason]), true, string(reason))
-			}
-		}, "reason")
-	c.define(prometheus.CounterValue, "transactions_by_path_total", "Transactions with rows, by the way they took: straight into the table, or by a temporary one because of duplicates.",
-		func(st *Stats, emit emit) {
-			emit(float64(st.Sink.Direct), true, "direct")
-			emit(float64(st.Sink.Staged), true, "staged")
-		}, "path")
-	c.define(prometheus.CounterValue, "postgres_retries_total", "Transactions and look-ups that failed and were tried again, by cause.", func(st *Stats, emit emit) {
-		for _, cause := range sink.Causes() {
-			emit(float64(st.Sink.Retries[cause]), true, cause)
-		}
-	}, "cause")
 	c.gauge("last_commit_timestamp_seconds", "When the last transaction ended, as seconds since the epoch.",
 		func(st *Stats) (float64, bool) { return stamp(st.CommittedAt) })
 	c.gauge("postgres_up", "1 while Postgres answers the look that is had every 10 seconds.", func(st *Stats) (float64, bool) { return truth(st.Server.OK) })
@@ -117,7 +100,6 @@ func (c *stateCollector) defineParts() {
 	counter := func(name, help string, value func(st *Stats) uint64) {
 		c.define(prometheus.CounterValue, name, help, func(st *Stats, emit emit) { emit(float64(value(st)), true) })
 	}
-	counter("transactions_total", "Transactions that landed in Postgres.", func(st *Stats) uint64 { return uint64(st.Transactions) })
 	counter("users_hits_total", "Names answered from memory.", func(st *Stats) uint64 { return st.Users.Hits })
 	counter("users_misses_total", "Names asked of Postgres.", func(st *Stats) uint64 { return st.Users.Misses })
 	counter("users_read_through_queries_total", "Queries for names, at most one for each transaction.", func(st *Stats) uint64 { return st.Users.ReadThroughQueries })

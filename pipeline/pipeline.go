@@ -36,6 +36,7 @@ type Pipeline struct {
 	metrics     *runMetrics
 	ingest      *ingestMetrics
 	engine      *engineMetrics
+	sinkMetrics *sink.Metrics
 	reading     reading
 	server      ServerProbe // under mu
 	wasCaughtUp atomic.Bool
@@ -55,9 +56,10 @@ func New(cfg Config) (*Pipeline, error) {
 	reg := ownRegisterer(cfg.Registry, cfg.Group)
 	p := &Pipeline{
 		cfg: cfg, log: cfg.Logger, start: time.Now(), refused: refusals{limit: cfg.RefusedFor},
-		metrics: newRunMetrics(reg),
-		ingest:  newIngestMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
-		engine:  newEngineMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
+		metrics:     newRunMetrics(reg),
+		ingest:      newIngestMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
+		engine:      newEngineMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
+		sinkMetrics: sink.NewMetrics(reg),
 	}
 	reg.MustRegister(newStateCollector(p.Stats, p.Health))
 	return p, nil
@@ -81,7 +83,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows, err := sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Payloads: p.cfg.Payloads, Logger: p.log}, timedNames{mirror, &p.engine.naming})
+	rows, err := sink.New(sink.Config{Database: p.cfg.Database, Application: p.cfg.Instance, Payloads: p.cfg.Payloads, Logger: p.log, Metrics: p.sinkMetrics}, timedNames{mirror, &p.engine.naming})
 	if err != nil {
 		return err
 	}
@@ -142,7 +144,7 @@ const maxFences = 5
 // begins where Postgres is.
 func (p *Pipeline) sessions(ctx, alive context.Context) error {
 	for n := 0; ; n++ {
-		before := p.sink.Stats().Commits
+		before := p.sinkMetrics.Transactions()
 		s := newSession(p)
 		p.setCurrent(s)
 		err := s.run(ctx, alive)
@@ -162,7 +164,7 @@ func (p *Pipeline) sessions(ctx, alive context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if p.sink.Stats().Commits > before {
+		if p.sinkMetrics.Transactions() > before {
 			n = 0
 		}
 		if again.fenced {

@@ -97,7 +97,6 @@ func (p *Pipeline) Stats() Stats {
 		st.Users = mirror.Stats()
 	}
 	st.Totals = p.totals()
-	st.Transactions = st.Sink.Commits
 	return st
 }
 
@@ -109,7 +108,7 @@ func (p *Pipeline) totals() Totals {
 	return Totals{
 		Sessions: count(p.metrics.sessions), Fenced: count(p.metrics.fenced), Assigned: count(in.assigned),
 		ClicksRead: count(in.read[p.cfg.ClicksTopic]), CheckoutsRead: count(in.read[p.cfg.CheckoutsTopic]),
-		FarClicks: count(out.farClicks), FarCheckouts: count(out.farCheckouts), OpenTxnReleases: count(out.openTxnReleases),
+		FarClicks: count(out.farClicks), FarCheckouts: count(out.farCheckouts), OpenTxnReleases: count(out.openTxnReleases), Transactions: p.sinkMetrics.Transactions(),
 		Result: sink.Result{
 			Fresh: rows("attributed") + rows("unattributed"), Attributed: rows("attributed"), Duplicates: rows("duplicate"), Conflicts: rows("conflict"),
 			Refused: rows("refused"), Corrected: rows("corrected"), DeadLetters: count(out.newDeadLetters), Late: count(out.newLate), Unknown: count(out.unknown),

@@ -79,7 +79,7 @@ func TestRandomFaults(t *testing.T) {
 	b.expect(fmt.Sprintf("%d|%d|%d", shards, commits, commits*perCommit), `SELECT count(*), min(commits), min(next_offset) FROM firstclick.offsets WHERE commits = 25 AND next_offset = 1000`)
 	b.expect("t", `SELECT count(*) FILTER (WHERE user_name IS NULL) = (SELECT count(*) FROM firstclick.unknown_users) FROM commerce.attributed_checkouts`)
 	st := s.Stats()
-	t.Logf("%d tries failed: %v; straight %d, staged %d", st.Retries[causeConnection], st.Retries, st.Direct, st.Staged)
+	t.Logf("%d tries failed: %v; straight %d, staged %d", st.Retries[causeConnection], st.Retries, counted(s.metrics.direct), counted(s.metrics.staged))
 	if st.Retries[causeConnection] == 0 || st.Retries[causeConflict] != 0 {
 		t.Errorf("retries %v", st.Retries)
 	}

@@ -34,7 +34,6 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("commit: %w", context.Cause(ctx))
 	}
-	begun := s.clock.Now()
 	s.recentIDs.mark(set, s.duplicates.frequent())
 	result, err := s.commitSet(ctx, set)
 	set.ticket.end()
@@ -55,7 +54,7 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 			}
 		}
 	}
-	s.record(&result, s.clock.Now().Sub(begun))
+	s.record(&result)
 	if len(result.unnamed) > 0 {
 		s.fillAfterCommit(ctx, result.unnamed)
 	}
@@ -63,7 +62,7 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 }
 
 // record takes a committed transaction into the statistics, and into what the next ones decide by.
-func (s *Sink) record(r *commitResult, took time.Duration) {
+func (s *Sink) record(r *commitResult) {
 	if r.Fresh+r.Duplicates+r.Conflicts > 0 {
 		s.duplicates.record(r.unforeseen)
 		s.recentIDs.record(r.Duplicates+r.Conflicts > 0)
@@ -71,17 +70,12 @@ func (s *Sink) record(r *commitResult, took time.Duration) {
 	if r.newLetters >= copiedLetters {
 		s.letterDuplicates.record(r.DeadLetters < r.newLetters)
 	}
-	c := &s.stats
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.Commits++
-	c.Rows += r.Fresh
-	c.InCommit += took
+	s.metrics.transactions.Inc()
 	switch {
 	case r.staged:
-		c.Staged++
+		s.metrics.staged.Inc()
 	case r.Fresh > 0:
-		c.Direct++
+		s.metrics.direct.Inc()
 	}
 }
 

@@ -80,7 +80,7 @@ func TestSiftedTransactionsTakeTurns(t *testing.T) {
 	}
 	b.commit(b.sink, two)
 	b.expect("a\nb", `SELECT checkout_id FROM commerce.attributed_checkouts ORDER BY 1`)
-	if st := b.sink.Stats(); st.Staged != 2 || st.Retries[causeConflict] != 0 {
+	if st := b.sink.Stats(); counted(b.sink.metrics.staged) != 2 || st.Retries[causeConflict] != 0 {
 		t.Fatalf("%+v", st)
 	}
 }

@@ -58,7 +58,7 @@ func TestConnectionCutAnywhere(t *testing.T) {
 			if res.Fresh != 2 || res.Attributed != 1 || res.DeadLetters != 1 || res.Duplicates != 0 {
 				t.Errorf("got %+v", res)
 			}
-			if got := s.Stats(); got.Retries[causeConnection] != 1 || got.Commits != 2 || got.LastError != "" {
+			if got := s.Stats(); got.Retries[causeConnection] != 1 || s.metrics.Transactions() != 2 || got.LastError != "" {
 				t.Errorf("stats %+v", got)
 			}
 			b.expect("0|2\n1|2", `SELECT partition, commits FROM firstclick.offsets ORDER BY 1`)

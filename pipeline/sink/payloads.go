@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"log/slog"
-	"maps"
 	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"firstclick/join"
 )
@@ -21,8 +22,8 @@ type Payloads struct {
 
 	mu      sync.Mutex
 	hour    int64
-	kept    map[join.Reason]int64 // bytes, in this hour
-	leftOut map[join.Reason]int64 // payloads, since New
+	kept    map[join.Reason]int64  // bytes, in this hour
+	leftOut *prometheus.CounterVec // payloads by reason
 }
 
 // Keep gives a dead letter, whose reason is set, a copy of the record's value. If that is over 1
@@ -57,18 +58,11 @@ func (p *Payloads) room(reason join.Reason, size int) bool {
 		p.kept[reason] = before + int64(size)
 		return true
 	}
-	p.leftOut[reason]++
+	p.leftOut.WithLabelValues(string(reason)).Inc()
 	if before <= p.most { // from now on not even a smaller one, so that what is kept is what came first
 		p.kept[reason] = p.most + 1
 		p.log.Warn("so many records are bad that until the next hour their payloads are not kept: only place, size and hash",
 			"reason", string(reason), "kept_bytes", before)
 	}
 	return false
-}
-
-// counts are the payloads left out because of the bound.
-func (p *Payloads) counts() map[join.Reason]int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return maps.Clone(p.leftOut)
 }

@@ -63,30 +63,29 @@ func (s *Sink) retry(ctx context.Context, what string, fn func(ctx context.Conte
 
 // failed counts a failure that is retried, and logs it if the cause is another one than before.
 func (s *Sink) failed(what, cause string, err error) {
-	c := &s.stats
-	c.mu.Lock()
-	c.Retries[cause]++
-	c.LastError = err.Error()
-	changed := c.cause != cause
-	c.cause = cause
-	c.mu.Unlock()
+	s.metrics.retries.WithLabelValues(cause).Inc()
+	f := &s.failure
+	f.mu.Lock()
+	changed := f.cause != cause
+	f.text, f.cause = err.Error(), cause
+	f.mu.Unlock()
 	if changed {
 		s.log.Warn("Postgres does not take it yet: retrying", "what", what, "cause", cause, "error", err)
 	}
 }
 
 func (s *Sink) recovered(what string) {
-	c := &s.stats
-	c.mu.Lock()
-	cause := c.cause
-	c.cause, c.LastError = "", ""
-	c.mu.Unlock()
+	f := &s.failure
+	f.mu.Lock()
+	cause := f.cause
+	f.text, f.cause = "", ""
+	f.mu.Unlock()
 	if cause != "" && cause != causeConflict {
 		s.log.Info("Postgres takes it again", "what", what, "cause", cause)
 	}
 }
 
-// Causes of retries, as Stats counts them.
+// Causes of retries, as the metrics count them.
 const (
 	causeConnection = "connection"
 	causeConflict   = "conflict" // deadlock or serialization failure
@@ -98,8 +97,7 @@ const (
 	causeOffsets    = "offsets" // an offsets row changed between two looks
 )
 
-// Causes are all that Stats.Retries may hold.
-func Causes() []string {
+func causes() []string {
 	return []string{causeConnection, causeConflict, causeTimeout, causeResources, causeReadOnly, causeIO, causePlan, causeOffsets}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +38,8 @@ type Sink struct {
 	letterDuplicates duplicateHistory
 
 	payloads     *Payloads
-	stats        counters
+	metrics      *Metrics
+	failure      failure
 	lost         lostSessions
 	refusedNames sync.Map // users whose names Postgres refuses: each is logged once
 
@@ -66,6 +66,9 @@ func New(cfg Config, names Names) (*Sink, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = systemClock{}
 	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(nil)
+	}
 	if cfg.Payloads == 0 {
 		cfg.Payloads = 64 << 20
 	}
@@ -75,11 +78,11 @@ func New(cfg Config, names Names) (*Sink, error) {
 		log:         cfg.Logger,
 		clock:       cfg.Clock,
 		commits:     make(chan struct{}, cfg.Connections),
-		stats:       counters{Stats: Stats{Retries: map[string]int64{}}},
+		metrics:     cfg.Metrics,
 		goneLimit:   goneLimit,
 		payloads: &Payloads{
 			clock: cfg.Clock, log: cfg.Logger, most: cfg.Payloads,
-			kept: map[join.Reason]int64{}, leftOut: map[join.Reason]int64{},
+			kept: map[join.Reason]int64{}, leftOut: cfg.Metrics.leftOut,
 		},
 	}
 	pool, err := pgsession.PoolConfig(cfg.Database, cfg.Application, cfg.Connections+spareSessions)
@@ -178,18 +181,21 @@ type systemClock struct{}
 func (systemClock) Now() time.Time                         { return time.Now() }
 func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-// counters are the counts of Stats.
-type counters struct {
-	mu sync.Mutex
-	Stats
-	cause string // of the last failure, while nothing has succeeded since
+// failure is why Postgres does not take what is tried; empty once something has succeeded since.
+type failure struct {
+	mu          sync.Mutex
+	text, cause string
 }
 
-// Stats returns counts since New.
+// Stats returns the retries since the metrics were made, and why the last one was needed.
 func (s *Sink) Stats() Stats {
-	s.stats.mu.Lock()
-	defer s.stats.mu.Unlock()
-	stats := s.stats.Stats
-	stats.Retries, stats.LeftOut = maps.Clone(stats.Retries), s.payloads.counts()
+	s.failure.mu.Lock()
+	defer s.failure.mu.Unlock()
+	stats := Stats{LastError: s.failure.text, Retries: map[string]int64{}}
+	for _, cause := range causes() {
+		if n := counted(s.metrics.retries.WithLabelValues(cause)); n > 0 {
+			stats.Retries[cause] = n
+		}
+	}
 	return stats
 }

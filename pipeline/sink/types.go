@@ -40,6 +40,8 @@ type Config struct {
 	// Payloads bounds the bytes of records that are kept with dead letters, by reason and hour; 0
 	// is 64 MiB.
 	Payloads int64
+	// Metrics is where what happens is counted; nil: nowhere.
+	Metrics *Metrics
 	// Clock is for backing off; nil is the system's.
 	Clock Clock
 }
@@ -180,16 +182,10 @@ type Announcement struct {
 	Shards  []int32
 }
 
-// Stats are counts since New.
+// Stats is how a sink stands.
 type Stats struct {
-	Commits   int64 // transactions that landed
-	Rows      int64 // fresh rows in them
-	Direct    int64 // transactions whose rows went straight into the table
-	Staged    int64 // transactions whose rows went through the temporary table
-	InCommit  time.Duration
-	LeftOut   map[join.Reason]int64 // payloads of dead letters that were not kept because of Config.Payloads
-	Retries   map[string]int64      // tries that failed and were made again, by cause
-	LastError string                // text of the last such failure, or empty once a transaction has landed since
+	Retries   map[string]int64 // tries that failed and were made again, by cause
+	LastError string           // text of the last such failure; empty once something has succeeded since
 }
 
 // FencedError says that shards have another owner now. Drop them and rejoin.
