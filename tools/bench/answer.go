@@ -2,19 +2,24 @@ package main
 
 import (
 	"context"
+	_ "embed" // answer.sql
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"firstclick/internal/pgsession"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/tools/testbed"
 )
 
-const columns = `checkout_id, user_name, click_id, product_id, payment_method, total_amount, shipping_address, billing_address,
-	user_agent, ip_address, checkout_time, click_time`
+const columns = `checkout_id, user_name, click_id, product_id, payment_method, total_amount, shipping_address,
+	billing_address, user_agent, ip_address, checkout_time, click_time`
+
+//go:embed answer.sql
+var answerSQL string
 
 // answer computes the right rows and writes them to files.
 func (p *place) answer(ctx context.Context, load *Workload) error {
@@ -29,26 +34,26 @@ func (p *place) answer(ctx context.Context, load *Workload) error {
 		{p.halves[0], `"offset" % 2 = 0`, byArrival}, {p.halves[1], `"offset" % 2 = 1`, byArrival},
 	} {
 		if err := p.export(ctx, f.path, f.of, f.order); err != nil {
-			return err
+			return fmt.Errorf("export the finished rows: %w", err)
 		}
 	}
 	return nil
 }
 
-// expect loads the records as they are into Postgres and lets SQL read the JSON and find the clicks. Nothing of join/ has a part in it.
-func (p *place) expect(ctx context.Context, load *Workload) error {
-	if err := execute(ctx, p.database, `CREATE SCHEMA IF NOT EXISTS bench`,
+// expect computes the table of right rows, and completes the workload by what they are.
+func (p *place) expect(ctx context.Context, load *Workload) (err error) {
+	if err := p.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS bench`,
 		`CREATE UNLOGGED TABLE bench.records (topic text, partition int, "offset" bigint, value text)`); err != nil {
 		return err
 	}
-	bytes, err := p.load(ctx)
-	if err != nil {
+	if load.Bytes, err = p.load(ctx); err != nil {
+		return fmt.Errorf("load the events into Postgres: %w", err)
+	}
+	sql := strings.NewReplacer("CLICKS", p.topics.clicks, "CHECKOUTS", p.topics.checkouts, "ANSWERS",
+		p.answers).Replace(answerSQL)
+	if err := p.Exec(ctx, sql); err != nil {
 		return err
 	}
-	if err := execute(ctx, p.database, p.answerStatements()...); err != nil {
-		return err
-	}
-	load.Bytes = bytes
 	if load.Rows, load.Attributed, load.Digest, err = p.digest(ctx, p.answers); err != nil {
 		return err
 	}
@@ -59,37 +64,6 @@ func (p *place) expect(ctx context.Context, load *Workload) error {
 	return nil
 }
 
-// answerStatements make the table of right rows. Of equal duplicates one counts.
-func (p *place) answerStatements() []string {
-	return []string{
-		`CREATE UNLOGGED TABLE bench.clicks AS
-			SELECT e.* FROM bench.records r, json_to_record(r.value::json)
-				AS e(click_id text, user_id int, product_id text, datetime_occured timestamp)
-			WHERE topic = '` + p.topics.clicks + `'`,
-		`CREATE INDEX ON bench.clicks (user_id, product_id, datetime_occured, click_id COLLATE "C")`,
-		`ANALYZE bench.clicks`,
-		`CREATE UNLOGGED TABLE ` + p.answers + ` AS
-			SELECT DISTINCT ON (k.checkout_id) r.partition, r."offset", k.checkout_id, u.username AS user_name, c.click_id, k.product_id,
-				k.payment_method, k.total_amount, k.shipping_address, k.billing_address, k.user_agent, k.ip_address,
-				k.datetime_occured AS checkout_time, c.datetime_occured AS click_time
-			FROM bench.records r
-			CROSS JOIN json_to_record(r.value::json) AS k(checkout_id text, user_id int, product_id text, payment_method text,
-				total_amount numeric(12,2), shipping_address text, billing_address text, user_agent text, ip_address text,
-				datetime_occured timestamp)
-			LEFT JOIN commerce.users u ON u.id = k.user_id
-			LEFT JOIN LATERAL (
-				SELECT c.click_id, c.datetime_occured FROM bench.clicks c
-				WHERE c.user_id = k.user_id AND c.product_id = k.product_id
-					AND c.datetime_occured BETWEEN k.datetime_occured - interval '1 hour' AND k.datetime_occured
-				ORDER BY c.datetime_occured, c.click_id COLLATE "C" LIMIT 1) c ON true
-			WHERE r.topic = '` + p.topics.checkouts + `'
-			ORDER BY k.checkout_id`,
-		`CREATE UNIQUE INDEX ON ` + p.answers + ` (checkout_id)`,
-		`ANALYZE ` + p.answers,
-		`DROP TABLE bench.records, bench.clicks`,
-	}
-}
-
 // load copies all records into bench.records and returns the size of their values.
 func (p *place) load(ctx context.Context) (bytes int64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -98,7 +72,7 @@ func (p *place) load(ctx context.Context) (bytes int64, err error) {
 	read := make(chan error, 1)
 	go func() {
 		defer close(rows)
-		_, err := p.consume(ctx, func(part kgo.FetchTopicPartition) error {
+		_, err := testbed.Read(ctx, p.kafka.Addr, p.ends, func(part kgo.FetchTopicPartition) error {
 			for _, r := range part.Records {
 				bytes += int64(len(r.Value))
 				select {
@@ -111,18 +85,16 @@ func (p *place) load(ctx context.Context) (bytes int64, err error) {
 		})
 		read <- err
 	}()
-
-	conn, err := pgsession.Connect(ctx, p.database, application)
-	if err == nil {
-		defer conn.Close(ctx)
-		_, err = conn.CopyFrom(ctx, pgx.Identifier{"bench", "records"}, []string{"topic", "partition", "offset", "value"},
+	err = p.With(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.CopyFrom(ctx, pgx.Identifier{"bench", "records"},
+			[]string{"topic", "partition", "offset", "value"},
 			pgx.CopyFromFunc(func() ([]any, error) { return <-rows, nil }))
-	}
+		return err
+	})
 	if err != nil {
 		cancel()
-		return 0, errors.Join(fmt.Errorf("load the events into Postgres: %w", err), <-read)
 	}
-	return bytes, <-read
+	return bytes, errors.Join(err, <-read)
 }
 
 // export writes some of the finished rows to path in the binary format of COPY.
@@ -130,31 +102,23 @@ func (p *place) load(ctx context.Context) (bytes int64, err error) {
 func (p *place) export(ctx context.Context, path, of, order string) error {
 	file, err := os.Create(path)
 	if err != nil {
-		return fmt.Errorf("make the file of rows: %w", err)
-	}
-	defer file.Close()
-	conn, err := connect(ctx, p.database)
-	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx)
-	query := fmt.Sprintf(`COPY (SELECT %s FROM %s WHERE %s ORDER BY %s) TO STDOUT (FORMAT binary)`, columns, p.answers, of, order)
-	if _, err := conn.PgConn().CopyTo(ctx, file, query); err != nil {
-		return fmt.Errorf("export the finished rows: %w", err)
-	}
-	return file.Close()
+	defer file.Close()
+	query := fmt.Sprintf(`COPY (SELECT %s FROM %s WHERE %s ORDER BY %s) TO STDOUT (FORMAT binary)`, columns, p.answers,
+		of, order)
+	err = p.With(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.PgConn().CopyTo(ctx, file, query)
+		return err
+	})
+	return errors.Join(err, file.Close())
 }
 
 // digest of a table's answers, whatever the order of its rows.
 func (p *place) digest(ctx context.Context, table string) (rows, attributed int64, digest string, err error) {
-	conn, err := connect(ctx, p.database)
-	if err != nil {
-		return 0, 0, "", err
-	}
-	defer conn.Close(ctx)
-	err = conn.QueryRow(ctx, `SELECT count(*), count(click_id), coalesce(sum(hashtextextended(
+	err = p.Row(ctx, `SELECT count(*), count(click_id), coalesce(sum(hashtextextended(
 			concat_ws('|', checkout_id, coalesce(click_id, '-'), coalesce(click_time::text, '-')), 0)::numeric), 0)::text
-		FROM `+table).Scan(&rows, &attributed, &digest)
+		FROM `+table, nil, &rows, &attributed, &digest)
 	if err != nil {
 		return 0, 0, "", fmt.Errorf("read the digest of %s: %w", table, err)
 	}
@@ -167,26 +131,22 @@ func (p *place) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := connect(ctx, p.database)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
 	var missing, extra, clicks, others int64
-	err = conn.QueryRow(ctx, `SELECT count(*) FILTER (WHERE a.checkout_id IS NULL), count(*) FILTER (WHERE e.checkout_id IS NULL),
+	err = p.Row(ctx, `SELECT count(*) FILTER (WHERE a.checkout_id IS NULL), count(*) FILTER (WHERE e.checkout_id IS NULL),
 			count(*) FILTER (WHERE (a.click_id, a.click_time) IS DISTINCT FROM (e.click_id, e.click_time)),
-			count(*) FILTER (WHERE (a.user_name, a.product_id, a.payment_method, a.total_amount, a.shipping_address, a.billing_address,
-					a.user_agent, a.ip_address, a.checkout_time)
-				IS DISTINCT FROM (e.user_name, e.product_id, e.payment_method, e.total_amount, e.shipping_address, e.billing_address,
-					e.user_agent, e.ip_address, e.checkout_time))
-		FROM commerce.attributed_checkouts a FULL JOIN `+p.answers+` e USING (checkout_id)`).
-		Scan(&missing, &extra, &clicks, &others)
+			count(*) FILTER (WHERE (a.user_name, a.product_id, a.payment_method, a.total_amount, a.shipping_address,
+					a.billing_address, a.user_agent, a.ip_address, a.checkout_time)
+				IS DISTINCT FROM (e.user_name, e.product_id, e.payment_method, e.total_amount, e.shipping_address,
+					e.billing_address, e.user_agent, e.ip_address, e.checkout_time))
+		FROM commerce.attributed_checkouts a FULL JOIN `+p.answers+` e USING (checkout_id)`,
+		nil, &missing, &extra, &clicks, &others)
 	if err != nil {
 		return fmt.Errorf("compare with the answer: %w", err)
 	}
 	if digest != p.expected.Digest || missing+extra+clicks+others > 0 {
-		return fmt.Errorf("wrong answer: %d rows, %d with a click, digest %s; %d missing, %d extra, %d with other click columns, "+
-			"%d with other columns", rows, attributed, digest, missing, extra, clicks, others)
+		return fmt.Errorf("wrong answer: %d rows, %d with a click, digest %s; %d missing, %d extra, "+
+			"%d with other click columns, %d with other columns",
+			rows, attributed, digest, missing, extra, clicks, others)
 	}
 	return nil
 }

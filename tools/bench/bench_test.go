@@ -10,11 +10,13 @@ import (
 	"testing"
 )
 
-// The whole bench on a small workload: every phase takes part, and drain's answer is the one that SQL gives.
+// The whole bench on a small workload: every phase takes part, and drain's answer is the one that
+// SQL gives.
 func TestBenchMeasuresEveryPhase(t *testing.T) {
 	results := t.TempDir()
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-events", "6000", "-rounds", "2", "-results", results, "-name", "small"}, &out); err != nil {
+	if err := run(t.Context(), []string{"-events", "6000", "-rounds", "2", "-results", results, "-name", "small"},
+		&out); err != nil {
 		t.Fatalf("%v\n%s", err, out.Bytes())
 	}
 	data, err := os.ReadFile(filepath.Join(results, "small.json"))

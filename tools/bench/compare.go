@@ -40,7 +40,8 @@ func earlier(name string) (*Report, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		if len(report.Rounds) > 0 && (newest == nil || report.Began.After(newest.Began)) { // other benches keep theirs there too
+		// other benches keep theirs there too
+		if len(report.Rounds) > 0 && (newest == nil || report.Began.After(newest.Began)) {
 			newest, at = report, path
 		}
 	}
@@ -70,15 +71,17 @@ func readReport(path string) (*Report, error) {
 	return &found.Report, nil
 }
 
-// comparison is a table of medians. Another machine, or the same on another day, changes times and not so much what they are to bare COPY in
-// the same run, so that both are told. A change less than COPY differs from itself is noise.
+// comparison is a table of medians. Another machine, or the same on another day, changes times and
+// not so much what they are to bare COPY in the same run, so that both are told. A change less than
+// COPY differs from itself is noise.
 func comparison(before, now *Report) string {
 	noise := max(copyNoise(before), copyNoise(now))
 	text := ""
 	if a, b := before.Workload.compression(), now.Workload.compression(); a != b {
 		text = fmt.Sprintf("The workloads differ: batches were compressed with %s before, with %s now.\n\n", a, b)
 	}
-	text += "| phase | s before | s now | change | to COPY before | to COPY now | change |\n|---|--:|--:|--:|--:|--:|--:|\n"
+	text += "| phase | s before | s now | change | to COPY before | to COPY now | change " +
+		"|\n|---|--:|--:|--:|--:|--:|--:|\n"
 	for _, name := range phaseNames() {
 		a, ok := before.Medians[name]
 		b, both := now.Medians[name]

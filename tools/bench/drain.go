@@ -7,9 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"firstclick/tools/testbed"
 )
 
 // drain empties the tables, drains the backlog and compares the table with the answer.
@@ -27,77 +28,57 @@ func (p *place) drainAs(ctx context.Context, group, listen string, flags ...stri
 		return Figures{}, err
 	}
 	if err := p.check(ctx); err != nil {
-		return Figures{}, fmt.Errorf("%w\n%s", err, tail(filepath.Join(p.dir, "drain.log")))
+		return Figures{}, fmt.Errorf("%w\n%s", err, testbed.Tail(filepath.Join(p.dir, "drain.log"), 20))
 	}
 	return figures, nil
 }
 
-// drainInto measures the pipeline: a process of its own with a fresh group, from its start to its exit.
+// drainInto measures the pipeline: a process of its own with a fresh group, from its start to its
+// exit.
 func (p *place) drainInto(ctx context.Context, group, listen string, flags ...string) (Figures, error) {
-	logPath := filepath.Join(p.dir, "drain.log")
-	log, err := os.Create(logPath)
+	logFile := filepath.Join(p.dir, "drain.log")
+	log, err := os.Create(logFile)
 	if err != nil {
 		return Figures{}, fmt.Errorf("make the log: %w", err)
 	}
 	defer log.Close()
-	child := exec.CommandContext(ctx, p.program, append([]string{"run", "--until-caught-up",
-		"--kafka", p.kafka.Addr, "--database", p.database,
-		"--clicks-topic", p.topics.clicks, "--checkouts-topic", p.topics.checkouts,
-		"--group", group, "--listen", listen, "--log-format", "json"}, flags...)...)
+	t := p.topics
+	t.group = group
+	args := append([]string{"run", "--until-caught-up", "--kafka", p.kafka.Addr, "--database", p.DSN,
+		"--listen", listen, "--log-format", "json"}, append(t.flags(), flags...)...)
+	child := exec.CommandContext(ctx, p.program, args...)
 	child.Stdout, child.Stderr = log, log
 	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
 	child.WaitDelay = 30 * time.Second
 
-	postgres := cpuOfFamily(p.postgres.PID())
+	postgres := testbed.FamilyCPU(p.postgres.PID())
 	began := time.Now()
 	if err := child.Start(); err != nil {
 		return Figures{}, fmt.Errorf("start firstclick: %w", err)
 	}
-	watched, ended := make(chan float64, 1), make(chan struct{})
-	go func() { watched <- watchMemory(child.Process.Pid, ended) }()
+	watching, stop := context.WithCancel(ctx)
+	peak := make(chan float64, 1)
+	go func() { peak <- watchMemory(watching, child.Process.Pid) }()
 	err = child.Wait()
-	wall := time.Since(began).Seconds()
-	close(ended)
-	peak := <-watched
+	figures := Figures{Wall: time.Since(began).Seconds()}
+	stop()
+	figures.Peak = <-peak
 	if err != nil {
-		return Figures{}, fmt.Errorf("run firstclick: %w\n%s", err, tail(logPath))
+		return Figures{}, fmt.Errorf("run firstclick: %w\n%s", err, testbed.Tail(logFile, 20))
 	}
-	figures := Figures{Wall: wall, Peak: peak, Postgres: cpuOfFamily(p.postgres.PID()) - postgres}
+	figures.Postgres = testbed.FamilyCPU(p.postgres.PID()) - postgres
 	if usage, ok := child.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		figures.CPU = seconds(usage.Utime) + seconds(usage.Stime)
+		figures.CPU = cpuOf(usage)
 	}
 	return figures, nil
 }
 
-// watchMemory returns the greatest resident memory of a process in MiB as the system keeps it, last read at most 20 ms before
-// the process ended; 0 where the system does not tell.
-// https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
-func watchMemory(pid int, ended <-chan struct{}) (peak float64) {
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ended:
-			return peak
-		case <-ticker.C:
-			peak = max(peak, peakMemory(pid))
-		}
+// watchMemory returns the greatest resident memory of a process in MiB as the system keeps it. It
+// reads that every 20 ms until ctx ends.
+func watchMemory(ctx context.Context, pid int) (peak float64) {
+	for testbed.Pause(ctx, 20*time.Millisecond) {
+		_, most := testbed.Memory(pid)
+		peak = max(peak, most/(1<<20))
 	}
-}
-
-func peakMemory(pid int) float64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 64)
-			if err != nil {
-				return 0
-			}
-			return kib / 1024
-		}
-	}
-	return 0
+	return peak
 }

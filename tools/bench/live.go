@@ -4,17 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
+
+	"firstclick/tools/testbed"
 )
 
-// LiveResult is what one load, or one part of it, found. Latency is from when the checkout was due to when another session of Postgres saw
-// its row; Acked is from then to Kafka's answer to the producer, the part that is not ours.
+// LiveResult is what one load, or one part of it, found. Latency is from when the checkout was due
+// to when another session of Postgres saw its row. Acked is from then to Kafka's answer to the
+// producer, a part in which firstclick has no share.
 type LiveResult struct {
 	Scenario string    `json:"scenario"`
 	Rate     float64   `json:"events_per_second"`
@@ -26,13 +26,39 @@ type LiveResult struct {
 	Cores    Load      `json:"cores"`
 }
 
+// Load is how many cores each took, on average.
+type Load struct {
+	Firstclick float64 `json:"firstclick"`
+	Kafka      float64 `json:"kafka"`
+	Postgres   float64 `json:"postgres"`
+	Bench      float64 `json:"bench"` // load and watcher
+}
+
+// usage starts to measure the cores; calling what it returns gives the load since then.
+func (l *live) usage() func() Load {
+	now := func() Load {
+		return Load{
+			Firstclick: testbed.CPU(l.first.PID()), Kafka: testbed.CPU(l.p.kafka.PID()),
+			Postgres: testbed.FamilyCPU(l.p.postgres.PID()), Bench: ownCPU(),
+		}
+	}
+	began, before := time.Now(), now()
+	return func() Load {
+		wall, after := time.Since(began).Seconds(), now()
+		return Load{
+			Firstclick: (after.Firstclick - before.Firstclick) / wall, Kafka: (after.Kafka - before.Kafka) / wall,
+			Postgres: (after.Postgres - before.Postgres) / wall, Bench: (after.Bench - before.Bench) / wall,
+		}
+	}
+}
+
 // live is one scenario at work.
 type live struct {
 	p       *place
 	topics  topics
 	load    *load
 	watcher *watcher
-	first   *instance
+	first   *testbed.Instance
 	took    Load
 }
 
@@ -42,15 +68,17 @@ type span struct {
 	from, to time.Duration
 }
 
-// script does to a live load what the scenario is about, and says which spans count. It returns when the load may end.
+// script does to a live load what the scenario is about, and says which spans count. It returns
+// when the load may end.
 type script func(ctx context.Context, l *live) ([]span, error)
 
-// patience is how long a scenario may take to be through with what was produced.
+// patience is how long a scenario may take to write everything that was produced.
 const patience = time.Minute
 
-// runLive runs one scenario: topics of its own, an instance that is ready, a load, and at the end the answer.
-func (p *place) runLive(ctx context.Context, name string, rate float64, partitions int, aside int32, do script) (results []LiveResult, err error) {
-	t := topics{clicks: name + "-clicks", checkouts: name + "-checkouts", group: name, partitions: int32(partitions)}
+// runLive runs one scenario: topics of its own, an instance that is ready, a load, and at the end
+// the answer.
+func (p *place) runLive(ctx context.Context, t topics, rate float64, aside int32, do script) (results []LiveResult,
+	err error) {
 	if err := p.empty(ctx); err != nil {
 		return nil, err
 	}
@@ -62,23 +90,24 @@ func (p *place) runLive(ctx context.Context, name string, rate float64, partitio
 		return nil, err
 	}
 	defer l.load.client.Close()
-	if l.watcher, err = newWatcher(ctx, p.database, t.group, l.load); err != nil {
+	l.watcher = &watcher{group: t.group, load: l.load}
+	if l.watcher.conn, err = p.Connect(ctx); err != nil {
 		return nil, err
 	}
 	defer l.watcher.conn.Close(ctx)
-	if l.first, err = p.launch(name, t.flags()...); err != nil {
+	if l.first, err = p.launch(t.group, t); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.first.stop()) }()
-	if _, err := l.first.ready(ctx); err != nil {
+	defer func() { err = errors.Join(err, l.first.Stop(stopTime)) }()
+	if _, err := l.first.Ready(ctx); err != nil {
 		return nil, err
 	}
 	spans, err := l.run(ctx, do)
-	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, tail(l.first.log))
+	if err == nil {
+		err = l.check(ctx)
 	}
-	if err := l.check(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", name, err, tail(l.first.log))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", t.group, err, testbed.Tail(l.first.LogFile, 20))
 	}
 	for _, s := range spans {
 		results = append(results, l.result(s))
@@ -86,22 +115,8 @@ func (p *place) runLive(ctx context.Context, name string, rate float64, partitio
 	return results, nil
 }
 
-func (t topics) flags() []string {
-	return []string{"--clicks-topic", t.clicks, "--checkouts-topic", t.checkouts, "--group", t.group}
-}
-
-func (p *place) createTopics(ctx context.Context, t topics) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.Addr))
-	if err != nil {
-		return fmt.Errorf("make a Kafka client: %w", err)
-	}
-	defer client.Close()
-	created, err := kadm.NewClient(client).CreateTopics(ctx, t.partitions, 1, nil, t.clicks, t.checkouts)
-	if err := errors.Join(err, created.Error()); err != nil {
-		return fmt.Errorf("create topics: %w", err)
-	}
-	return nil
-}
+// stopTime is how long an instance may take to end in good order.
+const stopTime = 30 * time.Second
 
 // run sends, watches and lets the script act; then waits until everything is seen.
 func (l *live) run(ctx context.Context, do script) (spans []span, err error) {
@@ -121,7 +136,7 @@ func (l *live) run(ctx context.Context, do script) (spans []span, err error) {
 		return err
 	})
 	if err = g.Wait(); err == nil {
-		err = l.settle(ctx)
+		err = l.settle(context.WithoutCancel(ctx))
 	}
 	blind()
 	err = errors.Join(err, <-watched)
@@ -131,79 +146,68 @@ func (l *live) run(ctx context.Context, do script) (spans []span, err error) {
 	return spans, err
 }
 
-// settle waits until the group has written all checkouts that the topic holds. The watcher goes on meanwhile.
+// settle waits until the group has written all checkouts of the topic. The watcher goes on
+// meanwhile.
 func (l *live) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	conn, err := connect(ctx, l.p.database)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	ends, err := l.p.endsOf(ctx, l.topics.checkouts)
+	ends, err := testbed.Ends(ctx, l.p.admin, l.topics.checkouts)
 	if err != nil {
 		return err
 	}
 	var want int64
-	for _, e := range ends[l.topics.checkouts] {
-		want += e.offset
+	for _, end := range ends[l.topics.checkouts] {
+		want += end.Offset
 	}
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		var done int64
-		err := conn.QueryRow(ctx, `SELECT coalesce(sum(next_offset), 0) FROM firstclick.offsets WHERE group_id = $1 AND topic = $2`,
-			l.topics.group, l.topics.checkouts).Scan(&done)
-		if err != nil {
-			return fmt.Errorf("read the offsets: %w", err)
-		}
-		if done >= want {
-			break
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d checkouts are written: %w", done, want, ctx.Err())
-		}
+	err = l.await(ctx, want,
+		`SELECT coalesce(sum(next_offset), 0) FROM firstclick.offsets WHERE group_id = $1 AND topic = $2`)
+	testbed.Pause(ctx, 100*time.Millisecond) // for one more look of the watcher
+	return err
+}
+
+// await waits until a query with group and topic of checkouts returns so many.
+func (l *live) await(ctx context.Context, want int64, query string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := l.p.Connect(ctx)
+	if err != nil {
+		return err
 	}
-	<-ticker.C // one more look of the watcher
-	<-ticker.C
+	defer conn.Close(ctx)
+	var done int64
+	err = testbed.Poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		err := conn.QueryRow(ctx, query, l.topics.group, l.topics.checkouts).Scan(&done)
+		return done >= want, err
+	})
+	if err != nil {
+		return fmt.Errorf("%d of %d records are written: %w", done, want, err)
+	}
 	return nil
 }
 
 // check compares every row with the session's first click.
 func (l *live) check(ctx context.Context) error {
-	conn, err := connect(ctx, l.p.database)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, `SELECT checkout_id, coalesce(click_id, '') FROM commerce.attributed_checkouts`)
-	if err != nil {
-		return fmt.Errorf("read the rows: %w", err)
-	}
 	got := map[string]string{}
 	var checkout, click string
-	if _, err = pgx.ForEachRow(rows, []any{&checkout, &click}, func() error { got[checkout] = click; return nil }); err != nil {
+	err := l.p.Rows(ctx, `SELECT checkout_id, coalesce(click_id, '') FROM commerce.attributed_checkouts`, nil,
+		[]any{&checkout, &click}, func() error { got[checkout] = click; return nil })
+	if err != nil {
 		return fmt.Errorf("read the rows: %w", err)
 	}
 	sent, missing, without, wrong := 0, 0, 0, 0
-	for _, of := range l.load.sent {
-		for i := range of {
-			sent++
-			click, ok := got[checkoutID(of[i].session)]
-			switch {
-			case !ok:
-				missing++
-			case click == "":
-				without++
-			case click != l.load.answer(of[i].session):
-				wrong++
-			}
+	for _, k := range slices.Concat(l.load.sent...) {
+		sent++
+		click, ok := got[checkoutID(k.session)]
+		switch {
+		case !ok:
+			missing++
+		case click == "":
+			without++
+		case click != l.load.answer(k.session):
+			wrong++
 		}
 	}
 	if missing+without+wrong > 0 || sent == 0 {
-		return fmt.Errorf("of %d checkouts %d have no row, %d a row without a click, %d the wrong click", sent, missing, without, wrong)
+		return fmt.Errorf("of %d checkouts %d have no row, %d a row without a click, %d the wrong click",
+			sent, missing, without, wrong)
 	}
 	return nil
 }
@@ -221,8 +225,9 @@ func (l *live) result(s span) LiveResult {
 		}
 	}
 	return LiveResult{
-		Scenario: s.name, Rate: l.load.rate, Seconds: (s.to - s.from).Seconds(), Latency: quantiles(latencies), Acked: quantiles(acks),
-		Looks: quantiles(append([]int64(nil), l.watcher.gaps...)), Behind: float64(l.load.behind.Load()) / 1e6, Cores: l.took,
+		Scenario: s.name, Rate: l.load.rate, Seconds: (s.to - s.from).Seconds(),
+		Latency: quantiles(latencies), Acked: quantiles(acks), Looks: quantiles(slices.Clone(l.watcher.gaps)),
+		Behind: float64(l.load.behind.Load()) / 1e6, Cores: l.took,
 	}
 }
 
@@ -230,47 +235,8 @@ func (l *live) since() time.Duration { return time.Since(l.load.begin) }
 
 // wait until a time since the load began.
 func (l *live) wait(ctx context.Context, until time.Duration) error {
-	timer := time.NewTimer(until - l.since())
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !testbed.Pause(ctx, until-l.since()) {
 		return ctx.Err()
 	}
-}
-
-// steady is the plain load.
-func steady(warmUp, length time.Duration) script {
-	return func(ctx context.Context, l *live) ([]span, error) {
-		if err := l.wait(ctx, warmUp); err != nil {
-			return nil, err
-		}
-		before := l.p.usage(l.first)
-		if err := l.wait(ctx, warmUp+length); err != nil {
-			return nil, err
-		}
-		l.took = l.p.usage(l.first).since(before)
-		return []span{{"steady", warmUp, warmUp + length}}, nil
-	}
-}
-
-// endsOf asks where topics end.
-func (p *place) endsOf(ctx context.Context, names ...string) (map[string][]end, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.Addr))
-	if err != nil {
-		return nil, fmt.Errorf("make a Kafka client: %w", err)
-	}
-	defer client.Close()
-	listed, err := kadm.NewClient(client).ListEndOffsets(ctx, names...)
-	if err := errors.Join(err, listed.Error()); err != nil {
-		return nil, fmt.Errorf("list end offsets: %w", err)
-	}
-	ends := map[string][]end{}
-	listed.Each(func(o kadm.ListedOffset) { ends[o.Topic] = append(ends[o.Topic], end{o.Partition, o.Offset}) })
-	return ends, nil
-}
-
-func liveName(scenario string, rate float64, round int) string {
-	return scenario + "-" + strconv.FormatFloat(rate, 'f', -1, 64) + "-" + strconv.Itoa(round)
+	return nil
 }

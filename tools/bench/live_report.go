@@ -11,7 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/tools/testbed"
 )
 
 // The live scenarios.
@@ -35,11 +38,15 @@ type liveOptions struct {
 
 func (o *liveOptions) flags(flags *flag.FlagSet) {
 	flags.BoolVar(&o.on, "live", false, "measure the latency of live loads instead of a backlog")
-	flags.StringVar(&o.scenarios, "scenarios", "floor,steady,backlog,rebalance", "with -live: scenarios to run, comma separated")
-	flags.StringVar(&o.rates, "rates", "1000,5000,15000,50000", "with -live: events per second of the steady loads, comma separated")
-	flags.Float64Var(&o.disturbedRate, "disturbed-rate", 5000, "with -live: events per second while a backlog drains and during rebalances")
+	flags.StringVar(&o.scenarios, "scenarios", "floor,steady,backlog,rebalance",
+		"with -live: scenarios to run, comma separated")
+	flags.StringVar(&o.rates, "rates", "1000,5000,15000,50000",
+		"with -live: events per second of the steady loads, comma separated")
+	flags.Float64Var(&o.disturbedRate, "disturbed-rate", 5000,
+		"with -live: events per second while a backlog drains and during rebalances")
 	flags.DurationVar(&o.warmUp, "warm-up", 5*time.Second, "with -live: how long a load runs before it counts")
-	flags.DurationVar(&o.warmBroker, "warm-broker", 25*time.Second, "with -live: how long a first load runs that does not count, for the broker to compile itself")
+	flags.DurationVar(&o.warmBroker, "warm-broker", 25*time.Second,
+		"with -live: how long a first load runs that does not count, for the broker to compile itself")
 	flags.DurationVar(&o.length, "length", 20*time.Second, "with -live: how long each steady load counts")
 	flags.Int64Var(&o.backlog, "backlog", 300_000, "with -live: records of the backlog of one partition")
 }
@@ -85,15 +92,13 @@ func measureLive(ctx context.Context, opts options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	say := newSay(out)
-	say("starting Kafka and Postgres in %s", opts.dir)
-	p, err := start(ctx, opts)
+	log := testbed.NewLog(out)
+	p, err := start(ctx, opts, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	if err := execute(ctx, p.database,
-		fmt.Sprintf(`INSERT INTO commerce.users SELECT i, 'user.number' || i, 'x' FROM generate_series(1, %d) i`, liveUsers)); err != nil {
+	if err := p.people(ctx, liveUsers); err != nil {
 		return err
 	}
 	report := &LiveReport{Machine: newMachine(), Partitions: opts.partitions}
@@ -102,23 +107,25 @@ func measureLive(ctx context.Context, opts options, out io.Writer) (err error) {
 	}
 	// A young Java compiles more than it works, on the two cores that are measured.
 	if opts.live.warmBroker > 0 {
-		say("warming up the broker for %v", opts.live.warmBroker)
-		if _, err := p.runLive(ctx, "warm-up", warmRate, opts.partitions, 0, steady(time.Second, opts.live.warmBroker)); err != nil {
+		log.Say("warming up the broker for %v", opts.live.warmBroker)
+		warmUp := steady(time.Second, opts.live.warmBroker)
+		if _, err := p.runLive(ctx, newTopics("warm-up", opts.partitions), warmRate, 0, warmUp); err != nil {
 			return err
 		}
 	}
 	for _, scenario := range scenarios {
-		results, err := p.liveScenario(ctx, scenario, rates, opts, report, say)
+		results, err := p.liveScenario(ctx, scenario, rates, opts, report, log)
 		if err != nil {
 			return err
 		}
 		report.Results = append(report.Results, results...)
 	}
-	fmt.Fprintf(out, "\n%s\n", report.Markdown())
-	return save(report, opts.results, orDated(opts.name, "live", report.Began), report.Markdown(), out)
+	return save(report, opts, "live", report.Began, out)
 }
 
-func (p *place) liveScenario(ctx context.Context, scenario string, rates []float64, opts options, report *LiveReport, say func(string, ...any)) ([]LiveResult, error) {
+func (p *place) liveScenario(ctx context.Context, scenario string, rates []float64, opts options, report *LiveReport,
+	log *testbed.Log,
+) ([]LiveResult, error) {
 	type one struct {
 		rate  float64
 		aside int32
@@ -132,8 +139,8 @@ func (p *place) liveScenario(ctx context.Context, scenario string, rates []float
 		if report.Floors, err = p.floors(ctx, o.disturbedRate, opts.partitions); err != nil {
 			return nil, err
 		}
-		say("a bare commit:  %s", report.Floors.Commit)
-		say("a bare consumer: %s", report.Floors.Consume)
+		log.Say("a bare commit:  %s", report.Floors.Commit)
+		log.Say("a bare consumer: %s", report.Floors.Consume)
 	case liveSteady:
 		for _, rate := range rates {
 			plan = append(plan, one{rate, 0, steady(o.warmUp, o.length)})
@@ -142,19 +149,22 @@ func (p *place) liveScenario(ctx context.Context, scenario string, rates []float
 		if opts.partitions < 2 {
 			return nil, errors.New("a backlog of one partition needs another one: -partitions 2 or more")
 		}
-		plan = append(plan, one{o.disturbedRate, 1, burst(o.warmUp, o.backlog, false)}, one{o.disturbedRate, 1, burst(o.warmUp, o.backlog, true)})
+		plan = append(plan, one{o.disturbedRate, 1, burst(o.warmUp, o.backlog, false)},
+			one{o.disturbedRate, 1, burst(o.warmUp, o.backlog, true)})
 	case liveRebalance:
 		plan = append(plan, one{o.disturbedRate, 0, rebalance(o.warmUp)})
 	}
 	var all []LiveResult
 	for i, it := range plan {
-		results, err := p.runLive(ctx, liveName(scenario, it.rate, i), it.rate, opts.partitions, it.aside, it.do)
+		t := newTopics(fmt.Sprintf("%s-%.0f-%d", scenario, it.rate, i), opts.partitions)
+		results, err := p.runLive(ctx, t, it.rate, it.aside, it.do)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range results {
-			say("%6.0f events/s, %s: %s", r.Rate, r.Scenario, r.Latency)
-			say("       acknowledged by Kafka: %s; cores %.2f firstclick %.2f Kafka %.2f Postgres %.2f bench; sender at most %.1f ms behind; looks %s",
+			log.Say("%6.0f events/s, %s: %s", r.Rate, r.Scenario, r.Latency)
+			log.Say("       acknowledged by Kafka: %s; cores %.2f firstclick %.2f Kafka %.2f Postgres %.2f bench; "+
+				"sender at most %.1f ms behind; looks %s",
 				r.Acked, r.Cores.Firstclick, r.Cores.Kafka, r.Cores.Postgres, r.Cores.Bench, r.Behind, r.Looks)
 		}
 		all = append(all, results...)
@@ -173,7 +183,7 @@ func (p *place) floors(ctx context.Context, rate float64, partitions int) (f Flo
 	if f.Commit, err = p.bareCommits(ctx); err != nil {
 		return f, err
 	}
-	t := topics{clicks: "floor-clicks", checkouts: "floor-checkouts", partitions: int32(partitions)}
+	t := newTopics("floor", partitions)
 	if err := p.createTopics(ctx, t); err != nil {
 		return f, err
 	}
@@ -186,7 +196,8 @@ func (p *place) floors(ctx context.Context, rate float64, partitions int) (f Flo
 	for i := range t.partitions {
 		from[i] = kgo.NewOffset().AtStart()
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.Addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{t.checkouts: from}))
+	client, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.Addr),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{t.checkouts: from}))
 	if err != nil {
 		return f, fmt.Errorf("make a Kafka client: %w", err)
 	}
@@ -210,24 +221,20 @@ func (p *place) floors(ctx context.Context, rate float64, partitions int) (f Flo
 	return f, <-sent
 }
 
+// bareCommits measures updates of one row, for two seconds.
 func (p *place) bareCommits(ctx context.Context) (Quantiles, error) {
-	conn, err := connect(ctx, p.database)
-	if err != nil {
-		return Quantiles{}, err
-	}
-	defer conn.Close(ctx)
-	for _, sql := range []string{`DROP TABLE IF EXISTS public.bare`, `CREATE TABLE public.bare AS SELECT 1 AS n`} {
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			return Quantiles{}, fmt.Errorf("prepare bare commits: %w", err)
-		}
-	}
 	var took []int64
-	for began := time.Now(); time.Since(began) < 2*time.Second; {
-		at := time.Now()
-		if _, err := conn.Exec(ctx, `UPDATE public.bare SET n = n + 1`); err != nil {
-			return Quantiles{}, fmt.Errorf("commit: %w", err)
+	err := p.With(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `DROP TABLE IF EXISTS public.bare; CREATE TABLE public.bare AS SELECT 1 AS n`)
+		for began := time.Now(); err == nil && time.Since(began) < 2*time.Second; {
+			at := time.Now()
+			_, err = conn.Exec(ctx, `UPDATE public.bare SET n = n + 1`)
+			took = append(took, int64(time.Since(at)))
 		}
-		took = append(took, int64(time.Since(at)))
+		return err
+	})
+	if err != nil {
+		return Quantiles{}, fmt.Errorf("measure bare commits: %w", err)
 	}
 	return quantiles(took), nil
 }
@@ -237,10 +244,13 @@ func (r *LiveReport) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s. %d+%d partitions.\n\n", r.Machine.String(), r.Partitions, r.Partitions)
 	if r.Floors.Commit.Count > 0 {
-		fmt.Fprintf(&b, "A bare commit of one row takes %.2f ms (p99 %.2f ms); a bare consumer has a record %.2f ms after it was due (p99 %.2f ms).\n\n",
+		fmt.Fprintf(&b,
+			"A bare commit of one row takes %.2f ms (p99 %.2f ms); a bare consumer has a record %.2f ms after it was "+
+				"due (p99 %.2f ms).\n\n",
 			r.Floors.Commit.P50, r.Floors.Commit.P99, r.Floors.Consume.P50, r.Floors.Consume.P99)
 	}
-	b.WriteString("| events/s | load | p50 ms | p99 ms | p99.9 ms | max ms | acked p50 | acked p99 | checkouts | cores firstclick | Kafka | Postgres | bench |\n")
+	b.WriteString("| events/s | load | p50 ms | p99 ms | p99.9 ms | max ms | acked p50 | acked p99 | checkouts | " +
+		"cores firstclick | Kafka | Postgres | bench |\n")
 	b.WriteString("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, l := range r.Results {
 		fmt.Fprintf(&b, "| %.0f | %s | **%.1f** | **%.1f** | %.1f | %.1f | %.1f | %.1f | %d |", l.Rate, l.Scenario,

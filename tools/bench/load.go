@@ -3,21 +3,17 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/bits"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-// topics are the two topics of one scenario and the group that reads them.
-type topics struct {
-	clicks, checkouts, group string
-	partitions               int32
-}
 
 // produced is a checkout that was sent. Times are nanoseconds since the load began.
 type produced struct {
@@ -26,18 +22,20 @@ type produced struct {
 	session    int64
 }
 
-// load is an open loop: event number n is due at begin + n/rate, whatever became of those before, and its latency counts from
-// then. A sender that falls behind so makes the figures worse, never better (no coordinated omission).
+// load is an open loop: event number n is due at begin + n/rate, whatever became of the events
+// before it, and its latency counts from then. A sender that falls behind so makes the figures
+// worse, never better (no coordinated omission).
 //
-// Three events make a session: a click, a second click on the same product, and the checkout of a session whose clicks were sent half a second
-// before. So every checkout has a click that was acknowledged before it, and its answer is known: the session's first click.
+// Three events make a session: a click, a second click on the same product, and a checkout, which
+// belongs to a session whose clicks were sent half a second before. So every checkout has a click
+// that was acknowledged before it, and its answer is known: the first click of the session.
 type load struct {
 	topics topics
 	rate   float64
 	client *kgo.Client
 	begin  time.Time // set before run: the watcher reads it too
 	lag    int64     // sessions between the clicks and their checkout
-	aside  int32     // no event goes to partitions below it
+	aside  int32     // partitions below it get no event
 
 	failed atomic.Pointer[error]
 	behind atomic.Int64 // the most that a send came after its time, in nanoseconds
@@ -50,17 +48,19 @@ const clicksBeforeCheckout = 500 * time.Millisecond
 
 func newLoad(addr string, t topics, rate float64, aside int32) (*load, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1<<20),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		return nil, fmt.Errorf("make a Kafka client: %w", err)
 	}
+	lag := int64(clicksBeforeCheckout.Seconds()*rate/3) + 1
 	return &load{
-		topics: t, rate: rate, client: client, lag: int64(clicksBeforeCheckout.Seconds()*rate/3) + 1, aside: aside,
-		sent: make([][]produced, t.partitions),
+		topics: t, rate: rate, client: client, lag: lag, aside: aside, sent: make([][]produced, t.partitions),
 	}, nil
 }
 
-// wake is the least time between two sends: to wake for each event would cost more than the event.
+// wake is the least time between two sends: to wake up for each event would cost more than the
+// event.
 const wake = time.Millisecond
 
 // run sends until ctx ends, and then waits until Kafka has answered for everything.
@@ -123,7 +123,8 @@ func (l *load) send(ctx context.Context, from, until int64) {
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.sent[r.Partition] = append(l.sent[r.Partition], produced{due: due, acked: int64(time.Since(l.begin)), offset: r.Offset, session: session})
+			l.sent[r.Partition] = append(l.sent[r.Partition],
+				produced{due: due, acked: int64(time.Since(l.begin)), offset: r.Offset, session: session})
 		})
 	}
 }
@@ -134,7 +135,8 @@ func (l *load) answered(_ *kgo.Record, err error) {
 	}
 }
 
-// answer is the first click of a session: of two in the same millisecond, which is all that the wire tells, the lesser id.
+// answer is the first click of a session. Events carry milliseconds: of two clicks in the same one,
+// the lesser id is first.
 func (l *load) answer(session int64) string {
 	at := func(n int64) time.Time { return l.begin.Add(time.Duration(l.due(n))).Truncate(time.Millisecond) }
 	first, second := clickID(3*session), clickID(3*session+1)
@@ -144,7 +146,8 @@ func (l *load) answer(session int64) string {
 	return first
 }
 
-// newestBelow is the last session whose checkout lies below an offset of a partition, as far as Kafka's answers tell.
+// newestBelow is the last session whose checkout lies below an offset of a partition, by Kafka's
+// answers so far.
 func (l *load) newestBelow(partition int32, offset int64) (session int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,12 +160,11 @@ func (l *load) newestBelow(partition int32, offset int64) (session int64, ok boo
 	return 0, false
 }
 
-// Ids and products come from numbers, so that nothing has to be kept to know the answer.
+// Ids and products come from numbers, so that the answer is known without keeping them.
 const (
 	saltClick uint64 = iota + 1
 	saltCheckout
 	saltProduct
-	saltBacklog
 )
 
 func clickID(n int64) string          { return string(appendUUID(nil, n, saltClick)) }
@@ -174,16 +176,12 @@ func appendUUID(dst []byte, n int64, salt uint64) []byte {
 	binary.BigEndian.PutUint64(id[:], mix(uint64(n)^salt<<56))
 	binary.BigEndian.PutUint64(id[8:], mix(uint64(n)^salt<<56^0x5851f42d4c957f2d))
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
-	for i, b := range id {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			dst = append(dst, '-')
-		}
-		dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
-	}
-	return dst
+	dst = append(hex.AppendEncode(dst, id[:4]), '-')
+	dst = append(hex.AppendEncode(dst, id[4:6]), '-')
+	dst = append(hex.AppendEncode(dst, id[6:8]), '-')
+	dst = append(hex.AppendEncode(dst, id[8:10]), '-')
+	return hex.AppendEncode(dst, id[10:])
 }
-
-const hexDigits = "0123456789abcdef"
 
 // mix is a bijection that looks random.
 func mix(x uint64) uint64 {
@@ -197,40 +195,28 @@ func mix(x uint64) uint64 {
 // liveUsers is how many users there are; ids from 1.
 const liveUsers = 100
 
-func appendCommon(dst []byte, session int64) []byte {
-	dst = append(dst, `", "user_id": `...)
-	user := 1 + mix(uint64(session))%liveUsers
-	if user >= 100 {
-		dst = append(dst, '0'+byte(user/100))
-	}
-	if user >= 10 {
-		dst = append(dst, '0'+byte(user/10%10))
-	}
-	dst = append(dst, '0'+byte(user%10))
+// appendEvent writes a click or a checkout of a session as the shop does: the id, what both have,
+// and members in between.
+func appendEvent(dst []byte, kind string, n int64, salt uint64, session int64, members string, at time.Time) []byte {
+	dst = append(append(append(dst, `{"`...), kind...), `_id": "`...)
+	dst = append(appendUUID(dst, n, salt), `", "user_id": `...)
+	dst = strconv.AppendUint(dst, 1+mix(uint64(session))%liveUsers, 10)
 	dst = append(dst, `, "product_id": "`...)
-	return appendUUID(dst, session, saltProduct)
-}
-
-func appendEnd(dst []byte, at time.Time) []byte {
-	dst = append(dst, `, "user_agent": "Mozilla/5.0 (Macintosh; PPC Mac OS X 10_11_5) AppleWebKit/531.0 (KHTML, like Gecko) Chrome/30.0.819.0 Safari/531.0"`+
-		`, "ip_address": "168.135.111.71", "datetime_occured": "`...)
-	dst = at.UTC().AppendFormat(dst, "2006-01-02 15:04:05.000")
-	return append(dst, '"', '}')
+	dst = append(append(appendUUID(dst, session, saltProduct), `", `...), members...)
+	dst = append(dst,
+		`, "user_agent": "Mozilla/5.0 (Macintosh; PPC Mac OS X 10_11_5) AppleWebKit/531.0 (KHTML, like Gecko) `+
+			`Chrome/30.0.819.0 Safari/531.0", "ip_address": "168.135.111.71", "datetime_occured": "`...)
+	return append(at.UTC().AppendFormat(dst, "2006-01-02 15:04:05.000"), '"', '}')
 }
 
 func appendClick(dst []byte, n, session int64, at time.Time) []byte {
-	dst = append(dst, `{"click_id": "`...)
-	dst = appendUUID(dst, n, saltClick)
-	dst = appendCommon(dst, session)
-	dst = append(dst, `", "product": "purpose", "price": 14.3, "url": "https://www.yang.com/wp-contentterms.html"`...)
-	return appendEnd(dst, at)
+	const members = `"product": "purpose", "price": 14.3, "url": "https://www.yang.com/wp-contentterms.html"`
+	return appendEvent(dst, "click", n, saltClick, session, members, at)
 }
 
 func appendCheckout(dst []byte, session int64, at time.Time) []byte {
-	dst = append(dst, `{"checkout_id": "`...)
-	dst = appendUUID(dst, session, saltCheckout)
-	dst = appendCommon(dst, session)
-	dst = append(dst, `", "payment_method": "JCB 16 digit", "total_amount": 896.92, "shipping_address": "148 Eric Track\nNew Stephanie, NC 00575"`+
-		`, "billing_address": "15430 Natalie Common Apt. 718\nEast Donna, OH 22144"`...)
-	return appendEnd(dst, at)
+	const members = `"payment_method": "JCB 16 digit", "total_amount": 896.92, ` +
+		`"shipping_address": "148 Eric Track\nNew Stephanie, NC 00575", ` +
+		`"billing_address": "15430 Natalie Common Apt. 718\nEast Donna, OH 22144"`
+	return appendEvent(dst, "checkout", session, saltCheckout, session, members, at)
 }

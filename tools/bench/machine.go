@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"firstclick/tools/testbed"
 )
 
 // Machine is where and on what a report was made.
@@ -26,45 +30,41 @@ type Machine struct {
 func newMachine() Machine {
 	return Machine{
 		Began: time.Now().UTC().Truncate(time.Second), Commit: commit(), Go: runtime.Version(),
-		System: runtime.GOOS + "/" + runtime.GOARCH, CPU: cpuModel(), Cores: runtime.NumCPU(),
+		System: runtime.GOOS + "/" + runtime.GOARCH, CPU: testbed.Processor(), Cores: runtime.NumCPU(),
 	}
 }
 
 // String is one line.
 func (m Machine) String() string {
-	return fmt.Sprintf("Commit %s on %d cores (%s), %s, Postgres %s, fsync %s, synchronous_commit %s", m.Commit, m.Cores, m.CPU, m.Go,
+	return fmt.Sprintf("Commit %s on %d cores (%s), %s, Postgres %s, fsync %s, synchronous_commit %s", m.Commit,
+		m.Cores, m.CPU, m.Go,
 		m.Postgres["server_version"], m.Postgres["fsync"], m.Postgres["synchronous_commit"])
 }
 
-// orDated is the name given, or one of what was measured and when.
-func orDated(name, what string, began time.Time) string {
-	if name != "" {
-		return name
-	}
-	return what + "-" + began.Format("2006-01-02T150405Z")
-}
+// page is a report that people can read.
+type page interface{ Markdown() string }
 
-// save writes NAME.json and NAME.md to dir and says so on out.
-func save(report any, dir, name, page string, out io.Writer) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the results directory: %w", err)
-	}
+// save prints a report, writes it to NAME.json and NAME.md in the directory of results, and says so
+// on out. Without a name it takes what was measured and when.
+func save(report page, opts options, what string, began time.Time, out io.Writer) error {
+	fmt.Fprintf(out, "\n%s\n", report.Markdown())
+	name := cmp.Or(opts.name, what+"-"+began.Format("2006-01-02T150405Z"))
+	base := filepath.Join(opts.results, name)
 	data, err := json.MarshalIndent(report, "", "  ")
+	err = errors.Join(err, os.MkdirAll(opts.results, 0o755))
+	if err == nil {
+		err = errors.Join(os.WriteFile(base+".json", append(data, '\n'), 0o644),
+			os.WriteFile(base+".md", []byte("# "+name+"\n\n"+report.Markdown()), 0o644))
+	}
 	if err != nil {
-		return fmt.Errorf("encode the report: %w", err)
-	}
-	base := filepath.Join(dir, name)
-	if err := os.WriteFile(base+".json", append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	if err := os.WriteFile(base+".md", []byte("# "+name+"\n\n"+page), 0o644); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	fmt.Fprintf(out, "written to %s.json and .md\n", base)
 	return nil
 }
 
-// commit is the short hash of what is measured, with a plus where the working copy differs; empty without git.
+// commit is the short hash of what is measured, with a plus where the working copy differs; empty
+// without git.
 func commit() string {
 	hash, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
 	if err != nil {
@@ -75,18 +75,4 @@ func commit() string {
 		text += "+"
 	}
 	return text
-}
-
-// cpuModel is the processor's name where the system tells it.
-func cpuModel() string {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(info)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
 }

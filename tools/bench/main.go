@@ -13,15 +13,14 @@ import (
 	"syscall"
 
 	"firstclick/internal/datagen"
+	"firstclick/tools/testbed"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -35,11 +34,11 @@ type options struct {
 	compression string
 	rounds      int
 	phases      phaseSet
-	dir         string // where the servers keep their data; empty: a temporary directory
+	dir         string // of the servers' data; empty: a temporary directory
 	results     string // directory of the result files
 	name        string // of the result files
 	program     string // the firstclick binary; empty: build it
-	watched     bool   // what being looked at costs, instead of the phases
+	watched     bool   // what three open pages cost, instead of the phases
 	compare     string // result file to compare with; "last": the newest one that is committed
 	live        liveOptions
 	scale       scaleOptions
@@ -50,28 +49,34 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.Int64Var(&opts.events, "events", 1_500_000, "clicks and checkouts together, about two to one")
-	flags.Float64Var(&opts.eventRate, "event-rate", 250, "events per second of event time: 250 spreads the default over 100 minutes")
+	flags.Float64Var(&opts.eventRate, "event-rate", 250,
+		"events per second of event time: 250 spreads the default over 100 minutes")
 	flags.IntVar(&opts.partitions, "partitions", 4, "partitions of each topic")
-	flags.StringVar(&opts.compression, "compression", "none", "of the topics' batches: "+strings.Join(datagen.Compressions(), ", "))
+	flags.StringVar(&opts.compression, "compression", "none",
+		"of the topics' batches: "+strings.Join(datagen.Compressions(), ", "))
 	flags.Uint64Var(&opts.seed, "seed", 1, "same seed, same events")
 	flags.IntVar(&opts.rounds, "rounds", 5, "how often the phases take turns")
 	flags.Var(&opts.phases, "phases", "phases to run, comma separated")
 	flags.StringVar(&opts.dir, "dir", "", "directory for the servers' data (default: a temporary one)")
-	flags.StringVar(&opts.results, "results", "bench/results/local", "directory for the result files; bench/results is for the record")
+	flags.StringVar(&opts.results, "results", "bench/results/local",
+		"directory for the result files; bench/results is for the record")
 	flags.StringVar(&opts.name, "name", "", "name of the result files (default: date and time)")
 	flags.StringVar(&opts.program, "program", "", "firstclick binary (default: built from here)")
-	flags.BoolVar(&opts.watched, "watched", false, "measure instead what three open pages and a scrape a second cost a drain")
-	flags.StringVar(&opts.compare, "compare", "", "compare with this result file, or with the last one of bench/results")
+	flags.BoolVar(&opts.watched, "watched", false,
+		"measure instead what three open pages and a scrape a second cost a drain")
+	flags.StringVar(&opts.compare, "compare", "",
+		"compare with this result file, or with the last one of bench/results")
 	opts.live.flags(flags)
 	opts.scale.flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
+	known := datagen.Compressions()
 	switch {
 	case flags.NArg() > 0:
 		return opts, fmt.Errorf("unknown argument %q", flags.Arg(0))
-	case !slices.Contains(datagen.Compressions(), opts.compression):
-		return opts, fmt.Errorf("compression is %q: want one of %s", opts.compression, strings.Join(datagen.Compressions(), ", "))
+	case !slices.Contains(known, opts.compression):
+		return opts, fmt.Errorf("compression is %q: want one of %s", opts.compression, strings.Join(known, ", "))
 	case opts.events < 1 || opts.rounds < 1 || opts.partitions < 1 || !(opts.eventRate > 0):
 		return opts, errors.New("events, rounds, partitions and event-rate have to be positive")
 	}
@@ -84,35 +89,18 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if opts.dir == "" {
-		dir, err := os.MkdirTemp("", "firstclick-bench-")
-		if err != nil {
-			return fmt.Errorf("make a directory: %w", err)
-		}
-		defer os.RemoveAll(dir)
-		// Postgres runs as another user when we are root, and has to get through.
-		if err := os.Chmod(dir, 0o755); err != nil {
-			return fmt.Errorf("open the directory: %w", err)
-		}
-		opts.dir = dir
-	}
-	if opts.live.on {
-		return measureLive(ctx, opts, out)
-	}
-	if opts.watched {
-		return measureWatched(ctx, opts, out)
-	}
-	if opts.scale.dimensions != "" {
-		return measureScale(ctx, opts, out)
-	}
-	report, err := measure(ctx, opts, out)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "\n%s\n", report.Markdown())
-	if opts.compare != "" {
-		if err := compareWith(opts.compare, report, out); err != nil {
+		if opts.dir, err = testbed.TempDir("firstclick-bench-"); err != nil {
 			return err
 		}
+		defer os.RemoveAll(opts.dir)
 	}
-	return report.Save(opts.results, opts.name, out)
+	switch {
+	case opts.live.on:
+		return measureLive(ctx, opts, out)
+	case opts.watched:
+		return measureWatched(ctx, opts, out)
+	case opts.scale.dimensions != "":
+		return measureScale(ctx, opts, out)
+	}
+	return measureBacklog(ctx, opts, out)
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestQuantiles(t *testing.T) {
@@ -62,7 +63,7 @@ func TestAnswerOfALoad(t *testing.T) {
 func TestCompareWithAnEarlierResult(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
-	if err := sample().Save(dir, "one", &out); err != nil {
+	if err := save(sample(), options{results: dir, name: "one"}, "backlog", time.Time{}, &out); err != nil {
 		t.Fatal(err)
 	}
 	now := sample()

@@ -14,61 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/join"
+	"firstclick/tools/testbed"
 )
 
-// end is where a partition ends.
-type end struct {
-	partition int32
-	offset    int64
-}
-
-// consume reads both topics from the start to the ends and hands over what each poll brought, a partition at a time.
-func (p *place) consume(ctx context.Context, each func(kgo.FetchTopicPartition) error) (records int64, err error) {
-	from := map[string]map[int32]kgo.Offset{}
-	var left int64
-	for topic, ends := range p.ends {
-		from[topic] = map[int32]kgo.Offset{}
-		for _, e := range ends {
-			if e.offset > 0 {
-				from[topic][e.partition] = kgo.NewOffset().AtStart()
-				left += e.offset // laid down by us: offsets begin at 0 and have no holes
-			}
-		}
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.Addr), kgo.ConsumePartitions(from),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	if err != nil {
-		return 0, fmt.Errorf("make a Kafka client: %w", err)
-	}
-	defer client.Close()
-	for left > 0 {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return records, fmt.Errorf("read the topics: %w", err)
-		}
-		n := int64(fetches.NumRecords())
-		records, left = records+n, left-n
-		if each == nil {
-			continue
-		}
-		var failed error
-		fetches.EachPartition(func(part kgo.FetchTopicPartition) {
-			if failed == nil {
-				failed = each(part)
-			}
-		})
-		if failed != nil {
-			return records, failed
-		}
-	}
-	return records, nil
-}
-
-// read measures consume with nothing, or each, to do.
+// read measures reading both topics, and calling each.
 func (p *place) read(ctx context.Context, each func(kgo.FetchTopicPartition) error) (Figures, error) {
 	runtime.GC()
 	cpu, began := ownCPU(), time.Now()
-	records, err := p.consume(ctx, each)
+	records, err := testbed.Read(ctx, p.kafka.Addr, p.ends, each)
 	figures := Figures{Wall: time.Since(began).Seconds(), CPU: ownCPU() - cpu}
 	if err == nil && records != p.expected.Records {
 		err = fmt.Errorf("read %d records of %d", records, p.expected.Records)
@@ -76,7 +29,8 @@ func (p *place) read(ctx context.Context, each func(kgo.FetchTopicPartition) err
 	return figures, err
 }
 
-// decode measures reading with every record decoded, on as many goroutines as there are cores, as the pipeline does it.
+// decode measures reading with every record decoded, on as many goroutines as there are cores, as
+// the pipeline does it.
 func (p *place) decode(ctx context.Context) (Figures, error) {
 	work := make(chan []*kgo.Record, 64)
 	errs := make(chan error, runtime.GOMAXPROCS(0))
@@ -125,15 +79,17 @@ func decodeAll(work <-chan []*kgo.Record, clicks string) error {
 	return nil
 }
 
-// copyRows measures a binary COPY of the finished rows in the files into the emptied table, a connection and a transaction for each file.
+// copyRows measures a binary COPY of the finished rows in the files into the emptied table, with a
+// connection and a transaction for each file.
 func (p *place) copyRows(ctx context.Context, paths ...string) (Figures, error) {
 	if err := p.empty(ctx); err != nil {
 		return Figures{}, err
 	}
-	before := cpuOfFamily(p.postgres.PID())
+	before := testbed.FamilyCPU(p.postgres.PID())
+	query := fmt.Sprintf(`COPY commerce.attributed_checkouts (%s) FROM STDIN (FORMAT binary)`, columns)
 	var copies []func() error
 	for _, path := range paths {
-		conn, err := connect(ctx, p.database)
+		conn, err := p.Connect(ctx)
 		if err != nil {
 			return Figures{}, err
 		}
@@ -143,10 +99,7 @@ func (p *place) copyRows(ctx context.Context, paths ...string) (Figures, error) 
 			return Figures{}, fmt.Errorf("open the file of rows: %w", err)
 		}
 		defer file.Close() //nolint:gocritic // likewise
-		copies = append(copies, func() error {
-			_, err := conn.PgConn().CopyFrom(ctx, file, fmt.Sprintf(`COPY commerce.attributed_checkouts (%s) FROM STDIN (FORMAT binary)`, columns))
-			return err
-		})
+		copies = append(copies, func() error { _, err := conn.PgConn().CopyFrom(ctx, file, query); return err })
 	}
 	var g errgroup.Group
 	began := time.Now()
@@ -156,7 +109,7 @@ func (p *place) copyRows(ctx context.Context, paths ...string) (Figures, error) 
 	if err := g.Wait(); err != nil {
 		return Figures{}, fmt.Errorf("copy the finished rows: %w", err)
 	}
-	figures := Figures{Wall: time.Since(began).Seconds(), Postgres: cpuOfFamily(p.postgres.PID()) - before}
+	figures := Figures{Wall: time.Since(began).Seconds(), Postgres: testbed.FamilyCPU(p.postgres.PID()) - before}
 	return figures, p.check(ctx)
 }
 
@@ -166,7 +119,9 @@ func ownCPU() float64 {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return 0
 	}
-	return seconds(usage.Utime) + seconds(usage.Stime)
+	return cpuOf(&usage)
 }
 
-func seconds(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
+func cpuOf(usage *syscall.Rusage) float64 {
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+}

@@ -30,5 +30,6 @@ func quantiles(values []int64) Quantiles {
 
 // String is for a line of progress.
 func (q Quantiles) String() string {
-	return fmt.Sprintf("p50 %.2f ms  p99 %.2f ms  p99.9 %.2f ms  max %.1f ms  (%d)", q.P50, q.P99, q.P999, q.Max, q.Count)
+	return fmt.Sprintf("p50 %.2f ms  p99 %.2f ms  p99.9 %.2f ms  max %.1f ms  (%d)", q.P50, q.P99, q.P999, q.Max,
+		q.Count)
 }

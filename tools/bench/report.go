@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 )
@@ -86,11 +85,13 @@ func (r *Report) finish() {
 		var wall, cpu, peak, postgres []float64
 		for _, round := range r.Rounds {
 			if f, ok := round[name]; ok {
-				wall, cpu, peak, postgres = append(wall, f.Wall), append(cpu, f.CPU), append(peak, f.Peak), append(postgres, f.Postgres)
+				wall, cpu, peak, postgres = append(wall, f.Wall), append(cpu, f.CPU), append(peak,
+					f.Peak), append(postgres, f.Postgres)
 			}
 		}
 		if len(wall) > 0 {
-			r.Medians[name] = Figures{Wall: median(wall), CPU: median(cpu), Peak: median(peak), Postgres: median(postgres)}
+			r.Medians[name] = Figures{Wall: median(wall), CPU: median(cpu), Peak: median(peak),
+				Postgres: median(postgres)}
 		}
 		if name == phaseDrain && len(peak) > 0 {
 			r.PeakMiB = slices.Max(peak)
@@ -130,7 +131,9 @@ func median(values []float64) float64 {
 func (r *Report) Markdown() string {
 	var b strings.Builder
 	w := r.Workload
-	fmt.Fprintf(&b, "%d clicks and %d checkouts (%d rows, %d with a click; %.0f MB of JSON) over %d+%d partitions, compression %s, seed %d. ",
+	fmt.Fprintf(&b,
+		"%d clicks and %d checkouts (%d rows, %d with a click; %.0f MB of JSON) over %d+%d partitions, compression "+
+			"%s, seed %d. ",
 		w.Clicks, w.Checkouts, w.Rows, w.Attributed, float64(w.Bytes)/1e6, w.Partitions, w.Partitions, w.compression(), w.Seed)
 	fmt.Fprintf(&b, "%d rounds on %d cores (%s), %s, Postgres %s, fsync %s.\n\n",
 		len(r.Rounds), r.Cores, r.CPU, r.Go, r.Postgres["server_version"], r.Postgres["fsync"])
@@ -173,9 +176,4 @@ func number(value float64, format string) string {
 		return ""
 	}
 	return fmt.Sprintf(format, value)
-}
-
-// Save writes NAME.json and NAME.md to dir and says so on out. An empty name is the time at which the report was begun.
-func (r *Report) Save(dir, name string, out io.Writer) error {
-	return save(r, dir, orDated(name, "backlog", r.Began), r.Markdown(), out)
 }

@@ -57,7 +57,8 @@ func TestReportComparesMedians(t *testing.T) {
 func TestReportWithoutDrain(t *testing.T) {
 	r := &Report{Rounds: []Round{{phaseCopy: {Wall: 2}}}}
 	r.finish()
-	if text := r.Markdown(); strings.Contains(text, phaseDrain) || !strings.Contains(text, "| copy | **2.00** | 2.00 |") {
+	if text := r.Markdown(); strings.Contains(text, phaseDrain) ||
+		!strings.Contains(text, "| copy | **2.00** | 2.00 |") {
 		t.Errorf("unexpected table:\n%s", text)
 	}
 }
@@ -66,7 +67,7 @@ func TestReportIsSaved(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "results")
 	var out bytes.Buffer
 	r := sample()
-	if err := r.Save(dir, "one", &out); err != nil {
+	if err := save(r, options{results: dir, name: "one"}, "backlog", r.Began, &out); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "one.json"))

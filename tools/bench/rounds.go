@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
-	"time"
+
+	"firstclick/internal/datagen"
+	"firstclick/tools/testbed"
 )
 
 // The phases, in the order in which they take turns.
@@ -51,42 +54,17 @@ func (s *phaseSet) Set(value string) error {
 	return nil
 }
 
-// newSay makes the function that tells what goes on, with the seconds since it was made.
-func newSay(out io.Writer) func(format string, args ...any) {
-	began := time.Now()
-	return func(format string, args ...any) {
-		fmt.Fprintf(out, "[%5.0fs] %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
-	}
-}
-
-// measure starts the servers, lays down the workload and runs the rounds.
-func measure(ctx context.Context, opts options, out io.Writer) (report *Report, err error) {
-	say := newSay(out)
-	say("starting Kafka and Postgres in %s", opts.dir)
-	place, err := start(ctx, opts)
+// measureBacklog starts the servers, lays down the workload, runs the rounds and writes the report.
+func measureBacklog(ctx context.Context, opts options, out io.Writer) (err error) {
+	log := testbed.NewLog(out)
+	p, load, err := startWithBacklog(ctx, opts, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() {
-		if stopErr := place.stop(); err == nil {
-			err = stopErr
-		}
-	}()
-
-	say("producing %d events over %d partitions of each topic", opts.events, opts.partitions)
-	load, err := place.produce(ctx, opts)
-	if err != nil {
-		return nil, err
-	}
-	say("computing the answer by SQL over %d clicks and %d checkouts", load.Clicks, load.Checkouts)
-	if err := place.answer(ctx, &load); err != nil {
-		return nil, err
-	}
-	say("%d rows, %d of them with a click, digest %s", load.Rows, load.Attributed, load.Digest)
-
-	report = newReport(opts, load)
-	if report.Postgres, err = place.settings(ctx); err != nil {
-		return nil, err
+	defer func() { err = errors.Join(err, p.stop()) }()
+	report := newReport(opts, load)
+	if report.Postgres, err = p.settings(ctx); err != nil {
+		return err
 	}
 	for round := range opts.rounds {
 		measured := Round{}
@@ -94,17 +72,48 @@ func measure(ctx context.Context, opts options, out io.Writer) (report *Report, 
 			if !opts.phases[name] {
 				continue
 			}
-			figures, err := place.phase(ctx, name, round)
+			figures, err := p.phase(ctx, name, round)
 			if err != nil {
-				return nil, fmt.Errorf("round %d, %s: %w", round+1, name, err)
+				return fmt.Errorf("round %d, %s: %w", round+1, name, err)
 			}
-			say("round %d of %d: %-11s %s", round+1, opts.rounds, name, figures)
+			log.Say("round %d of %d: %-11s %s", round+1, opts.rounds, name, figures)
 			measured[name] = figures
 		}
 		report.Rounds = append(report.Rounds, measured)
 	}
 	report.finish()
-	return report, nil
+	if opts.compare != "" {
+		if err := compareWith(opts.compare, report, out); err != nil {
+			return err
+		}
+	}
+	return save(report, opts, "backlog", report.Began, out)
+}
+
+// startWithBacklog starts the servers, lays down a workload and computes its answer.
+func startWithBacklog(ctx context.Context, opts options, log *testbed.Log) (p *place, load Workload, err error) {
+	if p, err = start(ctx, opts, log); err != nil {
+		return nil, load, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.stop())
+		}
+	}()
+	log.Say("producing %d events over %d partitions of each topic", opts.events, opts.partitions)
+	load, err = p.produce(ctx, datagen.Config{
+		Database: p.DSN, Partitions: int32(opts.partitions), Count: opts.events, Seed: opts.seed,
+		EventRate: opts.eventRate, Compression: opts.compression,
+	})
+	if err != nil {
+		return nil, load, err
+	}
+	log.Say("computing the answer by SQL over %d clicks and %d checkouts", load.Clicks, load.Checkouts)
+	if err := p.answer(ctx, &load); err != nil {
+		return nil, load, err
+	}
+	log.Say("%d rows, %d of them with a click, digest %s", load.Rows, load.Attributed, load.Digest)
+	return p, load, nil
 }
 
 func (p *place) phase(ctx context.Context, name string, round int) (Figures, error) {

@@ -6,10 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
 	"firstclick/internal/datagen"
+	"firstclick/tools/testbed"
 )
 
 // The dimensions along which cost may grow.
@@ -26,7 +28,8 @@ const (
 )
 
 func scaleNames() []string {
-	return []string{scaleKeys, scalePartitions, scaleUsers, scaleLate, scaleDuplicates, scaleTable, scaleWindow, scaleRestart, scaleStartUp}
+	return []string{scaleKeys, scalePartitions, scaleUsers, scaleLate, scaleDuplicates, scaleTable, scaleWindow,
+		scaleRestart, scaleStartUp}
 }
 
 type scaleOptions struct {
@@ -39,9 +42,11 @@ type scaleOptions struct {
 }
 
 func (o *scaleOptions) flags(flags *flag.FlagSet) {
-	flags.StringVar(&o.dimensions, "scale", "", "measure how cost grows along some of "+strings.Join(scaleNames(), ",")+", or all, instead of a backlog")
+	flags.StringVar(&o.dimensions, "scale", "", "measure how cost grows along some of "+strings.Join(scaleNames(),
+		",")+", or all, instead of a backlog")
 	flags.Int64Var(&o.events, "scale-events", 900_000, "with -scale: events of each workload")
-	flags.StringVar(&o.users, "scale-users", "1000,100000,1000000,10000000", "with -scale users: how many users there are; the cache holds 100,000")
+	flags.StringVar(&o.users, "scale-users", "1000,100000,1000000,10000000",
+		"with -scale users: how many users there are; the cache holds 100,000")
 	flags.StringVar(&o.partitions, "scale-partitions", "1,16,64", "with -scale partitions: partitions of each topic")
 	flags.Int64Var(&o.tableRows, "table-rows", 10_000_000, "with -scale table: rows that stand already")
 	flags.StringVar(&o.liveClicks, "live-clicks", "1000000,10000000,50000000", "with -scale window: live clicks")
@@ -54,7 +59,8 @@ func (o *scaleOptions) plan() ([]string, error) {
 	var plan []string
 	for name := range strings.SplitSeq(o.dimensions, ",") {
 		if !slices.Contains(scaleNames(), name) {
-			return nil, fmt.Errorf("unknown dimension %q: want some of %s, or all", name, strings.Join(scaleNames(), ","))
+			return nil, fmt.Errorf("unknown dimension %q: want some of %s, or all", name,
+				strings.Join(scaleNames(), ","))
 		}
 		plan = append(plan, name)
 	}
@@ -63,11 +69,12 @@ func (o *scaleOptions) plan() ([]string, error) {
 
 // ScaleResult is one point of one dimension.
 type ScaleResult struct {
-	Dimension string             `json:"dimension"`
-	Variant   string             `json:"variant"`
-	Ratio     float64            `json:"ratio,omitempty"` // pace to that of what it is compared with, median of the pairs
-	Figures   map[string]float64 `json:"figures"`
-	Pairs     []float64          `json:"pairs,omitempty"`
+	Dimension string `json:"dimension"`
+	Variant   string `json:"variant"`
+	// pace to that of what it is compared with, median of the pairs
+	Ratio   float64            `json:"ratio,omitempty"`
+	Figures map[string]float64 `json:"figures"`
+	Pairs   []float64          `json:"pairs,omitempty"`
 }
 
 // ScaleReport is what a run of the scale benches found.
@@ -82,7 +89,7 @@ type ScaleReport struct {
 type scale struct {
 	p      *place
 	opts   options
-	say    func(string, ...any)
+	log    *testbed.Log
 	report *ScaleReport
 	base   *place // the workload that others are compared with; nil: not laid yet
 	rounds int    // drains so far: each has a group of its own
@@ -94,17 +101,17 @@ func measureScale(ctx context.Context, opts options, out io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	s := &scale{opts: opts, say: newSay(out), report: &ScaleReport{Machine: newMachine(), Events: opts.scale.events, Rounds: opts.rounds}}
+	s := &scale{opts: opts, log: testbed.NewLog(out), report: &ScaleReport{Machine: newMachine(),
+		Events: opts.scale.events, Rounds: opts.rounds}}
 	if slices.ContainsFunc(plan, func(name string) bool { return name != scaleWindow }) {
-		s.say("starting Kafka and Postgres in %s", opts.dir)
-		if s.p, err = start(ctx, opts); err != nil {
+		if s.p, err = start(ctx, opts, s.log); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, s.p.stop()) }()
 		if s.report.Postgres, err = s.p.settings(ctx); err != nil {
 			return err
 		}
-		if err := s.people(ctx, liveUsers); err != nil {
+		if err := s.p.people(ctx, liveUsers); err != nil {
 			return err
 		}
 	}
@@ -115,32 +122,34 @@ func measureScale(ctx context.Context, opts options, out io.Writer) (err error) 
 			break
 		}
 	}
-	fmt.Fprintf(out, "\n%s\n", s.report.Markdown())
-	return errors.Join(failed, save(s.report, opts.results, orDated(opts.name, "scale", s.report.Began), s.report.Markdown(), out))
+	return errors.Join(failed, save(s.report, opts, "scale", s.report.Began, out))
 }
 
+// change makes a workload another one than the plain workload.
+type change func(*datagen.Config)
+
 func (s *scale) dimension(ctx context.Context, name string) error {
+	o := &s.opts.scale
 	switch name {
 	case scaleKeys:
-		return s.variants(ctx, name, nil, map[string]func(*datagen.Config){
+		return s.variants(ctx, name, nil, map[string]change{
 			"zipf, exponent 1.1, a million keys": func(c *datagen.Config) { c.Zipf = 1.1 },
 			"one key has every click":            func(c *datagen.Config) { c.HotKey = 1 },
 		})
 	case scalePartitions:
-		return s.numbers(ctx, name, s.opts.scale.partitions, nil, func(c *datagen.Config, n int64) { c.Partitions = int32(n) })
+		return s.numbers(ctx, name, o.partitions, nil, func(c *datagen.Config, n int64) { c.Partitions = int32(n) })
 	case scaleLate: // up to 20 minutes late: with this lateness every one of them corrects its rows
-		flags := []string{"--lateness", "30m"}
-		return s.variants(ctx, name, flags, map[string]func(*datagen.Config){
+		return s.variants(ctx, name, []string{"--lateness", "30m"}, map[string]change{
 			" 5 % of clicks late": func(c *datagen.Config) { c.Late = 0.05 },
 			"20 % of clicks late": func(c *datagen.Config) { c.Late = 0.2 },
 		})
 	case scaleDuplicates:
-		return s.variants(ctx, name, nil, map[string]func(*datagen.Config){
+		return s.variants(ctx, name, nil, map[string]change{
 			" 5 % of events twice": func(c *datagen.Config) { c.Duplicate = 0.05 },
 			"20 % of events twice": func(c *datagen.Config) { c.Duplicate = 0.2 },
 		})
 	case scaleUsers:
-		return s.numbers(ctx, name, s.opts.scale.users, s.people, func(c *datagen.Config, n int64) { c.Users = int(n) })
+		return s.numbers(ctx, name, o.users, s.p.people, func(c *datagen.Config, n int64) { c.Users = int(n) })
 	case scaleTable:
 		return s.table(ctx)
 	case scaleWindow:
@@ -155,7 +164,7 @@ func (s *scale) dimension(ctx context.Context, name string) error {
 
 // add takes in a result and tells of it.
 func (s *scale) add(r ScaleResult) {
-	s.say("%s, %s: %s", r.Dimension, r.Variant, r.text())
+	s.log.Say("%s, %s: %s", r.Dimension, r.Variant, r.text())
 	s.report.Results = append(s.report.Results, r)
 }
 
@@ -164,7 +173,7 @@ func (r *ScaleResult) text() string {
 	if r.Ratio > 0 {
 		parts = append(parts, fmt.Sprintf("ratio **%.2f**", r.Ratio))
 	}
-	for _, name := range sortedKeys(r.Figures) {
+	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
 		parts = append(parts, fmt.Sprintf("%s %s", name, short(r.Figures[name])))
 	}
 	return strings.Join(parts, ", ")
@@ -184,10 +193,13 @@ func short(v float64) string {
 // Markdown is the report for people.
 func (r *ScaleReport) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s. Workloads of %d events, %d rounds; a ratio is a pace to that of the plain workload, drained in turn with it.\n\n", r.Machine.String(), r.Events, r.Rounds)
+	fmt.Fprintf(&b,
+		"%s. Workloads of %d events, %d rounds; a ratio is a pace to that of the plain workload, drained in turn "+
+			"with it.\n\n", r.Machine.String(), r.Events, r.Rounds)
 	b.WriteString("| along | at | figures |\n|---|---|---|\n")
 	for i := range r.Results {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.Results[i].Dimension, strings.TrimSpace(r.Results[i].Variant), r.Results[i].text())
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.Results[i].Dimension, strings.TrimSpace(r.Results[i].Variant),
+			r.Results[i].text())
 	}
 	return b.String()
 }

@@ -11,77 +11,65 @@ import (
 	"firstclick/internal/datagen"
 )
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
 // people makes sure that users 0 to n exist.
-func (s *scale) people(ctx context.Context, n int64) error {
-	return execute(ctx, s.p.database, fmt.Sprintf(`INSERT INTO commerce.users
-		SELECT i, 'user.number' || i, 'x' FROM generate_series(coalesce((SELECT max(id) + 1 FROM commerce.users), 0), %d) i`, n), `ANALYZE commerce.users`)
+func (p *place) people(ctx context.Context, n int64) error {
+	return p.Exec(ctx, fmt.Sprintf(`INSERT INTO commerce.users SELECT i, 'user.number' || i, 'x'
+		FROM generate_series(coalesce((SELECT max(id) + 1 FROM commerce.users), 0), %d) i`, n), `ANALYZE commerce.users`)
 }
 
 // lay makes a workload with topics and an answer of its own.
-func (s *scale) lay(ctx context.Context, name string, change func(*datagen.Config)) (*place, error) {
+func (s *scale) lay(ctx context.Context, name string, change change) (*place, error) {
 	p := *s.p
-	p.topics = topics{clicks: name + "-clicks", checkouts: name + "-checkouts", group: name}
+	p.topics = newTopics(name, s.opts.partitions)
 	p.answers = `bench."` + name + `"`
 	cfg := datagen.Config{
-		Count: s.opts.scale.events, Seed: s.opts.seed, EventRate: float64(s.opts.scale.events) / 6000, Partitions: int32(s.opts.partitions),
-		Users: liveUsers, Compression: s.opts.compression,
+		Count: s.opts.scale.events, Seed: s.opts.seed, EventRate: float64(s.opts.scale.events) / 6000,
+		Partitions: int32(s.opts.partitions), Users: liveUsers, Compression: s.opts.compression,
 	}
 	if change != nil {
 		change(&cfg)
 	}
-	sum, err := p.generate(ctx, cfg)
+	load, err := p.produce(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	load := Workload{Compression: cfg.Compression, Seed: cfg.Seed, EventRate: cfg.EventRate, Partitions: int(cfg.Partitions), Clicks: sum.Clicks, Checkouts: sum.Checkouts, Records: sum.Records}
-	if p.ends, err = p.endsOf(ctx, p.topics.clicks, p.topics.checkouts); err != nil {
-		return nil, err
-	}
-	if err := p.expect(ctx, &load); err != nil {
-		return nil, err
-	}
-	return &p, nil
+	return &p, p.expect(ctx, &load)
 }
 
-func (s *scale) baseline(ctx context.Context) (*place, error) {
+// compare lays a workload and drains it in turn with the plain one.
+func (s *scale) compare(ctx context.Context, dimension, topic, variant string, flags []string,
+	change change) (err error) {
 	if s.base == nil {
-		var err error
 		if s.base, err = s.lay(ctx, "plain", nil); err != nil {
-			return nil, err
-		}
-	}
-	return s.base, nil
-}
-
-// variants drains each workload in turn with the plain one. The first is the plain one itself: what its ratio is off 1 is noise.
-func (s *scale) variants(ctx context.Context, dimension string, flags []string, changes map[string]func(*datagen.Config)) error {
-	base, err := s.baseline(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.against(ctx, dimension, "the plain workload, against itself", base, base, flags); err != nil {
-		return err
-	}
-	for i, name := range sortedKeys(changes) {
-		p, err := s.lay(ctx, dimension+"-"+strconv.Itoa(i), changes[name])
-		if err != nil {
 			return err
 		}
-		if err := s.against(ctx, dimension, name, p, base, flags); err != nil {
+	}
+	p := s.base
+	if change != nil {
+		if p, err = s.lay(ctx, dimension+"-"+topic, change); err != nil {
+			return err
+		}
+	}
+	return s.against(ctx, dimension, variant, p, s.base, flags)
+}
+
+// variants compares workloads. The first is the plain one itself: its ratio shows the noise.
+func (s *scale) variants(ctx context.Context, dimension string, flags []string, changes map[string]change) error {
+	if err := s.compare(ctx, dimension, "", "the plain workload, against itself", flags, nil); err != nil {
+		return err
+	}
+	for i, name := range slices.Sorted(maps.Keys(changes)) {
+		if err := s.compare(ctx, dimension, strconv.Itoa(i), name, flags, changes[name]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// numbers does the same for a list of numbers, ascending.
-func (s *scale) numbers(ctx context.Context, dimension, list string, prepare func(context.Context, int64) error, change func(*datagen.Config, int64)) error {
-	base, err := s.baseline(ctx)
-	if err != nil {
-		return err
-	}
+// numbers compares workloads that differ by a number, for a list of them in ascending order.
+func (s *scale) numbers(ctx context.Context, dimension, list string, prepare func(context.Context, int64) error,
+	change func(*datagen.Config, int64),
+) error {
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < 1 {
@@ -92,11 +80,8 @@ func (s *scale) numbers(ctx context.Context, dimension, list string, prepare fun
 				return err
 			}
 		}
-		p, err := s.lay(ctx, dimension+"-"+text, func(c *datagen.Config) { change(c, n) })
-		if err != nil {
-			return err
-		}
-		if err := s.against(ctx, dimension, text+" "+dimension, p, base, nil); err != nil {
+		with := func(c *datagen.Config) { change(c, n) }
+		if err := s.compare(ctx, dimension, text, text+" "+dimension, nil, with); err != nil {
 			return err
 		}
 	}
@@ -119,15 +104,18 @@ func (s *scale) against(ctx context.Context, dimension, name string, p, base *pl
 		}
 		pace := float64(p.expected.Records) / f.Wall
 		ratios = append(ratios, pace/(float64(base.expected.Records)/plain.Wall))
-		paces, cpu, peaks = append(paces, pace), append(cpu, f.CPU/float64(p.expected.Records)*1e6), append(peaks, f.Peak)
+		paces, cpu, peaks = append(paces, pace), append(cpu, f.CPU/float64(p.expected.Records)*1e6), append(peaks,
+			f.Peak)
 	}
-	s.add(ScaleResult{Dimension: dimension, Variant: name, Ratio: median(ratios), Pairs: ratios, Figures: map[string]float64{
-		"records/s": median(paces), "CPU s per million": median(cpu), "peak MiB": median(peaks),
-	}})
+	s.add(ScaleResult{Dimension: dimension, Variant: name, Ratio: median(ratios), Pairs: ratios,
+		Figures: map[string]float64{
+			"records/s": median(paces), "CPU s per million": median(cpu), "peak MiB": median(peaks),
+		}})
 	return nil
 }
 
-// table drains workloads into an empty table and then into one that holds many rows, each workload once into each.
+// table drains workloads into an empty table and then into one that holds many rows, each workload
+// once into each.
 func (s *scale) table(ctx context.Context) error {
 	var loads []*place
 	for i := range s.opts.rounds {
@@ -139,7 +127,7 @@ func (s *scale) table(ctx context.Context) error {
 	}
 	drainAll := func() (walls []float64, err error) {
 		for _, p := range loads {
-			if err := execute(ctx, p.database, `CHECKPOINT`); err != nil {
+			if err := p.Exec(ctx, `CHECKPOINT`); err != nil {
 				return nil, err
 			}
 			s.rounds++
@@ -161,8 +149,8 @@ func (s *scale) table(ctx context.Context) error {
 	if err := s.p.empty(ctx); err != nil {
 		return err
 	}
-	s.say("writing %d rows, and then their index", s.opts.scale.tableRows)
-	if err := execute(ctx, s.p.database, fillTable(s.opts.scale.tableRows)...); err != nil {
+	s.log.Say("writing %d rows, and then their index", s.opts.scale.tableRows)
+	if err := s.p.Exec(ctx, fillTable(s.opts.scale.tableRows)...); err != nil {
 		return err
 	}
 	after, err := drainAll()
@@ -173,12 +161,14 @@ func (s *scale) table(ctx context.Context) error {
 	for i := range after {
 		ratios = append(ratios, before[i]/after[i])
 	}
-	s.add(ScaleResult{Dimension: scaleTable, Variant: fmt.Sprintf("%d rows stand already", s.opts.scale.tableRows), Ratio: median(ratios), Pairs: ratios,
+	s.add(ScaleResult{Dimension: scaleTable, Variant: fmt.Sprintf("%d rows stand already", s.opts.scale.tableRows),
+		Ratio: median(ratios), Pairs: ratios,
 		Figures: map[string]float64{"s, empty": median(before), "s, full": median(after)}})
 	return s.p.empty(ctx)
 }
 
-// fillTable writes rows of the usual width. The index is made afterwards, by sorting: row by row into random places would take hours.
+// fillTable writes rows of the usual width. The index is made afterwards, by sorting: row by row
+// into random places would take hours.
 func fillTable(rows int64) []string {
 	const table = "commerce.attributed_checkouts"
 	return []string{

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"firstclick/join"
+	"firstclick/tools/testbed"
 )
 
-// window fills click windows and asks them. A session has two clicks, and the clicks come in order over 75 minutes, as live ones do.
+// window fills click windows and asks them. A session has two clicks, and the clicks come in order
+// over 75 minutes, as live ones do.
 func (s *scale) window() error {
 	debug.SetGCPercent(30) // as `firstclick run` does
 	defer debug.SetGCPercent(100)
@@ -77,27 +79,19 @@ func windowOf(n int) ScaleResult {
 	st := w.Stats()
 	runtime.KeepAlive(w)
 	return ScaleResult{Dimension: scaleWindow, Variant: fmt.Sprintf("%d live clicks", n), Figures: map[string]float64{
-		"bytes per click, resident": taken / float64(n), "bytes per click, resident at most while filling": (most - before) / float64(n), "bytes per click, by the window's own count": float64(st.Bytes) / float64(st.Clicks),
-		"inserts/s": float64(n) / took.Seconds(), "inserts per CPU s": float64(n) / used, "collection ms": collected.Seconds() * 1e3,
-		"longest recent GC pause ms": float64(stats.Pause[0]) / 1e6, "look-up p50 µs": q.P50 * 1e3, "look-up p99 µs": q.P99 * 1e3,
+		"bytes per click, resident": taken / float64(n), "bytes per click, resident at most while " +
+			"filling": (most - before) / float64(n), "bytes per click, by the window's own " +
+			"count": float64(st.Bytes) / float64(st.Clicks),
+		"inserts/s": float64(n) / took.Seconds(), "inserts per CPU s": float64(n) / used, "collection " +
+			"ms": collected.Seconds() * 1e3,
+		"longest recent GC pause ms": float64(stats.Pause[0]) / 1e6, "look-up p50 µs": q.P50 * 1e3, "look-up p99 " +
+			"µs": q.P99 * 1e3,
 		"look-ups found": float64(hits) / windowProbe,
 	}}
 }
 
 // resident is the memory of this process in bytes.
-// https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
 func resident() float64 {
-	data, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(data))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseFloat(fields[1], 64)
-	if err != nil {
-		return 0
-	}
-	return pages * float64(os.Getpagesize())
+	now, _ := testbed.Memory(os.Getpid())
+	return now
 }

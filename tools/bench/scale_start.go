@@ -1,24 +1,22 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"firstclick/internal/datagen"
+	"firstclick/tools/testbed"
 )
 
-// restart drains a workload whose clicks are all still needed, and then measures how fast a new instance has them in its window again, in turn
-// with a bare read of the same topic.
+// restart drains a workload of 50 minutes, whose clicks are all still needed. Then it measures how
+// fast a new instance has them in its window again, in turn with a bare read of the same topic.
 func (s *scale) restart(ctx context.Context) error {
-	p, err := s.lay(ctx, "restart", func(c *datagen.Config) { c.EventRate = float64(c.Count) / 3000 }) // 50 minutes
+	p, err := s.lay(ctx, "restart", func(c *datagen.Config) { c.EventRate = float64(c.Count) / 3000 })
 	if err != nil {
 		return err
 	}
@@ -26,93 +24,71 @@ func (s *scale) restart(ctx context.Context) error {
 	if _, err := p.drain(ctx, s.rounds); err != nil {
 		return err
 	}
-	group := p.topics.group + "-" + strconv.Itoa(s.rounds)
-	clicks := *p
-	clicks.ends = map[string][]end{p.topics.clicks: p.ends[p.topics.clicks]}
+	t := p.topics
+	t.group += "-" + strconv.Itoa(s.rounds)
+	clicks := kadm.ListedOffsets{t.clicks: p.ends[t.clicks]}
 	var reads, paces, ratios, readies []float64
 	for range s.opts.rounds {
 		began := time.Now()
-		n, err := clicks.consume(ctx, func(kgo.FetchTopicPartition) error { return nil })
+		n, err := testbed.Read(ctx, p.kafka.Addr, clicks, nil)
 		if err != nil {
 			return err
 		}
 		read := float64(n) / time.Since(began).Seconds()
-		pace, ready, err := p.rebuild(ctx, group, n)
+		pace, ready, err := p.rebuild(ctx, t, float64(n))
 		if err != nil {
 			return err
 		}
-		reads, paces, ratios, readies = append(reads, read), append(paces, pace), append(ratios, pace/read), append(readies, ready.Seconds())
+		reads, paces = append(reads, read), append(paces, pace)
+		ratios, readies = append(ratios, pace/read), append(readies, ready.Seconds())
 	}
-	s.add(ScaleResult{Dimension: scaleRestart, Variant: fmt.Sprintf("%d clicks read again", p.expected.Clicks), Ratio: median(ratios), Pairs: ratios,
-		Figures: map[string]float64{"clicks/s": median(paces), "bare read clicks/s": median(reads), "s from start to ready": median(readies)}})
+	s.add(ScaleResult{
+		Dimension: scaleRestart, Variant: fmt.Sprintf("%d clicks read again", p.expected.Clicks),
+		Ratio: median(ratios), Pairs: ratios,
+		Figures: map[string]float64{
+			"clicks/s": median(paces), "bare read clicks/s": median(reads), "s from start to ready": median(readies),
+		},
+	})
 	return nil
 }
 
-// rebuild starts an instance of a group that stands at the end, and gives the clicks a second from the first one in the window to the last.
-func (p *place) rebuild(ctx context.Context, group string, clicks int64) (pace float64, ready time.Duration, err error) {
-	i, err := p.launch("restart", "--clicks-topic", p.topics.clicks, "--checkouts-topic", p.topics.checkouts, "--group", group)
+// rebuild starts an instance of a group that stands at the end. It gives the clicks a second from
+// the first one in the window to the last.
+func (p *place) rebuild(ctx context.Context, t topics, clicks float64) (pace float64, ready time.Duration, err error) {
+	i, err := p.launch("restart", t)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer func() { err = errors.Join(err, i.stop()) }()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer func() { err = errors.Join(err, i.Stop(stopTime)) }()
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond) // an answer costs a millisecond of the two cores
-	defer ticker.Stop()
 	var began time.Time
 	var first, last float64
-	for last < float64(clicks) {
-		select {
-		case <-ticker.C:
-		case <-i.ended:
-			return 0, 0, fmt.Errorf("firstclick ended: %w\n%s", i.err, tail(i.log))
-		case <-ctx.Done():
-			return 0, 0, fmt.Errorf("%.0f of %d clicks are in the window: %w", last, clicks, ctx.Err())
+	// An answer costs a millisecond of the two cores.
+	err = i.Poll(waiting, 50*time.Millisecond, func() bool {
+		if seen, err := i.Metrics(ctx); err == nil {
+			last = seen["firstclick_window_clicks"]
 		}
-		held, err := i.metric(ctx, "firstclick_window_clicks")
-		switch {
-		case err != nil || held == 0: // not there yet
-		case began.IsZero():
-			began, first, last = time.Now(), held, held
-		default:
-			last = held
+		if began.IsZero() && last > 0 {
+			began, first = time.Now(), last
 		}
+		return last >= clicks
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("%.0f of %.0f clicks are in the window: %w", last, clicks, err)
 	}
 	pace = (last - first) / time.Since(began).Seconds()
-	ready, err = i.ready(ctx)
+	ready, err = i.Ready(ctx)
 	return pace, ready, err
-}
-
-// metric reads one metric of an instance.
-func (i *instance) metric(ctx context.Context, name string) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+i.address+"/metrics", http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	request.Header.Set("Accept-Encoding", "identity") // compressing an answer costs more than all else about it
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	lines := bufio.NewScanner(answer.Body)
-	for lines.Scan() {
-		rest, ok := strings.CutPrefix(lines.Text(), name)
-		if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' {
-			continue
-		}
-		return strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-	}
-	return 0, fmt.Errorf("no metric %s", name)
 }
 
 // startUps is how often start-up is measured.
 const startUps = 11
 
-// startUp measures from the start of the process to ready, with nothing to re-read. The broker does not delay rebalances of an empty
-// group (group.initial.rebalance.delay.ms is 0 here).
+// startUp measures from the start of the process to ready, with nothing to read again. The broker
+// does not delay rebalances of an empty group (group.initial.rebalance.delay.ms is 0 here).
 func (s *scale) startUp(ctx context.Context) error {
-	t := topics{clicks: "start-clicks", checkouts: "start-checkouts", group: "start", partitions: int32(s.opts.partitions)}
+	t := newTopics("start", s.opts.partitions)
 	if err := s.p.empty(ctx); err != nil {
 		return err
 	}
@@ -121,12 +97,12 @@ func (s *scale) startUp(ctx context.Context) error {
 	}
 	var took []int64
 	for n := range startUps {
-		i, err := s.p.launch("start", t.flags()...)
+		i, err := s.p.launch("start", t)
 		if err != nil {
 			return err
 		}
-		ready, err := i.ready(ctx)
-		if err := errors.Join(err, i.stop()); err != nil {
+		ready, err := i.Ready(ctx)
+		if err := errors.Join(err, i.Stop(stopTime)); err != nil {
 			return err
 		}
 		if n > 0 { // the first one stores where the group begins
@@ -134,6 +110,9 @@ func (s *scale) startUp(ctx context.Context) error {
 		}
 	}
 	q := quantiles(took)
-	s.add(ScaleResult{Dimension: scaleStartUp, Variant: "nothing to re-read", Figures: map[string]float64{"ms to ready, median": q.P50, "ms to ready, slowest": q.Max}})
+	s.add(ScaleResult{
+		Dimension: scaleStartUp, Variant: "nothing to re-read",
+		Figures: map[string]float64{"ms to ready, median": q.P50, "ms to ready, slowest": q.Max},
+	})
 	return nil
 }

@@ -9,18 +9,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// watcher is another session of Postgres that looks, once a millisecond, how far each shard is. A shard's offsets row moves in the
-// transaction that writes its rows, so the look that first finds next_offset past a checkout is the first that finds the checkout's row. To
-// look at four rows by key costs next to nothing; asking for the rows themselves, or streaming them by logical replication, would load the
-// two cores that are measured. That the rows are really there is asked for now and then, and of all rows at the end.
+// watcher is another session of Postgres that reads, once a millisecond, how far each shard is. A
+// shard's offsets row moves in the transaction that writes its rows: the first look that finds
+// next_offset past a checkout is the first that can find its row. To read four rows by key costs
+// next to nothing. To query the rows themselves, or to stream them by logical replication, would
+// load the two cores that are measured. A sample of the rows is queried on the way, and all of them
+// at the end.
 type watcher struct {
 	conn  *pgx.Conn
 	group string
 	load  *load
 
-	seen    []sight
-	gaps    []int64 // nanoseconds between the ends of two looks: a latency may be too great by that much
-	samples int     // rows that were asked for
+	seen []sight
+	gaps []int64 // nanoseconds between the ends of two looks: a latency may be too great by that much
 }
 
 // sight is how far the shards were at a time, in nanoseconds since the load began.
@@ -29,22 +30,12 @@ type sight struct {
 	next []int64 // by partition; -1: no row yet
 }
 
-const (
-	lookEvery = time.Millisecond
-	sampleOne = 100 // of the looks that found something new
-)
-
-func newWatcher(ctx context.Context, dsn, group string, l *load) (*watcher, error) {
-	conn, err := connect(ctx, dsn)
-	if err != nil {
-		return nil, err
-	}
-	return &watcher{conn: conn, group: group, load: l}, nil
-}
+// sampleOne of so many looks that found something new.
+const sampleOne = 100
 
 // run looks until ctx ends.
 func (w *watcher) run(ctx context.Context) error {
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
 	last := make([]int64, w.load.topics.partitions)
 	for i := range last {
@@ -82,7 +73,8 @@ func (w *watcher) run(ctx context.Context) error {
 }
 
 func (w *watcher) look(ctx context.Context, last, next []int64) (moved bool, err error) {
-	rows, err := w.conn.Query(ctx, `SELECT partition, next_offset FROM firstclick.offsets WHERE group_id = $1 AND topic = $2`,
+	rows, err := w.conn.Query(ctx,
+		`SELECT partition, next_offset FROM firstclick.offsets WHERE group_id = $1 AND topic = $2`,
 		w.group, w.load.topics.checkouts)
 	if err != nil {
 		return false, fmt.Errorf("look at the offsets: %w", err)
@@ -110,14 +102,14 @@ func (w *watcher) sample(ctx context.Context, next []int64) error {
 		}
 	}
 	var n int
-	err := w.conn.QueryRow(ctx, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = ANY($1)`, ids).Scan(&n)
+	err := w.conn.QueryRow(ctx, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = ANY($1)`,
+		ids).Scan(&n)
 	if err != nil {
 		return fmt.Errorf("look for rows: %w", err)
 	}
 	if n != len(ids) {
 		return errors.New("the offsets have moved past a checkout whose row is not there")
 	}
-	w.samples += n
 	return nil
 }
 

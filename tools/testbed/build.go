@@ -44,3 +44,15 @@ func Build(ctx context.Context, binary string, flags ...string) error {
 	}
 	return nil
 }
+
+// TempDir makes a directory that other users can enter: as root, Postgres runs as another one.
+func TempDir(pattern string) (string, error) {
+	dir, err := os.MkdirTemp("", pattern)
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a directory: %w", err)
+	}
+	return dir, nil
+}
