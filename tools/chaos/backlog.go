@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -10,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/internal/datagen"
-	"firstclick/internal/pgsession"
+	"firstclick/tools/testbed"
 )
 
 // backlogSpan is the event time of a backlog: several times window and lateness, so that clicks expire and rows become final on the way.
@@ -30,12 +29,12 @@ func (w *world) layDown(ctx context.Context, span time.Duration) (*fed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lay down a backlog: %w", err)
 	}
-	w.out.say("a backlog of %d clicks and %d checkouts stands after %v", sum.Clicks, sum.Checkouts, time.Since(began).Round(100*ms))
+	w.out.Say("a backlog of %d clicks and %d checkouts stands after %v", sum.Clicks, sum.Checkouts, time.Since(began).Round(100*ms))
 	return &fed{rows: sum.Rows(), dead: sum.DeadLetters, sum: sum}, nil
 }
 
-// kills ends the only instance again and again in one backlog. Half of its lives end at any moment from the start of the process on, the other
-// half within a moment in which transactions are sure to be under way.
+// kills ends the only instance again and again in one backlog. Half of its lives end at any moment from
+// the start of the process on. The other half end while transactions are sure to be under way.
 func (w *world) kills(ctx context.Context) error {
 	f, err := w.layDown(ctx, backlogSpan)
 	if err != nil {
@@ -55,13 +54,13 @@ func (w *world) kills(ctx context.Context) error {
 			return err
 		}
 		moment := between(random, 0, 800*ms)
-		if life%2 == 0 {
+		if life%2 == 0 { // a takeover is a commit too: a life that ends with it shows little
 			moment = between(random, 0, 60*ms)
-			if err := w.awaitPassed(ctx, one, before.passed); err != nil {
+			if err := w.awaitWritten(ctx, one, before+1, patience, 5*ms); err != nil {
 				return err
 			}
 		}
-		if !pause(ctx, moment) {
+		if !testbed.Pause(ctx, moment) {
 			return ctx.Err()
 		}
 		if err := one.kill(); err != nil {
@@ -71,55 +70,47 @@ func (w *world) kills(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if after.passed > before.passed {
+		if after > before {
 			working++
 		}
 		if life%10 == 9 {
-			w.out.say("%3d SIGKILLs, %d of them after rows of that life; %d of %d checkouts are passed", life+1, working, after.passed, f.sum.Checkouts)
+			w.out.Say("%3d SIGKILLs, %d of them after rows of that life; %d of %d checkouts are written", life+1, working, after, f.sum.Checkouts)
 		}
-		if after.passed >= f.sum.Checkouts {
+		if after >= f.sum.Checkouts {
 			w.blame("the backlog was written after %d SIGKILLs: it is too small (-events)", life+1)
 			break
 		}
 	}
-	w.out.say("%d SIGKILLs in %v, %d in lives that had written rows; the rest in peace", w.opts.lives, time.Since(began).Round(100*ms), working)
+	w.out.Say("%d SIGKILLs in %v, %d in lives that had written rows; the rest without a fault", w.opts.lives, time.Since(began).Round(100*ms), working)
 	if err := one.start(); err != nil {
 		return err
 	}
 	return w.judge(ctx, f)
 }
 
-// progress is what the offsets rows say.
-type progress struct{ passed int64 }
+const writtenSQL = `SELECT coalesce(sum(next_offset), 0)::bigint FROM firstclick.offsets WHERE group_id = $1`
 
-func (w *world) written(ctx context.Context) (p progress, err error) {
-	err = w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, `SELECT coalesce(sum(next_offset), 0)::bigint FROM firstclick.offsets WHERE group_id = $1`, group).
-			Scan(&p.passed)
-	})
-	if err != nil {
-		return p, fmt.Errorf("read what is written: %w", err)
+// written is how many checkouts the offsets rows are past.
+func (w *world) written(ctx context.Context) (n int64, err error) {
+	if err := w.db.Row(ctx, writtenSQL, []any{group}, &n); err != nil {
+		return 0, fmt.Errorf("read what is written: %w", err)
 	}
-	return p, nil
+	return n, nil
 }
 
-// awaitPassed waits until an instance at work has written checkouts: a takeover is a commit too, and a life that ends with it shows little.
-func (w *world) awaitPassed(ctx context.Context, s *slot, passed int64) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// awaitWritten waits until so many checkouts are written.
+func (w *world) awaitWritten(ctx context.Context, s *slot, want int64, within, every time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	conn, err := pgsession.Connect(ctx, w.database, application)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	for pause(ctx, 5*ms) {
-		var n int64
-		if err := conn.QueryRow(ctx, `SELECT coalesce(sum(next_offset), 0)::bigint FROM firstclick.offsets WHERE group_id = $1`, group).Scan(&n); err != nil {
-			return err
+	return w.db.With(ctx, func(conn *pgx.Conn) error {
+		err := testbed.Poll(ctx, every, func() (bool, error) {
+			var n int64
+			err := conn.QueryRow(ctx, writtenSQL, group).Scan(&n)
+			return n >= want, err
+		})
+		if err != nil {
+			return fmt.Errorf("%s has not written %d checkouts within %v: %w\n%s", s.log, want, within, err, s.said(4))
 		}
-		if n > passed {
-			return nil
-		}
-	}
-	return errors.Join(fmt.Errorf("%s has written nothing\n%s", s.log, s.said(4)), ctx.Err())
+		return nil
+	})
 }

@@ -8,8 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // smallDisk is a file system in memory that holds the target table, and can be filled up.
@@ -40,18 +38,9 @@ func (w *world) putOnSmallDisk(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		for _, statement := range []string{
-			`CREATE TABLESPACE small LOCATION '` + data + `'`,
-			`ALTER TABLE commerce.attributed_checkouts SET TABLESPACE small`,
-			`ALTER INDEX commerce.attributed_checkouts_pkey SET TABLESPACE small`,
-		} {
-			if _, err := conn.Exec(ctx, statement); err != nil {
-				return fmt.Errorf("%s: %w", statement, err)
-			}
-		}
-		return nil
-	})
+	return w.db.Exec(ctx, `CREATE TABLESPACE small LOCATION '`+data+`'`,
+		`ALTER TABLE commerce.attributed_checkouts SET TABLESPACE small`,
+		`ALTER INDEX commerce.attributed_checkouts_pkey SET TABLESPACE small`)
 }
 
 func (d *smallDisk) ballast() string { return filepath.Join(d.dir, "ballast") }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"firstclick/tools/testbed"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -69,7 +71,7 @@ func newLanes(w *world) []*lane {
 
 // run breaks and mends until ctx ends. An error is the suite's own.
 func (l *lane) run(ctx context.Context) error {
-	for pause(ctx, between(l.random, 500*ms, l.world.opts.pause)) {
+	for testbed.Pause(ctx, between(l.random, 500*ms, l.world.opts.pause)) {
 		if err := l.one(ctx, l.choose()); err != nil {
 			return err
 		}
@@ -104,7 +106,7 @@ func (l *lane) one(ctx context.Context, f fault) error {
 	if l.name == "instances" && l.slot != nil && f.during == nil {
 		at = fmt.Sprintf(" (slot %d)", l.slot.number)
 	}
-	l.world.out.say("%-9s | %s%s, for %v", l.name, f.name, at, lasts.Round(10*ms))
+	l.world.out.Say("%-9s | %s%s, for %v", l.name, f.name, at, lasts.Round(10*ms))
 	ctx, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	if f.during != nil {
@@ -119,7 +121,7 @@ func (l *lane) one(ctx context.Context, f fault) error {
 	if err := f.heal(l); err != nil {
 		return fmt.Errorf("mend %s: %w", f.name, err)
 	}
-	l.world.out.say("%-9s | %s: over after %v", l.name, f.name, time.Since(began).Round(10*ms))
+	l.world.out.Say("%-9s | %s: over after %v", l.name, f.name, time.Since(began).Round(10*ms))
 	return nil
 }
 
@@ -176,14 +178,14 @@ func serverFaults() []fault {
 func (l *lane) sql(statement, what string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*second)
 	defer cancel()
-	return l.world.withDatabase(ctx, func(conn *pgx.Conn) error {
+	return l.world.db.With(ctx, func(conn *pgx.Conn) error {
 		tag, err := conn.Exec(ctx, statement)
 		if err == nil {
-			l.world.out.say("%-9s | %s: %d", l.name, what, tag.RowsAffected())
+			l.world.out.Say("%-9s | %s: %d", l.name, what, tag.RowsAffected())
 		}
 		var refused *pgconn.PgError
 		if errors.As(err, &refused) && refused.Code == "42P01" && strings.Contains(refused.Message, "commerce.users") {
-			l.world.out.say("%-9s | not done: %s", l.name, refused.Message)
+			l.world.out.Say("%-9s | not done: %s", l.name, refused.Message)
 			return nil
 		}
 		return err
@@ -195,7 +197,7 @@ func lock(table string) func(*lane) error {
 	return func(l *lane) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 60*second)
 		defer cancel()
-		return l.world.withDatabase(ctx, func(conn *pgx.Conn) error {
+		return l.world.db.With(ctx, func(conn *pgx.Conn) error {
 			tx, err := conn.Begin(ctx)
 			if err != nil {
 				return err
@@ -203,8 +205,8 @@ func lock(table string) func(*lane) error {
 			if _, err := tx.Exec(ctx, "LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
 				return err
 			}
-			l.world.out.say("%-9s | %s is locked", l.name, table)
-			pause(ctx, 10*second)
+			l.world.out.Say("%-9s | %s is locked", l.name, table)
+			testbed.Pause(ctx, 10*second)
 			return tx.Rollback(ctx)
 		})
 	}

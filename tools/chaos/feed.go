@@ -14,6 +14,7 @@ import (
 
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
+	"firstclick/tools/testbed"
 )
 
 const (
@@ -71,7 +72,7 @@ func (w *world) feed(ctx context.Context) (*fed, error) {
 	ahead := w.wrongClocks
 	w.mu.Unlock()
 	f.rows = f.sum.Rows() + f.pairs + f.quick + f.held + ahead
-	w.out.say("fed: %d records of the generator (%d dead letters among them), %d sentinels, %d checkouts in transactions, %d in transactions held open, "+
+	w.out.Say("fed: %d records of the generator (%d dead letters among them), %d sentinels, %d checkouts in transactions, %d in transactions held open, "+
 		"%d by a wrong clock, %d unsure", f.sum.Records, f.sum.Dead(), f.pairs, f.quick, f.held, ahead, f.unsure)
 	return f, err
 }
@@ -80,7 +81,7 @@ func (w *world) feed(ctx context.Context) (*fed, error) {
 func (w *world) generator() datagen.Config {
 	tooLarge := min(0.0003, 0.1/w.opts.rate) // megabytes each
 	return datagen.Config{
-		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.database,
+		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.db.DSN,
 		ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic, Users: users,
 		Rate: w.opts.rate, Seed: w.opts.seed, Start: w.epoch(), Speed: timeLapse,
 		OutOfOrder: 0.2, Late: 0.05, Duplicate: 0.02, Conflict: 0.01, Poison: 0.02, TooLarge: tooLarge, UnknownUser: 0.02,
@@ -117,7 +118,7 @@ func (w *world) sendSentinels(ctx context.Context) (n int64, err error) {
 	defer cl.Close()
 	random := rand.New(rand.NewPCG(w.opts.seed, 11))
 	const each = 4
-	for pause(ctx, 100*ms) {
+	for testbed.Pause(ctx, 100*ms) {
 		sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 		var clicks, checkouts []*kgo.Record
 		for range each {
@@ -153,7 +154,7 @@ func (w *world) sendTransactions(ctx context.Context, f *fed, name string, open 
 	if w.opts.rate > maxRate {
 		rest += 4 * open // while one is open checkouts wait, for 15 s: that must not be most of the time
 	}
-	for n := 0; pause(ctx, rest); n++ {
+	for n := 0; testbed.Pause(ctx, rest); n++ {
 		if cl == nil {
 			cl, err = w.producer(kgo.TransactionalID("chaos-"+name), kgo.TransactionTimeout(transactionTime))
 			if err != nil {
@@ -202,14 +203,14 @@ func transact(ctx context.Context, cl *kgo.Client, records []*kgo.Record, open t
 	if err != nil {
 		return errors.Join(err, cl.EndTransaction(sending, kgo.TryAbort))
 	}
-	pause(ctx, open)
+	testbed.Pause(ctx, open)
 	return cl.EndTransaction(sending, end)
 }
 
 // changeUsers deletes users, renames them and brings them back. At the end all are there.
 func (w *world) changeUsers(ctx context.Context) error {
 	random := rand.New(rand.NewPCG(w.opts.seed, 12))
-	for n := 0; pause(ctx, 200*ms); n++ {
+	for n := 0; testbed.Pause(ctx, 200*ms); n++ {
 		id := 1 + random.IntN(users-1)
 		statement := `DELETE FROM commerce.users WHERE id = $1 AND $2 <> ''`
 		if random.IntN(3) > 0 {
@@ -217,7 +218,7 @@ func (w *world) changeUsers(ctx context.Context) error {
 		}
 		w.tryUsers(ctx, statement, id, fmt.Sprintf("user %d, the %dth", id, n))
 	}
-	for pause(context.WithoutCancel(ctx), 200*ms) {
+	for testbed.Pause(context.WithoutCancel(ctx), 200*ms) {
 		if w.tryUsers(context.WithoutCancel(ctx), `INSERT INTO commerce.users (id, username, password)
 			SELECT id, 'back ' || id, 'secret' FROM generate_series(0, $1::int - 1) id WHERE $2 <> '' ON CONFLICT DO NOTHING`, users, "all") {
 			break
@@ -230,12 +231,9 @@ func (w *world) changeUsers(ctx context.Context) error {
 func (w *world) tryUsers(ctx context.Context, statement string, args ...any) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*second)
 	defer cancel()
-	err := w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, statement, args...)
-		return err
-	})
-	if err != nil {
+	if err := w.db.With(ctx, func(conn *pgx.Conn) error { _, err := conn.Exec(ctx, statement, args...); return err }); err != nil {
 		w.log.Debug("users stay as they are", "cause", err)
+		return false
 	}
-	return err == nil
+	return true
 }

@@ -8,11 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
-	"firstclick/internal/childproc"
+	"firstclick/tools/testbed"
 )
 
 // patience is how long an instance may take to end in good order, faults at the servers included.
@@ -25,23 +26,28 @@ type slot struct {
 	static bool // a static member of the group
 
 	mu      sync.Mutex
-	process *childproc.Process // nil: ended, and meant to be
+	process *testbed.Instance // nil: none, or ended by the suite
 	life    int
 	log     string
-	held    bool // a fault is at it: the supervisor looks away
+	held    bool // a fault is at work on it: the supervisor does nothing
 }
 
 // start begins a new life.
-func (s *slot) start() error {
+func (s *slot) start() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = false
-	if s.process != nil && !s.process.Ended(0) {
-		return nil
+	if s.process == nil || s.process.Ended(0) {
+		s.process, err = s.run()
 	}
-	process, err := s.run()
-	s.process = process
 	return err
+}
+
+// instance is the slot's process; nil: none.
+func (s *slot) instance() *testbed.Instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process
 }
 
 // name is the instance's, as its sessions in Postgres have it.
@@ -53,43 +59,35 @@ func (s *slot) name() string {
 
 func (s *slot) nameNow() string { return fmt.Sprintf("chaos-%d-%d", s.number, s.life) }
 
-// wrongClock says whether the clock of the instance is ten minutes wrong: that of the last lasting one, and of one that comes and goes.
-func (s *slot) wrongClock() bool {
-	return s.w.hooked != "" && (s.number == s.w.opts.instances-1 || s.number == s.w.opts.instances)
-}
-
-// run runs the binary as the slot's next life. s.mu is held.
-func (s *slot) run(more ...string) (*childproc.Process, error) {
+// run starts the binary as the slot's next life. s.mu is held. The clock of the last lasting instance, and
+// of one that comes and goes, is ten minutes wrong.
+func (s *slot) run(more ...string) (*testbed.Instance, error) {
 	s.life++
+	opts := &s.w.opts
 	name := s.nameNow()
 	s.log = filepath.Join(s.w.dir, "logs", name+".log")
-	log, err := os.Create(s.log)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close() // the process has its own
 	kafka, database := s.w.toKafka.Listen, s.w.farSide
-	if s.w.opts.straight {
-		kafka, database = s.w.kafka.Addr, s.w.database
+	if opts.straight {
+		kafka, database = s.w.kafka.Addr, s.w.db.DSN
 	}
-	binary, env := s.w.binary, append(append([]string{}, s.w.env...), "DATABASE_URL="+database)
-	if s.wrongClock() {
+	binary, env := s.w.binary, append(slices.Clone(s.w.env), "DATABASE_URL="+database)
+	if s.w.hooked != "" && (s.number == opts.instances-1 || s.number == opts.instances) {
 		binary, env = s.w.hooked, append(env, clockVariable+"="+wrongClock)
 	}
-	args := []string{binary, "run", "--kafka", kafka, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
-		"--group", group, "--window", s.w.opts.window, "--lateness", s.w.opts.late, "--listen", "127.0.0.1:0", "--instance", name, "--users-cache", "50",
-		"--log-format", "json", "--no-migrate"}
-	if s.w.opts.memory != "" {
-		args = append(args, "--memory-limit", s.w.opts.memory)
+	args := []string{"--kafka", kafka, "--clicks-topic", clicksTopic, "--checkouts-topic", checkoutsTopic,
+		"--group", group, "--window", opts.window, "--lateness", opts.late, "--instance", name,
+		"--users-cache", "50", "--no-migrate"}
+	if opts.memory != "" {
+		args = append(args, "--memory-limit", opts.memory)
 	}
 	if s.static {
 		args = append(args, "--group-instance", fmt.Sprintf("static-%d", s.number))
 	}
-	return childproc.Start(childproc.Config{Args: append(args, more...), Log: log, EndSignal: "KILL", Env: env})
+	return testbed.Start(binary, s.log, env, append(args, more...)...)
 }
 
 // hold keeps the supervisor away until start or letGo, and gives the process; nil: none runs.
-func (s *slot) hold() *childproc.Process {
+func (s *slot) hold() *testbed.Instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = true
@@ -109,9 +107,7 @@ func (s *slot) kill() error {
 		return nil
 	}
 	defer s.clear()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return errors.Join(p.Signal(syscall.SIGKILL), p.Wait(ctx))
+	return p.Kill()
 }
 
 // clear forgets a process that was ended by us.
@@ -165,19 +161,11 @@ func (s *slot) judge(result error) {
 }
 
 // said is the last lines of the instance's log.
-func (s *slot) said(lines int) []byte {
-	text, err := os.ReadFile(s.log)
-	if err != nil {
-		return []byte(err.Error())
-	}
-	text = bytes.TrimSpace(text)
-	parts := bytes.Split(text, []byte("\n"))
-	return bytes.Join(parts[max(0, len(parts)-lines):], []byte("\n"))
-}
+func (s *slot) said(lines int) []byte { return testbed.Tail(s.log, lines) }
 
 // supervise starts what ended by itself again, a second later, until ctx ends.
 func (s *slot) supervise(ctx context.Context) error {
-	for pause(ctx, 200*ms) {
+	for testbed.Pause(ctx, 200*ms) {
 		s.mu.Lock()
 		p, held := s.process, s.held
 		s.mu.Unlock()
@@ -185,7 +173,7 @@ func (s *slot) supervise(ctx context.Context) error {
 			continue
 		}
 		s.judge(p.Result())
-		if !pause(ctx, time.Second) {
+		if !testbed.Pause(ctx, time.Second) {
 			return nil
 		}
 		s.mu.Lock()
@@ -273,7 +261,7 @@ func startAll(l *lane) error {
 // storm lets an instance join or leave every second.
 func storm(ctx context.Context, l *lane) error {
 	extra := l.world.slots[l.world.opts.instances:]
-	for n := 0; pause(ctx, time.Second); n++ {
+	for n := 0; testbed.Pause(ctx, time.Second); n++ {
 		s := extra[n%len(extra)]
 		var err error
 		switch {

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"firstclick/tools/testbed"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -172,9 +174,9 @@ func (w *world) suffer(ctx context.Context) error {
 	if w.opts.expire {
 		w.awaitExpired(feeding)
 	}
-	pause(ctx, 2*second)
+	testbed.Pause(ctx, 2*second)
 	stopFeeding()
-	w.out.say("nothing breaks any more")
+	w.out.Say("nothing breaks any more")
 	if err := errors.Join(err, <-fedUp, ctx.Err()); err != nil {
 		return err
 	}
@@ -190,16 +192,16 @@ func (w *world) suffer(ctx context.Context) error {
 // conclude prints the verdict.
 func (w *world) conclude() (red bool) {
 	for _, name := range slices.Sorted(maps.Keys(w.tally)) {
-		w.out.say("%4d x %s", w.tally[name], name)
+		w.out.Say("%4d x %s", w.tally[name], name)
 	}
 	if len(w.wrong) == 0 {
-		w.out.say("GREEN: nothing lost, nothing twice (seed %d)", w.opts.seed)
+		w.out.Say("GREEN: nothing lost, nothing twice (seed %d)", w.opts.seed)
 		return false
 	}
-	w.out.say("RED: %d findings; the seed is %d, logs are in %s/logs", len(w.wrong), w.opts.seed, w.dir)
+	w.out.Say("RED: %d findings; the seed is %d, logs are in %s/logs", len(w.wrong), w.opts.seed, w.dir)
 	for _, text := range w.wrong {
 		line, _, _ := strings.Cut(text, "\n")
-		w.out.say("  %s", line)
+		w.out.Say("  %s", line)
 	}
 	return true
 }

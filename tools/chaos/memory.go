@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
+
+	"firstclick/tools/testbed"
 )
 
 // most is how large the process may be at a small --memory-limit, where what does not depend on it (the binary, batches, the collector's room) weighs.
@@ -25,8 +27,8 @@ type memoryWatch struct {
 
 // watchMemory looks at an instance until ctx ends.
 func (w *world) watchMemory(ctx context.Context, s *slot) (m memoryWatch) {
-	for pause(ctx, 250*ms) {
-		seen, err := s.metrics(ctx)
+	for testbed.Pause(ctx, 250*ms) {
+		seen, err := s.instance().Metrics(ctx)
 		if err != nil {
 			continue
 		}
@@ -51,13 +53,13 @@ func (w *world) beside(ctx context.Context, s *slot, fn func(ctx context.Context
 }
 
 func (w *world) judgeMemory(m memoryWatch) {
-	w.out.say("at most %.0f MiB resident (--memory-limit %s), %.0f of heap, %.0f of window, %.0f clicks held, %.0f checkouts behind; clicks paused for the budget: %v",
+	w.out.Say("at most %.0f MiB resident (--memory-limit %s), %.0f of heap, %.0f of window, %.0f clicks held, %.0f checkouts behind; clicks paused for the budget: %v",
 		m.resident/(1<<20), w.opts.memory, m.heap/(1<<20), m.held/(1<<20), m.window, m.behind, m.paused)
 	if m.resident == 0 || m.resident > most(w.opts.limit) {
 		w.blame("%.0f MiB resident at --memory-limit %s", m.resident/(1<<20), w.opts.memory)
 	}
-	if s := w.slots[0]; s.process == nil || s.process.Ended(0) {
-		w.blame("the instance has ended\n%s", s.said(5))
+	if w.slots[0].instance().Ended(0) {
+		w.blame("the instance has ended\n%s", w.slots[0].said(5))
 	}
 }
 
@@ -77,7 +79,7 @@ func (w *world) narrow(ctx context.Context) error {
 	if err := w.slots[0].start(); err != nil {
 		return err
 	}
-	m, err := w.beside(ctx, w.slots[0], func(ctx context.Context) error { pause(ctx, w.opts.duration); return ctx.Err() })
+	m, err := w.beside(ctx, w.slots[0], func(ctx context.Context) error { testbed.Pause(ctx, w.opts.duration); return ctx.Err() })
 	if err != nil {
 		return err
 	}
@@ -86,10 +88,10 @@ func (w *world) narrow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if now.passed == 0 || now.passed >= f.sum.Checkouts {
-		w.blame("%d of %d checkouts were written in %v: Postgres was not slow", now.passed, f.sum.Checkouts, w.opts.duration)
+	if now == 0 || now >= f.sum.Checkouts {
+		w.blame("%d of %d checkouts were written in %v: Postgres was not slow", now, f.sum.Checkouts, w.opts.duration)
 	}
-	w.out.say("%d of %d checkouts are written after %v; the network is well from now on", now.passed, f.sum.Checkouts, w.opts.duration)
+	w.out.Say("%d of %d checkouts are written after %v; the network has no fault from now on", now, f.sum.Checkouts, w.opts.duration)
 	if err := w.toServer.mend(); err != nil {
 		return err
 	}
@@ -115,13 +117,18 @@ func (w *world) ahead(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	w.out.say("%d pairs stand in five partitions, %d clicks of three hours later in the sixth", pairs, clicks)
+	w.out.Say("%d pairs stand in five partitions, %d clicks of three hours later in the sixth", pairs, clicks)
 	w.makeSlots()
 	one := w.slots[0]
 	if err := one.start(); err != nil {
 		return err
 	}
-	m, err := w.beside(ctx, one, func(ctx context.Context) error { return w.awaitRows(ctx, f.rows) })
+	m, err := w.beside(ctx, one, func(ctx context.Context) error {
+		if err := w.awaitWritten(ctx, one, f.rows, w.opts.drain, 200*ms); err != nil {
+			w.blame("%v", err)
+		}
+		return ctx.Err()
+	})
 	if err != nil {
 		return err
 	}
@@ -171,22 +178,5 @@ func produceAll(ctx context.Context, cl *kgo.Client, n int, record func(n int) *
 			return fmt.Errorf("send records: %w", err)
 		}
 	}
-	return nil
-}
-
-// awaitRows waits until so many rows stand.
-func (w *world) awaitRows(ctx context.Context, want int64) error {
-	ctx, cancel := context.WithTimeout(ctx, w.opts.drain)
-	defer cancel()
-	for pause(ctx, 200*ms) {
-		p, err := w.written(ctx)
-		if err != nil {
-			return err
-		}
-		if p.passed >= want {
-			return nil
-		}
-	}
-	w.blame("not all %d rows are written after %v\n%s", want, w.opts.drain, w.slots[0].said(5))
 	return nil
 }

@@ -2,55 +2,23 @@ package main
 
 import (
 	"context"
-	"errors"
+	_ "embed" // witnesses.sql
 	"fmt"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"firstclick/audit"
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
+	"firstclick/tools/testbed"
 )
 
-// witnesses notes what no final state shows. A transaction that is rolled back takes its notes with it.
-const witnesses = `
-CREATE SCHEMA chaos;
-CREATE TABLE chaos.witness (at timestamptz NOT NULL DEFAULT clock_timestamp(), what text NOT NULL, who text NOT NULL DEFAULT current_setting('application_name'), detail text NOT NULL);
-
-CREATE FUNCTION chaos.see_offsets() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-	IF NEW.commits <> OLD.commits AND current_setting('application_name') IS DISTINCT FROM OLD.instance THEN
-		INSERT INTO chaos.witness (what, detail) VALUES ('commit by another than the owner', format('partition %s, owner %s, commits %s', OLD.partition, OLD.instance, OLD.commits));
-	END IF;
-	IF NEW.commits NOT IN (OLD.commits, OLD.commits + 1) THEN
-		INSERT INTO chaos.witness (what, detail) VALUES ('commits out of step', format('partition %s, %s to %s', OLD.partition, OLD.commits, NEW.commits));
-	END IF;
-	IF NEW.next_offset < OLD.next_offset OR NEW.watermark < OLD.watermark OR NEW.final_before < OLD.final_before THEN
-		INSERT INTO chaos.witness (what, detail) VALUES ('a position went back', format('partition %s, offset %s to %s, watermark %s to %s, final before %s to %s', OLD.partition,
-			OLD.next_offset, NEW.next_offset, OLD.watermark, NEW.watermark, OLD.final_before, NEW.final_before));
-	END IF;
-	RETURN NULL;
-END $$;
-CREATE TRIGGER chaos AFTER UPDATE ON firstclick.offsets FOR EACH ROW EXECUTE FUNCTION chaos.see_offsets();
-
-CREATE FUNCTION chaos.see_rows() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-	IF TG_OP = 'DELETE' THEN
-		INSERT INTO chaos.witness (what, detail) VALUES ('a row was deleted', OLD.checkout_id);
-	ELSIF OLD.checkout_id LIKE 'sentinel-%' AND OLD.click_id IS DISTINCT FROM NEW.click_id THEN
-		INSERT INTO chaos.witness (what, detail) VALUES ('a row was written without its click', format('%s: %s, then %s', OLD.checkout_id, OLD.click_id, NEW.click_id));
-	ELSIF NEW.click_id IS NULL AND OLD.click_id IS NOT NULL OR (NEW.click_time, NEW.click_id COLLATE "C") > (OLD.click_time, OLD.click_id COLLATE "C") THEN
-		INSERT INTO chaos.witness (what, detail) VALUES ('a row moved to a later click', format('%s: %s, then %s', OLD.checkout_id, OLD.click_id, NEW.click_id));
-	END IF;
-	RETURN NULL;
-END $$;
-CREATE TRIGGER chaos AFTER UPDATE OR DELETE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION chaos.see_rows();
-`
+// witnesses are triggers that note what no final state shows.
+//
+//go:embed witnesses.sql
+var witnesses string
 
 // judge waits until everything that was fed is in Postgres, ends the instances, and holds what there is against what there should be.
 // An error means that it could not.
@@ -86,7 +54,7 @@ func (w *world) drain(ctx context.Context) error {
 	for {
 		behind, err := w.behind(ctx)
 		if err == nil && behind == "" {
-			w.out.say("everything is in Postgres, %v after the last event", time.Since(began).Round(10*ms))
+			w.out.Say("everything is in Postgres, %v after the last event", time.Since(began).Round(10*ms))
 			return nil
 		}
 		if err == nil {
@@ -95,12 +63,12 @@ func (w *world) drain(ctx context.Context) error {
 		if time.Since(said) > 20*second { // what takes long is worth a look, also where it comes to a good end
 			said = time.Now()
 			first, _, _ := strings.Cut(last, "; ")
-			w.out.say("still waiting: %s, and %d more", first, strings.Count(last, "; "))
+			w.out.Say("still waiting: %s, and %d more", first, strings.Count(last, "; "))
 		}
-		if !pause(ctx, 250*ms) {
+		if !testbed.Pause(ctx, 250*ms) {
 			w.blame("not everything is in Postgres after %v: %s (%v)", w.opts.drain, last, err)
 			for _, s := range w.lasting() {
-				w.out.say("instance %s\n%s", s.log, s.said(4))
+				w.out.Say("instance %s\n%s", s.log, s.said(4))
 			}
 			return nil
 		}
@@ -109,10 +77,7 @@ func (w *world) drain(ctx context.Context) error {
 
 // behind says what is not yet where it should be.
 func (w *world) behind(ctx context.Context) (string, error) {
-	ends, err := w.admin.ListEndOffsets(ctx, clicksTopic, checkoutsTopic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := testbed.Ends(ctx, w.admin, clicksTopic, checkoutsTopic)
 	if err != nil {
 		return "", err
 	}
@@ -131,40 +96,33 @@ func (w *world) behind(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	err = w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, `SELECT partition, next_offset, clicks_next FROM firstclick.offsets WHERE group_id = $1`, group)
-		if err != nil {
-			return err
-		}
-		var partition int32
-		var next int64
-		var clicks []int64
-		shards := 0
-		_, err = pgx.ForEachRow(rows, []any{&partition, &next, &clicks}, func() error {
+	var partition int32
+	var next, shards, names int64
+	var clicks []int64
+	err = w.db.Rows(ctx, `SELECT partition, next_offset, clicks_next FROM firstclick.offsets WHERE group_id = $1`,
+		[]any{group}, []any{&partition, &next, &clicks}, func() error {
 			shards++
 			if end, _ := ends.Lookup(checkoutsTopic, partition); next != end.Offset {
 				what = append(what, fmt.Sprintf("checkouts[%d] is at %d of %d", partition, next, end.Offset))
 			}
 			for p := range int32(clicksPartitions) {
 				if end, _ := ends.Lookup(clicksTopic, p); int(p) >= len(clicks) || clicks[p] != end.Offset {
-					what = append(what, fmt.Sprintf("shard %d has not all of clicks[%d], which ends at %d: %v", partition, p, end.Offset, clicks))
+					what = append(what, fmt.Sprintf("shard %d has not all of clicks[%d], which ends at %d: %v",
+						partition, p, end.Offset, clicks))
 				}
 			}
 			return nil
 		})
-		if shards != checkoutsPartitions {
-			what = append(what, fmt.Sprintf("%d shards are stored", shards))
-		}
-		if err != nil {
-			return err
-		}
-		var names int64
-		err = conn.QueryRow(ctx, `SELECT count(*) FROM firstclick.unknown_users JOIN commerce.users ON id = user_id`).Scan(&names)
-		if names > 0 {
-			what = append(what, fmt.Sprintf("%d names of users that exist are not filled in", names))
-		}
-		return err
-	})
+	if err == nil {
+		const unnamed = `SELECT count(*) FROM firstclick.unknown_users JOIN commerce.users ON id = user_id`
+		err = w.db.Row(ctx, unnamed, nil, &names)
+	}
+	if shards != checkoutsPartitions {
+		what = append(what, fmt.Sprintf("%d shards are stored", shards))
+	}
+	if names > 0 {
+		what = append(what, fmt.Sprintf("%d names of users that exist are not filled in", names))
+	}
 	slices.Sort(what)
 	return strings.Join(what, "; "), err
 }
@@ -177,9 +135,8 @@ func (w *world) lookForRemains(ctx context.Context) error {
 		UNION ALL SELECT format('instance %s', instance) FROM firstclick.instances WHERE heartbeat_at > now() - interval '5 seconds'
 		UNION ALL SELECT format('shard %s is still owned by %s', partition, instance) FROM firstclick.offsets WHERE owner IS NOT NULL) t`
 	remains := ""
-	for deadline := time.Now().Add(20 * second); time.Now().Before(deadline) && pause(ctx, 200*ms); {
-		err := w.withDatabase(ctx, func(conn *pgx.Conn) error { return conn.QueryRow(ctx, look).Scan(&remains) })
-		if err != nil {
+	for deadline := time.Now().Add(20 * second); time.Now().Before(deadline) && testbed.Pause(ctx, 200*ms); {
+		if err := w.db.Row(ctx, look, nil, &remains); err != nil {
 			return fmt.Errorf("look for what is left: %w", err)
 		}
 		if remains == "" {
@@ -193,25 +150,16 @@ func (w *world) lookForRemains(ctx context.Context) error {
 // runToTheEnd lets one more instance run: with nothing to do it has to end at once, and to change nothing.
 func (w *world) runToTheEnd(ctx context.Context) error {
 	s := &slot{w: w, number: 9}
-	p, err := s.run("--until-caught-up")
-	if err != nil {
-		return err
+	code, err := s.runAlone(ctx, "--until-caught-up")
+	if code > 0 {
+		w.blame("run --until-caught-up ended with exit code %d\n%s", code, s.said(5))
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.opts.drain)
-	defer cancel()
-	if p.Wait(ctx) != nil {
-		w.blame("run --until-caught-up does not end\n%s", s.said(5))
-		return errors.Join(p.Signal(syscall.SIGKILL), p.Wait(context.Background()))
-	}
-	if err := p.Result(); err != nil {
-		w.blame("run --until-caught-up ended with %v\n%s", err, s.said(5))
-	}
-	return nil
+	return err
 }
 
 func (w *world) auditConfig() audit.Config {
 	return audit.Config{
-		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.database, ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic,
+		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.db.DSN, ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic,
 		Group: group, TempDir: w.dir, Logger: w.log,
 	}
 }
@@ -225,7 +173,7 @@ func (w *world) verify(ctx context.Context, _ *fed) error {
 	if err := w.keepReport("verify.txt", r); err != nil {
 		return err
 	}
-	w.out.say("verify: %d clicks, %d checkouts (%d duplicates), %d rows, %d with a click; missing %d, extra %d, different %d; %d came too late and are noted as such",
+	w.out.Say("verify: %d clicks, %d checkouts (%d duplicates), %d rows, %d with a click; missing %d, extra %d, different %d; %d came too late and are noted as such",
 		r.Clicks, r.Checkouts, r.Duplicates, r.Rows, r.Attributed, r.Missing, r.Extra, r.Different, r.Explained)
 	if !r.OK() || r.Pending() != 0 || r.Unverifiable != 0 && !w.opts.expire {
 		var text strings.Builder
@@ -251,7 +199,7 @@ func (w *world) repair(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
-	w.out.say("repair: %d late events, %d rows moved", done.Late, done.Moved)
+	w.out.Say("repair: %d late events, %d rows moved", done.Late, done.Moved)
 	r, err := audit.Verify(ctx, w.auditConfig())
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -267,21 +215,15 @@ func (w *world) repair(ctx context.Context) error {
 // compareCounts holds rows and dead letters against what was sent.
 func (w *world) compareCounts(ctx context.Context, f *fed) error {
 	there := map[datagen.Letter]int64{}
-	var rows, ids, bare int64
-	err := w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		found, err := conn.Query(ctx, `SELECT topic, reason, count(*) FROM firstclick.dead_letters WHERE group_id = $1 GROUP BY 1, 2`, group)
-		if err != nil {
-			return err
-		}
-		var l datagen.Letter
-		var n int64
-		if _, err := pgx.ForEachRow(found, []any{&l.Topic, &l.Reason, &n}, func() error { there[l] = n; return nil }); err != nil {
-			return err
-		}
-		return conn.QueryRow(ctx, `SELECT count(*), count(DISTINCT checkout_id),
-			count(*) FILTER (WHERE checkout_id LIKE $1 || '%' AND click_id IS DISTINCT FROM 'click-' || substr(checkout_id, length($1) + 1))
-			FROM commerce.attributed_checkouts`, sentinelPrefix).Scan(&rows, &ids, &bare)
-	})
+	var letter datagen.Letter
+	var letters, rows, ids, bare int64
+	err := w.db.Rows(ctx, `SELECT topic, reason, count(*) FROM firstclick.dead_letters WHERE group_id = $1 GROUP BY 1, 2`,
+		[]any{group}, []any{&letter.Topic, &letter.Reason, &letters}, func() error { there[letter] = letters; return nil })
+	if err == nil {
+		err = w.db.Row(ctx, `SELECT count(*), count(DISTINCT checkout_id), count(*) FILTER (WHERE checkout_id LIKE $1 || '%'
+				AND click_id IS DISTINCT FROM 'click-' || substr(checkout_id, length($1) + 1))
+			FROM commerce.attributed_checkouts`, []any{sentinelPrefix}, &rows, &ids, &bare)
+	}
 	if err != nil {
 		return fmt.Errorf("count rows and dead letters: %w", err)
 	}
@@ -308,17 +250,9 @@ func (w *world) compareCounts(ctx context.Context, f *fed) error {
 }
 
 func (w *world) hearWitnesses(ctx context.Context, _ *fed) error {
-	return w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, `SELECT what, count(*), (array_agg(format('%s by %s: %s', at, who, detail) ORDER BY at))[1:3]::text FROM chaos.witness GROUP BY what`)
-		if err != nil {
-			return fmt.Errorf("hear the witnesses: %w", err)
-		}
-		var what, examples string
-		var n int64
-		_, err = pgx.ForEachRow(rows, []any{&what, &n, &examples}, func() error {
-			w.blame("%s: %d times: %s", what, n, examples)
-			return nil
-		})
-		return err
-	})
+	var what, examples string
+	var n int64
+	return w.db.Rows(ctx, `SELECT what, count(*), (array_agg(format('%s by %s: %s', at, who, detail) ORDER BY at))[1:3]::text
+			FROM chaos.witness GROUP BY what`,
+		nil, []any{&what, &n, &examples}, func() error { w.blame("%s: %d times: %s", what, n, examples); return nil })
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"firstclick/tools/testbed"
 )
 
 func TestParse(t *testing.T) {
@@ -101,7 +103,7 @@ func TestSoakTellsALeakFromUse(t *testing.T) {
 		"less in the end":    {func(at time.Duration) float64 { return 90 - at.Minutes() }, 0},
 		"could not be asked": {func(time.Duration) float64 { return -1 }, 1},
 	} {
-		w := &world{opts: options{duration: 30 * time.Minute}, out: &console{w: io.Discard}}
+		w := &world{opts: options{duration: 30 * time.Minute}, out: testbed.NewLog(io.Discard)}
 		var samples []sample
 		for at := time.Duration(0); at < w.opts.duration; at += sampleEvery {
 			samples = append(samples, sample{at: at, goroutines: c.goroutines(at)})

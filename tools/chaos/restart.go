@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"firstclick/internal/pgsession"
-
-	"github.com/twmb/franz-go/pkg/kgo"
+	"firstclick/tools/testbed"
 )
 
 // What a restart may take (with the window of the trial), and the least pace of reading beside a bare consumer's.
@@ -34,8 +31,8 @@ func (w *world) restart(ctx context.Context) error {
 	if err := one.stop(); err != nil {
 		return err
 	}
-	w.out.say("all that stands is written: measuring in a moment")
-	pause(ctx, 3*second) // for the servers to come to rest
+	w.out.Say("all that stands is written: measuring in a moment")
+	testbed.Pause(ctx, 3*second) // for the servers to come to rest
 	before, err := w.bareRead(ctx)
 	if err != nil {
 		return err
@@ -52,16 +49,17 @@ func (w *world) measureRestart(ctx context.Context, one *slot, f *fed, bare read
 		return err
 	}
 	defer cl.Close()
-	conn, err := pgsession.Connect(ctx, w.database, application)
+	conn, err := w.db.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	reading := w.watchReading(ctx, one, bare.records)
 	began := time.Now()
 	if err := one.start(); err != nil {
 		return err
 	}
+	ownReading := make(chan reading, 1)
+	go func() { ownReading <- watchReading(ctx, one.instance(), bare.records) }()
 	at := w.epoch().Add(56 * time.Minute)
 	for _, topic := range []string{clicksTopic, checkoutsTopic} {
 		if err := cl.ProduceSync(ctx, event(topic, 0, at, "new", 1, "new")).FirstErr(); err != nil {
@@ -71,22 +69,21 @@ func (w *world) measureRestart(ctx context.Context, one *slot, f *fed, bare read
 	f.rows++
 	waiting, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	for found := false; !found; {
-		if !pause(waiting, 25*ms) {
-			return errors.Join(fmt.Errorf("the new checkout has no row\n%s", one.said(5)), waiting.Err())
-		}
-		if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM commerce.attributed_checkouts WHERE checkout_id = 'new' AND click_id = 'new')`).Scan(&found); err != nil {
-			return err
-		}
+	err = testbed.Poll(waiting, 25*ms, func() (found bool, err error) {
+		err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM commerce.attributed_checkouts
+			WHERE checkout_id = 'new' AND click_id = 'new')`).Scan(&found)
+		return found, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the row of the new checkout: %w\n%s", err, one.said(5))
 	}
-	took := time.Since(began)
-	own := <-reading
+	took, own := time.Since(began), <-ownReading
 	pace := own.pace() / bare.pace()
-	w.out.say("a bare consumer reads %.0f clicks in %v: %.0f/s", bare.records, bare.took.Round(10*ms), bare.pace())
-	w.out.say("restart: %.0f clicks read in %v: %.0f/s, %.2f of the bare consumer's pace; the new row stood %v after the start of the process", own.records,
-		own.took.Round(10*ms), own.pace(), pace, took.Round(10*ms))
+	w.out.Say("a bare consumer reads %.0f clicks in %v: %.0f/s", bare.records, bare.took.Round(10*ms), bare.pace())
+	w.out.Say("restart: %.0f clicks read in %v: %.0f/s, %.2f of the bare consumer's pace; the new row was there %v after the start of the process",
+		own.records, own.took.Round(10*ms), own.pace(), pace, took.Round(10*ms))
 	if took > firstRowTime {
-		w.blame("the first new row stood after %v, want %v at most", took.Round(10*ms), firstRowTime)
+		w.blame("the first new row was there after %v, want %v at most", took.Round(10*ms), firstRowTime)
 	}
 	if pace < leastPace {
 		w.blame("clicks are read at %.2f of the pace of a bare consumer, want %.2f at least", pace, leastPace)
@@ -101,64 +98,36 @@ type reading struct {
 
 func (r reading) pace() float64 { return r.records / r.took.Seconds() }
 
-// watchReading asks the instance how many clicks it has read until it has all, and gives how long that took from the first on.
-func (w *world) watchReading(ctx context.Context, s *slot, all float64) <-chan reading {
-	out := make(chan reading, 1)
-	go func() {
-		var r reading
-		defer func() { out <- r }()
-		var began time.Time
-		last := time.Now()
-		for pause(ctx, 100*ms) {
-			now := time.Now()
-			m, err := s.metrics(ctx)
-			if err != nil {
-				continue
-			}
-			n := m[`firstclick_records_read_total{topic="clicks"}`]
-			if n > 0 && began.IsZero() {
-				began = last // none had been read when it was last asked
-			}
-			if r.records = n; n >= all {
-				r.took = now.Sub(began)
-				return
-			}
-			last = now
+// watchReading reads from an instance's metrics how many clicks it has read, until it has all. It gives how
+// long that took from the first one on.
+func watchReading(ctx context.Context, i *testbed.Instance, all float64) (r reading) {
+	began := time.Time{}
+	for last := time.Now(); testbed.Pause(ctx, 100*ms); {
+		now := time.Now()
+		m, err := i.Metrics(ctx)
+		if err != nil {
+			continue
 		}
-	}()
-	return out
+		r.records = m[`firstclick_records_read_total{topic="clicks"}`]
+		if r.records > 0 && began.IsZero() {
+			began = last // none had been read then
+		}
+		if r.records >= all {
+			r.took = now.Sub(began)
+			return r
+		}
+		last = now
+	}
+	return r
 }
 
 // bareRead reads the clicks topic with a client that does nothing else.
 func (w *world) bareRead(ctx context.Context) (r reading, err error) {
-	ends, err := w.admin.ListEndOffsets(ctx, clicksTopic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := testbed.Ends(ctx, w.admin, clicksTopic)
 	if err != nil {
 		return r, err
 	}
-	from, left := map[int32]kgo.Offset{}, int64(0)
-	for p, end := range ends[clicksTopic] {
-		from[p] = kgo.NewOffset().AtStart()
-		left += end.Offset
-	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.Addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{clicksTopic: from}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
-	if err != nil {
-		return r, err
-	}
-	defer cl.Close()
 	began := time.Now()
-	for left > 0 {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return r, fmt.Errorf("read clicks: %w", err)
-		}
-		n := fetches.NumRecords()
-		left -= int64(n)
-		r.records += float64(n)
-	}
-	r.took = time.Since(began)
-	return r, nil
+	n, err := testbed.Read(ctx, w.kafka.Addr, ends, nil)
+	return reading{records: float64(n), took: time.Since(began)}, err
 }

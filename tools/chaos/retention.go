@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"firstclick/tools/testbed"
 )
 
 // retentionFaults let Kafka delete records, as its retention does when their time is over. Nobody may miss them.
@@ -19,15 +20,11 @@ func (w *world) expire(lane string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*second)
 	defer cancel()
 	before := map[string]map[int32]int64{clicksTopic: {}, checkoutsTopic: {}}
-	err := w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, `SELECT partition, recent_offset, clicks_restore FROM firstclick.offsets WHERE group_id = $1`, group)
-		if err != nil {
-			return err
-		}
-		var partition int32
-		var recent int64
-		var restore []int64
-		_, err = pgx.ForEachRow(rows, []any{&partition, &recent, &restore}, func() error {
+	var partition int32
+	var recent int64
+	var restore []int64
+	err := w.db.Rows(ctx, `SELECT partition, recent_offset, clicks_restore FROM firstclick.offsets WHERE group_id = $1`,
+		[]any{group}, []any{&partition, &recent, &restore}, func() error {
 			before[checkoutsTopic][partition] = recent
 			for p, at := range restore {
 				if least, ok := before[clicksTopic][int32(p)]; !ok || at < least {
@@ -36,8 +33,6 @@ func (w *world) expire(lane string) {
 			}
 			return nil
 		})
-		return err
-	})
 	if err == nil && len(before[checkoutsTopic]) == checkoutsPartitions {
 		err = w.deleteBefore(ctx, before)
 	}
@@ -45,14 +40,14 @@ func (w *world) expire(lane string) {
 		w.log.Debug("no records deleted", "cause", err)
 		return
 	}
-	w.out.say("%-9s | %d clicks and %d checkouts are deleted", lane, w.expired[clicksTopic], w.expired[checkoutsTopic])
+	w.out.Say("%-9s | %d clicks and %d checkouts are deleted", lane, w.expired[clicksTopic], w.expired[checkoutsTopic])
 }
 
 // awaitExpired gives restore points that had no time to move among the faults some without. What is fed meanwhile moves them.
 func (w *world) awaitExpired(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for (w.expired[clicksTopic] == 0 || w.expired[checkoutsTopic] == 0) && pause(ctx, second) {
+	for (w.expired[clicksTopic] == 0 || w.expired[checkoutsTopic] == 0) && testbed.Pause(ctx, second) {
 		w.expire("retention")
 	}
 }
@@ -92,11 +87,6 @@ func (w *world) retention(ctx context.Context) error {
 	if len(w.wrong) > 0 {
 		return nil
 	}
-	g := &gaps{world: w, alone: &slot{w: w, number: 8}, from: w.eventNow().Add(30 * time.Minute)} // later than any event that is ahead
-	for _, show := range []func(context.Context) error{g.noneNeeded, g.clickNeeded, g.checkoutUnread, g.clickUnread, g.anew} {
-		if err := show(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	from := w.eventNow().Add(30 * time.Minute) // later than any event that is ahead
+	return (&gaps{world: w, alone: &slot{w: w, number: 8}, from: from}).show(ctx)
 }

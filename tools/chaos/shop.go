@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"firstclick/tools/testbed"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -70,7 +72,7 @@ func sendAhead(ctx context.Context, l *lane) error {
 		return err
 	}
 	defer cl.Close()
-	for pause(ctx, 200*ms) {
+	for testbed.Pause(ctx, 200*ms) {
 		w.mu.Lock()
 		w.wrongClocks++
 		n := w.wrongClocks
@@ -139,66 +141,23 @@ func change(statements string) func(*lane) error {
 		ctx, cancel := context.WithTimeout(context.Background(), sendTime)
 		defer cancel()
 		for {
-			err := l.world.withDatabase(ctx, func(conn *pgx.Conn) error {
+			err := l.world.db.With(ctx, func(conn *pgx.Conn) error {
 				_, err := conn.Exec(ctx, "BEGIN; SET LOCAL lock_timeout = '3s'; "+statements+"; COMMIT")
 				return err
 			})
 			if err == nil {
-				l.world.out.say("%-9s | %s", l.name, strings.Join(strings.Fields(statements), " "))
+				l.world.out.Say("%-9s | %s", l.name, strings.Join(strings.Fields(statements), " "))
 				return nil
 			}
 			var refused *pgconn.PgError
 			if errors.As(err, &refused) && refused.Code == "0A000" {
-				l.world.out.say("%-9s | refused: %s", l.name, refused.Message)
+				l.world.out.Say("%-9s | refused: %s", l.name, refused.Message)
 				return nil
 			}
 			passes := !errors.As(err, &refused) || refused.Code == "55P03" || refused.Code == "40P01" || strings.HasPrefix(refused.Code, "57P")
-			if !passes || !pause(ctx, time.Duration(100+rand.IntN(400))*ms) {
+			if !passes || !testbed.Pause(ctx, time.Duration(100+rand.IntN(400))*ms) {
 				return err
 			}
 		}
 	}
 }
-
-// staleNames is the witness of names: what a user was called is noted when it ends, and no row may
-// be written with it a minute later. An attempt of a transaction may take half of that: frozen,
-// behind a lock, cut off.
-const staleNames = `
-CREATE TABLE chaos.retired (name text PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp());
-
-CREATE FUNCTION chaos.retire() RETURNS void LANGUAGE sql AS $$
-	INSERT INTO chaos.retired (name) SELECT DISTINCT username FROM commerce.users ON CONFLICT (name) DO UPDATE SET at = excluded.at
-$$;
-
-CREATE FUNCTION chaos.see_users() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-	IF TG_OP <> 'INSERT' THEN
-		INSERT INTO chaos.retired (name) VALUES (OLD.username) ON CONFLICT (name) DO UPDATE SET at = excluded.at;
-	END IF;
-	IF TG_OP <> 'DELETE' THEN
-		DELETE FROM chaos.retired WHERE name = NEW.username;
-	END IF;
-	RETURN NULL;
-END $$;
-
-CREATE FUNCTION chaos.watch_users() RETURNS void LANGUAGE sql AS $$
-	CREATE TRIGGER chaos AFTER INSERT OR UPDATE OR DELETE ON commerce.users FOR EACH ROW EXECUTE FUNCTION chaos.see_users()
-$$;
-SELECT chaos.watch_users();
-
-CREATE FUNCTION chaos.see_name() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-	IF EXISTS (SELECT FROM chaos.retired WHERE name = NEW.user_name AND at < clock_timestamp() - interval '1 minute') THEN
-		BEGIN
-			IF NOT EXISTS (SELECT FROM commerce.users WHERE username = NEW.user_name) THEN
-				INSERT INTO chaos.witness (what, detail) VALUES ('a row was written with an old name', format('%s: %s', NEW.checkout_id, NEW.user_name));
-			END IF;
-		EXCEPTION WHEN undefined_table THEN -- dropped just now
-		END;
-	END IF;
-	RETURN NULL;
-END $$;
-CREATE TRIGGER chaos_name AFTER INSERT ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION chaos.see_name();
-
-CREATE FUNCTION chaos.accept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-`

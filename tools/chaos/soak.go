@@ -2,20 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
+	"firstclick/tools/testbed"
 )
 
 // A soak tells a leak from use. The first instance is never killed, only frozen, fenced and cut off, so that what a session, a takeover or a
@@ -75,7 +69,7 @@ func (w *world) soak(ctx context.Context) error {
 }
 
 func (w *world) takeSamples(ctx context.Context) (all []sample) {
-	for began := time.Now(); pause(ctx, sampleEvery); {
+	for began := time.Now(); testbed.Pause(ctx, sampleEvery); {
 		s := w.sample(ctx)
 		s.at = time.Since(began)
 		if s.at > w.opts.duration { // what comes now is no longer use
@@ -83,7 +77,7 @@ func (w *world) takeSamples(ctx context.Context) (all []sample) {
 		}
 		all = append(all, s)
 		if len(all)%12 == 0 {
-			w.out.say("soak      | %.0f rows, %.0f clicks held; %s", s.rows, s.window, s.text())
+			w.out.Say("soak      | %.0f rows, %.0f clicks held; %s", s.rows, s.window, s.text())
 		}
 	}
 	return all
@@ -101,15 +95,14 @@ func (w *world) sample(ctx context.Context) sample {
 	s := sample{resident: -1, heap: -1, goroutines: -1, files: -1, sessions: -1, slots: -1, left: -1, window: -1, rows: -1}
 	ctx, cancel := context.WithTimeout(ctx, 4*second)
 	defer cancel()
-	if metrics, err := w.slots[0].metrics(ctx); err == nil {
+	if metrics, err := w.slots[0].instance().Metrics(ctx); err == nil {
 		s.resident, s.heap, s.goroutines = metrics["process_resident_memory_bytes"], metrics["go_memstats_heap_inuse_bytes"], metrics["go_goroutines"]
 		s.files, s.window = metrics["process_open_fds"], metrics["firstclick_window_clicks"]
 	}
-	err := w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'), (SELECT count(*) FROM pg_replication_slots),
-			(SELECT count(*) FROM pg_ls_tmpdir()), (SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'attributed_checkouts')`).
-			Scan(&s.sessions, &s.slots, &s.left, &s.rows)
-	})
+	err := w.db.Row(ctx, `SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'),
+			(SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_ls_tmpdir()),
+			(SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'attributed_checkouts')`,
+		nil, &s.sessions, &s.slots, &s.left, &s.rows)
 	if err == nil {
 		s.left += float64(countFiles(w.temporary()))
 	}
@@ -124,60 +117,6 @@ func countFiles(dir string) (n int) {
 		return nil
 	})
 	return n
-}
-
-// metrics asks the instance for what it shows to Prometheus; series of one name are added up, and also those of one topic.
-func (s *slot) metrics(ctx context.Context) (map[string]float64, error) {
-	address, err := s.address()
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Accept-Encoding", "identity") // compressing costs the instance more than all else about an answer
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read the metrics of %s: %w", address, err)
-	}
-	sums := map[string]float64{}
-	for name, family := range families {
-		for _, m := range family.Metric {
-			v := m.GetGauge().GetValue() + m.GetCounter().GetValue()
-			sums[name] += v
-			for _, l := range m.Label {
-				if l.GetName() == "topic" {
-					sums[fmt.Sprintf("%s{topic=%q}", name, l.GetValue())] += v
-				}
-			}
-		}
-	}
-	return sums, nil
-}
-
-// address is where the instance serves its page, by its log.
-func (s *slot) address() (string, error) {
-	s.mu.Lock()
-	log := s.log
-	s.mu.Unlock()
-	text, err := os.ReadFile(log)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(text)) {
-		var entry struct{ Msg, Address string }
-		if json.Unmarshal([]byte(line), &entry) == nil && strings.HasPrefix(entry.Msg, "serving the page") {
-			return entry.Address, nil
-		}
-	}
-	return "", errors.New("the instance does not serve its page yet")
 }
 
 // compareSamples holds the end against five minutes after the start, or half of a shorter run: the window has to be full. Each look is the median
@@ -200,7 +139,7 @@ func (w *world) compareSamples(samples []sample) {
 			continue
 		}
 		a, b := first[len(first)/2], last[len(last)/2]
-		w.out.say("%-18s %8.0f at %v (%.0f to %.0f), %8.0f at %v (%.0f to %.0f)", f.name, a, early.Round(second), first[0], first[len(first)-1],
+		w.out.Say("%-18s %8.0f at %v (%.0f to %.0f), %8.0f at %v (%.0f to %.0f)", f.name, a, early.Round(second), first[0], first[len(first)-1],
 			b, w.opts.duration, last[0], last[len(last)-1])
 		if b > a*1.2+f.slack {
 			w.blame("%s is not flat: %.0f at %v, %.0f at %v", f.name, a, early, b, w.opts.duration)

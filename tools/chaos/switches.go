@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
+	"firstclick/tools/testbed"
 )
 
 // A binary built with the tag hooksTag leaves out the rule that hooksVariable names. No other build knows of it.
@@ -31,11 +31,8 @@ func switchNames() string { return strings.Join(slices.Sorted(maps.Keys(switches
 
 // awaitWitness waits for the first thing that a witness has seen, or until ctx ends; it says which.
 func (w *world) awaitWitness(ctx context.Context) (seen bool) {
-	for !seen && pause(ctx, second/2) {
-		err := w.withDatabase(ctx, func(conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM chaos.witness)`).Scan(&seen)
-		})
-		if err != nil {
+	for !seen && testbed.Pause(ctx, second/2) {
+		if err := w.db.Row(ctx, `SELECT EXISTS (SELECT FROM chaos.witness)`, nil, &seen); err != nil {
 			w.log.Debug("witnesses not heard", "cause", err) // the server is down just now
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"syscall"
 	"time"
 
-	"firstclick/internal/pgsession"
-
 	"github.com/jackc/pgx/v5"
+
+	"firstclick/tools/testbed"
 )
 
 // What a takeover may take, from the signal to the first commit by the new owner.
@@ -58,13 +58,9 @@ func (s *shardsWatch) look(ctx context.Context, conn *pgx.Conn) error {
 func (s *shardsWatch) until(ctx context.Context, conn *pgx.Conn, what string, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for !done() {
-		if !pause(ctx, 4*ms) {
-			return errors.Join(fmt.Errorf("%s: not within %v; owners %v", what, patience, s.owner), ctx.Err())
-		}
-		if err := s.look(ctx, conn); err != nil {
-			return err
-		}
+	err := testbed.Poll(ctx, 4*ms, func() (bool, error) { return done(), s.look(ctx, conn) })
+	if err != nil {
+		return fmt.Errorf("%s: %w; owners %v", what, err, s.owner)
 	}
 	return nil
 }
@@ -127,7 +123,7 @@ func (w *world) takeovers(ctx context.Context) error {
 		f, err = w.feed(feeding)
 		fedUp <- err
 	}()
-	conn, err := pgsession.Connect(ctx, w.database, application)
+	conn, err := w.db.Connect(ctx)
 	if err == nil {
 		err = errors.Join(stays.start(), w.watchTakeovers(ctx, conn, stays, goes), conn.Close(context.WithoutCancel(ctx)))
 	}
@@ -174,7 +170,7 @@ func (w *world) measureTakeover(ctx context.Context, conn *pgx.Conn, s *shardsWa
 	if err := s.during(ctx, conn, 3*second); err != nil {
 		return err
 	}
-	w.out.say("joined in %v: the longest pause of the shards that moved was %v, of the others %v; undisturbed %v", joined.Sub(began).Round(ms),
+	w.out.Say("joined in %v: the longest pause of the shards that moved was %v, of the others %v; undisturbed %v", joined.Sub(began).Round(ms),
 		s.gap(moved, began, joined).Round(ms), s.gap(left, began, joined).Round(ms), s.gap(left, joined, time.Now()).Round(ms))
 
 	p := goes.hold()
@@ -190,7 +186,7 @@ func (w *world) measureTakeover(ctx context.Context, conn *pgx.Conn, s *shardsWa
 		return err
 	}
 	took := taken.Sub(ended)
-	w.out.say("%v: first commit of the last shard taken over after %v (limit %v); longest pause of the other shards %v", how, took.Round(ms), limit,
+	w.out.Say("%v: first commit of the last shard taken over after %v (limit %v); longest pause of the other shards %v", how, took.Round(ms), limit,
 		s.gap(left, ended, time.Now()).Round(ms))
 	if took > limit {
 		w.blame("taken over %v after %v, want %v at most", took.Round(ms), how, limit)

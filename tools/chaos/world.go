@@ -13,19 +13,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkatest"
-	"firstclick/internal/pgsession"
 	"firstclick/internal/pgtest"
 	"firstclick/internal/ports"
 	"firstclick/migrations"
 	"firstclick/tools/testbed"
 )
-
-const application = "firstclick chaos" // application_name of its own sessions
 
 const (
 	ms     = time.Millisecond
@@ -80,7 +76,7 @@ type options struct {
 // world is everything there is.
 type world struct {
 	opts  options
-	out   *console
+	out   *testbed.Log
 	dir   string
 	log   *slog.Logger
 	began time.Time
@@ -89,10 +85,10 @@ type world struct {
 	postgres *pgtest.Server    // likewise
 	toKafka  *link
 	toServer *link
-	disk     *smallDisk   // nil: none
-	admin    *kadm.Client // straight
-	database string       // straight
-	farSide  string       // the same database as the instances see it
+	disk     *smallDisk       // nil: none
+	admin    *kadm.Client     // straight
+	db       testbed.Database // straight
+	farSide  string           // the same database as the instances see it
 
 	binary string
 	hooked string // the binary for an instance whose clock is wrong; "": none
@@ -107,23 +103,10 @@ type world struct {
 	expired map[string]int64 // records deleted, by topic; of the lane of retention until the lanes have ended
 }
 
-// console writes lines with the time since the start.
-type console struct {
-	mu    sync.Mutex
-	w     io.Writer
-	began time.Time
-}
-
-func (c *console) say(format string, args ...any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	fmt.Fprintf(c.w, "%6.1fs  %s\n", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
-}
-
 // blame notes that something is wrong.
 func (w *world) blame(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	w.out.say("WRONG: %s", text)
+	w.out.Say("WRONG: %s", text)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wrong = append(w.wrong, text)
@@ -137,7 +120,7 @@ func (w *world) count(what string) {
 
 // newWorld starts both servers and builds the binary. What it started ends with close, also after an error.
 func newWorld(ctx context.Context, opts options, out io.Writer) (*world, error) {
-	w := &world{opts: opts, out: &console{w: out, began: time.Now()}, dir: opts.dir, tally: map[string]int{}, expired: map[string]int64{}}
+	w := &world{opts: opts, out: testbed.NewLog(out), dir: opts.dir, tally: map[string]int{}, expired: map[string]int64{}}
 	for _, dir := range []string{filepath.Join(w.dir, "logs"), w.temporary()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return w, err
@@ -157,7 +140,7 @@ func newWorld(ctx context.Context, opts options, out io.Writer) (*world, error) 
 	if err := w.startPostgres(ctx); err != nil {
 		return w, err
 	}
-	w.out.say("Kafka at %s, Postgres at %s, binary %s", w.kafka.Addr, w.database, w.binary)
+	w.out.Say("Kafka at %s, Postgres at %s, binary %s", w.kafka.Addr, w.db.DSN, w.binary)
 	w.began = time.Now()
 	return w, nil
 }
@@ -237,9 +220,9 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 	if w.toServer, err = newLink("postgres", before, "127.0.0.1:"+strconv.Itoa(free[0])); err != nil {
 		return err
 	}
-	w.database = w.postgres.DSN("postgres")
+	w.db = testbed.Database{DSN: w.postgres.DSN("postgres"), Application: "firstclick chaos"}
 	w.farSide = "postgres://postgres:postgres@" + before + "/postgres?sslmode=disable"
-	if err := migrations.Up(ctx, w.database, nil); err != nil {
+	if err := migrations.Up(ctx, w.db.DSN, nil); err != nil {
 		return err
 	}
 	if w.opts.disk {
@@ -247,20 +230,7 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return w.withDatabase(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, witnesses+staleNames)
-		return err
-	})
-}
-
-// withDatabase runs fn with a session that does not go through the proxy.
-func (w *world) withDatabase(ctx context.Context, fn func(conn *pgx.Conn) error) error {
-	conn, err := pgsession.Connect(ctx, w.database, application)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	return fn(conn)
+	return w.db.Exec(ctx, witnesses)
 }
 
 // eventNow is the event time now.
@@ -297,16 +267,4 @@ func (w *world) close() error {
 		errs = append(errs, w.disk.remove())
 	}
 	return errors.Join(errs...)
-}
-
-// pause waits, or until ctx ends; then it says so.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -148,8 +148,11 @@ func Get(ctx context.Context, url string, compressed bool) (*http.Response, erro
 	return http.DefaultClient.Do(request)
 }
 
-// Address is where an instance serves its page, as its log says.
+// Address is where an instance serves its page, as its log says. A nil instance is an error.
 func (i *Instance) Address() (string, error) {
+	if i == nil {
+		return "", errors.New("no instance runs")
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.address != "" {
