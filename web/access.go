@@ -17,10 +17,10 @@ import (
 	"time"
 )
 
-// hostNames are the names of this server in Host headers, where there is no authentication. A website
-// whose name resolves to our address (DNS rebinding) could otherwise read through its visitor's
-// browser all that the visitor reaches: to the browser it and we are one origin. The Host header then
-// has the website's name. An address cannot be rebound, so every address is accepted.
+// hostNames are the names of this server in Host headers, where there is no authentication. A
+// website whose name resolves to our address (DNS rebinding) could otherwise read through its
+// visitor's browser all that the visitor reaches: to the browser it and we are one origin. The Host
+// header then has the website's name. An address cannot be rebound, so every address is accepted.
 type hostNames struct {
 	names map[string]bool
 	log   *slog.Logger
@@ -77,8 +77,8 @@ func (n *hostNames) refuse(w http.ResponseWriter, host string) {
 }
 
 const (
-	// pageHeader is a header that our page sends with costly requests. Another site's page cannot set
-	// it: a browser would ask this server first, which allows nothing.
+	// pageHeader is a header that our page sends with costly requests. Another site's page cannot
+	// set it: a browser would ask this server first, which allows nothing.
 	pageHeader = "X-Firstclick"
 	// tokenHeader has the token that this start gave to the page. It goes with every action.
 	tokenHeader = "X-Firstclick-Token"
@@ -96,9 +96,9 @@ func costly(path string) bool {
 
 // foreign says whether another site's page sent a request. It could not read the answer, but would
 // make us work. Browsers set both headers, and scripts cannot:
-// https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site. They leave out
-// Sec-Fetch-Site if the address is neither https nor this machine, and Origin if only a picture is
-// requested: then a browser's request must have the header of our page. An event stream cannot.
+// https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site. They leave
+// out Sec-Fetch-Site if the address is neither https nor this machine, and Origin if only a picture
+// is requested: then a browser's request must have the header of our page. An event stream cannot.
 func foreign(r *http.Request) bool {
 	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
 	if origin != "" {
@@ -136,10 +136,10 @@ type Auth struct {
 // leastSecret is the least length in bytes of a password or token that is hard to guess.
 const leastSecret = 12
 
-// ReadAuth reads a file with a line for each who may look: name:password (HTTP basic authentication),
-// or a token (Authorization: Bearer; a browser takes it as the password of any name). Empty lines and
-// lines that begin with # are ignored. The error does not quote the path: it may be the secret
-// itself, given in place of its file.
+// ReadAuth reads a file with a line for each who may look: name:password (HTTP basic
+// authentication), or a token (Authorization: Bearer; a browser takes it as the password of any
+// name). Empty lines and lines that begin with # are ignored. The error does not quote the path: it
+// may be the secret itself, given in place of its file.
 func ReadAuth(path string) (*Auth, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -8,19 +8,19 @@
 //
 // # The page
 //
-// A page has one stream of server-sent events (hub): "hello" with what does not change, "history" of
-// 15 minutes in parts, and "action" when an action begins or ends. "now", "rows", "aside" (instances,
-// dead letters by reason) and "verify" come once as a whole, and then as merge patches. A stream that
-// is not read ends, and the browser connects again. /api/explain and /api/dead-letters answer single
-// requests; POST /api/actions/NAME acts.
+// A page has one stream of server-sent events (hub): "hello" with what does not change, "history"
+// of 15 minutes in parts, and "action" when an action begins or ends. "now", "rows", "aside"
+// (instances, dead letters by reason) and "verify" come once as a whole, and then as merge patches.
+// A stream that is not read ends, and the browser connects again. /api/explain and
+// /api/dead-letters answer single requests; POST /api/actions/NAME acts.
 //
 // # Invariants
 //
 //   - Foreign texts are hostile. Postgres cuts them, they leave as JSON and become text nodes. The
 //     content security policy lets nothing else happen.
 //   - An event has at most 64 KB.
-//   - No client keeps another one out: past the bounds of connections and of streams, one that waits
-//     or does not read makes room (gate, hub).
+//   - No client keeps another one out: past the bounds of connections and of streams, one that
+//     waits or does not read makes room (gate, hub).
 //   - Without authentication a request must use a name of this server (hostNames). A costly request
 //     must not come from another site's page (foreign).
 //   - Nothing secret reaches the page: settings come without secrets, connection strings never.

@@ -12,9 +12,10 @@ import (
 // under way together (maxRequests, maxStreams, maxScrapes): one connection always waits.
 const maxConnections = 256
 
-// gate is a listener that holds a bounded number of connections and lets every newcomer in. Past the
-// bound it closes a connection that waits for a request: see [crowding]. So neither idle connections
-// nor unfinished headers keep out a probe or a scrape, which send their request at once.
+// gate is a listener that holds a bounded number of connections and lets every newcomer in. Past
+// the bound it closes a connection that waits for a request: see [crowding]. So neither idle
+// connections nor unfinished headers keep out a probe or a scrape, which send their request at
+// once.
 type gate struct {
 	net.Listener
 

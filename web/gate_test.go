@@ -58,7 +58,8 @@ func dial(t *testing.T, s *Server, send string) net.Conn {
 	return c
 }
 
-// However many connections wait, as idle ones, with half a header or with a body that never comes: the next probe and the next scrape are heard.
+// However many connections wait, as idle ones, with half a header or with a body that never comes:
+// the next probe and the next scrape are heard.
 func TestWaitingConnectionsKeepNobodyOut(t *testing.T) {
 	s := runServer(t, Config{})
 	for name, send := range map[string]string{
@@ -83,7 +84,8 @@ func TestWaitingConnectionsKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// The one that has waited longest goes first, of the address that has most of them; one in which a handler runs stays.
+// The one that has waited longest goes first, of the address that has most of them; one in which a
+// handler runs stays.
 func TestWhoMakesRoom(t *testing.T) {
 	g := &gate{}
 	at := func(from string) *conn {
@@ -185,7 +187,8 @@ func (temporary) Error() string   { return "too many open files" }
 func (temporary) Timeout() bool   { return false }
 func (temporary) Temporary() bool { return true }
 
-// Without authentication only names that are ours are answered to, whatever is asked for and wherever we listen; an address is no name.
+// Without authentication only names that are ours are answered to, whatever is asked for and
+// wherever we listen; an address is no name.
 func TestOnlyOurNames(t *testing.T) {
 	var log bytes.Buffer
 	config := Config{Hosts: []string{"firstclick", "Page.example."}, Logger: slog.New(slog.NewJSONHandler(&log, nil))}
@@ -212,7 +215,8 @@ func TestOnlyOurNames(t *testing.T) {
 	}
 }
 
-// Who has to say who they are may come by any name: a website that has rebound its own has no password.
+// Who has to say who they are may come by any name: a website that has rebound its own has no
+// password.
 func TestNamesBehindAuthentication(t *testing.T) {
 	s, err := New(Config{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry()})
 	if err != nil {

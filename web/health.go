@@ -10,8 +10,8 @@ import (
 )
 
 // Checks serves /readyz, and /healthz as another name of it: 200 while every check that is not
-// advisory holds, else 503. With ?verbose the answer has every check, else only those that fail. Call
-// it before Run.
+// advisory holds, else 503. With ?verbose the answer has every check, else only those that fail.
+// Call it before Run.
 func (s *Server) Checks(checks func() []pipeline.Check) {
 	answer := readiness(checks)
 	s.mux.Handle("GET /readyz", answer)

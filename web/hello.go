@@ -71,8 +71,8 @@ func clip(text string) string {
 	return text
 }
 
-// fitting returns the first elements of a list that fit into so many bytes together. sent is what is
-// sent of an element.
+// fitting returns the first elements of a list that fit into so many bytes together. sent is what
+// is sent of an element.
 func fitting[T any](list []T, most int, sent func(T) []any) []T {
 	for i := range list {
 		text, err := json.Marshal(sent(list[i]))

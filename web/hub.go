@@ -45,9 +45,9 @@ func newHub() *hub { return &hub{state: map[string]any{}, looking: make(chan str
 
 var errClosed = errors.New("the page is not running")
 
-// join begins a stream with the events of first and with all state. The hub closes its channel to end
-// it. If there are too many streams, another one makes room: readers that are stuck must not keep out
-// the next.
+// join begins a stream with the events of first and with all state. The hub closes its channel to
+// end it. If there are too many streams, another one makes room: readers that are stuck must not
+// keep out the next.
 func (h *hub) join(from string, first ...[]byte) (*stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,8 +127,8 @@ func (h *hub) sendLocked(kind string, value any) {
 	}
 }
 
-// publish replaces the state of a kind and sends what changed. A value that JSON cannot hold changes
-// nothing.
+// publish replaces the state of a kind and sends what changed. A value that JSON cannot hold
+// changes nothing.
 func (h *hub) publish(kind string, value any) {
 	next, err := plain(value)
 	if err != nil {

@@ -24,7 +24,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// One more than there may be is let in: it takes the place of one that reads least, of the address that has most.
+// One more than there may be is let in: it takes the place of one that reads least, of the address
+// that has most.
 func TestCrowd(t *testing.T) {
 	h := newHub()
 	join := func(from string) *stream {

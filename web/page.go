@@ -35,11 +35,12 @@ type PageConfig struct {
 
 	Settings []Setting
 
-	// Explain returns why a checkout has its click, as a value for JSON. nil: the page has no search.
+	// Explain returns why a checkout has its click, as a value for JSON. nil: the page has no
+	// search.
 	Explain func(ctx context.Context, checkoutID string) (any, error)
 
-	// Verify compares the table with Kafka. nil: never. It runs every VerifyEvery while somebody looks,
-	// and takes at most a tenth of the time.
+	// Verify compares the table with Kafka. nil: never. It runs every VerifyEvery while somebody
+	// looks, and takes at most a tenth of the time.
 	Verify      func(ctx context.Context) (Verdict, error)
 	VerifyEvery time.Duration // 0: 20 s
 
@@ -133,8 +134,8 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // secure sets the headers of every answer of the page. Scripts and styles come from our own files
-// only, texts never become markup (trusted types: https://www.w3.org/TR/trusted-types/), no site may
-// frame the page, and there is no CORS header.
+// only, texts never become markup (trusted types: https://www.w3.org/TR/trusted-types/), no site
+// may frame the page, and there is no CORS header.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "+

@@ -223,7 +223,8 @@ func TestPayloadIsSpelledOut(t *testing.T) {
 	}
 }
 
-// listen reads events until it has seen one of every kind wanted, and returns the first of each: of what is kept, that is the whole.
+// listen reads events until it has seen one of every kind wanted, and returns the first of each: of
+// what is kept, that is the whole.
 func listen(t *testing.T, url string, wanted ...string) map[string]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -113,7 +113,8 @@ func TestUnchangedIsNotSent(t *testing.T) {
 	}
 }
 
-// However long other people's texts are, and however much there is of everything: an event is at most 64 KB, and shows what fits.
+// However long other people's texts are, and however much there is of everything: an event is at
+// most 64 KB, and shows what fits.
 func TestEventsAreSmall(t *testing.T) {
 	dsn := pgtest.New(t)
 	conn, err := pgx.Connect(t.Context(), dsn)

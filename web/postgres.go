@@ -31,8 +31,8 @@ type shownRows struct {
 	Rows  map[string]shownRow `json:"rows"`
 }
 
-// publishRows publishes the latest rows of this instance. It reads them by id: the table has no index
-// by time. An error is left to publishAside.
+// publishRows publishes the latest rows of this instance. It reads them by id: the table has no
+// index by time. An error is left to publishAside.
 func (p *Page) publishRows(ctx context.Context) {
 	if p.cfg.Latest == nil {
 		return

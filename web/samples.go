@@ -11,7 +11,8 @@ import (
 // historyLength is the number of samples, one a second, that the charts show.
 const historyLength = 15 * 60
 
-// sample is what happened in about a second. Rates are per second; shares are of the wall time, 0 to 1.
+// sample is what happened in about a second. Rates are per second; shares are of the wall time, 0
+// to 1.
 type sample struct {
 	At          time.Time
 	Clicks      float64 // records read

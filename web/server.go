@@ -130,7 +130,8 @@ func (s *Server) Close() error {
 	return s.gate.Close()
 }
 
-// Mount adds the page, at every path that nothing else has. Call it before Run, which runs the page.
+// Mount adds the page, at every path that nothing else has. Call it before Run, which runs the
+// page.
 func (s *Server) Mount(page *Page) {
 	s.mux.Handle("/", page)
 	s.server.RegisterOnShutdown(page.hub.close) // streams never end by themselves

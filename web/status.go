@@ -81,8 +81,8 @@ func statusOf(now time.Time, st *pipeline.Stats, samples []sample) status {
 	return say(stateOK, "Up to date: rows appear %s after the checkout.", milliseconds(delay))
 }
 
-// medianDelay is the median delay of the last samples that had rows, in milliseconds; negative: none
-// had. A mean would show a moment of catching up for long.
+// medianDelay is the median delay of the last samples that had rows, in milliseconds; negative:
+// none had. A mean would show a moment of catching up for long.
 func medianDelay(samples []sample) float64 {
 	var delays []float64
 	for i := len(samples) - 1; i >= max(len(samples)-outlookOver, 0) && len(delays) < delayOver; i-- {
@@ -97,9 +97,9 @@ func medianDelay(samples []sample) float64 {
 	return delays[(len(delays)-1)/2]
 }
 
-// causes divides the lag by what the pipeline waited for while the lag grew. A transaction under way
-// is a wait for Postgres, less its wait for names; the rest is a wait for Kafka: for records, or for
-// the clicks that must be read before a checkout is released.
+// causes divides the lag by what the pipeline waited for while the lag grew. A transaction under
+// way is a wait for Postgres, less its wait for names; the rest is a wait for Kafka: for records,
+// or for the clicks that must be read before a checkout is released.
 func causes(behind time.Duration, samples []sample) []string {
 	var postgres, users, kafka float64
 	for i, n := len(samples)-1, 0; i >= 0 && n < statusSamples; i, n = i-1, n+1 {

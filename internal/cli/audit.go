@@ -31,8 +31,8 @@ type auditFlags struct {
 	ownTable bool // compares or writes another table than the pipeline's: the group may not exist
 }
 
-// where adds the flags that say what is examined. A setting that is not given is the one stored with
-// the group.
+// where adds the flags that say what is examined. A setting that is not given is the one stored
+// with the group.
 func (a *auditFlags) where(fs *pflag.FlagSet) {
 	a.places(fs)
 	a.rule(fs)

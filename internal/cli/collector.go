@@ -18,7 +18,8 @@ const (
 	lookAtHeap = 50 * time.Millisecond
 )
 
-// collectorTarget returns the target for a live heap of so many bytes; 0: nothing was collected yet.
+// collectorTarget returns the target for a live heap of so many bytes; 0: nothing was collected
+// yet.
 func collectorTarget(live uint64) int {
 	if live == 0 {
 		return mostAt

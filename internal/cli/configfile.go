@@ -113,8 +113,8 @@ func allowedKeys(cmd *cobra.Command, typed string, known map[string]string) stri
 	return didYouMean(asFlag, slices.Sorted(maps.Keys(known)))
 }
 
-// readConfig reads a flat YAML mapping. A value keeps the text that it is written with: the function
-// that parses the flag parses it.
+// readConfig reads a flat YAML mapping. A value keeps the text that it is written with: the
+// function that parses the flag parses it.
 func readConfig(path string) (map[string]fileValue, error) {
 	file, err := os.Open(path)
 	if err != nil {

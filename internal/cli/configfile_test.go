@@ -39,7 +39,8 @@ func dryRun(t *testing.T, vars map[string]string, args ...string) map[string]str
 	return lines
 }
 
-// Flag over environment over file over default, for each of them and whether or not the others are there.
+// Flag over environment over file over default, for each of them and whether or not the others are
+// there.
 func TestPrecedence(t *testing.T) {
 	file := written(t, "# what holds for all\nwindow: 10m\ngroup: of-the-file\n")
 	for name, row := range map[string]struct {
@@ -129,7 +130,8 @@ log-level: debug
 	if n := len(settingNames(newRoot(Streams{Env: environment(nil)}))); n < 25 {
 		t.Errorf("only %d settings can stand in a file", n)
 	}
-	// The same file serves other commands, which pass over what is not theirs; flags of the same name and no variable stay theirs.
+	// The same file serves other commands, which pass over what is not theirs; flags of the same
+	// name and no variable stay theirs.
 	for _, args := range []string{"version", "generate --help"} {
 		if _, _, err := invoke(t.Context(), map[string]string{"CONFIG": file}, strings.Fields(args)...); err != nil {
 			t.Errorf("%s: %v", args, err)
@@ -192,7 +194,8 @@ func TestConfigurationRefused(t *testing.T) {
 	}
 }
 
-// A dry run connects to nothing: the addresses are of nobody, and it is done before any waiting would begin.
+// A dry run connects to nothing: the addresses are of nobody, and it is done before any waiting
+// would begin.
 func TestDryRun(t *testing.T) {
 	secret := written(t, "hush\n")
 	got := dryRun(t, map[string]string{"KAFKA_PASSWORD_FILE": secret, "PGPASSWORD": "hush", "KAFKA_USER": "shop"},

@@ -16,7 +16,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// oldJob is a Kafka with eight checkouts of different products, each with two clicks before, and the table as another job left it.
+// oldJob is a Kafka with eight checkouts of different products, each with two clicks before, and
+// the table as another job left it.
 func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 	t.Helper()
 	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
@@ -65,7 +66,8 @@ func comparedTable(t *testing.T, vars map[string]string) audit.Comparison {
 	return r
 }
 
-// The first way of docs/operations.md: firstclick goes on in the old job's table, and mends what it meets.
+// The first way of docs/operations.md: firstclick goes on in the old job's table, and mends what it
+// meets.
 func TestCutOverInPlace(t *testing.T) {
 	_, vars := oldJob(t)
 	if r := comparedTable(t, vars); r.Same != 2 || r.Later != 2 || r.Unattributed != 1 || r.Missing != 3 || r.Different != 3 {
@@ -82,7 +84,8 @@ func TestCutOverInPlace(t *testing.T) {
 	}
 }
 
-// Exit code 1 of these commands says that rows are wrong; a flag that does not fit the group is a usage error, as it is for run.
+// Exit code 1 of these commands says that rows are wrong; a flag that does not fit the group is a
+// usage error, as it is for run.
 func TestFlagsThatDoNotFitTheGroup(t *testing.T) {
 	_, vars := oldJob(t)
 	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
@@ -110,7 +113,8 @@ func TestCutOverAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A row of long ago, and one with a click that there never was: in place it would stay, for rows only move to earlier clicks.
+	// A row of long ago, and one with a click that there never was: in place it would stay, for
+	// rows only move to earlier clicks.
 	exec(`INSERT INTO commerce.attributed_checkouts (checkout_id, checkout_time) VALUES ('of last year', '2025-11-23');
 		UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = '2026-11-23 11:05' WHERE checkout_id = 'k0'`)
 	exec(`ALTER TABLE commerce.attributed_checkouts RENAME TO attributed_checkouts_old;

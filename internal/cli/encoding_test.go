@@ -41,7 +41,8 @@ func TestNamesAreWrittenInUTF8(t *testing.T) {
 	}
 }
 
-// What a database of another encoding can hold, it holds; what it cannot becomes a dead letter, and doctor says so before.
+// What a database of another encoding can hold, it holds; what it cannot becomes a dead letter, and
+// doctor says so before.
 func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	dsn, brokers := pgtest.Empty(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	db, err := pgx.Connect(t.Context(), dsn)

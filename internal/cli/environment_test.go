@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Each variable that a command knows, wrong by itself, is one line of exit code 2 where the command needs it, and nothing to one that does not.
-// Nothing is parsed while the commands are built.
+// Each variable that a command knows, wrong by itself, is one line of exit code 2 where the command
+// needs it, and nothing to one that does not. Nothing is parsed while the commands are built.
 func TestEveryVariableWrongByItself(t *testing.T) {
 	const nonsense = "/nowhere/n0nsense\x01"
 	free := map[string]bool{ // any text is a value of these

@@ -34,7 +34,8 @@ func everyCommand(t *testing.T) map[string]*cobra.Command {
 	return all
 }
 
-// The help of every command as people see it. go test ./internal/cli -run TestHelpAsItIs -update writes it anew.
+// The help of every command as people see it. go test ./internal/cli -run TestHelpAsItIs -update
+// writes it anew.
 func TestHelpAsItIs(t *testing.T) {
 	for words, cmd := range everyCommand(t) {
 		t.Run(manName(cmd), func(t *testing.T) {
@@ -65,7 +66,8 @@ func TestHelpAsItIs(t *testing.T) {
 	}
 }
 
-// What is said in examples can be typed: the flags exist. Commands of other programs in a pipe are left alone.
+// What is said in examples can be typed: the flags exist. Commands of other programs in a pipe are
+// left alone.
 func TestExamplesAreOfThisProgram(t *testing.T) {
 	all := everyCommand(t)
 	for words, cmd := range all {

@@ -27,7 +27,8 @@ func invoke(ctx context.Context, vars map[string]string, args ...string) (out, l
 	return outBuffer.String(), logBuffer.String(), err
 }
 
-// settle parses args and variables for a command with the flags that flags adds, and then calls check.
+// settle parses args and variables for a command with the flags that flags adds, and then calls
+// check.
 func settle(vars map[string]string, args []string, flags func(*pflag.FlagSet), check func(*cobra.Command) error) error {
 	cmd := &cobra.Command{
 		Use: "run", SilenceErrors: true, SilenceUsage: true, Args: noArguments,

@@ -49,8 +49,8 @@ func bytesOf(text string) (bytes float64, ok bool) {
 	return n * factor, known && err == nil
 }
 
-// memoryLimit returns the given limit in bytes; for 0, half of what the process may use, or 1 GiB if
-// that is unknown.
+// memoryLimit returns the given limit in bytes; for 0, half of what the process may use, or 1 GiB
+// if that is unknown.
 func memoryLimit(given int64, root fs.FS) int64 {
 	if given > 0 {
 		return given

@@ -14,8 +14,9 @@ import (
 	"testing"
 )
 
-// messages finds the texts that an operator of a run can meet, in the source: what is logged above debug, and what ends a run with a text of its
-// own (gaps, settings, what Postgres lacks, errors that say what to run).
+// messages finds the texts that an operator of a run can meet, in the source: what is logged above
+// debug, and what ends a run with a text of its own (gaps, settings, what Postgres lacks, errors
+// that say what to run).
 type messages struct {
 	t     *testing.T
 	found map[string][]string // text: where
@@ -24,7 +25,8 @@ type messages struct {
 // logs are the methods of slog.Logger that an operator sees by default.
 var logs = regexp.MustCompile(`^(Info|Warn|Error)(Context)?$`)
 
-// constant gives the text of a string literal, of literals that are added, or of the format of a Sprintf.
+// constant gives the text of a string literal, of literals that are added, or of the format of a
+// Sprintf.
 func constant(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -113,7 +115,8 @@ var verb = regexp.MustCompile(`%(\[\d+\])?[-+#0-9.]*[a-zA-Z]`)
 // telling is how long a piece of a text has to be, to stand for it.
 const telling = 20
 
-// listed says whether the page has a text: a piece of it between two values that is long enough, or the longest.
+// listed says whether the page has a text: a piece of it between two values that is long enough, or
+// the longest.
 func listed(page, text string) bool {
 	pieces := verb.Split(text, -1)
 	for i, p := range pieces {
@@ -135,7 +138,8 @@ func TestListed(t *testing.T) {
 	}
 }
 
-// Every message that an operator of a run can meet is listed in docs/operations.md, with its cause and what to do.
+// Every message that an operator of a run can meet is listed in docs/operations.md, with its cause
+// and what to do.
 func TestEveryMessageIsListed(t *testing.T) {
 	root := filepath.Join("..", "..")
 	page, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))

@@ -44,7 +44,8 @@ func listenFlags(fs *pflag.FlagSet, listen *string, def string, hosts *[]string)
 			"without --listen-auth-file only addresses, localhost and these are answered to")
 }
 
-// check reads the file of --listen-auth-file. It refuses actions for everybody who reaches the page.
+// check reads the file of --listen-auth-file. It refuses actions for everybody who reaches the
+// page.
 func (p *pageFlags) check(cmd *cobra.Command) (err error) {
 	host, _, _ := net.SplitHostPort(p.listen) // parseListen has checked it
 	ip := net.ParseIP(host)

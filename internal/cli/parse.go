@@ -238,7 +238,8 @@ func parseSeed(text string) (*uint64, error) {
 }
 
 func parseZone(text string) (*time.Location, error) {
-	// LoadLocation takes "" for UTC and "Local" for the machine's zone: neither says what events mean.
+	// LoadLocation takes "" for UTC and "Local" for the machine's zone: neither says what events
+	// mean.
 	if text == "" || text == "Local" {
 		return nil, errors.New("needs a zone's name, such as UTC or Europe/Berlin")
 	}

@@ -27,7 +27,8 @@ func obeyed(text string) string {
 	return ""
 }
 
-// Whatever foreign text is in a report, an error or a log line, a terminal shows it and does not obey it, and JSON means the same.
+// Whatever foreign text is in a report, an error or a log line, a terminal shows it and does not
+// obey it, and JSON means the same.
 func TestReportsAreHarmless(t *testing.T) {
 	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	vars := map[string]string{"DATABASE_URL": dsn, "KAFKA_BROKERS": strings.Join(brokers, ",")}

@@ -99,8 +99,8 @@ func rootCause(err error) string {
 		return sys.Err.Error()
 	case errors.As(err, &dns) && !dns.IsTimeout:
 		return dns.Error()
-	// If a silent server has used up the time of an attempt, the look-up of the next address fails at
-	// once: it is not the cause.
+	// If a silent server has used up the time of an attempt, the look-up of the next address fails
+	// at once: it is not the cause.
 	case dns != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("no answer within %s", reachAttempt)
 	}
@@ -142,7 +142,8 @@ func badCertificate(err error) bool {
 	if errors.As(err, &verification) || errors.As(err, &noTLS) {
 		return true
 	}
-	// The other side refuses our certificate by an alert, which has no type (RFC 8446, section 6.2).
+	// The other side refuses our certificate by an alert, which has no type (RFC 8446, section
+	// 6.2).
 	return errors.As(err, &remote) && remote.Op == "remote error" &&
 		(strings.Contains(remote.Err.Error(), "certificate") || strings.Contains(remote.Err.Error(), "unknown authority"))
 }

@@ -107,7 +107,8 @@ func TestReachDoesNotWaitForCertificates(t *testing.T) {
 	}
 }
 
-// A server that takes connections and says nothing uses up the time of the attempt; what is tried after that ends at once.
+// A server that takes connections and says nothing uses up the time of the attempt; what is tried
+// after that ends at once.
 func TestReachSaysThatNothingIsSaid(t *testing.T) {
 	late := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "broker", IsTimeout: true}}
 	if got := rootCause(late); got != "no answer within 5s" {

@@ -8,23 +8,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// maxBatch is the most events that are drawn before they are handed on.
+// maxBatch is how many events a batch has at most.
 const maxBatch = 8192
 
-// batch is what is produced between two waits for acknowledgement. It is used again when the last record is acknowledged.
+// batch is what is produced between two waits for acknowledgement. It is used again once every
+// record is acknowledged.
 type batch struct {
 	arena   []byte // the values
 	records []record
-	out     []kgo.Record // what the client is given: one per record, in its place
-	clicks  sync.WaitGroup
-	waiting atomic.Int64 // records without an answer, and one for the sender while it is at it
+	out     []kgo.Record   // one per record, for the client
+	answers sync.WaitGroup // the records without an answer
+	waiting atomic.Int64   // likewise, and one for the sender while it sends
 }
 
-func (b *batch) reset() {
-	b.arena, b.records = b.arena[:0], b.records[:0]
-}
+func (b *batch) reset() { b.arena, b.records = b.arena[:0], b.records[:0] }
 
-// prepare makes the client's records. The arena must not grow any more.
+// prepare makes the client's records. The arena must not grow after it.
 func (b *batch) prepare(names [topics]string) {
 	if cap(b.out) < len(b.records) {
 		b.out = make([]kgo.Record, len(b.records), cap(b.records))
@@ -57,65 +56,59 @@ func newTally(cfg Config) *tally {
 }
 
 func (t *tally) add(b *batch) {
-	for i := range b.records {
-		t.record(&b.records[i])
-	}
-}
-
-func (t *tally) record(r *record) {
-	s, m := &t.sum, &r.mark
-	at := time.UnixMicro(r.clock)
-	if s.Records == 0 || at.Before(s.First) {
-		s.First = at
-	}
-	if at.After(s.Last) {
-		s.Last = at
-	}
-	s.Records++
-	switch m.role {
-	case roleEvent:
-		t.event(r.topic, m)
-	case roleDuplicate:
-		pick(r.topic, &s.DuplicateClicks, &s.DuplicateCheckouts)
-	case roleConflict:
-		s.Conflicts++
-		t.letter(r.topic, "conflict")
-	case rolePoison:
-		k := &t.kinds[m.poison]
-		s.Poison[k.Kind]++
-		t.letter(r.topic, k.Reason)
-	case roleTooLarge:
-		s.TooLarge++
-		t.letter(r.topic, "too_large")
-	}
-}
-
-func (t *tally) event(to topic, m *mark) {
 	s := &t.sum
-	pick(to, &s.Clicks, &s.Checkouts)
-	when := func(is bool, n *int64) {
-		if is {
-			*n++
+	// Within a batch the clock never goes back. Batches are acknowledged in any order.
+	first, last := time.UnixMicro(b.records[0].clock), time.UnixMicro(b.records[len(b.records)-1].clock)
+	if s.Records == 0 || first.Before(s.First) {
+		s.First = first
+	}
+	if last.After(s.Last) {
+		s.Last = last
+	}
+	for i := range b.records {
+		r := &b.records[i]
+		letter := func(reason string) { s.DeadLetters[Letter{t.names[r.topic], reason}]++ }
+		s.Records++
+		switch r.mark.role {
+		case roleEvent:
+			t.addEvent(r)
+			if r.mark.refused {
+				letter("future")
+			}
+		case roleDuplicate:
+			addIf(r.topic == clicks, &s.DuplicateClicks)
+			addIf(r.topic == checkouts, &s.DuplicateCheckouts)
+		case roleConflict:
+			s.Conflicts++
+			letter("conflict")
+		case rolePoison:
+			k := &t.kinds[r.mark.poison]
+			s.Poison[k.Kind]++
+			letter(k.Reason)
+		case roleTooLarge:
+			s.TooLarge++
+			letter("too_large")
 		}
 	}
-	when(m.outOfOrder, &s.OutOfOrder)
-	when(m.late, &s.Late)
-	when(m.ahead, &s.Future)
-	when(m.hot, &s.HotKey)
-	when(m.unknown, &s.UnknownUserEvents)
-	when(m.unknown && to == checkouts && !m.refused, &s.UnknownUserCheckouts)
-	if m.refused {
-		pick(to, &s.FutureRefusedClicks, &s.FutureRefusedCheckouts)
-		t.letter(to, "future")
-	}
 }
 
-func (t *tally) letter(to topic, reason string) { t.sum.DeadLetters[Letter{t.names[to], reason}]++ }
+func (t *tally) addEvent(r *record) {
+	s, m := &t.sum, &r.mark
+	click := r.topic == clicks
+	addIf(click, &s.Clicks)
+	addIf(!click, &s.Checkouts)
+	addIf(m.outOfOrder, &s.OutOfOrder)
+	addIf(m.late, &s.Late)
+	addIf(m.ahead, &s.Future)
+	addIf(m.hot, &s.HotKey)
+	addIf(m.unknown, &s.UnknownUserEvents)
+	addIf(m.unknown && !click && !m.refused, &s.UnknownUserCheckouts)
+	addIf(m.refused && click, &s.FutureRefusedClicks)
+	addIf(m.refused && !click, &s.FutureRefusedCheckouts)
+}
 
-func pick(t topic, click, checkout *int64) {
-	if t == clicks {
-		*click++
-		return
+func addIf(is bool, n *int64) {
+	if is {
+		*n++
 	}
-	*checkout++
 }

@@ -1,66 +1,49 @@
 package datagen
 
 import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf16"
 )
 
 // uuid holds the 16 bytes of a version 4 UUID.
 type uuid [16]byte
 
-const hexDigits = "0123456789abcdef"
-
 // append writes the canonical lower-case text.
-func (u uuid) append(dst []byte) []byte {
-	var t [36]byte
-	at := 0
-	for i, b := range u {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			t[at] = '-'
-			at++
-		}
-		t[at], t[at+1] = hexDigits[b>>4], hexDigits[b&15]
-		at += 2
-	}
-	return append(dst, t[:]...)
+func (u *uuid) append(dst []byte) []byte {
+	dst = append(hex.AppendEncode(dst, u[:4]), '-')
+	dst = append(hex.AppendEncode(dst, u[4:6]), '-')
+	dst = append(hex.AppendEncode(dst, u[6:8]), '-')
+	dst = append(hex.AppendEncode(dst, u[8:10]), '-')
+	return hex.AppendEncode(dst, u[10:])
 }
 
-// appendString writes s as Python's json.dumps does: only printable ASCII stands for itself, the rest is \u escapes in
-// lower-case hex, with surrogate pairs beyond the BMP. s is valid UTF-8.
+// appendString writes s, which is valid UTF-8, as Python's json.dumps does: printable ASCII as it
+// is, the rest as \u escapes in lower-case hex, with surrogate pairs beyond the BMP.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for _, r := range s {
+		i := strings.IndexRune("\"\\\n\r\t\b\f", r)
 		switch {
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', byte(r))
-		case r == '\n':
-			dst = append(dst, '\\', 'n')
-		case r == '\r':
-			dst = append(dst, '\\', 'r')
-		case r == '\t':
-			dst = append(dst, '\\', 't')
-		case r == '\b':
-			dst = append(dst, '\\', 'b')
-		case r == '\f':
-			dst = append(dst, '\\', 'f')
+		case i >= 0:
+			dst = append(dst, '\\', "\"\\nrtbf"[i])
 		case r >= ' ' && r <= '~':
 			dst = append(dst, byte(r))
-		case r > 0xFFFF:
-			r -= 0x10000
-			dst = appendEscape(dst, 0xD800+uint16(r>>10))
-			dst = appendEscape(dst, 0xDC00+uint16(r&0x3FF))
 		default:
-			dst = appendEscape(dst, uint16(r))
+			for _, unit := range utf16.AppendRune(nil, r) {
+				dst = fmt.Appendf(dst, `\u%04x`, unit)
+			}
 		}
 	}
 	return append(dst, '"')
 }
 
-func appendEscape(dst []byte, u uint16) []byte {
-	return append(dst, '\\', 'u', hexDigits[u>>12], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
-}
-
-// appendCents writes cents/100 as Python prints that float: the shortest digits, and always a point (80.0, 14.3, 5.93).
+// appendCents writes cents/100 as Python prints that float: the shortest digits, and always a point
+// (80.0, 14.3, 5.93).
 func appendCents(dst []byte, cents int) []byte {
 	dst = strconv.AppendInt(dst, int64(cents/100), 10)
 	tens, ones := byte(cents/10%10), byte(cents%10)
@@ -71,7 +54,8 @@ func appendCents(dst []byte, cents int) []byte {
 	return dst
 }
 
-// clockText writes event times as the wire has them, naive UTC with milliseconds, and keeps the text of the last second.
+// clockText writes event times as the original does, naive UTC with milliseconds. It caches the
+// text of the last second.
 type clockText struct {
 	second int64
 	text   []byte // "2006-01-02 15:04:05."
@@ -88,7 +72,8 @@ func (c *clockText) append(dst []byte, micros int64) []byte {
 	return append(dst, '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10))
 }
 
-// event is what a click or checkout is about; the rest of its members are drawn while it is encoded.
+// event has the members that a click and a checkout share. The others are drawn while it is
+// encoded.
 type event struct {
 	id      uuid
 	user    int32
@@ -96,7 +81,8 @@ type event struct {
 	time    int64 // microseconds
 }
 
-// encoder writes events as the original generator does: its members in its order, ", " and ": " between them.
+// encoder writes events as the original does: the same members in the same order, and spaces after
+// commas and colons.
 type encoder struct {
 	pools *pools
 	clock clockText
@@ -104,36 +90,23 @@ type encoder struct {
 
 func (e *encoder) click(dst []byte, src *source, ev *event) []byte {
 	r := src.Uint64()
-	dst = append(dst, `{"click_id": "`...)
-	dst = ev.id.append(dst)
-	dst = append(dst, `", "user_id": `...)
-	dst = strconv.AppendInt(dst, int64(ev.user), 10)
-	dst = append(dst, `, "product_id": "`...)
-	dst = ev.product.append(dst)
+	dst = e.begin(append(dst, `{"click_id": "`...), ev)
 	dst = append(dst, `", "product": `...)
 	dst = append(dst, e.pools.words.pick(&r)...)
 	dst = append(dst, `, "price": `...)
 	dst = appendCents(dst, 1+int(src.below(9_999)))
 	dst = append(dst, `, "url": `...)
 	dst = append(dst, e.pools.urls.pick(&r)...)
-	dst = append(dst, `, "user_agent": `...)
-	dst = append(dst, e.pools.agents.pick(&r)...)
-	dst = append(dst, `, "ip_address": `...)
-	dst = append(dst, e.pools.ips.pick(&r)...)
-	return e.end(dst, ev)
+	return e.end(dst, &r, ev)
 }
 
-// maxCents is the largest amount of a checkout in cents: the original's three digits before the point.
+// maxCents is the largest amount of a checkout in cents: the original's three digits before the
+// point.
 const maxCents = 99_999
 
 func (e *encoder) checkout(dst []byte, src *source, ev *event, cents int) []byte {
 	r, s := src.Uint64(), src.Uint64()
-	dst = append(dst, `{"checkout_id": "`...)
-	dst = ev.id.append(dst)
-	dst = append(dst, `", "user_id": `...)
-	dst = strconv.AppendInt(dst, int64(ev.user), 10)
-	dst = append(dst, `, "product_id": "`...)
-	dst = ev.product.append(dst)
+	dst = e.begin(append(dst, `{"checkout_id": "`...), ev)
 	dst = append(dst, `", "payment_method": `...)
 	dst = append(dst, e.pools.payments.pick(&r)...)
 	dst = append(dst, `, "total_amount": `...)
@@ -142,55 +115,57 @@ func (e *encoder) checkout(dst []byte, src *source, ev *event, cents int) []byte
 	dst = append(dst, e.pools.addresses.pick(&s)...)
 	dst = append(dst, `, "billing_address": `...)
 	dst = append(dst, e.pools.addresses.pick(&s)...)
-	dst = append(dst, `, "user_agent": `...)
-	dst = append(dst, e.pools.agents.pick(&r)...)
-	dst = append(dst, `, "ip_address": `...)
-	dst = append(dst, e.pools.ips.pick(&r)...)
-	return e.end(dst, ev)
+	return e.end(dst, &r, ev)
 }
 
-func (e *encoder) end(dst []byte, ev *event) []byte {
+// begin writes the members from the id to the product_id, but for its closing quote.
+func (e *encoder) begin(dst []byte, ev *event) []byte {
+	dst = append(ev.id.append(dst), `", "user_id": `...)
+	dst = append(strconv.AppendInt(dst, int64(ev.user), 10), `, "product_id": "`...)
+	return ev.product.append(dst)
+}
+
+// end writes the members from the user_agent on.
+func (e *encoder) end(dst []byte, r *uint64, ev *event) []byte {
+	dst = append(dst, `, "user_agent": `...)
+	dst = append(dst, e.pools.agents.pick(r)...)
+	dst = append(dst, `, "ip_address": `...)
+	dst = append(dst, e.pools.ips.pick(r)...)
 	dst = append(dst, `, "datetime_occured": "`...)
 	dst = e.clock.append(dst, ev.time)
 	return append(dst, '"', '}')
 }
 
-// member finds the value of a member of the first level in an event of ours: from and to are its bounds.
+// member returns the bounds of the value of a member in an encoded event.
 func member(value []byte, name string) (from, to int) {
 	key := `"` + name + `": `
-	for i := 0; i+len(key) <= len(value); i++ {
-		if string(value[i:i+len(key)]) != key {
-			continue
+	from = bytes.Index(value, []byte(key)) + len(key)
+	to = from
+	for quoted := false; quoted || value[to] != ',' && value[to] != '}'; to++ {
+		switch value[to] {
+		case '\\':
+			to++
+		case '"':
+			quoted = !quoted
 		}
-		from = i + len(key)
-		to = from
-		for quoted := false; to < len(value) && (quoted || value[to] != ',' && value[to] != '}'); to++ {
-			switch {
-			case value[to] == '\\':
-				to++
-			case value[to] == '"':
-				quoted = !quoted
-			}
-		}
-		return from, to
 	}
-	return -1, -1
+	return from, to
 }
 
-// texts is one pre-encoded JSON string per element; the number of elements is a power of two.
+// texts are JSON strings, encoded once. Their number is a power of two.
 type texts struct {
 	all  [][]byte
 	bits uint
 }
 
-// pick takes its bits of r.
+// pick returns the text that the low bits of r select, and shifts them out.
 func (t *texts) pick(r *uint64) []byte {
 	i := *r & (1<<t.bits - 1)
 	*r >>= t.bits
 	return t.all[i]
 }
 
-// newTexts encodes 1<<bits values that next gives.
+// newTexts encodes the values next(0) to next(1<<bits - 1).
 func newTexts(bits uint, next func(i int) string) texts {
 	t := texts{all: make([][]byte, 1<<bits), bits: bits}
 	ends := make([]int, len(t.all))

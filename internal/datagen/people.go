@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// insertChunk is the number of users, or products, of one statement.
+// insertChunk is how many users or products a statement inserts.
 const insertChunk = 500
 
 func newFaker(seed, stream uint64) faker {
@@ -35,8 +35,8 @@ func openDatabase(ctx context.Context, cfg Config) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// insertPeople puts users and products 0..Users-1 in place and renames about every tenth new user right after the insert. What
-// is there already stays as it is.
+// insertPeople inserts users and products 0..Users-1, and renames about every tenth new user.
+// Existing rows stay as they are.
 func insertPeople(ctx context.Context, cfg Config, sum *Summary) error {
 	conn, err := openDatabase(ctx, cfg)
 	if err != nil {
@@ -47,17 +47,17 @@ func insertPeople(ctx context.Context, cfg Config, sum *Summary) error {
 	for from := 0; from < cfg.Users; from += insertChunk {
 		to := min(from+insertChunk, cfg.Users)
 		if err := insertUsers(ctx, conn, users, from, to, sum); err != nil {
-			return fmt.Errorf("insert users: %w", migrated(err))
+			return fmt.Errorf("insert users: %w", withMigrate(err))
 		}
 		if err := insertProducts(ctx, conn, goods, from, to, sum); err != nil {
-			return fmt.Errorf("insert products: %w", migrated(err))
+			return fmt.Errorf("insert products: %w", withMigrate(err))
 		}
 	}
 	return nil
 }
 
-// migrated adds the way out to the error of a missing table.
-func migrated(err error) error {
+// withMigrate adds what to do to the error of a missing table.
+func withMigrate(err error) error {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "42P01" || pg.Code == "3F000") {
 		return fmt.Errorf("%w; run firstclick migrate first", err)
 	}
@@ -109,18 +109,18 @@ func insertProducts(ctx context.Context, conn *pgx.Conn, f faker, from, to int, 
 	return err
 }
 
-// renamer changes usernames while events flow. A lost database is found again.
+// renamer changes usernames while events flow. It connects again after an error.
 type renamer struct {
 	cfg     Config
 	conn    *pgx.Conn
 	renamed int64
 }
 
-// run renames at the pace asked for until ctx ends.
+// run renames at the configured rate until ctx ends.
 func (r *renamer) run(ctx context.Context) {
 	f := newFaker(r.cfg.Seed, streamRenames)
 	p := newPace(r.cfg.Renames, tick)
-	defer r.hangUp(ctx)
+	defer r.disconnect(ctx)
 	for {
 		n, err := p.wait(ctx, insertChunk)
 		if err != nil {
@@ -139,22 +139,23 @@ func (r *renamer) run(ctx context.Context) {
 				return
 			}
 			r.cfg.Logger.Warn("users not renamed, trying again", "cause", err)
-			r.hangUp(ctx)
-			if sleepUntil(ctx, time.Now().Add(time.Second)) != nil {
+			r.disconnect(ctx)
+			if sleep(ctx, time.Second) != nil {
 				return
 			}
 		}
 	}
 }
 
-func (r *renamer) hangUp(ctx context.Context) {
+func (r *renamer) disconnect(ctx context.Context) {
 	if r.conn != nil {
 		r.conn.Close(context.WithoutCancel(ctx))
 		r.conn = nil
 	}
 }
 
-// rename changes the names in one transaction, a statement each, as an application would.
+// rename changes the names in one transaction, with a statement for each, as an application would.
+// A batch is not cut off when ctx ends: it would take effect after the names are counted.
 func (r *renamer) rename(ctx context.Context, ids []int32, names []string) error {
 	if r.conn == nil {
 		conn, err := openDatabase(ctx, r.cfg)
@@ -178,14 +179,4 @@ func (r *renamer) rename(ctx context.Context, ids []int32, names []string) error
 	}
 	r.renamed += n
 	return nil
-}
-
-// outlasting is a context that ends some time after ctx. A batch that ctx cut off would land when the run is over and the names are counted.
-func outlasting(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		last := time.AfterFunc(by, cancel)
-		context.AfterFunc(longer, func() { last.Stop() })
-	})
-	return longer, func() { stop(); cancel() }
 }

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// Poison is a kind of invalid record, and what becomes of it.
+// Poison is a kind of bad record, with the reason of its dead letter.
 type Poison struct {
 	Kind      string
-	Reason    string // the stable word of join.Reason of the dead letter
+	Reason    string // one of the words of join.Reason
 	Clicks    bool   // sent to the clicks topic
 	Checkouts bool   // sent to the checkouts topic
 	spoil     func(value []byte, topic topic, clock int64) []byte
 }
 
-// Poisons lists every kind, in the order in which a run takes them.
+// Poisons lists every kind, in the order in which a run sends them.
 func Poisons() []Poison {
 	return slices.Concat(brokenPoisons(), idPoisons(), timePoisons(), checkoutPoisons())
 }
 
-// replace puts raw in the place of a member's value.
+// replace replaces the value of a member by raw.
 func replace(name, raw string) func([]byte, topic, int64) []byte {
 	return func(value []byte, t topic, _ int64) []byte {
 		name := name
@@ -37,7 +37,7 @@ func splice(value []byte, from, to int, raw string) []byte {
 	return slices.Concat(value[:from], []byte(raw), value[to:])
 }
 
-// rename gives a member another name: it is then missing.
+// rename renames a member, so that it is missing.
 func rename(name string) func([]byte, topic, int64) []byte {
 	return func(value []byte, t topic, _ int64) []byte {
 		name := name
@@ -52,7 +52,7 @@ func whole(text string) func([]byte, topic, int64) []byte {
 	return func([]byte, topic, int64) []byte { return []byte(text) }
 }
 
-// brokenPoisons are no object of valid JSON.
+// brokenPoisons are not valid JSON, no objects, or not valid UTF-8.
 func brokenPoisons() []Poison {
 	both := func(kind, reason string, spoil func([]byte, topic, int64) []byte) Poison {
 		return Poison{kind, reason, true, true, spoil}
@@ -77,7 +77,7 @@ func brokenPoisons() []Poison {
 	}
 }
 
-// idPoisons lack something that the join needs.
+// idPoisons lack an id that the join needs.
 func idPoisons() []Poison {
 	var all []Poison
 	long := `"` + strings.Repeat("x", 256) + `"`
@@ -125,7 +125,7 @@ func timePoisons() []Poison {
 		}})
 }
 
-// checkoutPoisons spoil what only the table takes.
+// checkoutPoisons have a bad member that only the table needs.
 func checkoutPoisons() []Poison {
 	var all []Poison
 	for _, p := range []struct{ kind, reason, member, raw string }{
@@ -146,21 +146,21 @@ func checkoutPoisons() []Poison {
 	return all
 }
 
-// poisonTurn is a kind on one topic.
-type poisonTurn struct {
+// badRecord is a kind of bad record on one topic.
+type badRecord struct {
 	kind  int
 	topic topic
 }
 
-func poisonTurns(kinds []Poison) []poisonTurn {
-	var turns []poisonTurn
+func badRecords(kinds []Poison) []badRecord {
+	var all []badRecord
 	for i, k := range kinds {
 		if k.Clicks {
-			turns = append(turns, poisonTurn{i, clicks})
+			all = append(all, badRecord{i, clicks})
 		}
 		if k.Checkouts {
-			turns = append(turns, poisonTurn{i, checkouts})
+			all = append(all, badRecord{i, checkouts})
 		}
 	}
-	return turns
+	return all
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/brianvoe/gofakeit/v7"
 )
 
-// source is a random source without the interface in between: an event takes a dozen numbers.
+// source is a random source. It is no interface because an event takes a dozen numbers.
 type source struct{ rand.PCG }
 
 func newSource(seed, stream uint64) *source { return &source{*rand.NewPCG(seed, stream)} }
 
-// The streams of randomness that one seed gives.
+// The sources of randomness of one seed.
 const (
 	streamEvents uint64 = 1 + iota
 	streamFaults
@@ -24,7 +24,7 @@ const (
 	streamRenames
 	streamTransactions
 	streamRanks
-	streamKeys // and as many after it as there are keys
+	streamKeys // and rankedKeys more
 )
 
 // below gives 0..n-1.
@@ -49,12 +49,14 @@ func (s *source) uuid() (u uuid) {
 	return u
 }
 
-// pools holds the values that look real, made once: a faker call per member would cost more than the rest of the event.
+// pools holds values that look real. They are made once: a call of the faker per member would cost
+// more than the rest of the event.
 type pools struct {
 	words, urls, agents, ips, addresses, payments texts
 }
 
-// The sizes: one draw of 64 bits picks all the texts of a click (10+12+13+14), another the two addresses of a checkout.
+// Sizes. 64 random bits pick all texts of a click (10+12+13+14), and of a checkout the two
+// addresses.
 const (
 	wordBits    = 10
 	urlBits     = 12
@@ -76,10 +78,10 @@ func newPools(seed uint64) *pools {
 	}
 }
 
-// faker makes values of the shapes that the original's library makes.
+// faker makes values as the original's library does.
 type faker struct{ *gofakeit.Faker }
 
-// payments are the original's card names, each as often as there.
+// payments are the original's card names, each with its frequency.
 var payments = [...]string{
 	"VISA 16 digit", "VISA 16 digit", "JCB 16 digit", "JCB 16 digit", "American Express", "JCB 15 digit",
 	"Diners Club / Carte Blanche", "Maestro", "VISA 13 digit", "VISA 19 digit", "Mastercard", "Discover",
@@ -96,7 +98,7 @@ func (f faker) word() string {
 	}
 }
 
-// name is a last name in lower case, for domains.
+// name returns a last name in lower case, for domains.
 func (f faker) name() string { return strings.ToLower(f.LastName()) }
 
 func (f faker) url() string {
@@ -120,8 +122,8 @@ func (f faker) url() string {
 	return b.String()
 }
 
-// agent is one of the families of user agents in the original's events, in its proportions. The faker's Firefox is not among
-// them: its date depends on the year in which the program runs.
+// agent returns a user agent of one of the original's families, in its proportions, but for the
+// faker's Firefox: its date depends on the current year.
 func (f faker) agent() string {
 	webkit := fmt.Sprintf("%d.%d", 531+f.IntN(6), f.IntN(3))
 	switch f.IntN(6) {
@@ -160,10 +162,10 @@ func (f faker) platform() string {
 	}
 }
 
-// abroad are places whose names are not ASCII: the wire escapes them.
+// abroad are places whose names are not ASCII: JSON escapes them.
 var abroad = [...]string{"Cañon City, CO", "Peñasco, NM", "San José, CA", "Española, NM", "Piñon Hills, CA", "Coeur d’Alene, ID"}
 
-// address has two lines, as the original's. One in a hundred lies in a town with an accent.
+// address returns two lines, as the original does. One in a hundred is in one of abroad.
 func (f faker) address(i int) string {
 	switch {
 	case f.IntN(20) == 0:

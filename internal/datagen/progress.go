@@ -9,7 +9,7 @@ import (
 	"firstclick/internal/progress"
 )
 
-// showProgress writes how far the run is until ctx ends.
+// showProgress writes the progress of the run until ctx ends.
 func showProgress(ctx context.Context, w io.Writer, count int64, counts func() Summary) {
 	line := progress.New(w)
 	defer line.End()

@@ -14,7 +14,8 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// A real broker takes what the fake one takes: topics of ours, old and future timestamps, large records, transactions.
+// A real broker takes what the fake one takes: topics of ours, old and future timestamps, large
+// records, transactions.
 func TestRealBroker(t *testing.T) {
 	brokers := []string{kafkatest.Real(t)}
 	for name, cfg := range map[string]Config{
@@ -43,8 +44,9 @@ func TestRealBroker(t *testing.T) {
 	}
 }
 
-// The pace that is asked for is the pace that a real broker sees. FIRSTCLICK_PACE=200000 is the greatest that is promised; where one is named it
-// must be kept to 2 %, else only never be passed, for whatever else the machine does.
+// The pace that is asked for is the pace that a real broker sees. FIRSTCLICK_PACE=200000 is the
+// greatest that is promised; where one is named it must be kept to 2 %, else only never be passed,
+// for whatever else the machine does.
 func TestPaceOnARealBroker(t *testing.T) {
 	rate, named := 20_000.0, os.Getenv("FIRSTCLICK_PACE")
 	if named != "" {

@@ -10,25 +10,35 @@ import (
 const (
 	// batches is how many batches are made, sent or waiting for an answer at once.
 	batches = 6
-	// transactionTick is the least time between two transactions, where events are due more often than that.
+	// transactionTick is the least time between two transactions with a rate.
 	transactionTick = 100 * time.Millisecond
 )
 
-func run(ctx context.Context, cfg Config) (Summary, error) {
-	people := Summary{}
+// Run sends events until Count of them are sent or ctx ends, which is no error: it then flushes
+// what is in flight. The Summary counts what Kafka has acknowledged; with an error, in whole
+// batches.
+func Run(ctx context.Context, cfg Config) (sum Summary, err error) {
+	if cfg, err = cfg.withDefaults(); err != nil {
+		return sum, err
+	}
+	sum, err = run(ctx, cfg)
+	return sum, err
+}
+
+func run(ctx context.Context, cfg Config) (people Summary, err error) {
 	if cfg.Database != "" {
 		if err := insertPeople(ctx, cfg, &people); err != nil {
-			return people, stopped(ctx, err)
+			return people, unlessStopped(ctx, err)
 		}
 	}
 	client, err := connect(ctx, cfg)
 	if err != nil {
-		return people, stopped(ctx, err)
+		return people, unlessStopped(ctx, err)
 	}
 	defer client.Close()
 	partitions, err := prepareTopics(ctx, client, cfg)
 	if err != nil {
-		return people, stopped(ctx, err)
+		return people, unlessStopped(ctx, err)
 	}
 	script := newScript(cfg, partitions)
 	p := newProducer(cfg, client, batches)
@@ -56,35 +66,30 @@ func run(ctx context.Context, cfg Config) (Summary, error) {
 	return sum, err
 }
 
-// stopped turns what a cancelled ctx has caused into no error.
-func stopped(ctx context.Context, err error) error {
+// unlessStopped returns nil if ctx has ended: then that has caused the error.
+func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-// generate makes batches and sends them, one goroutine each, until the count is reached or ctx ends, and waits for the answers.
+// generate makes batches and sends them, one goroutine each, until the count is reached or ctx
+// ends, and waits for the answers.
 func generate(ctx context.Context, cfg Config, s *script, p *producer, begin time.Time) error {
-	// What is made is sent also after ctx has ended, but not for ever.
-	sending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	// After the end of ctx what is made is still sent, for StopTimeout.
+	sending, giveUp := outlasting(ctx, cfg.StopTimeout)
 	defer giveUp()
-	grace := context.AfterFunc(ctx, func() {
-		t := time.AfterFunc(cfg.StopTimeout, func() {
-			giveUp()
-			p.client.Close() // answers every record: the end of a context does not, for one that may be on its way
-		})
-		context.AfterFunc(sending, func() { t.Stop() })
-	})
-	defer grace()
+	// Closing the client answers every record. The end of a context does not answer a record that
+	// may be on its way.
+	defer context.AfterFunc(sending, p.client.Close)()
 
 	ready := make(chan *batch)
-	sent := make(chan error, 1)
-	var following sync.WaitGroup
-	following.Go(func() { p.follow(sending) })
-	go func() {
-		var err error
-		defer close(p.halved)
+	var sender sync.WaitGroup
+	var err error
+	sender.Go(func() { p.sendCheckouts(sending) })
+	sender.Go(func() {
+		defer close(p.halfSent)
 		for b := range ready {
 			if err == nil {
 				err = p.send(sending, b)
@@ -93,21 +98,19 @@ func generate(ctx context.Context, cfg Config, s *script, p *producer, begin tim
 				p.refuse(err)
 			}
 		}
-		sent <- err
-	}()
+	})
 	making, stopMaking := context.WithCancel(ctx)
 	defer stopMaking()
 	go func() {
 		select {
-		case <-p.fail:
+		case <-p.failed:
 			stopMaking()
 		case <-making.Done():
 		}
 	}()
 	makeBatches(making, cfg, s, begin, p.free, ready)
 	close(ready)
-	err := <-sent
-	following.Wait()
+	sender.Wait()
 	if err == nil {
 		err = p.client.Flush(sending)
 	}
@@ -120,8 +123,26 @@ func generate(ctx context.Context, cfg Config, s *script, p *producer, begin tim
 	return err
 }
 
+// outlasting returns a context that ends some time after ctx, or when cancel is called.
+func outlasting(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		last := time.AfterFunc(by, cancel)
+		context.AfterFunc(longer, func() { last.Stop() })
+	})
+	return longer, func() { stop(); cancel() }
+}
+
 // makeBatches draws the events that are due and hands them on.
 func makeBatches(ctx context.Context, cfg Config, s *script, begin time.Time, free <-chan *batch, ready chan<- *batch) {
+	next := func() *batch {
+		select {
+		case b := <-free:
+			return b
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	least := tick
 	if cfg.Transactional != "" {
 		least = transactionTick
@@ -133,7 +154,7 @@ func makeBatches(ctx context.Context, cfg Config, s *script, begin time.Time, fr
 		if cfg.Count > 0 {
 			most = min(most, cfg.Count-s.drawn)
 		}
-		b := take(ctx, free)
+		b := next()
 		if b == nil {
 			return
 		}
@@ -147,7 +168,7 @@ func makeBatches(ctx context.Context, cfg Config, s *script, begin time.Time, fr
 		ready <- b
 	}
 	for more := true; more; {
-		b := take(ctx, free)
+		b := next()
 		if b == nil {
 			return
 		}
@@ -156,37 +177,4 @@ func makeBatches(ctx context.Context, cfg Config, s *script, begin time.Time, fr
 		}
 		ready <- b
 	}
-}
-
-func take(ctx context.Context, free <-chan *batch) *batch {
-	select {
-	case b := <-free:
-		return b
-	case <-ctx.Done():
-		return nil
-	}
-}
-
-// eventClock gives the time of each event.
-type eventClock struct {
-	start, step float64
-	wall        func() int64 // without a step
-}
-
-func newEventClock(cfg Config, begin time.Time) eventClock {
-	start := cfg.start(begin)
-	c := eventClock{start: float64(start), step: cfg.step()}
-	if c.step == 0 {
-		c.wall = func() int64 { return start + int64(float64(time.Since(begin).Microseconds())*cfg.Speed) }
-	}
-	return c
-}
-
-// at is the time of event number n, in microseconds.
-func (c eventClock) at(n int64) int64 {
-	if c.wall != nil {
-		return c.wall()
-	}
-	// float64(): no fused multiply-add, so that every machine gets the same times. Microseconds since 1970 are below 2^53 until 2255.
-	return int64(c.start + float64(float64(n)*c.step))
 }

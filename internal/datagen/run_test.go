@@ -132,7 +132,8 @@ func compare(t *testing.T, cfg Config, got map[string][]*kgo.Record) {
 	}
 }
 
-// No produce request carries a checkout before the requests that carry the clicks ahead of it in its session are through.
+// No produce request carries a checkout before the requests that carry the clicks ahead of it in
+// its session are through.
 func TestClicksAreAcknowledgedFirst(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"))
 	var mu sync.Mutex
@@ -170,7 +171,8 @@ func TestClicksAreAcknowledgedFirst(t *testing.T) {
 	}
 }
 
-// eachProduced decodes the records of a request. The fake cluster runs it in its own goroutine: no t.Fatal.
+// eachProduced decodes the records of a request. The fake cluster runs it in its own goroutine: no
+// t.Fatal.
 func eachProduced(t *testing.T, req *kmsg.ProduceRequest, fn func(value []byte)) {
 	for i := range req.Topics {
 		for _, p := range req.Topics[i].Partitions {

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// topic is which of the two a record goes to.
+// topic is one of the two topics.
 type topic uint8
 
 const (
@@ -32,22 +32,22 @@ const (
 	minLate         = 20 * second
 	maxLate         = 20 * minute
 	maxDuplicateLag = 5 * second
-	minAhead        = minute // accepted: the guard is at 5 min
+	minAhead        = minute // below --max-future-skew
 	maxAhead        = 4*minute + 30*second
 	minRefused      = 6 * minute
 	maxRefused      = 60 * minute
 )
 
-// continueShare is the original's coin: randint(1, 100) >= 50.
+// continueShare is the probability of the original's coin: randint(1, 100) >= 50.
 const continueShare = 0.51
 
 // hotUser is the user of the hot key.
 const hotUser = 1
 
-// rankedKeys is how many keys sessions come back to.
+// rankedKeys is how many keys sessions return to, with Config.Zipf.
 const rankedKeys = 1_000_000
 
-// mark says what a record is, for the counts.
+// mark says how a record is counted.
 type mark struct {
 	role                                      role
 	late, outOfOrder, ahead, refused, unknown bool
@@ -65,19 +65,19 @@ const (
 	roleTooLarge
 )
 
-// record is one record to produce. Its value lies in the batch's arena.
+// record is one record to produce. Its value is in the batch's arena.
 type record struct {
-	from, to  int // null where from < 0
+	from, to  int // from < 0: no value
 	clock     int64
 	partition int32
 	topic     topic
 	mark      mark
 }
 
-// held is a record that waits for its time.
+// held is a record that is produced later.
 type held struct {
 	due   int64
-	turn  uint64 // first in, first out among those due at once
+	turn  uint64 // orders the records that are due at the same time
 	value []byte
 	topic topic
 	mark  mark
@@ -99,7 +99,7 @@ func (h *heldHeap) Pop() any {
 	return x
 }
 
-// phase is what comes next in a session.
+// phase is what a session does next.
 type phase uint8
 
 const (
@@ -107,12 +107,12 @@ const (
 	phaseCheckout              // the checkout that the coin brought, after its click
 )
 
-// script makes the records one after the other. It reads no clock: the same calls give the same records.
+// script makes the records in order. It reads no clock: the same calls give the same records.
 type script struct {
 	cfg        Config
 	enc        encoder
 	src        *source // of the events
-	faults     *source // of what goes wrong
+	faults     *source
 	partitions [topics]int32
 
 	drawn   int64 // events
@@ -128,8 +128,8 @@ type script struct {
 	turns uint64
 	next  [topics]int32 // partition of the next record
 	kinds []Poison
-	brew  []poisonTurn
-	turn  int // the next of brew
+	bad   []badRecord // sent in turn
+	turn  int         // the next of bad
 }
 
 func newScript(cfg Config, partitions [topics]int32) *script {
@@ -145,15 +145,15 @@ func newScript(cfg Config, partitions [topics]int32) *script {
 	if cfg.Zipf > 0 {
 		s.ranks = rand.NewZipf(rand.New(newSource(cfg.Seed, streamRanks)), cfg.Zipf, 1, rankedKeys-1)
 	}
-	s.brew = poisonTurns(s.kinds)
+	s.bad = badRecords(s.kinds)
 	for t := range s.next {
 		s.next[t] = int32(s.faults.below(uint64(partitions[t])))
 	}
 	return s
 }
 
-// step draws one event at the event clock given, and appends to b what is produced at that moment: what was held back until now, the
-// event unless it is held back, and the poison that goes with it.
+// step draws one event at the given event clock. It appends to b what is produced at that moment:
+// records that were held until now, the event unless it is held, and bad records.
 func (s *script) step(b *batch, clock int64) {
 	for len(s.held) > 0 && s.held[0].due <= clock {
 		s.release(b, clock)
@@ -172,7 +172,8 @@ func (s *script) step(b *batch, clock int64) {
 	}
 }
 
-// drain appends the next of what is still held back, at the clock at which it is due; false when there is nothing.
+// drain appends the next record that is held, at the clock at which it is due; false if there is
+// none.
 func (s *script) drain(b *batch) bool {
 	if len(s.held) == 0 {
 		return false
@@ -188,7 +189,7 @@ func (s *script) release(b *batch, clock int64) {
 	s.emit(b, from, h.topic, clock, h.mark)
 }
 
-// emit makes a record of the arena's tail that begins at from.
+// emit makes a record of the arena's tail from from on.
 func (s *script) emit(b *batch, from int, t topic, clock int64, m mark) {
 	p := s.next[t]
 	if s.next[t]++; s.next[t] == s.partitions[t] {
@@ -197,14 +198,14 @@ func (s *script) emit(b *batch, from int, t topic, clock int64, m mark) {
 	b.records = append(b.records, record{from: from, to: len(b.arena), clock: clock, partition: p, topic: t, mark: m})
 }
 
-// hold moves the arena's tail to the records held back.
+// hold moves the arena's tail to the records that are held.
 func (s *script) hold(b *batch, from int, t topic, due int64, m mark) {
 	s.turns++
 	heap.Push(&s.held, held{due: due, turn: s.turns, value: slices.Clone(b.arena[from:]), topic: t, mark: m})
 	b.arena = b.arena[:from]
 }
 
-// nextIsCheckout moves the session on.
+// nextIsCheckout goes to the next event of the session, or begins another session.
 func (s *script) nextIsCheckout() bool {
 	if s.phase == phaseCheckout {
 		s.phase = phaseCoin
@@ -237,7 +238,7 @@ func (s *script) drawClick(b *batch, clock int64) {
 	due := s.disturb(&ev, &m, clicks)
 	from := len(b.arena)
 	b.arena = s.enc.click(b.arena, s.src, &ev)
-	s.place(b, from, clicks, clock, due, m)
+	s.putOnceOrTwice(b, from, clicks, clock, due, m)
 }
 
 func (s *script) drawCheckout(b *batch, clock int64) {
@@ -248,10 +249,11 @@ func (s *script) drawCheckout(b *batch, clock int64) {
 	from := len(b.arena)
 	b.arena = s.enc.checkout(b.arena, s.src, &ev, cents)
 	if m.refused || !s.faults.share(s.cfg.Conflict) {
-		s.place(b, from, checkouts, clock, due, m)
+		s.putOnceOrTwice(b, from, checkouts, clock, due, m)
 		return
 	}
-	// An event with a conflict has no equal duplicate: whichever of the two is read first, the other is one dead letter.
+	// There is no equal duplicate besides: whichever of the two is read first, the other one is the
+	// one dead letter.
 	s.put(b, from, checkouts, clock, due, m)
 	other := 1 + (cents+int(s.faults.below(maxCents-1)))%maxCents
 	from = len(b.arena)
@@ -259,7 +261,7 @@ func (s *script) drawCheckout(b *batch, clock int64) {
 	s.put(b, from, checkouts, clock, s.again(due), mark{role: roleConflict})
 }
 
-// disturb decides about the event's time and the moment at which it is produced, which it gives.
+// disturb may change the time of an event. It returns the clock at which the event is produced.
 func (s *script) disturb(ev *event, m *mark, t topic) (due int64) {
 	c := &s.cfg
 	if c.Future+c.OutOfOrder+c.Late == 0 {
@@ -286,7 +288,8 @@ func (s *script) disturb(ev *event, m *mark, t topic) (due int64) {
 	return due
 }
 
-// again is the moment at which a second record for an event that is due at a moment is due: at once or soon after.
+// again returns the clock at which the copy of an event that is due at due is produced: the same or
+// soon after.
 func (s *script) again(due int64) int64 {
 	if s.faults.share(0.5) {
 		return due
@@ -294,8 +297,8 @@ func (s *script) again(due int64) int64 {
 	return due + int64(s.faults.below(uint64(maxDuplicateLag)))
 }
 
-// place produces or holds the event at the arena's tail, and an equal duplicate of it where the knob says so.
-func (s *script) place(b *batch, from int, t topic, clock, due int64, m mark) {
+// putOnceOrTwice puts the event at the arena's tail, and maybe an equal duplicate of it.
+func (s *script) putOnceOrTwice(b *batch, from int, t topic, clock, due int64, m mark) {
 	if m.refused || !s.faults.share(s.cfg.Duplicate) {
 		s.put(b, from, t, clock, due, m)
 		return
@@ -307,6 +310,7 @@ func (s *script) place(b *batch, from int, t topic, clock, due int64, m mark) {
 	s.put(b, from, t, clock, s.again(due), mark{role: roleDuplicate})
 }
 
+// put emits the arena's tail, or holds it until it is due.
 func (s *script) put(b *batch, from int, t topic, clock, due int64, m mark) {
 	if due > clock {
 		s.hold(b, from, t, due, m)
@@ -315,10 +319,10 @@ func (s *script) put(b *batch, from int, t topic, clock, due int64, m mark) {
 	s.emit(b, from, t, clock, m)
 }
 
-// poison spoils an event of its own, so that nothing that counts shares its id.
+// poison sends a bad record, made of an event of its own: no event that counts has the same id.
 func (s *script) poison(b *batch, clock int64) {
-	turn := s.brew[s.turn]
-	s.turn = (s.turn + 1) % len(s.brew)
+	turn := s.bad[s.turn]
+	s.turn = (s.turn + 1) % len(s.bad)
 	from := len(b.arena)
 	b.arena = s.spare(b.arena, turn.topic, clock)
 	value := s.kinds[turn.kind].spoil(slices.Clone(b.arena[from:]), turn.topic, clock)
@@ -329,7 +333,7 @@ func (s *script) poison(b *batch, clock int64) {
 	}
 }
 
-// spare appends an event that is none of the stream's.
+// spare appends an event that is not part of the stream.
 func (s *script) spare(dst []byte, t topic, clock int64) []byte {
 	ev := event{id: s.faults.uuid(), user: 1 + int32(s.faults.below(uint64(s.cfg.Users))), product: s.faults.uuid(), time: clock}
 	if t == clicks {
@@ -338,10 +342,9 @@ func (s *script) spare(dst []byte, t topic, clock int64) []byte {
 	return s.enc.checkout(dst, s.faults, &ev, 1+int(s.faults.below(maxCents)))
 }
 
-// maxValue is the size above which a record is a dead letter; largest is what the generator makes of it at most.
 const (
-	maxValue = 1 << 20
-	largest  = 5 << 20
+	maxValue = 1 << 20 // bytes; a larger record is a dead letter
+	largest  = 5 << 20 // bytes of a record that tooLarge makes
 )
 
 func (s *script) tooLarge(b *batch, clock int64) {

@@ -57,7 +57,8 @@ func TestSameSeedSameRecords(t *testing.T) {
 	}
 }
 
-// The values of a seed stay what they are from one release to the next: a test that someone wrote down depends on them.
+// The values of a seed stay what they are from one release to the next: a test that someone wrote
+// down depends on them.
 func TestFirstEventsOfASeed(t *testing.T) {
 	b := made(Config{Seed: 1}, 3)
 	for i, want := range []string{
@@ -136,7 +137,8 @@ func TestSessionsAreTheOriginals(t *testing.T) {
 			t.Fatalf("checkout %d follows click %d", s.checkouts, s.clicks)
 		}
 	}
-	// In the sample: 1,060 checkouts after 2,060 clicks in 1,000 sessions, 484 of them a single click; in the million: 509,924.
+	// In the sample: 1,060 checkouts after 2,060 clicks in 1,000 sessions, 484 of them a single
+	// click; in the million: 509,924.
 	ratio := float64(count[checkouts]) / float64(count[clicks])
 	if math.Abs(ratio-0.51) > 0.005 {
 		t.Errorf("%.4f checkouts a click, want 0.51", ratio)
@@ -229,6 +231,11 @@ func TestCountsAreWhatIsSent(t *testing.T) {
 	}
 }
 
+func pick(t topic, click, checkout *int64) {
+	addIf(t == clicks, click)
+	addIf(t == checkouts, checkout)
+}
+
 // count does for a distinct event what tally does, from the event's own members.
 func count(t *testing.T, s *Summary, r *record, f fact, users int64, hot map[string]int64) {
 	late := r.clock - f.micros(t)
@@ -285,12 +292,13 @@ func mapSum[K comparable](m map[K]int64) (n int64) {
 	return n
 }
 
-// Every kind is sent, on every topic that it is for, and the pipeline's decoder refuses it for the reason that the summary expects.
+// Every kind is sent, on every topic that it is for, and the pipeline's decoder refuses it for the
+// reason that the summary expects.
 func TestPoisonIsRefusedForItsReason(t *testing.T) {
 	kinds := Poisons()
 	b := made(Config{Seed: 17, Poison: 1}, int64(3*len(kinds)))
 	d := join.NewDecoder(time.UTC)
-	sent := map[poisonTurn]int{}
+	sent := map[badRecord]int{}
 	for i := range b.records {
 		r := &b.records[i]
 		value := b.value(r)
@@ -302,7 +310,7 @@ func TestPoisonIsRefusedForItsReason(t *testing.T) {
 			continue
 		}
 		kind := kinds[r.mark.poison]
-		sent[poisonTurn{int(r.mark.poison), r.topic}]++
+		sent[badRecord{int(r.mark.poison), r.topic}]++
 		want := kind.Reason
 		if want == "refused" {
 			want = "" // by Postgres
@@ -311,13 +319,13 @@ func TestPoisonIsRefusedForItsReason(t *testing.T) {
 			t.Errorf("%s on topic %d: reason %q, want %q: %.300q", kind.Kind, r.topic, got, want, value)
 		}
 	}
-	for _, turn := range poisonTurns(kinds) {
+	for _, turn := range badRecords(kinds) {
 		if sent[turn] == 0 {
 			t.Errorf("%s is never sent to topic %d", kinds[turn.kind].Kind, turn.topic)
 		}
 	}
-	if len(sent) != len(poisonTurns(kinds)) {
-		t.Errorf("%d kinds sent, want %d", len(sent), len(poisonTurns(kinds)))
+	if len(sent) != len(badRecords(kinds)) {
+		t.Errorf("%d kinds sent, want %d", len(sent), len(badRecords(kinds)))
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// maxMessageBytes is what the topics take when too large records are asked for.
+// maxMessageBytes is the largest record of topics that are created for Config.TooLarge.
 const maxMessageBytes = 8 << 20
 
 // connect opens the client and waits for Kafka's first answer.
@@ -24,11 +24,11 @@ func connect(ctx context.Context, cfg Config) (*kgo.Client, error) {
 	}
 	opts = append(opts,
 		kgo.ClientID("firstclick-generate"),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), // the records have no key: their partitions are part of the script
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), // the script chooses the partition
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(0), // batches are made here
+		kgo.ProducerLinger(0), // the batches are ours
 		kgo.MaxBufferedRecords(8*maxBatch),
-		kgo.MetadataMinAge(250*time.Millisecond), // a topic just created, or a new leader, is noticed soon
+		kgo.MetadataMinAge(250*time.Millisecond), // to notice a new topic or leader soon
 		kgo.ProducerBatchCompression(codecs()[cfg.Compression]),
 	)
 	if cfg.TooLarge > 0 {
@@ -50,7 +50,8 @@ func connect(ctx context.Context, cfg Config) (*kgo.Client, error) {
 	return client, nil
 }
 
-// prepareTopics creates the topics that are missing and gives the partition count of each, when every partition has a leader.
+// prepareTopics creates the topics that are missing, waits until every partition has a leader, and
+// returns the number of partitions of each topic.
 func prepareTopics(ctx context.Context, client *kgo.Client, cfg Config) (partitions [topics]int32, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*cfg.ConnectTimeout)
 	defer cancel()
@@ -73,7 +74,7 @@ func prepareTopics(ctx context.Context, client *kgo.Client, cfg Config) (partiti
 						return partitions, err
 					}
 				}
-			case d.Err == nil && led(d):
+			case d.Err == nil && hasLeaders(d):
 				partitions[t] = int32(len(d.Partitions))
 				ready++
 			case d.Err != nil && !kerr.IsRetriable(d.Err):
@@ -92,7 +93,7 @@ func prepareTopics(ctx context.Context, client *kgo.Client, cfg Config) (partiti
 	}
 }
 
-func led(d kadm.TopicDetail) bool {
+func hasLeaders(d kadm.TopicDetail) bool {
 	for _, p := range d.Partitions {
 		if p.Leader < 0 || p.Err != nil {
 			return false
@@ -104,7 +105,7 @@ func led(d kadm.TopicDetail) bool {
 func createTopic(ctx context.Context, admin *kadm.Client, cfg Config, name string) error {
 	configs := map[string]*string{}
 	if !cfg.Start.IsZero() && time.Since(cfg.Start) > time.Hour {
-		forever := "-1" // the broker's retention goes by the records' timestamps: it would delete old events as they come
+		forever := "-1" // retention by the records' timestamps would delete old events as they come
 		configs["retention.ms"] = &forever
 	}
 	if cfg.TooLarge > 0 {
