@@ -13,7 +13,8 @@ import (
 	"firstclick/pipeline"
 )
 
-// What the process ends with. A second signal ends it with 128 and the signal's number, as a shell would say it.
+// What the process ends with. A second signal ends it with 128 and the signal's number, as a shell
+// would say it.
 const (
 	exitDone   = 0
 	exitFailed = 1
@@ -56,12 +57,14 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// sameSignal is how soon after the first signal another one is taken for the same: what wraps us (timeout, a shell, a supervisor) may
-// send it to us and to our process group. Nobody presses Ctrl-C twice that fast.
+// sameSignal is how soon after the first signal another one is taken for the same: what wraps us
+// (timeout, a shell, a supervisor) may send it to us and to our process group. Nobody presses
+// Ctrl-C twice that fast.
 const sameSignal = 100 * time.Millisecond
 
-// untilSignal ends the context at the first signal that asks to stop: what is under way is finished. The second one ends the
-// process at once. Where hanging up is ignored (nohup) it stays ignored.
+// untilSignal ends the context at the first signal that asks to stop: what is under way is
+// finished. The second one ends the process at once. Where hanging up is ignored (nohup) it stays
+// ignored.
 func untilSignal(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	asked := []os.Signal{syscall.SIGINT, syscall.SIGTERM}

@@ -26,7 +26,8 @@ import (
 	"firstclick/pipeline"
 )
 
-// What the test program is when this variable is set: the command itself, or one that does not end when asked to.
+// What the test program is when this variable is set: the command itself, or one that does not end
+// when asked to.
 const (
 	actAs      = "FIRSTCLICK_TEST_ACT_AS"
 	asMain     = "main"
@@ -47,8 +48,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command is the binary, with nothing of our environment that it would take for its own. It is ended when it takes far too long, so
-// that a line that never comes fails the test instead of holding it.
+// command is the binary, with nothing of our environment that it would take for its own. It is
+// ended when it takes far too long, so that a line that never comes fails the test instead of
+// holding it.
 func command(t *testing.T, role string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -198,7 +200,8 @@ func TestTakenPort(t *testing.T) {
 	}
 }
 
-// The way of a newcomer with servers of their own: tables, events, rows, proof. Then a row is changed by hand, and verify says so.
+// The way of a newcomer with servers of their own: tables, events, rows, proof. Then a row is
+// changed by hand, and verify says so.
 func TestGenerateRunVerify(t *testing.T) {
 	brokers := strings.Join(kafkatest.FakeCluster(t).ListenAddrs(), ",")
 	dsn := pgtest.Empty(t)

@@ -14,12 +14,11 @@ import (
 )
 
 const (
-	boundEvery = time.Minute
-	// deleteAtOnce keeps one statement short: the pipeline's transactions wait for no lock of it, but share the disk.
-	deleteAtOnce = 20_000
+	boundEvery   = time.Minute
+	deleteAtOnce = 20_000 // rows; a short statement leaves the disk to the pipeline
 )
 
-// bound drops what is old, every minute, until ctx ends.
+// bound deletes old records and rows every minute, until ctx ends.
 func bound(ctx context.Context, kafka kafkaconn.Config, pool *pgxpool.Pool, logger *slog.Logger) error {
 	opts, err := kafka.Opts()
 	if err != nil {
@@ -41,33 +40,25 @@ func bound(ctx context.Context, kafka kafkaconn.Config, pool *pgxpool.Pool, logg
 		case <-ticker.C:
 		}
 		now := time.Now()
-		// A machine that was asleep has records that became old unread: the pipeline reads them first.
+		// After a sleep of the machine there are old records that the pipeline has not read yet.
 		asleep := slept(elapsed(last, now))
 		last = now
 		if asleep {
 			continue
 		}
-		err := dropOld(ctx, admin, pool, now)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
+		err := deleteRecords(ctx, admin, now.Add(-keepRecords))
+		if err == nil { // records first: a record that exists keeps its row
+			_, err = deleteRows(ctx, pool, now.Add(-keepRows))
+		}
+		if err != nil && ctx.Err() == nil {
 			logger.WarnContext(ctx, "old records and rows stay for now", "cause", err)
 		}
 	}
 }
 
-// dropOld drops old records, then old rows: the rows of records that are there are never dropped.
-func dropOld(ctx context.Context, admin *kadm.Client, pool *pgxpool.Pool, now time.Time) error {
-	if err := deleteRecords(ctx, admin, now.Add(-keepRecords)); err != nil {
-		return err
-	}
-	_, err := deleteRows(ctx, pool, now.Add(-keepRows))
-	return err
-}
-
-// deleteRecords deletes the records before the first one that is not older than the cutoff, as Kafka's own retention does. The broker's
-// retention deletes up to the last old one, and a few events of long ago, sent by hand, would take all young ones with them.
+// deleteRecords deletes the records before the first one that is not older than the cutoff, as
+// Kafka does. kfake's own retention deletes up to the last old record: one old event, sent by hand,
+// would delete all young ones before it.
 func deleteRecords(ctx context.Context, admin *kadm.Client, cutoff time.Time) error {
 	starts, err := admin.ListStartOffsets(ctx, clicksTopic, checkoutsTopic)
 	if err != nil {
@@ -85,7 +76,8 @@ func deleteRecords(ctx context.Context, admin *kadm.Client, cutoff time.Time) er
 	young.Each(func(o kadm.ListedOffset) {
 		start, okStart := starts.Lookup(o.Topic, o.Partition)
 		end, okEnd := ends.Lookup(o.Topic, o.Partition)
-		// Where all is old, the last segment stays until there is something young: the broker takes offsets from its files.
+		// If all is old, the last segment stays until there is a young record: kfake reads its
+		// offsets from the files.
 		if okStart && okEnd && o.Err == nil && o.Offset > start.Offset && o.Offset < end.Offset {
 			before.AddOffset(o.Topic, o.Partition, o.Offset, -1)
 		}
@@ -103,15 +95,17 @@ func deleteRecords(ctx context.Context, admin *kadm.Client, cutoff time.Time) er
 	return nil
 }
 
-// slept says whether the machine was asleep: the wall clock went on by much more than the monotonic one, which then stands still.
+// slept says whether the machine was asleep: the monotonic clock then stands still, the wall clock
+// not.
 func slept(wall, awake time.Duration) bool { return wall-awake > time.Minute }
 
-// elapsed is the time between two readings by the wall clock and by the monotonic one.
+// elapsed returns the time between two readings by the wall clock and by the monotonic clock.
 func elapsed(before, after time.Time) (wall, awake time.Duration) {
 	return after.Round(0).Sub(before.Round(0)), after.Sub(before)
 }
 
-// deleteRows deletes what is older than the cutoff: rows by their checkout's time, our own by when they were noted.
+// deleteRows deletes what is older than the cutoff: rows by the time of their checkout, rows of our
+// own tables by the time of their insertion.
 func deleteRows(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time) (int64, error) {
 	var total int64
 	for _, old := range []struct{ table, column string }{
@@ -125,7 +119,8 @@ func deleteRows(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time) (int6
 		if old.column == "checkout_time" {
 			value = "($1::timestamptz AT TIME ZONE 'UTC')"
 		}
-		statement := fmt.Sprintf("DELETE FROM %[1]s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %[1]s WHERE %[2]s < %[3]s LIMIT %[4]d))",
+		statement := fmt.Sprintf(`DELETE FROM %[1]s
+			WHERE ctid = ANY (ARRAY(SELECT ctid FROM %[1]s WHERE %[2]s < %[3]s LIMIT %[4]d))`,
 			old.table, old.column, value, deleteAtOnce)
 		for {
 			tag, err := pool.Exec(ctx, statement, cutoff)

@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// startBroker runs Kafka in this process, on data in dir.
+// startBroker runs Kafka in this process, with its data in dir.
 func startBroker(dir string, port int, logger *slog.Logger) (*kfake.Cluster, error) {
 	cluster, err := kfake.NewCluster(
 		kfake.Ports(port),
@@ -21,7 +21,7 @@ func startBroker(dir string, port int, logger *slog.Logger) (*kfake.Cluster, err
 		kfake.WithLogger(brokerLog{logger}),
 		kfake.BrokerConfigs(map[string]string{
 			"log.retention.ms":  "-1",                       // see deleteRecords
-			"log.segment.bytes": strconv.Itoa(segmentBytes), // a segment's file goes when all its records are deleted
+			"log.segment.bytes": strconv.Itoa(segmentBytes), // a file is removed once all its records are deleted
 		}),
 	)
 	if err != nil {
@@ -30,7 +30,8 @@ func startBroker(dir string, port int, logger *slog.Logger) (*kfake.Cluster, err
 	return cluster, nil
 }
 
-// brokerLog passes on what the broker finds wrong; its other lines are about single requests.
+// brokerLog logs the broker's warnings and errors at their level. Its other lines are about single
+// requests.
 type brokerLog struct{ logger *slog.Logger }
 
 func (l brokerLog) Logf(level kfake.LogLevel, format string, args ...any) {

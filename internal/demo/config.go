@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 	"firstclick/web"
 )
 
-// The ports that people know.
+// Default ports and address.
 const (
 	DefaultKafkaPort    = 9093
 	DefaultDatabasePort = 5432
@@ -38,25 +39,24 @@ type Config struct {
 	Dir  string  // holds all data; empty: DefaultDir
 	Rate float64 // events per second; 0: 200
 
-	// Where one of these is taken, a free port is used, and said. 0 picks a free one.
+	// A free port replaces one that is taken, and 0.
 	KafkaPort, DatabasePort int
 	Listen                  string   // of the page, /livez and /metrics; empty: DefaultListen
-	Hosts                   []string // names by which that is asked for besides localhost
+	Hosts                   []string // names of the page's address besides localhost
 
-	Out io.Writer // what people read
-	// Width of the terminal that Out is, in characters; nil where Out is no terminal: then lines instead of a table.
-	Width func() int
-	// NewLogger makes the logger of all parts. On a terminal w writes above the table, else w is nil: then it is up to the
-	// function. Nil: no log.
+	Out   io.Writer  // nil: discarded
+	Width func() int // of the terminal that Out is, in characters; nil: lines take the place of a table
+	// NewLogger makes the logger of all parts. On a terminal w writes above the table, else w is
+	// nil. nil: no log.
 	NewLogger func(w io.Writer) *slog.Logger
-	Program   string // as people call this program, for lines to paste; empty: firstclick
+	Program   string // the name of this program in lines to paste; empty: firstclick
 	Version   string
-	Registry  *prometheus.Registry // nil: empty
-	// LetterActions are what the page may do with a dead letter. Nil: nothing.
+	Registry  *prometheus.Registry // nil: an empty one
+	// LetterActions are what the page may do with a dead letter; nil: nothing.
 	LetterActions func(database string, kafka kafkaconn.Config) []web.Action
 }
 
-func (c *Config) settle() error {
+func (c *Config) setDefaults() error {
 	if c.Dir == "" {
 		dir, err := DefaultDir()
 		if err != nil {
@@ -68,30 +68,18 @@ func (c *Config) settle() error {
 	if err != nil {
 		return fmt.Errorf("find the demo's directory: %w", err)
 	}
-	c.Dir = dir
-	if c.Rate == 0 {
-		c.Rate = 200
-	}
-	if c.Listen == "" {
-		c.Listen = DefaultListen
-	}
-	if c.Out == nil {
-		c.Out = io.Discard
-	}
+	c.Dir, c.Rate = dir, cmp.Or(c.Rate, 200)
+	c.Listen, c.Program = cmp.Or(c.Listen, DefaultListen), cmp.Or(c.Program, "firstclick")
+	c.Out = cmp.Or(c.Out, io.Discard)
+	c.Registry = cmp.Or(c.Registry, prometheus.NewRegistry())
 	if c.NewLogger == nil {
 		c.NewLogger = func(io.Writer) *slog.Logger { return slog.New(slog.DiscardHandler) }
-	}
-	if c.Program == "" {
-		c.Program = "firstclick"
-	}
-	if c.Registry == nil {
-		c.Registry = prometheus.NewRegistry()
 	}
 	return nil
 }
 
-// DefaultDir is firstclick/demo in the user's data directory ($XDG_DATA_HOME, else ~/.local/share). Root's home is closed to the
-// user that Postgres then runs as: there it is /var/lib.
+// DefaultDir is firstclick/demo in the user's data directory ($XDG_DATA_HOME, else ~/.local/share).
+// For root it is in /var/lib: Postgres then runs as a user that cannot enter root's home.
 func DefaultDir() (string, error) {
 	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "firstclick", "demo"), nil

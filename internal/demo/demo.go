@@ -25,13 +25,11 @@ import (
 )
 
 const (
-	// stopWithin is how long Postgres may take to end; then it is ended at once, and recovers at the next start.
-	stopWithin = 20 * time.Second
-	// memoryLimit is what the pipeline may take; the last hour and a quarter of clicks need a fraction.
-	memoryLimit = 512 << 20
+	stopWithin  = 20 * time.Second // for Postgres; then it is killed, and recovers at the next start
+	memoryLimit = 512 << 20        // bytes, for the pipeline
 )
 
-// demo is what runs.
+// demo is a running demo.
 type demo struct {
 	cfg    Config
 	logger *slog.Logger
@@ -43,14 +41,15 @@ type demo struct {
 	postgres *pgtest.Server
 	web      *web.Server
 	pool     *pgxpool.Pool
-	broken   atomic.Int64 // when something was last broken on purpose: Unix seconds
-	crashing sync.Mutex   // of Postgres, whose methods are for one goroutine at a time
+	faultAt  atomic.Int64 // when the page last broke something: Unix seconds
+	crashing sync.Mutex   // of postgres, whose methods are for one goroutine at a time
 }
 
-// Run runs the demo until ctx ends, which is no error, or until something cannot go on. It returns when everything it started has
-// ended. The error is a *BusyError where another demo has the directory.
+// Run runs the demo until ctx ends, which is no error, or until a part fails. It returns when
+// everything that it started has ended. The error is a *BusyError if another demo has the
+// directory.
 func Run(ctx context.Context, cfg Config) (err error) {
-	if err := cfg.settle(); err != nil {
+	if err := cfg.setDefaults(); err != nil {
 		return err
 	}
 	lock, err := lockDir(cfg.Dir)
@@ -61,15 +60,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	d := &demo{cfg: cfg, out: cfg.Out, begun: time.Now()}
 	if cfg.Width != nil {
 		d.screen = &screen{out: cfg.Out, width: cfg.Width}
-		d.out = d.screen
-		d.logger = cfg.NewLogger(d.screen)
+		d.out, d.logger = d.screen, cfg.NewLogger(d.screen)
 	} else {
 		d.logger = cfg.NewLogger(nil)
 	}
 	defer func() { err = errors.Join(err, d.stopServers(ctx)) }()
 	if err := d.startServers(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil // told to stop while starting: a Ctrl-C interrupts initdb too, whatever that then says
+			return nil // stopped while starting: Ctrl-C interrupts initdb too
 		}
 		return err
 	}
@@ -77,18 +75,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return d.work(ctx)
 }
 
-// beingStopped turns errors that come from being told to stop into none.
-func beingStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
-
-// startServers starts what the pipeline needs, the slow parts at the same time. What has started when another fails is stopped by
-// stopServers.
+// startServers starts what the pipeline needs, Kafka and Postgres at the same time. After an error
+// stopServers stops what has started.
 func (d *demo) startServers(ctx context.Context) error {
-	fmt.Fprintf(d.out, "starting Kafka, Postgres, shoppers and the pipeline; data in %s\n", d.cfg.Dir)
+	fmt.Fprintf(d.out, "starting Kafka, Postgres, shoppers and the pipeline; the data is in %s\n", d.cfg.Dir)
 	chosen, err := choosePorts(ctx, d.cfg.KafkaPort, d.cfg.DatabasePort)
 	if err != nil {
 		return err
@@ -118,7 +108,7 @@ func (d *demo) startServers(ctx context.Context) error {
 	return nil
 }
 
-// listen takes the wanted address, or a free port of the same host where it is taken.
+// listen takes the configured address; if it is taken, a free port of the same host.
 func (d *demo) listen() (*web.Server, error) {
 	config := web.Config{Listen: d.cfg.Listen, Gatherer: d.cfg.Registry, Hosts: d.cfg.Hosts, Logger: d.logger}
 	server, err := web.New(config)
@@ -129,7 +119,7 @@ func (d *demo) listen() (*web.Server, error) {
 	return web.New(config)
 }
 
-// stopServers ends what startServers started, in the opposite order.
+// stopServers stops what startServers started, in the opposite order.
 func (d *demo) stopServers(ctx context.Context) (err error) {
 	if d.pool != nil {
 		d.pool.Close()
@@ -140,22 +130,23 @@ func (d *demo) stopServers(ctx context.Context) (err error) {
 		err = d.postgres.Stop(stopping)
 	}
 	if d.broker != nil {
-		d.broker.Close() // writes its state down
+		d.broker.Close() // saves its state
 	}
 	if d.postgres != nil && d.broker != nil && err == nil {
-		fmt.Fprintln(d.out, "stopped; start the demo again and it goes on from here")
+		fmt.Fprintln(d.out, "stopped; the next start goes on from here")
 	}
 	return err
 }
 
 func (d *demo) kafka() kafkaconn.Config { return kafkaconn.Config{Brokers: d.broker.ListenAddrs()} }
 
-// work runs pipeline, generator and the rest until ctx ends or one of them fails, and stops them one after the other.
+// work runs pipeline, generator and the other parts until ctx ends or one of them fails, and stops
+// them one after the other.
 func (d *demo) work(ctx context.Context) error {
 	job, err := pipeline.New(pipeline.Config{
 		Kafka: d.kafka(), Database: d.postgres.DSN(database), ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic,
-		MemoryLimit: memoryLimit, Version: d.cfg.Version, Listen: d.web.Addr().String(), Logger: d.logger,
-		Registry: d.cfg.Registry,
+		MemoryLimit: memoryLimit, Version: d.cfg.Version, Listen: d.web.Addr().String(),
+		Logger: d.logger, Registry: d.cfg.Registry,
 	})
 	if err != nil {
 		return errors.Join(err, d.web.Close())
@@ -166,55 +157,51 @@ func (d *demo) work(ctx context.Context) error {
 	}
 	running, ended := context.WithCancel(ctx)
 	defer ended()
-	view := func(ctx context.Context) error {
-		if err := firstRow(ctx, d.pool, d.begun, d.out); err != nil || ctx.Err() != nil {
-			return err
-		}
-		if d.screen != nil {
-			return d.screen.show(ctx, d.pool, d.begun)
-		}
-		return report(ctx, d.pool, d.begun, d.out)
-	}
+	bounds := func(ctx context.Context) error { return bound(ctx, d.kafka(), d.pool, d.logger) }
 	parts := []*part{ // in the order in which they stop
-		launch(ctx, "the table", view, ended),
+		launch(ctx, "the table", d.view, ended),
 		launch(ctx, "the generator", d.generate, ended),
 		launch(ctx, "the pipeline", job.Run, ended),
-		launch(ctx, "the bounds", func(ctx context.Context) error { return bound(ctx, d.kafka(), d.pool, d.logger) }, ended),
+		launch(ctx, "the bounds", bounds, ended),
 		launch(ctx, "the web server", d.web.Run, ended),
 	}
 	<-running.Done()
 	failed := []error{parts[0].end()}
-	fmt.Fprintln(d.out, "stopping: what is under way is finished")
+	fmt.Fprintln(d.out, "stopping: finishing what is under way")
 	for _, p := range parts[1:] {
 		failed = append(failed, p.end())
 	}
 	return errors.Join(failed...)
 }
 
-// generate sends events from now on until ctx ends. A machine that slept lets it begin anew: otherwise its clock would stay behind
-// by that time, and its records would be old enough to be dropped when they are sent.
+// generate sends events from now on until ctx ends. It begins again after a sleep of the machine:
+// else the event time would stay behind, and the records would be deleted as old ones.
 func (d *demo) generate(ctx context.Context) error {
 	for {
 		round, cancel := context.WithCancel(ctx)
-		awake := make(chan struct{})
-		go func() {
-			defer close(awake)
-			cancelWhenSlept(round, cancel)
-		}()
+		var watch sync.WaitGroup
+		watch.Go(func() {
+			last := time.Now()
+			every(round, 10*time.Second, func() bool {
+				if slept(elapsed(last, time.Now())) {
+					cancel()
+				}
+				return true
+			})
+		})
 		_, err := datagen.Run(round, datagen.Config{
-			Kafka: d.kafka(), Database: d.postgres.DSN(database), ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic, Partitions: partitions,
-			Rate: d.cfg.Rate, Seed: rand.Uint64N(1 << 48),
-			OutOfOrder: 0.02, Duplicate: 0.002, Renames: 0.2, // life, in small
+			Kafka: d.kafka(), Database: d.postgres.DSN(database),
+			ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic, Partitions: partitions,
+			Rate: d.cfg.Rate, Seed: rand.Uint64N(1 << 48), OutOfOrder: 0.02, Duplicate: 0.002, Renames: 0.2,
 			Logger: d.logger,
 		})
 		cancel()
-		<-awake
+		watch.Wait()
+		faultLately := time.Since(time.Unix(d.faultAt.Load(), 0)) < time.Minute
 		switch {
-		case ctx.Err() != nil:
-			return beingStopped(ctx, err)
-		case err != nil && !d.brokenLately():
+		case ctx.Err() != nil, err != nil && !faultLately:
 			return err
-		case err != nil: // shoppers come again when the shop is open again
+		case err != nil:
 			d.logger.WarnContext(ctx, "the generator begins anew", "cause", err)
 			select {
 			case <-time.After(time.Second):
@@ -225,57 +212,35 @@ func (d *demo) generate(ctx context.Context) error {
 	}
 }
 
-// brokenLately says whether something was broken on purpose so lately that errors may come of it.
-func (d *demo) brokenLately() bool { return time.Since(time.Unix(d.broken.Load(), 0)) < time.Minute }
-
-func cancelWhenSlept(ctx context.Context, cancel func()) {
-	ticker := time.NewTicker(10 * time.Second)
-	defer ticker.Stop()
-	last := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if now := time.Now(); slept(elapsed(last, now)) {
-			cancel()
-			return
-		}
-	}
-}
-
-// part is a part of the demo that runs beside the others.
+// part is a part of the demo. It runs beside the others.
 type part struct {
-	name string
 	stop context.CancelFunc
-	done chan struct{}
-	err  error // once done is closed
+	done chan error
 }
 
-// launch runs a part until its end is called; the end of ctx alone does not stop it, so that parts stop in order. One that ends by
-// itself calls ended.
+// launch runs a part until its end is called. The end of ctx does not stop it: parts stop in order.
+// A part that ends by itself has failed; ended is called then too.
 func launch(ctx context.Context, name string, run func(context.Context) error, ended func()) *part {
 	own, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p := &part{name: name, stop: stop, done: make(chan struct{})}
+	p := &part{stop: stop, done: make(chan error, 1)}
 	go func() {
-		defer close(p.done)
 		defer ended()
 		err := run(own)
-		if own.Err() != nil {
-			err = beingStopped(own, err)
-		} else if err == nil {
+		switch {
+		case own.Err() == nil && err == nil:
 			err = errors.New("ended by itself")
+		case own.Err() != nil && errors.Is(err, context.Canceled):
+			err = nil
 		}
 		if err != nil {
-			p.err = fmt.Errorf("%s: %w", name, err)
+			err = fmt.Errorf("%s: %w", name, err)
 		}
+		p.done <- err
 	}()
 	return p
 }
 
 func (p *part) end() error {
 	p.stop()
-	<-p.done
-	return p.err
+	return <-p.done
 }

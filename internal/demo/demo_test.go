@@ -143,7 +143,8 @@ func verify(t *testing.T, p places) *audit.Report {
 	return report
 }
 
-// Stopped and started again, the demo goes on where it was; a second one on the same directory is refused meanwhile.
+// Stopped and started again, the demo goes on where it was; a second one on the same directory is
+// refused meanwhile.
 func TestGoesOnWhereItWas(t *testing.T) {
 	dir := pgtest.Dir(t)
 	first, stop := runDemo(t, dir)

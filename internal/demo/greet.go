@@ -4,63 +4,58 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
 )
 
-const query = "SELECT checkout_id, click_id, checkout_time, click_time, user_name FROM commerce.attributed_checkouts ORDER BY checkout_time DESC LIMIT 5;"
+const query = "SELECT checkout_id, click_id, checkout_time, click_time, user_name " +
+	"FROM commerce.attributed_checkouts ORDER BY checkout_time DESC LIMIT 5;"
 
-// greet says where everything is and what to paste.
+// greet prints where everything is, and lines to paste.
 func (d *demo) greet() {
-	var b strings.Builder
-	kafkaPort := d.kafkaPort()
-	url := databaseURL(d.postgres.Port)
-	fmt.Fprintf(&b, "\n  Kafka     localhost:%d%s\n", kafkaPort, instead(kafkaPort, d.cfg.KafkaPort))
-	fmt.Fprintf(&b, "  Postgres  localhost:%d%s, version %s\n", d.postgres.Port, instead(d.postgres.Port, d.cfg.DatabasePort), d.postgres.Version())
-	fmt.Fprintf(&b, "  Page      http://%s%s\n", d.webAddress(), instead(d.web.Addr().Port, portOf(d.cfg.Listen)))
-	fmt.Fprintf(&b, "  Metrics   http://%s/metrics\n", d.webAddress())
-	fmt.Fprintf(&b, "\n  To look for yourself, paste into another terminal:\n\n")
-	fmt.Fprintf(&b, "    pgcli %s\n    psql %s\n\n    %s\n\n", url, url, query)
-	fmt.Fprintf(&b, "  To have the answer recomputed from Kafka by other code and compared:\n\n    %s\n\n", d.verifyLine(kafkaPort, url))
-	fmt.Fprint(d.out, b.String())
+	kafkaPort, url := d.kafkaPort(), databaseURL(d.postgres.Port)
+	page := d.web.Addr().String()
+	if ip := d.web.Addr().IP; ip.IsLoopback() || ip.IsUnspecified() {
+		page = "localhost:" + strconv.Itoa(d.web.Addr().Port)
+	}
+	verify := d.cfg.Program + " verify" // without flags that have their default
+	if kafkaPort != DefaultKafkaPort {
+		verify += " --kafka localhost:" + strconv.Itoa(kafkaPort)
+	}
+	if d.postgres.Port != DefaultDatabasePort {
+		verify += " --database " + url
+	}
+	taken := func(port, wanted int) string {
+		if wanted == 0 || port == wanted {
+			return ""
+		}
+		return fmt.Sprintf(" (%d is taken)", wanted)
+	}
+	fmt.Fprintf(d.out, `
+  Kafka     localhost:%d%s
+  Postgres  localhost:%d%s, version %s
+  Page      http://%s%s
+  Metrics   http://%s/metrics
+
+  To look for yourself, paste into another terminal:
+
+    pgcli %s
+    psql %s
+
+    %s
+
+  To recompute the answer from Kafka by other code and compare:
+
+    %s
+
+`, kafkaPort, taken(kafkaPort, d.cfg.KafkaPort),
+		d.postgres.Port, taken(d.postgres.Port, d.cfg.DatabasePort), d.postgres.Version(),
+		page, taken(d.web.Addr().Port, portOf(d.cfg.Listen)), page, url, url, query, verify)
 }
 
 func (d *demo) kafkaPort() int { return portOf(d.broker.ListenAddrs()[0]) }
 
-// verifyLine leaves out what is the default anyway.
-func (d *demo) verifyLine(kafkaPort int, url string) string {
-	line := d.cfg.Program + " verify"
-	if kafkaPort != DefaultKafkaPort {
-		line += " --kafka localhost:" + strconv.Itoa(kafkaPort)
-	}
-	if d.postgres.Port != DefaultDatabasePort {
-		line += " --database " + url
-	}
-	return line
-}
-
-func (d *demo) webAddress() string {
-	addr := d.web.Addr()
-	if addr.IP.IsLoopback() || addr.IP.IsUnspecified() {
-		return "localhost:" + strconv.Itoa(addr.Port)
-	}
-	return addr.String()
-}
-
-func instead(port, wanted int) string {
-	if wanted == 0 || port == wanted {
-		return ""
-	}
-	return fmt.Sprintf(" (%d is taken)", wanted)
-}
-
+// portOf returns the port of an address that a server has taken or that was parsed before.
 func portOf(address string) int {
-	_, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return 0
-	}
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		return 0
-	}
+	_, text, _ := net.SplitHostPort(address)
+	port, _ := strconv.Atoi(text)
 	return port
 }

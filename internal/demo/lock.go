@@ -6,14 +6,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
-// BusyError says that a demo runs on the directory already.
+// BusyError says that another demo uses the directory.
 type BusyError struct {
 	Dir string
-	PID string // of the other one, as it wrote it down; may be empty
+	PID string // of the other demo; may be empty
 }
 
 func (e *BusyError) Error() string {
@@ -24,8 +23,8 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("a demo runs on %s already%s: end that one, or choose another directory with --dir", e.Dir, who)
 }
 
-// lockDir makes the directory where it is missing, and locks it until the returned file is closed or this process ends, however
-// that ends. The error is a *BusyError where another process has it.
+// lockDir makes the directory if it is missing, and locks it until the returned file is closed or
+// this process ends. The error is a *BusyError if another process has the lock.
 func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the demo's directory: %w", err)
@@ -42,15 +41,14 @@ func lockDir(dir string) (*os.File, error) {
 		text, _ := io.ReadAll(io.LimitReader(file, 32)) // only for the message
 		return nil, &BusyError{Dir: dir, PID: strings.TrimSpace(string(text))}
 	}
-	if err := errors.Join(file.Truncate(0), writePID(file)); err != nil {
+	err = file.Truncate(0)
+	if err == nil {
+		_, err = fmt.Fprintln(file, os.Getpid())
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("write the lock: %w", err), file.Close())
 	}
 	return file, nil
-}
-
-func writePID(file *os.File) error {
-	_, err := file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return err
 }
 
 var errLocked = errors.New("locked by another process")

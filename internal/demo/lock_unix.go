@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lockFile takes the lock that goes with the open file: the system lets it go when the process ends.
+// lockFile takes the lock of the open file. The system releases it when the process ends.
 func lockFile(file *os.File) error {
 	err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

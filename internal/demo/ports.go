@@ -10,7 +10,8 @@ import (
 	"firstclick/internal/ports"
 )
 
-// choosePorts are the wanted ports of the loopback; in the place of one that is taken or 0, a free one.
+// choosePorts returns the wanted ports of the loopback; a free port replaces one that is taken, and
+// 0.
 func choosePorts(ctx context.Context, wanted ...int) ([]int, error) {
 	chosen, err := ports.Free(len(wanted))
 	if err != nil {
@@ -24,15 +25,16 @@ func choosePorts(ctx context.Context, wanted ...int) ([]int, error) {
 	return chosen, nil
 }
 
-// portFree says whether nobody answers on the port of any loopback address, nor of all addresses: people connect to localhost, which
-// may mean ::1, and should not meet a stranger there.
+// portFree says whether nobody listens on the port of any loopback address, nor of all addresses:
+// people connect to localhost, which may mean ::1, and must not reach another server there.
 func portFree(ctx context.Context, port int) bool {
 	for _, host := range []string{"127.0.0.1", "::1", ""} {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 		if err == nil {
 			err = listener.Close()
 		}
-		// No IPv6, or a port for root only: the first is no obstacle, the second will be said by who takes it.
+		// Other errors: no IPv6, which is no obstacle, or a port for root only, which its server
+		// reports.
 		if errors.Is(err, syscall.EADDRINUSE) || host == "127.0.0.1" && err != nil {
 			return false
 		}

@@ -2,9 +2,9 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,26 +18,26 @@ import (
 
 const application = "firstclick demo" // of the demo's own sessions
 
-// startPostgres runs Postgres on data in dir, and brings the tables up to date.
+// startPostgres runs Postgres with its data in dir, and brings the tables up to date.
 func startPostgres(ctx context.Context, dir string, port int, logger *slog.Logger) (*pgtest.Server, error) {
 	dir = filepath.Join(dir, "postgres")
 	if err := endLeftover(ctx, filepath.Join(dir, "data"), logger); err != nil {
 		return nil, err
 	}
-	server, err := pgtest.Start(dir, pgtest.WithPort(port), pgtest.WithSync(true), pgtest.WithLogger(logger), pgtest.WithConfig(map[string]string{
-		// Bounds of the disk: write-ahead log is a few hundred megabytes, and no forgotten slot of a visitor keeps more.
+	config := map[string]string{
 		"max_wal_size":           "256MB",
-		"max_slot_wal_keep_size": "512MB",
+		"max_slot_wal_keep_size": "512MB", // a forgotten slot must not fill the disk
 		"log_min_messages":       "error",
-	}))
+	}
+	server, err := pgtest.Start(dir, pgtest.WithPort(port), pgtest.WithSync(true), pgtest.WithLogger(logger),
+		pgtest.WithConfig(config))
 	if err != nil {
 		return nil, err
 	}
 	if err := prepareTables(ctx, server.DSN(database), logger); err != nil {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 		defer cancel()
-		_ = server.Stop(stopping) // the first error says what is wrong
-		return nil, err
+		return nil, errors.Join(err, server.Stop(stopping))
 	}
 	return server, nil
 }
@@ -51,17 +51,18 @@ func prepareTables(ctx context.Context, dsn string, logger *slog.Logger) error {
 		return fmt.Errorf("connect to Postgres: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	// The query that people run orders by this column, and ours does every second.
-	_, err = conn.Exec(ctx, "CREATE INDEX IF NOT EXISTS attributed_checkouts_checkout_time ON commerce.attributed_checkouts (checkout_time)")
+	// The query in the greeting and that of the table order by this column.
+	_, err = conn.Exec(ctx, `CREATE INDEX IF NOT EXISTS attributed_checkouts_checkout_time
+		ON commerce.attributed_checkouts (checkout_time)`)
 	if err != nil {
 		return fmt.Errorf("index the rows by time: %w", err)
 	}
 	return nil
 }
 
-// endLeftover stops a Postgres that outlived the demo that started it. We hold the directory's lock: whoever runs on these data has
-// no owner. That the process is what postmaster.pid says is asked of itself, since process ids are used again.
-// https://www.postgresql.org/docs/current/storage-file-layout.html (postmaster.pid)
+// endLeftover stops a Postgres that outlived its demo. We hold the lock of the directory, so that
+// no running demo owns it. Process ids are used again: the server itself confirms that it has the
+// data. https://www.postgresql.org/docs/current/storage-file-layout.html (postmaster.pid)
 func endLeftover(ctx context.Context, data string, logger *slog.Logger) error {
 	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
@@ -80,27 +81,26 @@ func endLeftover(ctx context.Context, data string, logger *slog.Logger) error {
 	if err := interrupt(pid); err != nil {
 		return fmt.Errorf("stop the Postgres of an earlier demo, process %d: %w", pid, err)
 	}
-	// Its file goes last.
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(stopWithin)
-	for {
-		if now, err := os.ReadFile(filepath.Join(data, "postmaster.pid")); err != nil || !strings.HasPrefix(string(now), lines[0]+"\n") {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-deadline:
-			return fmt.Errorf("the Postgres of an earlier demo, process %d, does not end within %s", pid, stopWithin)
-		}
+	waiting, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
+	ended := false
+	every(waiting, 20*time.Millisecond, func() bool { // it removes the file last
+		now, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+		ended = err != nil || !strings.HasPrefix(string(now), lines[0]+"\n")
+		return !ended
+	})
+	switch {
+	case ended:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
+	return fmt.Errorf("the Postgres of an earlier demo, process %d, does not end within %s", pid, stopWithin)
 }
 
-// runsOn asks the server on the port whether its data is that directory.
+// runsOn says whether the server on the port has its data in that directory.
 func runsOn(ctx context.Context, port int, data string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a stranger on the port may say nothing, and a busy machine takes a while
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	conn, err := pgsession.Connect(ctx, databaseURL(port)+"?sslmode=disable", application)
 	if err != nil {
@@ -116,8 +116,7 @@ func runsOn(ctx context.Context, port int, data string) bool {
 	return errTheirs == nil && errOurs == nil && os.SameFile(theirs, ours)
 }
 
-// databaseURL is what people paste.
+// databaseURL returns the connection string for people.
 func databaseURL(port int) string {
-	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", "postgres"), Host: "localhost:" + strconv.Itoa(port), Path: "/" + database}
-	return u.String()
+	return fmt.Sprintf("postgres://postgres:postgres@localhost:%d/%s", port, database)
 }
