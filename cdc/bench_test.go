@@ -16,8 +16,9 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// BenchmarkStream measures a transaction of 1,000,000 updates: read bare (messages received and thrown away), and applied to a mirror whose
-// cache holds a tenth of the users. ratio is the mirror's pace to the bare one. Run it with -benchtime 3x.
+// BenchmarkStream measures a transaction of 1,000,000 updates: read bare (messages received and
+// thrown away), and applied to a mirror whose cache holds a tenth of the users. ratio is the
+// mirror's pace to the bare one. Run it with -benchtime 3x.
 func BenchmarkStream(b *testing.B) {
 	const rows = 1_000_000
 	ctx, dsn := b.Context(), pgtest.New(b)
@@ -136,7 +137,8 @@ func benchRow(b *testing.B) (*decoder, []byte) {
 			b.Fatal(err)
 		}
 	}
-	return d, append(message('U', uint32(7), 'N', uint16(2)), bytes.Join([][]byte{column("1"), column("renamed 12345")}, nil)...)
+	return d, append(message('U', uint32(7), 'N', uint16(2)),
+		bytes.Join([][]byte{column("1"), column("renamed 12345")}, nil)...)
 }
 
 func newBenchCache(b *testing.B, size int32) *cache {
@@ -168,7 +170,8 @@ func bareStream(ctx context.Context, b *testing.B, m *Mirror) *pgconn.PgConn {
 		b.Fatal(err)
 	}
 	err = pglogrepl.StartReplication(ctx, conn, slot.SlotName, 0, pglogrepl.StartReplicationOptions{
-		Mode: pglogrepl.LogicalReplication, PluginArgs: []string{"proto_version '1'", "publication_names '" + Publication + "'"},
+		Mode: pglogrepl.LogicalReplication, PluginArgs: []string{"proto_version '1'", "publication_names '" +
+			Publication + "'"},
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -199,7 +202,8 @@ func drain(b *testing.B, conn *pgconn.PgConn) time.Duration {
 	}
 }
 
-// BenchmarkEdition is what a transaction pays for the look at commerce.users: the round trip, which it has anyway, is taken off.
+// BenchmarkEdition is what a transaction pays for the look at commerce.users: the round trip, which
+// it has anyway, is taken off.
 func BenchmarkEdition(b *testing.B) {
 	conn, err := pgx.Connect(b.Context(), pgtest.New(b))
 	if err != nil {

@@ -1,16 +1,18 @@
 package cdc
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// entry is a cached user. Its name is right as of the snapshot from, plus every streamed transaction that from does not see.
+// entry is a cached user. Its name is that of the snapshot from, plus every streamed transaction
+// that from does not see.
 type entry struct {
 	name string
-	from *snapshot // nil: every transaction still to be streamed applies
+	from *snapshot // nil: every transaction to come applies
 }
 
 // user is a row of commerce.users.
@@ -19,19 +21,20 @@ type user struct {
 	name string
 }
 
-// cache holds users under one slot. It knows no connection and no clock, and is not safe for concurrent use.
+// cache holds users under one slot. It has no connection and no clock, and is not safe for
+// concurrent use.
 type cache struct {
-	edition   string        // of commerce.users: what is cached is right under no other
-	outdated  chan struct{} // closed when another one stands
+	edition   string        // of commerce.users that the names belong to
+	outdated  chan struct{} // closed when another edition stands
 	lru       *simplelru.LRU[int32, *entry]
 	capacity  int
-	exported  *snapshot // of the slot: what it sees is not streamed, all else is
+	exported  *snapshot // of the slot: what it sees is not streamed, everything else is
 	changes   *changes
 	truncated uint64 // xid of the last TRUNCATE; 0: none
 
-	near      uint64      // the greatest full xid known, to extend 32-bit ones
-	position  uint64      // every transaction committed before this LSN is applied
-	unsettled []*snapshot // of fills, not yet passed by position; by arrival
+	near     uint64      // the greatest full xid known, to extend 32-bit ones
+	position uint64      // every transaction committed before this LSN is applied
+	unpassed []*snapshot // of fills, whose lsn is beyond position; by arrival
 
 	xid      uint64 // the transaction being applied
 	admitted int    // users it may still bring into the cache in place of others
@@ -44,7 +47,10 @@ func newCache(capacity, ring int, exported *snapshot, consistent uint64) (*cache
 	if err != nil {
 		return nil, fmt.Errorf("create users cache: %w", err)
 	}
-	return &cache{outdated: make(chan struct{}), lru: lru, capacity: capacity, exported: exported, changes: newChanges(ring), near: exported.xmax, position: consistent}, nil
+	return &cache{
+		outdated: make(chan struct{}), lru: lru, capacity: capacity, exported: exported,
+		changes: newChanges(ring), near: exported.xmax, position: consistent,
+	}, nil
 }
 
 func (c *cache) len() int { return c.lru.Len() }
@@ -61,8 +67,8 @@ func (c *cache) get(id int32) (string, bool) {
 func (c *cache) begin(xid uint32) {
 	c.xid = fullXid(c.near, xid)
 	c.near = max(c.near, c.xid)
-	// Someone who has just signed up is likely to buy, so an inserted user enters the cache; but a bulk load must not push
-	// out all others, so one transaction brings in no more than this where others have to go.
+	// An inserted user enters the cache, because someone who has just signed up is likely to buy.
+	// But a bulk load must not evict all others: one transaction evicts no more than this.
 	c.admitted = max(1, c.capacity/64)
 }
 
@@ -72,27 +78,28 @@ func (c *cache) commit(end uint64) {
 	c.advance(end)
 }
 
-// advance notes that every transaction committed before position has been applied.
+// advance records that every transaction committed before position has been applied.
 func (c *cache) advance(position uint64) {
 	if position <= c.position {
 		return
 	}
 	c.position = position
-	// In order of arrival, which is nearly that of their LSNs: one that stands behind a later one is settled with it.
-	for len(c.unsettled) > 0 && c.unsettled[0].lsn <= position {
-		c.unsettled[0].settle()
-		c.unsettled = c.unsettled[1:]
+	// The order of arrival is nearly that of the LSNs. A snapshot behind a later one waits for it.
+	for len(c.unpassed) > 0 && c.unpassed[0].lsn <= position {
+		c.unpassed[0].pass()
+		c.unpassed = c.unpassed[1:]
 	}
 }
 
-// peek returns the entry of id if the current transaction applies to it. present: there is one, applying or not.
+// peek returns the entry of id if the current transaction applies to it. present: there is an
+// entry, whether or not it does.
 func (c *cache) peek(id int32) (e *entry, present bool) {
 	e, ok := c.lru.Peek(id)
 	if !ok {
 		return nil, false
 	}
 	if e.from != nil {
-		if e.from.sees(c.xid) {
+		if e.from.seesStreamed(c.xid) {
 			return nil, true
 		}
 		e.from = nil
@@ -133,7 +140,7 @@ func (c *cache) update(ch *change) {
 		return
 	}
 	if rekeyed && name.state == textUnchanged {
-		// The value did not change, but we do not know it: it is read again.
+		// The name did not change, but is not known: it is read again.
 		c.vanish(ch.id.value)
 		return
 	}
@@ -148,21 +155,22 @@ func (c *cache) nameOf(id int32) text {
 	return text{state: textUnchanged}
 }
 
-// appear gives id its name as of the current transaction. A user that was not there before is admitted to the cache.
+// appear gives id its name as of the current transaction. admit: a user that is not cached may
+// enter.
 func (c *cache) appear(id int32, name text, admit bool) {
 	c.changes.record(id, c.xid)
 	e, present := c.peek(id)
 	switch {
 	case present && e == nil:
-		// its snapshot saw this transaction
+		// the entry's snapshot saw this transaction
 	case name.state == textUnchanged:
-		// the entry, if there is one, keeps its name
+		// an entry keeps its name
 	case name.state == textNull:
 		if present {
 			c.lru.Remove(id)
 		}
 	case present:
-		if e.name != string(name.bytes) { // compares without a copy
+		if e.name != string(name.bytes) { // does not copy
 			e.name = string(name.bytes)
 		}
 	case admit && (c.admitted > 0 || c.lru.Len() < c.capacity):
@@ -186,21 +194,22 @@ func (c *cache) add(id int32, e *entry) {
 	}
 }
 
-// fill offers users that a query with snapshot s has read; the query must have begun after the slot stood. It sorts them.
-// Those that may be older than what was applied are refused.
+// fill offers users that a query with snapshot s has read. The query must have begun after the slot
+// stood. fill sorts the users, and refuses those that may be older than what was applied.
 func (c *cache) fill(s *snapshot, users []user) {
 	c.near = max(c.near, s.xmax)
 	if len(users) == 0 {
 		return
 	}
-	if !s.covers(c.exported) || c.truncated != 0 && !s.seesAt(c.truncated) || c.changes.forgotten(s) {
+	if !s.covers(c.exported) || c.truncated != 0 && !s.sees(c.truncated) || c.changes.mayHaveLost(s) {
 		c.refused += uint64(len(users))
 		return
 	}
-	slices.SortFunc(users, func(a, b user) int { return int(int64(a.id) - int64(b.id)) })
+	byID := func(a, b user) int { return cmp.Compare(a.id, b.id) }
+	slices.SortFunc(users, byID)
 	var stale map[int32]struct{}
 	c.changes.unseen(s, func(id int32) {
-		if _, ok := slices.BinarySearchFunc(users, id, func(u user, id int32) int { return int(int64(u.id) - int64(id)) }); ok {
+		if _, ok := slices.BinarySearchFunc(users, user{id: id}, byID); ok {
 			if stale == nil {
 				stale = make(map[int32]struct{})
 			}
@@ -218,12 +227,12 @@ func (c *cache) fill(s *snapshot, users []user) {
 			continue
 		}
 		if c.lru.Contains(u.id) {
-			continue // kept right by the stream
+			continue // the stream keeps it right
 		}
 		c.add(u.id, &entry{name: u.name, from: from})
 		added++
 	}
 	if from != nil && added > 0 {
-		c.unsettled = append(c.unsettled, s)
+		c.unpassed = append(c.unpassed, s)
 	}
 }

@@ -29,7 +29,8 @@ var captureScript = []string{
 	"ALTER TABLE commerce.users ADD COLUMN note text",
 	"UPDATE commerce.users SET note = 'KEEP-OUT-7', username = 'noted' WHERE id = 1",
 	"ALTER TABLE commerce.users DROP COLUMN note",
-	"BEGIN; INSERT INTO commerce.users VALUES (5, 'five', 'KEEP-OUT-8'); SAVEPOINT s; UPDATE commerce.users SET username = 'cinq' WHERE id = 5; RELEASE s; COMMIT",
+	"BEGIN; INSERT INTO commerce.users VALUES (5, 'five', 'KEEP-OUT-8'); SAVEPOINT s; " +
+		"UPDATE commerce.users SET username = 'cinq' WHERE id = 5; RELEASE s; COMMIT",
 	"TRUNCATE commerce.users",
 	"INSERT INTO commerce.users VALUES (2147483647, '', 'KEEP-OUT-9')",
 }
@@ -69,7 +70,8 @@ func capture(t *testing.T, server *pgtest.Server, identity string) [][]byte {
 	return messages
 }
 
-// TestCapture: a server of today sends what decodes to what the script did; with -capture it is recorded.
+// TestCapture: a server of today sends what decodes to what the script did; with -capture it is
+// recorded.
 func TestCapture(t *testing.T) {
 	servers := map[string]*pgtest.Server{}
 	for version := range strings.SplitSeq(*captureVersions, ",") {
@@ -139,8 +141,8 @@ func readCapture(t testing.TB, file string) [][]byte {
 	return messages
 }
 
-// compareCapture decodes messages and compares with what the script did. The passwords may be in what came under FULL, and
-// never in what is left of the buffer.
+// compareCapture decodes messages and compares with what the script did. The passwords may be in
+// what came under FULL, and never in what is left of the buffer.
 func compareCapture(t *testing.T, name, identity string, messages [][]byte) {
 	t.Helper()
 	d := newDecoder()
@@ -196,7 +198,8 @@ func compareCapture(t *testing.T, name, identity string, messages [][]byte) {
 }
 
 func describe(ch *change) string {
-	name := map[textState]string{textUnchanged: "unchanged", textNull: "NULL", textValue: fmt.Sprintf("%q", ch.name.bytes)}[ch.name.state]
+	name := map[textState]string{textUnchanged: "unchanged", textNull: "NULL",
+		textValue: fmt.Sprintf("%q", ch.name.bytes)}[ch.name.state]
 	switch ch.kind {
 	case kindBegin:
 		return "begin"

@@ -1,13 +1,15 @@
 package cdc
 
-// changes remembers which ids the newest streamed transactions have changed. Past its end it remembers at least which
-// transactions changed something, so that a fill that saw them all is still accepted.
+import "slices"
+
+// changes is a ring of the ids that the newest streamed transactions have changed. Of changes that
+// left the ring it keeps the transactions, so that a fill that saw all of them is still accepted.
 //
-// Ids and xids stand in slices of their own: a fill runs over the xids only.
+// Ids and xids have slices of their own: a fill scans only the xids.
 type changes struct {
 	ids  []int32
 	xids []uint64
-	next int // slot of the next change
+	next int // place of the next change
 	full bool
 
 	newest  uint64 // greatest xid recorded
@@ -31,23 +33,13 @@ func (c *changes) record(id int32, x uint64) {
 	}
 }
 
-// forgotten says whether a change that s does not see may have left the ring.
-func (c *changes) forgotten(s *snapshot) bool {
-	if c.lost.empty() {
-		return false
-	}
-	if c.lost.newest >= s.xmax {
-		return true
-	}
-	for _, x := range s.xip {
-		if c.lost.mayHold(x) {
-			return true
-		}
-	}
-	return false
+// mayHaveLost says whether a change that s does not see may have left the ring.
+func (c *changes) mayHaveLost(s *snapshot) bool {
+	return !c.lost.empty() && (c.lost.newest >= s.xmax || slices.ContainsFunc(s.xip, c.lost.mayHold))
 }
 
-// unseen calls fn with the id of every change in the ring that s does not see; an id may come several times.
+// unseen calls fn with the id of every change in the ring that s does not see. An id may come
+// several times.
 func (c *changes) unseen(s *snapshot, fn func(id int32)) {
 	if c.newest < s.xmin {
 		return
@@ -57,17 +49,19 @@ func (c *changes) unseen(s *snapshot, fn func(id int32)) {
 		n = len(c.ids)
 	}
 	for i, x := range c.xids[:n] {
-		if x >= s.xmin && !s.seesAt(x) {
+		if x >= s.xmin && !s.sees(x) {
 			fn(c.ids[i])
 		}
 	}
 }
 
-// xidSetSpan is how many xids back an xidSet is exact: a bit each, 512 KiB in all. Beyond it every xid may be in the set, so
-// that fills are refused only while some transaction that writes is older than four million others.
+// xidSetSpan is how many xids back an xidSet is exact: a bit each, 512 KiB in all. Older xids may
+// all be in the set, so fills are refused only while a writing transaction is older than four
+// million others.
 const xidSetSpan = 1 << 22
 
-// xidSet is a set of xids, exact for the newest xidSetSpan of them. The zero value is empty and takes no memory.
+// xidSet is a set of xids, exact for the newest xidSetSpan of them. The zero value is empty and
+// takes no memory.
 type xidSet struct {
 	bits   []uint64
 	newest uint64

@@ -35,7 +35,8 @@ func must(t *testing.T, conn *pgx.Conn, sql string) {
 func columnsOf(t *testing.T, conn *pgx.Conn) []string {
 	t.Helper()
 	var columns []string
-	err := conn.QueryRow(t.Context(), "SELECT attnames::text[] FROM pg_publication_tables WHERE pubname = 'firstclick_users' AND tablename = 'users'").Scan(&columns)
+	err := conn.QueryRow(t.Context(), "SELECT attnames::text[] FROM pg_publication_tables WHERE pubname = "+
+		"'firstclick_users' AND tablename = 'users'").Scan(&columns)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,8 @@ func listing(t *testing.T) *pgtest.Server {
 	return server
 }
 
-// TestPublicationFollowsTheTable: whatever stood before, EnsurePublication makes it right, and does nothing the second time.
+// TestPublicationFollowsTheTable: whatever stood before, EnsurePublication makes it right, and does
+// nothing the second time.
 func TestPublicationFollowsTheTable(t *testing.T) {
 	dsn := listing(t).DSN("postgres")
 	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
@@ -102,7 +104,8 @@ func TestPublicationFollowsTheTable(t *testing.T) {
 		{"ALTER PUBLICATION firstclick_users SET (publish = 'insert')", two},
 		{"DROP PUBLICATION firstclick_users; CREATE PUBLICATION firstclick_users FOR ALL TABLES", two},
 		{"DROP PUBLICATION firstclick_users; CREATE PUBLICATION firstclick_users FOR TABLES IN SCHEMA commerce", two},
-		{"ALTER PUBLICATION firstclick_users SET TABLE commerce.users (id, username); ALTER TABLE commerce.users DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (id, password)", all},
+		{"ALTER PUBLICATION firstclick_users SET TABLE commerce.users (id, username); " +
+			"ALTER TABLE commerce.users DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (id, password)", all},
 	} {
 		if step.sql != "" {
 			must(t, conn, step.sql)
@@ -115,7 +118,8 @@ func TestPublicationFollowsTheTable(t *testing.T) {
 		if got := columnsOf(t, conn); !slices.Equal(got, step.columns) {
 			t.Errorf("after %q the columns are %v", step.sql, got)
 		}
-		must(t, conn, "INSERT INTO commerce.users VALUES (1, 'a', 'b'); UPDATE commerce.users SET username = 'c'; DELETE FROM commerce.users")
+		must(t, conn, "INSERT INTO commerce.users VALUES (1, 'a', 'b'); UPDATE commerce.users SET username = 'c'; "+
+			"DELETE FROM commerce.users")
 	}
 }
 
@@ -142,12 +146,15 @@ func TestProblems(t *testing.T) {
 		text      string
 	}{
 		{"no table", "DROP TABLE commerce.users", ProblemTable, "firstclick migrate"},
-		{"view", "DROP TABLE commerce.users; CREATE VIEW commerce.users AS SELECT 1 AS id, '' AS username", ProblemTable, "ordinary table"},
+		{"view", "DROP TABLE commerce.users; CREATE VIEW commerce.users AS SELECT 1 AS id, '' AS username",
+			ProblemTable, "ordinary table"},
 		{"no username", "ALTER TABLE commerce.users RENAME COLUMN username TO name", ProblemColumns, "RENAME COLUMN"},
 		{"text id", "ALTER TABLE commerce.users ALTER COLUMN id TYPE text", ProblemColumns, "TYPE int"},
-		{"no identity", "ALTER TABLE commerce.users REPLICA IDENTITY NOTHING", ProblemIdentity, "REPLICA IDENTITY DEFAULT"},
+		{"no identity", "ALTER TABLE commerce.users REPLICA IDENTITY NOTHING", ProblemIdentity,
+			"REPLICA IDENTITY DEFAULT"},
 		{"no key", "ALTER TABLE commerce.users DROP CONSTRAINT users_pkey", ProblemIdentity, "ADD PRIMARY KEY (id)"},
-		{"key without id", "ALTER TABLE commerce.users DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (username)", ProblemIdentity, "REPLICA IDENTITY FULL"},
+		{"key without id", "ALTER TABLE commerce.users DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (username)",
+			ProblemIdentity, "REPLICA IDENTITY FULL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := connect(t, pgtest.New(t))
@@ -156,7 +163,8 @@ func TestProblems(t *testing.T) {
 			}
 			must(t, conn, c.sql)
 			for _, err := range []error{checked(t, conn), EnsurePublication(t.Context(), conn)} {
-				if got := problems(err); !slices.Equal(got, []Problem{c.problem}) || !strings.Contains(err.Error(), c.text) {
+				if got := problems(err); !slices.Equal(got, []Problem{c.problem}) ||
+					!strings.Contains(err.Error(), c.text) {
 					t.Errorf("%v: %v", got, err)
 				}
 			}
@@ -164,7 +172,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestRights: a role with few rights is told which are missing, and needs none for a publication that fits.
+// TestRights: a role with few rights is told which are missing, and needs none for a publication
+// that fits.
 func TestRights(t *testing.T) {
 	server := listing(t)
 	m := newMirror(t, server.DSN("postgres"), Config{})
@@ -178,7 +187,8 @@ func TestRights(t *testing.T) {
 		}
 	}
 	check(ProblemReplication, ProblemSelect)
-	m.exec("ALTER ROLE reader REPLICATION; GRANT USAGE ON SCHEMA commerce TO reader; GRANT SELECT (id, username) ON commerce.users TO reader")
+	m.exec("ALTER ROLE reader REPLICATION; GRANT USAGE ON SCHEMA commerce TO reader; " +
+		"GRANT SELECT (id, username) ON commerce.users TO reader")
 	check(ProblemPublication)
 	if got := problems(EnsurePublication(t.Context(), conn)); !slices.Equal(got, []Problem{ProblemPublication}) {
 		t.Fatalf("problems %v", got)
@@ -200,12 +210,15 @@ func TestWALLevel(t *testing.T) {
 		t.Fatalf("problems %v", got)
 	}
 	m.run()
-	m.until("the problem is known", func() bool { return strings.Contains(m.Stats().LastError, "ALTER SYSTEM SET wal_level = logical") })
+	m.until("the problem is known", func() bool {
+		return strings.Contains(m.Stats().LastError,
+			"ALTER SYSTEM SET wal_level = logical")
+	})
 	m.want(map[int32]string{1: "user 1"}, 1, 9)
 }
 
-// TestSlotsTaken: all slots are taken at first. It is said once, names are read through, and one that becomes free is taken.
-// In the end no slot of ours remains.
+// TestSlotsTaken: all slots are taken at first. It is said once, names are read through, and one
+// that becomes free is taken. In the end no slot of ours remains.
 func TestSlotsTaken(t *testing.T) {
 	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"max_replication_slots": "1"}))
 	m := newMirror(t, server.DSN("postgres"), Config{})
@@ -247,7 +260,8 @@ func TestConfirms(t *testing.T) {
 	position := m.Stats().LastLSN
 	m.until("the position is confirmed", func() bool {
 		var ok bool
-		err := m.pool.QueryRow(m.ctx, "SELECT coalesce(bool_and(confirmed_flush_lsn - '0/0'::pg_lsn >= $1), false) FROM pg_replication_slots WHERE database = current_database()", fmt.Sprint(position)).Scan(&ok)
+		err := m.pool.QueryRow(m.ctx, "SELECT coalesce(bool_and(confirmed_flush_lsn - '0/0'::pg_lsn >= $1), false) "+
+			"FROM pg_replication_slots WHERE database = current_database()", fmt.Sprint(position)).Scan(&ok)
 		if err != nil {
 			m.t.Fatal(err)
 		}

@@ -16,21 +16,24 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// alterations are DDL and what goes with it. Postgres refuses many of them in the state that others left; that is no fault.
+// alterations are DDL and what goes with it. Postgres refuses many of them in the state that others
+// left; that is no fault.
 var alterations = []string{
 	"ALTER TABLE commerce.users ALTER COLUMN username TYPE text USING upper(username::text)",
 	"ALTER TABLE commerce.users ALTER COLUMN username TYPE varchar(100) USING username::text || '+'",
 	"ALTER TABLE commerce.users ALTER COLUMN username TYPE char(30)",
 	"ALTER TABLE commerce.users ALTER COLUMN id TYPE bigint",
 	"ALTER TABLE commerce.users ALTER COLUMN id TYPE int USING -id",
-	`BEGIN; ALTER TABLE commerce.users RENAME COLUMN username TO other; ALTER TABLE commerce.users RENAME COLUMN password TO username;
+	`BEGIN; ALTER TABLE commerce.users RENAME COLUMN username TO other;
+		ALTER TABLE commerce.users RENAME COLUMN password TO username;
 		ALTER TABLE commerce.users RENAME COLUMN other TO password; COMMIT`,
 	"ALTER TABLE commerce.users RENAME COLUMN username TO name",
 	"ALTER TABLE commerce.users RENAME COLUMN name TO username",
 	"ALTER TABLE commerce.users DROP COLUMN username, ADD COLUMN username text NOT NULL DEFAULT 'new column'",
 	"ALTER TABLE commerce.users ADD COLUMN extra text DEFAULT 'x'",
 	"ALTER TABLE commerce.users DROP COLUMN extra",
-	`BEGIN; ALTER TABLE commerce.users RENAME TO swapped; ALTER TABLE commerce.spare RENAME TO users; ALTER TABLE commerce.swapped RENAME TO spare; COMMIT`,
+	`BEGIN; ALTER TABLE commerce.users RENAME TO swapped; ALTER TABLE commerce.spare RENAME TO users;
+		ALTER TABLE commerce.swapped RENAME TO spare; COMMIT`,
 	"DROP TABLE commerce.users CASCADE",
 	"CREATE TABLE IF NOT EXISTS commerce.users (id int PRIMARY KEY, username varchar(255), password varchar(255))",
 	"CREATE TABLE IF NOT EXISTS commerce.spare (id int PRIMARY KEY, username text, password text)",
@@ -47,23 +50,28 @@ var alterations = []string{
 	"ALTER PUBLICATION firstclick_users DROP TABLE commerce.users",
 	"ALTER PUBLICATION firstclick_users SET TABLE commerce.users",
 	"DROP PUBLICATION firstclick_users",
-	"BEGIN; UPDATE commerce.users SET username = 'before'; ALTER TABLE commerce.users ALTER COLUMN username TYPE text USING username::text || '!'; UPDATE commerce.users SET username = username || '?' WHERE id = 1; COMMIT",
+	"BEGIN; UPDATE commerce.users SET username = 'before'; " +
+		"ALTER TABLE commerce.users ALTER COLUMN username TYPE text USING username::text || '!'; " +
+		"UPDATE commerce.users SET username = username || '?' WHERE id = 1; COMMIT",
 	"BEGIN; ALTER TABLE commerce.users RENAME TO never; ROLLBACK",
 }
 
 // rows are changes of rows; the numbers are two ids and something new for a name.
 var rowChanges = []string{
-	"INSERT INTO commerce.users (id, username, password) VALUES (%[1]d, 'name %[3]d', 'password %[3]d') ON CONFLICT (id) DO UPDATE SET username = excluded.username",
+	"INSERT INTO commerce.users (id, username, password) VALUES (%[1]d, 'name %[3]d', 'password %[3]d') ON CONFLICT " +
+		"(id) DO UPDATE SET username = excluded.username",
 	"INSERT INTO commerce.spare (id, username, password) VALUES (%[1]d, 'spare %[3]d', 'password %[3]d')",
-	"INSERT INTO commerce.child (id, username, password) SELECT 10 + %[1]d, 'child %[3]d', '' WHERE NOT EXISTS (SELECT FROM commerce.child WHERE id = 10 + %[1]d)",
+	"INSERT INTO commerce.child (id, username, password) SELECT 10 + %[1]d, 'child %[3]d', '' WHERE NOT EXISTS " +
+		"(SELECT FROM commerce.child WHERE id = 10 + %[1]d)",
 	"UPDATE commerce.users SET username = 'updated %[3]d' WHERE id = %[1]d",
 	"UPDATE commerce.users SET password = 'password %[3]d' WHERE id = %[1]d",
 	"UPDATE commerce.users SET id = %[2]d WHERE id = %[1]d",
 	"DELETE FROM commerce.users WHERE id = %[1]d",
 }
 
-// TestNamesUnderAnyDDL alters the table at random while rows change and names are asked for: what a transaction would write is what the
-// table has at that moment, once the stream is as far. -rapid.checks draws more.
+// TestNamesUnderAnyDDL alters the table at random while rows change and names are asked for: what a
+// transaction would write is what the table has at that moment, once the stream is as far.
+// -rapid.checks draws more.
 func TestNamesUnderAnyDDL(t *testing.T) {
 	fewChecks(t, 12)
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 8})
@@ -101,7 +109,8 @@ func TestNamesUnderAnyDDL(t *testing.T) {
 			if rapid.Bool().Draw(t, "alter") {
 				try(rapid.SampledFrom(alterations).Draw(t, "alteration"))
 			} else {
-				try(fmt.Sprintf(rapid.SampledFrom(rowChanges).Draw(t, "change"), rapid.SampledFrom(ids).Draw(t, "id"), rapid.SampledFrom(ids).Draw(t, "to"), version))
+				try(fmt.Sprintf(rapid.SampledFrom(rowChanges).Draw(t, "change"), rapid.SampledFrom(ids).Draw(t, "id"),
+					rapid.SampledFrom(ids).Draw(t, "to"), version))
 			}
 			some := rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 1, len(ids), rapid.ID[int32]).Draw(t, "ids")
 			want := m.table()

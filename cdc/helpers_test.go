@@ -172,7 +172,8 @@ func (m *mirror) wantCached(want map[int32]string, ids ...int32) {
 // table returns all users as they stand in Postgres; none where they cannot be read.
 func (m *mirror) table() map[int32]string {
 	m.t.Helper()
-	rows, _ := m.pool.Query(m.ctx, "SELECT id::int, "+UsernameSQL+" FROM commerce.users WHERE id <= 2147483647") // its error comes with the rows
+	rows, _ := m.pool.Query(m.ctx,
+		"SELECT id::int, "+UsernameSQL+" FROM commerce.users WHERE id <= 2147483647") // its error comes with the rows
 	users := make(map[int32]string)
 	var id int32
 	var name *string
@@ -202,5 +203,6 @@ func (m *mirror) edition() (edition string) {
 
 func (m *mirror) insert(from, to int) {
 	m.t.Helper()
-	m.exec(fmt.Sprintf("INSERT INTO commerce.users SELECT i, 'user ' || i, 'password ' || i FROM generate_series(%d, %d) i", from, to))
+	m.exec(fmt.Sprintf("INSERT INTO commerce.users SELECT i, 'user ' || i, 'password ' || i FROM "+
+		"generate_series(%d, %d) i", from, to))
 }

@@ -12,7 +12,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// killable is the network of a process that can be killed: its connections end without a word, and it opens no other.
+// killable is the network of a process that can be killed: its connections end without a word, and
+// it opens no other.
 type killable struct {
 	mu    sync.Mutex
 	dead  bool
@@ -42,7 +43,8 @@ func (k *killable) kill() {
 	}
 }
 
-// However often instances are killed while a transaction that writes is open, at most one slot stands, and it goes by itself.
+// However often instances are killed while a transaction that writes is open, at most one slot
+// stands, and it goes by itself.
 func TestKilledWhileATransactionIsOpen(t *testing.T) {
 	dsn := pgtest.New(t)
 	writer, err := pgsession.Connect(t.Context(), dsn, "writer")
@@ -63,7 +65,8 @@ func TestKilledWhileATransactionIsOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	slots := func() (n int) {
-		if err := watcher.QueryRow(t.Context(), "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()").Scan(&n); err != nil {
+		if err := watcher.QueryRow(t.Context(),
+			"SELECT count(*) FROM pg_replication_slots WHERE database = current_database()").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -77,7 +80,8 @@ func TestKilledWhileATransactionIsOpen(t *testing.T) {
 		if i == 0 {
 			m.until("a slot waits", func() bool { return slots() > 0 })
 		} else {
-			m.until("it has met the slot that waits, or waits itself", func() bool { return m.Stats().Reconnects > 0 || slots() > 0 })
+			m.until("it has met the slot that waits, or waits itself",
+				func() bool { return m.Stats().Reconnects > 0 || slots() > 0 })
 		}
 		network.kill()
 		m.stop()

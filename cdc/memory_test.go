@@ -50,7 +50,8 @@ func (m *window) ReadByte() (byte, error) {
 	return c, nil
 }
 
-// inOurMemory counts the passwords in all memory of this process: heap, freed heap, stacks, buffers.
+// inOurMemory counts the passwords in all memory of this process: heap, freed heap, stacks,
+// buffers.
 // https://man7.org/linux/man-pages/man5/proc_pid_mem.5.html
 func inOurMemory(t *testing.T) (count int, read int64) {
 	t.Helper()
@@ -72,7 +73,8 @@ func inOurMemory(t *testing.T) (count int, read int64) {
 	for lines := bufio.NewScanner(bytes.NewReader(maps)); lines.Scan(); {
 		var from, to int64
 		var rights string
-		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &rights); err != nil || !strings.HasPrefix(rights, "rw") {
+		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &rights); err != nil ||
+			!strings.HasPrefix(rights, "rw") {
 			continue // what cannot be written holds nothing that was received
 		}
 		parts := [][2]int64{{from, to}}
@@ -80,7 +82,8 @@ func inOurMemory(t *testing.T) (count int, read int64) {
 			parts = [][2]int64{{from, skip}, {skip + int64(len(buf)), to}}
 		}
 		for _, p := range parts {
-			count += secrets(t, &window{memory: memory, buf: buf, at: p[0], end: p[1], skip: skip, to: skip + int64(len(buf))})
+			count += secrets(t, &window{memory: memory, buf: buf, at: p[0], end: p[1], skip: skip, to: skip +
+				int64(len(buf))})
 			read += p[1] - p[0]
 		}
 	}
@@ -100,7 +103,8 @@ func TestPasswordsInProcessMemory(t *testing.T) {
 	if !strings.Contains(os.Getenv("GODEBUG"), quiet) {
 		alone := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPasswordsInProcessMemory$", "-test.v")
 		alone.Env = append(os.Environ(), "GODEBUG="+quiet)
-		if out, err := alone.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: TestPasswordsInProcessMemory")) {
+		if out, err := alone.CombinedOutput(); err != nil ||
+			!bytes.Contains(out, []byte("--- PASS: TestPasswordsInProcessMemory")) {
 			t.Errorf("%v\n%s", err, out)
 		}
 		return
@@ -113,7 +117,7 @@ func TestPasswordsInProcessMemory(t *testing.T) {
 		t.Helper()
 		ticker := time.NewTicker(20 * time.Millisecond)
 		defer ticker.Stop()
-		for until := time.Now().Add(time.Minute); ; <-ticker.C { // what is being received just now is there until it is decoded
+		for until := time.Now().Add(time.Minute); ; <-ticker.C { // a message stays until it is decoded
 			n, read := inOurMemory(t)
 			if t.Logf("%s: searched %d MiB", when, read>>20); n == 0 {
 				return
@@ -149,7 +153,8 @@ func TestPasswordsInProcessMemory(t *testing.T) {
 		m.exec("UPDATE commerce.users SET password = repeat(" + secretSQL + " || id, 300) WHERE id < 150")
 		<-streamed
 		lost := m.Stats().Reconnects
-		m.exec("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = current_database()")
+		m.exec("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = " +
+			"current_database()")
 		m.until("it is lost", func() bool { return m.Stats().Reconnects > lost })
 		m.standing()
 	}

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"sync"
 	"time"
 
-	"firstclick/internal/pgsession"
-
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"firstclick/internal/pgsession"
 )
 
 // DefaultCacheSize is the number of users cached when Config.CacheSize is 0.
@@ -18,88 +19,92 @@ const DefaultCacheSize = 100_000
 
 // Config describes a Mirror.
 type Config struct {
-	// Database is the DSN or URL of the primary server. Settings of sessions and pools in it are ignored.
+	// Database is the DSN or URL of the primary server. Its settings of sessions and pools are
+	// ignored.
 	Database string
-	// Replication is that of the role that replicates, in the same database; empty means Database. Nothing else is done as that role.
+	// Replication is the DSN of the role that replicates, in the same database; empty: Database.
+	// Nothing else is done as that role.
 	Replication string
-	// CacheSize is the most users held in memory, from 1; 0 means DefaultCacheSize.
+	// CacheSize is the most users held in memory, from 1; 0: DefaultCacheSize.
 	CacheSize int
-	// Application is the application_name of the mirror's own two sessions; empty means firstclick.
+	// Application is the application_name of the mirror's own two sessions; empty: firstclick.
 	Application string
-	// Logger receives what the operator should know; nil means slog.Default(). No user's data is logged.
+	// Logger receives what the operator should know; nil: slog.Default(). No user's data is logged.
 	Logger *slog.Logger
-	// OnChange receives the ids of users that a streamed transaction inserted, updated or gave a new id, after its commit was
-	// applied. A transaction of more than maxAnnounced ids is announced in parts of that many, the first before its last row
-	// was applied (Postgres has committed it by then). The slice is the callee's. It is called from the goroutine that owns the
-	// replication connection and must not block.
+	// OnChange receives the ids of users that a streamed transaction inserted, updated or gave a
+	// new id, after its commit was applied. A transaction of more than maxAnnounced ids is
+	// announced in parts of that many, the first ones before its last row was applied (Postgres has
+	// committed it by then). The slice is the callee's. OnChange runs on the goroutine that owns
+	// the replication connection and must not block.
 	OnChange func(ids []int32)
-	// OnSnapshot is called when a new slot streams and its snapshot's users have been loaded. Changes made while there was no
-	// stream are not announced by OnChange; this call stands for them.
+	// OnSnapshot is called when a new slot streams and its snapshot's users are loaded. It stands
+	// for the changes made while there was no stream, which OnChange does not announce.
 	OnSnapshot func()
 }
 
-// Mirror answers user names. Names and Stats may be called from any goroutine, also while Run is not running.
+// Mirror answers user names. Names and Stats may be called from any goroutine, also while Run is
+// not running.
 type Mirror struct {
 	cfg    Config
 	logger *slog.Logger
 	pool   *pgxpool.Pool
 	tuning tuning
 	hooks  hooks
-	dial   dialFunc // nil: the usual way
+	dial   dialFunc // nil: as pgsession does
 
-	mu    sync.Mutex
-	cache *cache // nil while no stream stands
-	stats Stats
-	// unread is why users cannot be read, told of once; empty: they can.
-	unread string
+	mu     sync.Mutex
+	cache  *cache // nil while no stream stands
+	stats  Stats
+	unread string // why users cannot be read, as logged; empty: they can
 }
 
-// tuning holds the durations of the connection's care.
+// hooks let a test stop the mirror where an unlucky schedule would.
+type hooks struct {
+	answered   func()           // a read-through has its rows and has not offered them to the cache
+	streamed   func(raw []byte) // a replication message came and is not decoded yet
+	preloading func()           // the stream stands and no user has been preloaded
+}
+
 type tuning struct {
-	status     time.Duration // between standby status updates; each asks for an answer
-	silent     int           // status intervals without any message after which the connection counts as lost
-	watch      time.Duration // between looks at the publication
+	status     time.Duration // between standby status updates; each requests a reply
+	silent     int           // status intervals without a message after which the connection is lost
+	watch      time.Duration // between checks of the table and its publication
 	backoff    time.Duration // first pause after a lost connection
 	backoffMax time.Duration
-	ringSize   int
+	ringSize   int           // changed ids that are remembered
 	slotWait   time.Duration // for one transaction to end, while a slot is created
 }
 
 func defaultTuning() tuning {
 	return tuning{
-		status:     10 * time.Second,
-		silent:     3,
-		watch:      15 * time.Second,
-		backoff:    100 * time.Millisecond,
-		backoffMax: 15 * time.Second,
-		ringSize:   1 << 16,
-		slotWait:   time.Minute,
+		status: 10 * time.Second, silent: 3, watch: 15 * time.Second, backoff: 100 * time.Millisecond,
+		backoffMax: 15 * time.Second, ringSize: 1 << 16, slotWait: time.Minute,
 	}
 }
 
-// Stats is a snapshot of the mirror's counters, all since New.
+// Stats holds the mirror's counters, all since New.
 type Stats struct {
 	Entries             int    // users in the cache
 	Capacity            int    // most users in the cache
 	Hits                uint64 // ids answered from the cache
-	Misses              uint64 // ids asked of Postgres
+	Misses              uint64 // ids read from Postgres
 	ReadThroughQueries  uint64
 	ReadThroughRows     uint64 // users found by them
 	Evictions           uint64
-	RefusedFills        uint64    // names read and used, but not cached, because they may be older than the stream
+	RefusedFills        uint64    // names read and used, but not cached: they may be older than the stream
 	Connected           bool      // a stream stands
-	Snapshots           uint64    // slots whose snapshot was taken over
+	Snapshots           uint64    // slots whose snapshot was imported
 	Reconnects          uint64    // streams lost, or never had, and tried again
 	AppliedTransactions uint64    // commits read from the stream
 	AppliedChanges      uint64    // row changes and truncates of commerce.users read from the stream
-	LastLSN             uint64    // all transactions committed before it are applied; what is confirmed to the server
-	ServerLSN           uint64    // the newest position of the server that we know; minus LastLSN: the lag in bytes
+	LastLSN             uint64    // all transactions committed before it are applied and confirmed
+	ServerLSN           uint64    // the newest known position of the server; minus LastLSN: the lag in bytes
 	LastMessageTime     time.Time // of the newest replication message, within the status interval
 	LastError           string    // why the last stream ended or could not begin; empty: never happened
 }
 
-// New makes a mirror that reads through pool. It starts nothing. The pool's sessions must see the same primary as
-// cfg.Database, or else names that a lagging standby gives would be refused by the cache, as they should.
+// New makes a mirror that reads through pool. It starts nothing. The pool's sessions must see the
+// same primary as cfg.Database: the cache refuses names from a lagging standby.
 func New(cfg Config, pool *pgxpool.Pool) (*Mirror, error) {
 	if pool == nil {
 		return nil, errors.New("users mirror: no connection pool")
@@ -150,32 +155,57 @@ func (s *Stats) add(c *cache) {
 	s.AppliedChanges += c.rows
 }
 
-func (m *Mirror) noteLost(err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.stats.Reconnects++
-	m.stats.LastError = err.Error()
-}
-
-// Run keeps the mirror: publication, slot, snapshot, preload, stream; and all again, with a new slot and a new snapshot,
-// whenever the connection is lost or a message cannot be decoded. It pauses between attempts, up to 15 s. It returns nil when
-// ctx is done, after its connections are closed, and nothing else ends it: without a stream Names still answers.
+// Run keeps a stream: publication, slot, snapshot, preload. It begins again, with a new slot and a
+// new snapshot, when the connection is lost or a message cannot be decoded, after a pause of up to
+// 15 s. Only the end of ctx ends it. Then it closes its connections and returns nil. Without a
+// stream Names still answers.
 func (m *Mirror) Run(ctx context.Context) error {
-	var o outage
+	logged := ""
 	for attempt := 0; ; attempt++ {
 		began := time.Now()
-		stood, err := m.session(ctx)
+		stood, err := m.replicate(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		m.noteLost(err)
-		// A stream that stood for a while was sound: the next one is tried soon. One that falls at once is not hammered.
+		text := err.Error()
+		m.mu.Lock()
+		m.stats.Reconnects++
+		m.stats.LastError = text
+		m.mu.Unlock()
+		if !stood && text == logged { // a warning once, however often it happens
+			m.logger.Debug("users mirror still has no stream", "error", err)
+		} else {
+			logged = text
+			m.logger.Warn("users mirror has no stream: names are read through until the next one stands", "error", err)
+		}
+		// A stream that stood for a while was sound: the next one is tried soon.
 		if stood && time.Since(began) > m.tuning.backoffMax {
 			attempt = 0
 		}
-		o.report(m.logger, stood, err)
 		if !sleep(ctx, m.tuning.pause(attempt)) {
 			return nil
 		}
+	}
+}
+
+// pause doubles with each attempt up to the most. Half of it is random, so that instances do not
+// all come back at once when their server does.
+func (t tuning) pause(attempt int) time.Duration {
+	d := t.backoffMax
+	if attempt < 16 {
+		d = min(d, t.backoff<<attempt)
+	}
+	return d/2 + mathrand.N(d/2+1)
+}
+
+// sleep returns false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

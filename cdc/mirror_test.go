@@ -24,11 +24,13 @@ func TestStreamKeepsNames(t *testing.T) {
 				defer mu.Unlock()
 				changed = append(changed, ids...)
 			}, OnSnapshot: func() { snapshots <- struct{}{} }})
-			// Postgres refuses this one later: "cannot alter type of a column used by a publication".
-			m.exec("ALTER TABLE commerce.users ALTER COLUMN username TYPE text, ALTER COLUMN username SET STORAGE EXTERNAL")
+			// Postgres refuses this one later: "cannot alter type of a column used by a
+			// publication".
+			m.exec("ALTER TABLE commerce.users ALTER COLUMN username TYPE text, ALTER COLUMN username SET STORAGE " +
+				"EXTERNAL")
 			m.exec("ALTER TABLE commerce.users REPLICA IDENTITY " + identity)
 			m.insert(1, 10)
-			m.tuning.watch = time.Hour // a session ends when it is found outdated, and not before the step has looked at what it announced
+			m.tuning.watch = time.Hour // a stream ends only when its edition is found outdated
 			m.run()
 			<-snapshots
 			edition, editions := m.edition(), uint64(1)
@@ -69,29 +71,40 @@ func TestStreamKeepsNames(t *testing.T) {
 				}
 			}
 			step(map[int32]string{11: "new"}, []int32{11}, "INSERT INTO commerce.users VALUES (11, 'new', 'secret')")
-			step(map[int32]string{1: "renamed"}, []int32{1}, "UPDATE commerce.users SET username = 'renamed' WHERE id = 1")
-			step(map[int32]string{1: "renamed"}, []int32{1}, "UPDATE commerce.users SET password = 'other' WHERE id = 1")
+			step(map[int32]string{1: "renamed"}, []int32{1},
+				"UPDATE commerce.users SET username = 'renamed' WHERE id = 1")
+			step(map[int32]string{1: "renamed"}, []int32{1},
+				"UPDATE commerce.users SET password = 'other' WHERE id = 1")
 			step(map[int32]string{}, nil, "DELETE FROM commerce.users WHERE id = 2")
 			step(map[int32]string{20: "user 3"}, []int32{20}, "UPDATE commerce.users SET id = 20 WHERE id = 3")
 			step(map[int32]string{-2: ""}, []int32{-2}, "UPDATE commerce.users SET id = -2, username = '' WHERE id = 4")
-			step(map[int32]string{5: "b"}, []int32{5, 5}, "BEGIN; UPDATE commerce.users SET username = 'a' WHERE id = 5; SAVEPOINT s; UPDATE commerce.users SET username = 'b' WHERE id = 5; RELEASE s; COMMIT")
-			step(map[int32]string{6: "user 6"}, nil, "BEGIN; UPDATE commerce.users SET username = 'never' WHERE id = 6; ROLLBACK")
-			step(map[int32]string{6: "added"}, []int32{6}, "ALTER TABLE commerce.users ADD COLUMN first text DEFAULT 'x', ADD COLUMN second int",
+			step(map[int32]string{5: "b"}, []int32{5, 5}, "BEGIN; UPDATE commerce.users SET username = 'a' WHERE id "+
+				"= 5; SAVEPOINT s; UPDATE commerce.users SET username = 'b' WHERE id = 5; RELEASE s; COMMIT")
+			step(map[int32]string{6: "user 6"}, nil,
+				"BEGIN; UPDATE commerce.users SET username = 'never' WHERE id = 6; ROLLBACK")
+			step(map[int32]string{6: "added"}, []int32{6},
+				"ALTER TABLE commerce.users ADD COLUMN first text DEFAULT 'x', ADD COLUMN second int",
 				"UPDATE commerce.users SET username = 'added' WHERE id = 6")
-			step(map[int32]string{6: "dropped"}, []int32{6}, "ALTER TABLE commerce.users DROP COLUMN first", "UPDATE commerce.users SET username = 'dropped' WHERE id = 6")
-			step(map[int32]string{7: "other columns"}, []int32{7}, "ALTER TABLE commerce.users RENAME COLUMN second TO third",
+			step(map[int32]string{6: "dropped"}, []int32{6}, "ALTER TABLE commerce.users DROP COLUMN first",
+				"UPDATE commerce.users SET username = 'dropped' WHERE id = 6")
+			step(map[int32]string{7: "other columns"}, []int32{7},
+				"ALTER TABLE commerce.users RENAME COLUMN second TO third",
 				"UPDATE commerce.users SET username = 'other columns' WHERE id = 7")
 			big := strings.Repeat("long ", 5000)
-			step(map[int32]string{8: big}, []int32{8}, "UPDATE commerce.users SET username = repeat('long ', 5000) WHERE id = 8")
+			step(map[int32]string{8: big}, []int32{8},
+				"UPDATE commerce.users SET username = repeat('long ', 5000) WHERE id = 8")
 			step(map[int32]string{8: big}, []int32{8}, "UPDATE commerce.users SET password = 'toast' WHERE id = 8")
 			step(map[int32]string{28: big}, []int32{28}, "UPDATE commerce.users SET id = 28 WHERE id = 8")
 			step(map[int32]string{}, nil, "SELECT pg_logical_emit_message(true, 'x', 'y')")
 			step(map[int32]string{}, nil, "TRUNCATE commerce.users")
-			step(map[int32]string{1: "again"}, []int32{1, 9}, "BEGIN; INSERT INTO commerce.users VALUES (9, 'gone', ''); TRUNCATE commerce.users; INSERT INTO commerce.users VALUES (1, 'again', ''); COMMIT")
+			step(map[int32]string{1: "again"}, []int32{1, 9}, "BEGIN; INSERT INTO commerce.users VALUES (9, 'gone', "+
+				"''); TRUNCATE commerce.users; INSERT INTO commerce.users VALUES (1, 'again', ''); COMMIT")
 			if identity == "FULL" { // without a column list the type may change at any time
-				step(map[int32]string{2: "typed"}, []int32{2}, "ALTER TABLE commerce.users ALTER COLUMN username TYPE varchar(40), ALTER COLUMN id TYPE bigint",
+				step(map[int32]string{2: "typed"}, []int32{2},
+					"ALTER TABLE commerce.users ALTER COLUMN username TYPE varchar(40), ALTER COLUMN id TYPE bigint",
 					"INSERT INTO commerce.users VALUES (2, 'typed', ''), (5000000000, 'beyond', '')")
-				step(map[int32]string{3: "padded  "}, []int32{3}, "ALTER TABLE commerce.users ALTER COLUMN username TYPE char(8)", "TRUNCATE commerce.users",
+				step(map[int32]string{3: "padded  "}, []int32{3},
+					"ALTER TABLE commerce.users ALTER COLUMN username TYPE char(8)", "TRUNCATE commerce.users",
 					"INSERT INTO commerce.users VALUES (3, 'padded', '')")
 			}
 			if s := m.Stats(); s.Reconnects != editions-1 || s.Snapshots != editions || editions < 4 {
@@ -147,7 +160,8 @@ func TestSmallCache(t *testing.T) {
 	}
 }
 
-// TestBulkLoad: a transaction that inserts many users leaves those in the cache that were asked for.
+// TestBulkLoad: a transaction that inserts many users leaves those in the cache that were asked
+// for.
 func TestBulkLoad(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 640})
 	m.insert(1, 640)
@@ -168,14 +182,17 @@ func TestBulkLoad(t *testing.T) {
 	}
 }
 
-// TestSchemaChanges: what makes the stream useless ends it, and the mirror mends it or says what to do.
+// TestSchemaChanges: what makes the stream useless ends it, and the mirror mends it or says what to
+// do.
 func TestSchemaChanges(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 10})
 	m.insert(1, 5)
 	m.run().standing()
 
 	// Another table takes the name: the stream would be silent for ever.
-	m.exec("BEGIN; ALTER TABLE commerce.users RENAME TO old_users; CREATE TABLE commerce.users (LIKE commerce.old_users INCLUDING ALL); INSERT INTO commerce.users VALUES (1, 'of the new table', ''); COMMIT")
+	m.exec("BEGIN; ALTER TABLE commerce.users RENAME TO old_users; " +
+		"CREATE TABLE commerce.users (LIKE commerce.old_users INCLUDING ALL); " +
+		"INSERT INTO commerce.users VALUES (1, 'of the new table', ''); COMMIT")
 	m.until("the new table is mirrored", func() bool { return m.Stats().Snapshots == 2 && m.Stats().Entries == 1 })
 	m.wantCached(map[int32]string{1: "of the new table"}, 1)
 
@@ -200,7 +217,9 @@ func TestSchemaChanges(t *testing.T) {
 	})
 	m.exec("UPDATE commerce.users SET username = 'unpublished' WHERE id = 1")
 	m.want(map[int32]string{1: "unpublished"}, 1)
-	if n := strings.Count(m.log.String(), `level=WARN msg="users mirror has no stream: names are read through until the next one stands" error="commerce.users has no replica identity`); n > 2 {
+	const warning = `level=WARN msg="users mirror has no stream: names are read through until the next one stands" ` +
+		`error="commerce.users has no replica identity`
+	if n := strings.Count(m.log.String(), warning); n > 2 {
 		t.Fatalf("said %d times:\n%s", n, m.log)
 	}
 	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY DEFAULT")

@@ -9,8 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// world is Postgres as far as the cache's rule is concerned: transactions that run, whose commit is in the WAL, and that are
-// visible, three different times; snapshots; and a slot that streams commits in WAL order.
+// world is Postgres as far as the cache's rule is concerned: transactions that run, whose commit is
+// in the WAL, and that are visible, three different times; snapshots; and a slot that streams
+// commits in WAL order.
 type world struct {
 	t        *rapid.T
 	visible  map[int32]string // what a snapshot taken now sees
@@ -148,7 +149,8 @@ func (w *world) abort() {
 	w.open = slices.DeleteFunc(w.open, func(o *modelTx) bool { return o == tx })
 }
 
-// slot begins a new one: its exported snapshot sees what is in the WAL, whether or not it is visible.
+// slot begins a new one: its exported snapshot sees what is in the WAL, whether or not it is
+// visible.
 func (w *world) slot() {
 	e := &snapshot{xmax: w.next}
 	for _, tx := range w.open {
@@ -235,17 +237,19 @@ func version(name string) (n int) {
 	return n
 }
 
-// TestCacheAgainstModel: whatever the order of commits, visibility, stream and answers, once all have arrived every cached
-// name is the table's.
+// TestCacheAgainstModel: whatever the order of commits, visibility, stream and answers, once all
+// have arrived every cached name is the table's.
 func TestCacheAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		first := rapid.SampledFrom([]uint64{3, 1000, 1<<32 - 5, 7<<32 + 1}).Draw(t, "first xid")
-		w := &world{t: t, visible: map[int32]string{1: "one", 2: "two"}, written: map[int32]string{1: "one", 2: "two"}, next: first, last: first - 1, inherits: make(map[int32]bool)}
+		w := &world{t: t, visible: map[int32]string{1: "one", 2: "two"}, written: map[int32]string{1: "one", 2: "two"},
+			next: first, last: first - 1, inherits: make(map[int32]bool)}
 		for range rapid.IntRange(0, 10).Draw(t, "before") {
 			rapid.SampledFrom([]func(){w.begin, w.commit, w.show, w.abort}).Draw(t, "early")()
 		}
 		w.slot()
-		steps := []func(){w.begin, w.begin, w.commit, w.commit, w.show, w.show, w.abort, w.query, w.query, w.answered, w.answered, w.stream, w.stream}
+		steps := []func(){w.begin, w.begin, w.commit, w.commit, w.show, w.show, w.abort, w.query, w.query, w.answered,
+			w.answered, w.stream, w.stream}
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
 			steps[rapid.IntRange(0, len(steps)-1).Draw(t, "step")]()
 			if rapid.IntRange(0, 50).Draw(t, "reconnect") == 50 {

@@ -11,39 +11,30 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// readThrough asks for users, and for the snapshot and the edition that the very statement sees, which come as a row of their own, also
-// when no id is a user. The insert position is read by the running statement, so after its snapshot was taken: whatever the
-// snapshot sees was written before it.
-const readThrough = `SELECT NULL, NULL, pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, (` + EditionSQL + `)
+// readThrough selects users. A row of its own, which comes also if no id is a user, has the
+// snapshot and the edition that the statement itself sees. The running statement reads the insert
+// position, so after its snapshot was taken: what the snapshot sees was written before that
+// position.
+const readThrough = `SELECT NULL::int, NULL::text, pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, (` +
+	EditionSQL + `)
 	UNION ALL SELECT id::int, ` + UsernameSQL + `, NULL, NULL, NULL FROM commerce.users WHERE id = ANY ($1::int[])`
 
-// UsernameSQL is a username as the stream has it: what the type's output function gives (a cast of char(n) would trim it). It stays of
-// type text when the column's type changes, which a prepared statement does not survive. Whoever reads names of users says it this way,
-// so that a row has the same name by whichever way it came.
+// UsernameSQL is a username as the stream has it: the output of the type's output function (a cast
+// of char(n) would trim it). It stays of type text when the column's type changes, which a prepared
+// statement does not survive otherwise. All readers of names use it, so that a row has the same
+// name whichever way it came.
 const UsernameSQL = "CASE WHEN username IS NOT NULL THEN pg_catalog.concat(username) END"
 
-// hooks let a test stop the mirror where an unlucky schedule would.
-type hooks struct {
-	answered   func()           // a read-through has its rows and has not offered them to the cache
-	streamed   func(raw []byte) // a replication message, before it is decoded
-	preloading func()           // the stream stands and no user has been preloaded
-}
-
-// found is the answer of a read-through.
-type found struct {
-	users   []user
-	snap    *snapshot
-	edition string
-}
-
-// Names sets names[id] for each id of ids that is a user; unknown ids are left as they are. Ids that are not cached are asked
-// of Postgres in one query; no query is made when all are cached. The names are at least as new as what Postgres showed when
-// Names was called, except that a cached one may lag behind by what the stream does (Stats); while no stream stands, all are
-// read through. names may then hold some ids although an error is returned, which is that of the query.
+// Names sets names[id] for each id of ids that is a user. Unknown ids are left as they are. One
+// query reads the ids that are not cached; if all are cached there is none. The names are at least
+// as new as what Postgres showed when Names was called, but a cached one may lag as far behind as
+// the stream (Stats). While no stream stands, all are read through. If the query fails, its error
+// is returned and names may hold some ids.
 //
-// All names are of one edition of commerce.users, which is returned. DDL makes no noise in the stream: whoever uses the names asks
-// EditionSQL for that of the moment, and calls Outdated and then Names again where it is another. While the table cannot be read at
-// all (it was dropped, a column was renamed, a right was taken), nobody is known, and the edition is empty: there is nothing to compare.
+// All names are of one edition of commerce.users, which is returned. Whoever uses the names reads
+// EditionSQL again, and calls Outdated and then Names if it differs. While the table cannot be read
+// (it was dropped, a column was renamed, a right was taken), nobody is known, and the edition is
+// empty: there is nothing to compare.
 func (m *Mirror) Names(ctx context.Context, ids []int32, names map[int32]string) (edition string, err error) {
 	if len(ids) == 0 {
 		return "", nil
@@ -56,8 +47,7 @@ func (m *Mirror) Names(ctx context.Context, ids []int32, names map[int32]string)
 	if err != nil {
 		return m.unreadable(cache, names, err)
 	}
-	if cache != nil && got.edition != cache.edition {
-		// What was cached is of the table before.
+	if cache != nil && got.edition != cache.edition { // the cached names are of the edition before
 		m.Outdated(cache.edition)
 		clear(names)
 		cache = nil
@@ -76,14 +66,15 @@ func (m *Mirror) Names(ctx context.Context, ids []int32, names map[int32]string)
 	m.unread = ""
 	m.stats.ReadThroughRows += uint64(len(got.users))
 	m.stats.ServerLSN = max(m.stats.ServerLSN, got.snap.lsn)
-	// Only into the cache that stood before the query began: its slot brings what the query's snapshot did not see.
+	// Only into the cache that stood before the query began: its slot brings what the query's
+	// snapshot did not see.
 	if cache != nil && cache == m.cache {
 		cache.fill(got.snap, got.users)
 	}
 	return got.edition, nil
 }
 
-// lookUp takes what is cached. Without misses the cache is not nil.
+// lookUp sets the cached names and returns the other ids. If there are none, the cache is not nil.
 func (m *Mirror) lookUp(ids []int32, names map[int32]string) (cache *cache, misses []int32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -102,8 +93,8 @@ func (m *Mirror) lookUp(ids []int32, names map[int32]string) (cache *cache, miss
 	return cache, misses
 }
 
-// unreadable judges what Postgres said to a read-through. That the table as it stands now cannot be asked is no error of the caller's: it
-// knows nobody until it can.
+// unreadable handles the error of a read-through. If the table as it stands cannot be queried, that
+// is no error of the caller's: nobody is known until it can.
 func (m *Mirror) unreadable(cache *cache, names map[int32]string, err error) (string, error) {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) || pgErr.Code[:2] != "42" && pgErr.Code != "3F000" { // access rule violation; no schema
@@ -115,12 +106,19 @@ func (m *Mirror) unreadable(cache *cache, names map[int32]string, err error) (st
 	m.outdate(cache)
 	if m.unread != pgErr.Message {
 		m.unread = pgErr.Message
-		m.logger.Warn("users cannot be read: rows are written without names, which are filled in when they can", "cause", pgErr.Message)
+		m.logger.Warn("users cannot be read: rows are written without names, which are filled in when they can",
+			"cause", pgErr.Message)
 	}
 	return "", nil
 }
 
-// read asks for the users with these ids.
+// found is the answer of a read-through.
+type found struct {
+	users   []user
+	snap    *snapshot
+	edition string
+}
+
 func (m *Mirror) read(ctx context.Context, ids []int32) (got found, err error) {
 	m.mu.Lock()
 	m.stats.ReadThroughQueries++
@@ -128,41 +126,32 @@ func (m *Mirror) read(ctx context.Context, ids []int32) (got found, err error) {
 	ids = slices.Clone(ids)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	rows, err := m.pool.Query(ctx, readThrough, ids)
-	if err != nil {
-		return got, err
-	}
-	defer rows.Close()
+	rows, _ := m.pool.Query(ctx, readThrough, ids) // its error comes with the rows
 	var (
 		id                 *int32
 		name               *string
 		text, lsn, edition *string
 	)
 	got.users = make([]user, 0, len(ids))
-	for rows.Next() {
-		if err := rows.Scan(&id, &name, &text, &lsn, &edition); err != nil {
-			return got, err
-		}
+	_, err = pgx.ForEachRow(rows, []any{&id, &name, &text, &lsn, &edition}, func() (err error) {
 		if text == nil {
 			if id != nil && name != nil { // a user without a name is an unknown one
 				got.users = append(got.users, user{id: *id, name: *name})
 			}
-			continue
+			return nil
 		}
 		if got.snap, err = parseSnapshot(*text); err != nil {
-			return got, err
+			return err
 		}
 		position, err := pglogrepl.ParseLSN(*lsn)
 		if err != nil {
-			return got, fmt.Errorf("parse insert position: %w", err)
+			return fmt.Errorf("parse insert position: %w", err)
 		}
 		got.snap.lsn, got.edition = uint64(position), *edition
+		return nil
+	})
+	if err == nil && got.snap == nil {
+		err = pgx.ErrNoRows
 	}
-	if err := rows.Err(); err != nil {
-		return got, err
-	}
-	if got.snap == nil {
-		return got, pgx.ErrNoRows
-	}
-	return got, nil
+	return got, err
 }

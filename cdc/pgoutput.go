@@ -3,10 +3,11 @@ package cdc
 import (
 	"fmt"
 	"math"
+	"strconv"
 )
 
-// DecodeError says that a replication message is not what the protocol allows. It quotes no data of the message. The stream
-// that brought it ends: a message is never skipped.
+// DecodeError says that a replication message is not what the protocol allows. It quotes no data of
+// the message. It ends the stream: a message is never skipped.
 type DecodeError struct {
 	Message byte   // the message's kind byte, 0 if it had none
 	Reason  string // what is wrong
@@ -16,7 +17,7 @@ func (e *DecodeError) Error() string {
 	return fmt.Sprintf("decode replication message %q: %s", e.Message, e.Reason)
 }
 
-// SchemaError says that commerce.users is no longer the table that the mirror began with.
+// SchemaError says that commerce.users is no longer the table that the stream began with.
 type SchemaError struct{ Reason string }
 
 func (e *SchemaError) Error() string { return "users table changed: " + e.Reason }
@@ -36,7 +37,7 @@ const (
 type textState byte
 
 const (
-	textUnchanged textState = iota // an unchanged TOAST value, not sent; or no value at all
+	textUnchanged textState = iota // an unchanged TOAST value, which is not sent; or no value at all
 	textNull
 	textValue
 )
@@ -47,7 +48,8 @@ type text struct {
 	bytes []byte
 }
 
-// key is a user id; ok is false for NULL, for one not sent, and for one beyond 32 bits, which nobody can ask for.
+// key is a user id. ok is false for NULL, for an id that was not sent, and for one beyond 32 bits,
+// which no event has.
 type key struct {
 	value int32
 	ok    bool
@@ -64,13 +66,14 @@ type change struct {
 	old    key    // delete, update: the old id
 }
 
-// Postgres has at most 1600 columns in a table, and a publication of ours one table; the bounds are against hostile input.
+// Postgres has at most 1600 columns in a table, and our publication has one table. The bounds
+// protect from a hostile server.
 const (
 	maxColumns   = 1664
 	maxRelations = 10_000
 )
 
-// relation is what a row of a table looks like now. Rows of other tables are not decoded.
+// relation is how a row of a table looks now. Rows of other tables are not decoded.
 type relation struct {
 	users    bool
 	columns  int
@@ -87,8 +90,8 @@ type decoder struct {
 
 func newDecoder() *decoder { return &decoder{relations: make(map[uint32]relation)} }
 
-// decode reads one message into ch. Column values that are neither the id nor the username are overwritten in msg: they may be
-// passwords.
+// decode reads one message into ch. It overwrites column values in msg that are neither the id nor
+// the username: they may be passwords.
 func (d *decoder) decode(msg []byte, ch *change) (err error) {
 	defer func() {
 		if err != nil { // whatever it is, it may hold a password
@@ -99,75 +102,66 @@ func (d *decoder) decode(msg []byte, ch *change) (err error) {
 	if len(msg) == 0 {
 		return &DecodeError{Reason: "empty"}
 	}
-	r := reader{b: msg[1:]}
-	switch msg[0] {
+	message := msg[0]
+	f := fields{b: msg[1:]}
+	switch message {
 	case 'B':
-		err = d.begin(&r, ch)
+		f.next(16) // LSN and time of the commit
+		ch.kind, ch.xid = kindBegin, f.uint32()
+		if d.inTx {
+			return &DecodeError{Message: message, Reason: "begin within a transaction"}
+		}
+		d.inTx = true
 	case 'C':
-		err = d.commit(&r, ch)
+		f.next(9) // flags, the commit record's LSN
+		ch.kind, ch.end = kindCommit, f.number(8)
+		f.next(8) // time
+		if !d.inTx {
+			return &DecodeError{Message: message, Reason: "commit without a transaction"}
+		}
+		d.inTx = false
 	case 'I', 'U', 'D':
-		err = d.row(msg[0], &r, ch)
+		err = d.row(message, &f, ch)
 	case 'T':
-		err = d.truncate(&r, ch)
+		err = d.truncate(&f, ch)
 	case 'R':
-		err = d.relation(&r)
+		err = d.relation(&f)
 	case 'Y':
-		r.skip(4) // type's OID
-		r.cstring()
-		r.cstring()
+		f.next(4) // type's OID
+		f.text()
+		f.text()
 	case 'O':
-		r.skip(8) // the commit's LSN at the origin
-		r.cstring()
+		f.next(8) // the commit's LSN at the origin
+		f.text()
 	case 'M':
-		r.skip(9) // flags, LSN
-		r.cstring()
-		r.skip(int(r.length()))
+		f.next(9) // flags, LSN
+		f.text()
+		f.next(f.length())
 	default:
-		return &DecodeError{Message: msg[0], Reason: "unknown kind"}
+		return &DecodeError{Message: message, Reason: "unknown kind"}
 	}
 	switch {
 	case err != nil:
 		return err
-	case r.bad != "":
-		return &DecodeError{Message: msg[0], Reason: r.bad}
-	case len(r.b) != 0:
-		return &DecodeError{Message: msg[0], Reason: fmt.Sprintf("%d bytes too many", len(r.b))}
+	case f.problem != "":
+		return &DecodeError{Message: message, Reason: f.problem}
+	case len(f.b) != 0:
+		return &DecodeError{Message: message, Reason: fmt.Sprintf("%d bytes too many", len(f.b))}
 	}
 	return nil
 }
 
-func (d *decoder) begin(r *reader, ch *change) error {
-	r.skip(16) // LSN and time of the commit
-	ch.kind, ch.xid = kindBegin, r.uint32()
-	if d.inTx {
-		return &DecodeError{Message: 'B', Reason: "begin within a transaction"}
-	}
-	d.inTx = true
-	return nil
-}
-
-func (d *decoder) commit(r *reader, ch *change) error {
-	r.skip(9) // flags, the commit record's LSN
-	ch.kind, ch.end = kindCommit, r.uint64()
-	r.skip(8) // time
-	if !d.inTx {
-		return &DecodeError{Message: 'C', Reason: "commit without a transaction"}
-	}
-	d.inTx = false
-	return nil
-}
-
-func (d *decoder) truncate(r *reader, ch *change) error {
-	n := r.length()
-	r.skip(1) // cascade, restart identity
-	if int64(n)*4 != int64(len(r.b)) {
+func (d *decoder) truncate(f *fields, ch *change) error {
+	n := f.length()
+	f.next(1) // cascade, restart identity
+	if n*4 != len(f.b) {
 		return &DecodeError{Message: 'T', Reason: "length does not match the number of tables"}
 	}
 	if !d.inTx {
 		return &DecodeError{Message: 'T', Reason: "outside of a transaction"}
 	}
 	for range n {
-		rel, ok := d.relations[r.uint32()]
+		rel, ok := d.relations[f.uint32()]
 		if !ok {
 			return &DecodeError{Message: 'T', Reason: "of a table not described before"}
 		}
@@ -178,21 +172,22 @@ func (d *decoder) truncate(r *reader, ch *change) error {
 	return nil
 }
 
-// relation reads the description of a table, sent before its first row and again after it changed.
-func (d *decoder) relation(r *reader) error {
-	oid := r.uint32()
-	schema, table := r.cstring(), r.cstring()
-	r.skip(1) // replica identity
-	n := int(r.uint16())
+// relation reads the description of a table. It comes before the table's first row, and again
+// before the next row after the table was altered.
+func (d *decoder) relation(f *fields) error {
+	oid := f.uint32()
+	schema, table := f.text(), f.text()
+	f.next(1) // replica identity
+	n := int(f.uint16())
 	if n > maxColumns {
 		return &DecodeError{Message: 'R', Reason: "more columns than a table can have"}
 	}
 	rel := relation{users: string(schema) == "commerce" && string(table) == "users", columns: n, id: -1, name: -1}
 	var idIsKey bool
 	for i := range n {
-		flags := r.byte() // 1: part of the replica identity
-		column := r.cstring()
-		r.skip(8) // type, type modifier
+		flags := f.byte() // 1: part of the replica identity
+		column := f.text()
+		f.next(8) // type, type modifier
 		switch string(column) {
 		case "id":
 			rel.id, idIsKey = i, flags&1 != 0
@@ -201,8 +196,8 @@ func (d *decoder) relation(r *reader) error {
 		}
 	}
 	switch {
-	case r.bad != "" || len(r.b) != 0:
-		return nil // decode says what is wrong
+	case f.problem != "" || len(f.b) != 0:
+		return nil // decode reports it
 	case !rel.users && d.usersOID != 0 && oid == d.usersOID:
 		return &SchemaError{Reason: "it was renamed"}
 	case rel.users && d.usersOID != 0 && oid != d.usersOID:
@@ -210,7 +205,7 @@ func (d *decoder) relation(r *reader) error {
 	case rel.users && (rel.id < 0 || rel.name < 0):
 		return &SchemaError{Reason: "no column id or username in the publication"}
 	case rel.users && !idIsKey:
-		return &SchemaError{Reason: "the column id is no part of its replica identity"}
+		return &SchemaError{Reason: "the column id is not part of its replica identity"}
 	}
 	if _, known := d.relations[oid]; !known && len(d.relations) >= maxRelations {
 		return &DecodeError{Message: 'R', Reason: "too many tables"}
@@ -222,23 +217,23 @@ func (d *decoder) relation(r *reader) error {
 	return nil
 }
 
-func (d *decoder) row(message byte, r *reader, ch *change) error {
+func (d *decoder) row(message byte, f *fields, ch *change) error {
 	if !d.inTx {
 		return &DecodeError{Message: message, Reason: "outside of a transaction"}
 	}
-	rel, ok := d.relations[r.uint32()]
+	rel, ok := d.relations[f.uint32()]
 	if !ok {
 		return &DecodeError{Message: message, Reason: "of a table not described before"}
 	}
 	if !rel.users {
-		clear(r.b)
-		r.b = nil
+		clear(f.b)
+		f.b = nil
 		return nil
 	}
-	part := r.byte()
+	var oldName text
+	part := f.byte()
 	if message != 'I' && (part == 'K' || part == 'O') {
-		var oldName text
-		if err := d.tuple(r, rel, message, &ch.old, &oldName); err != nil {
+		if err := d.tuple(f, rel, message, &ch.old, &oldName); err != nil {
 			return err
 		}
 		ch.hasOld = true
@@ -246,21 +241,20 @@ func (d *decoder) row(message byte, r *reader, ch *change) error {
 			ch.kind = kindDelete
 			return nil
 		}
-		// Under REPLICA IDENTITY FULL the old row holds the value that the new one leaves out. A key holds NULL there.
-		if part == 'O' {
-			ch.name = oldName
+		if part == 'K' { // a key holds NULL for the other columns
+			oldName = text{}
 		}
-		part = r.byte()
+		part = f.byte()
 	}
 	if part != 'N' || message == 'D' {
 		return &DecodeError{Message: message, Reason: "no row where one must be"}
 	}
-	name := ch.name
-	if err := d.tuple(r, rel, message, &ch.id, &ch.name); err != nil {
+	if err := d.tuple(f, rel, message, &ch.id, &ch.name); err != nil {
 		return err
 	}
-	if ch.name.state == textUnchanged && name.state == textValue {
-		ch.name = name
+	// Under REPLICA IDENTITY FULL the old row holds the value that the new one leaves out.
+	if ch.name.state == textUnchanged && oldName.state == textValue {
+		ch.name = oldName
 	}
 	ch.kind = kindInsert
 	if message == 'U' {
@@ -269,23 +263,23 @@ func (d *decoder) row(message byte, r *reader, ch *change) error {
 	return nil
 }
 
-// tuple reads a row, keeps id and name, and overwrites everything else.
-func (d *decoder) tuple(r *reader, rel relation, message byte, id *key, name *text) error {
-	if n := int(r.uint16()); n != rel.columns && r.bad == "" {
+// tuple reads a row, keeps its id and name, and overwrites everything else.
+func (d *decoder) tuple(f *fields, rel relation, message byte, id *key, name *text) error {
+	if n := int(f.uint16()); n != rel.columns && f.problem == "" {
 		return &DecodeError{Message: message, Reason: fmt.Sprintf("%d columns, not %d", n, rel.columns)}
 	}
 	for i := range rel.columns {
 		var value text
-		switch format := r.byte(); format {
+		switch format := f.byte(); format {
 		case 'n':
 			value.state = textNull
 		case 'u':
 		case 't':
 			value.state = textValue
-			value.bytes = r.take(int(r.length()))
+			value.bytes = f.next(f.length())
 		default:
-			if r.bad != "" {
-				return nil // decode says what is wrong
+			if f.problem != "" {
+				return nil // decode reports it
 			}
 			return &DecodeError{Message: message, Reason: fmt.Sprintf("column format %q", format)}
 		}
@@ -293,11 +287,11 @@ func (d *decoder) tuple(r *reader, rel relation, message byte, id *key, name *te
 		case rel.id:
 			if value.state == textValue {
 				n, ok := parseID(value.bytes)
-				if !ok && r.bad == "" {
+				if !ok && f.problem == "" {
 					return &DecodeError{Message: message, Reason: "an id that is no number"}
 				}
 				if n >= math.MinInt32 && n <= math.MaxInt32 {
-					*id = key{value: int32(n), ok: true}
+					*id = key{value: int32(n), ok: ok}
 				}
 			}
 		case rel.name:
@@ -309,27 +303,11 @@ func (d *decoder) tuple(r *reader, rel relation, message byte, id *key, name *te
 	return nil
 }
 
-// parseID reads the text form of an int2, int4 or int8.
+// parseID reads the text form of an int2, int4 or int8. Postgres writes no plus sign.
 func parseID(b []byte) (int64, bool) {
-	negative := len(b) > 0 && b[0] == '-'
-	if negative {
-		b = b[1:]
-	}
-	if len(b) == 0 || len(b) > 19 {
+	if len(b) > 20 || len(b) > 0 && b[0] == '+' {
 		return 0, false
 	}
-	var n uint64
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + uint64(c-'0')
-	}
-	switch {
-	case negative && n <= -math.MinInt64:
-		return -int64(n), true
-	case !negative && n <= math.MaxInt64:
-		return int64(n), true
-	}
-	return 0, false
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	return n, err == nil
 }

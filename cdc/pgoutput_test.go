@@ -142,7 +142,8 @@ func TestDecodeIgnores(t *testing.T) {
 		}
 	}
 	var ch change
-	row := append(message('I', uint32(7), 'N', uint16(3)), bytes.Join([][]byte{column("Ada"), column("hidden"), column("5")}, nil)...)
+	row := append(message('I', uint32(7), 'N', uint16(3)),
+		bytes.Join([][]byte{column("Ada"), column("hidden"), column("5")}, nil)...)
 	if err := d.decode(row, &ch); err != nil || describe(&ch) != `insert 5 "Ada"` {
 		t.Errorf("%s, %v", describe(&ch), err)
 	}
@@ -157,14 +158,16 @@ func TestParseID(t *testing.T) {
 			t.Errorf("%d: %d, %v", n, got, ok)
 		}
 	}
-	for _, s := range []string{"", "-", "+1", " 1", "1.0", "9223372036854775808", "-9223372036854775809", "99999999999999999999"} {
+	for _, s := range []string{"", "-", "+1", " 1", "1.0", "9223372036854775808", "-9223372036854775809",
+		"99999999999999999999"} {
 		if n, ok := parseID([]byte(s)); ok {
 			t.Errorf("%q: %d", s, n)
 		}
 	}
 }
 
-// TestDecodeAllocates nothing for a row, whether or not its user is cached, and whatever length a message claims.
+// TestDecodeAllocates nothing for a row, whether or not its user is cached, and whatever length a
+// message claims.
 func TestDecodeAllocates(t *testing.T) {
 	d, c := newDecoder(), newTestCache(t, 10)
 	c.add(1, &entry{name: "Ada"})
@@ -230,7 +233,8 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzSnapshot(f *testing.F) {
-	for _, s := range []string{"10:20:10,14,15", "1:1:", "5:4:", "18446744073709551615:18446744073709551615:", "1:9:3,3"} {
+	for _, s := range []string{"10:20:10,14,15", "1:1:", "5:4:", "18446744073709551615:18446744073709551615:",
+		"1:9:3,3"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -244,17 +248,20 @@ func FuzzSnapshot(f *testing.F) {
 	})
 }
 
-// TestFrontendReader: whatever the pieces in which bytes arrive, messages come whole, and the reader keeps none of them.
+// TestFrontendReader: whatever the pieces in which bytes arrive, messages come whole, and the
+// reader keeps none of them.
 func TestFrontendReader(t *testing.T) {
 	var wire []byte
-	bodies := [][]byte{[]byte("a"), {}, bytes.Repeat([]byte("secret"), 10), bytes.Repeat([]byte("large"), 50_000), []byte("end")}
+	bodies := [][]byte{[]byte("a"), {}, bytes.Repeat([]byte("secret"), 10), bytes.Repeat([]byte("large"), 50_000),
+		[]byte("end")}
 	for _, body := range bodies {
 		wire = append(wire, message('d', uint32(len(body)+4), body)...)
 	}
 	for name, source := range map[string]func(io.Reader) io.Reader{
-		"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "halves": iotest.HalfReader, "error at the end": iotest.DataErrReader,
+		"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "halves": iotest.HalfReader,
+		"error at the end": iotest.DataErrReader,
 	} {
-		r := newFrontendReader(source(bytes.NewReader(wire)))
+		r := newWipingReader(source(bytes.NewReader(wire)))
 		f := pgproto3.NewFrontend(r, io.Discard)
 		for i, body := range bodies {
 			msg, err := f.Receive()

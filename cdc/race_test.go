@@ -38,7 +38,8 @@ func TestFillOvertaken(t *testing.T) {
 	m.wantCached(map[int32]string{1: "overtaken"}, 1)
 }
 
-// holdFirst stops the first read-through between its answer and its fill: answered is closed then, and it waits for proceed.
+// holdFirst stops the first read-through between its answer and its fill: answered is closed then,
+// and it waits for proceed.
 func (m *mirror) holdFirst() (answered <-chan struct{}, proceed chan<- struct{}) {
 	a, p := make(chan struct{}), make(chan struct{})
 	var held atomic.Bool
@@ -51,7 +52,8 @@ func (m *mirror) holdFirst() (answered <-chan struct{}, proceed chan<- struct{})
 	return a, p
 }
 
-// TestRingPassed: more changes than the ring holds went by while a read-through was under way: its name is used, not cached.
+// TestRingPassed: more changes than the ring holds went by while a read-through was under way: its
+// name is used, not cached.
 func TestRingPassed(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 10})
 	m.tuning.ringSize = 16
@@ -73,8 +75,9 @@ func TestRingPassed(t *testing.T) {
 	m.wantCached(map[int32]string{1: "new"}, 1)
 }
 
-// TestCommitBeforeItIsVisible: a commit waits for a synchronous standby that does not exist. Its WAL is written and streamed, and
-// yet no snapshot sees it. A read-through now gets the old name after the stream has brought the new one.
+// TestCommitBeforeItIsVisible: a commit waits for a synchronous standby that does not exist. Its
+// WAL is written and streamed, and yet no snapshot sees it. A read-through now gets the old name
+// after the stream has brought the new one.
 func TestCommitBeforeItIsVisible(t *testing.T) {
 	server := pgtest.StartTemporary(t)
 	m := newMirror(t, server.DSN("postgres"), Config{CacheSize: 1})
@@ -94,15 +97,17 @@ func TestCommitBeforeItIsVisible(t *testing.T) {
 	m.wantCached(map[int32]string{1: "in limbo"}, 1)
 }
 
-// TestLimboBeforeSlot: the same, but the slot is created while the commit waits: it is not streamed, for it lies before the slot's
-// consistent point; the exported snapshot sees it and a read-through does not.
+// TestLimboBeforeSlot: the same, but the slot is created while the commit waits: it is not
+// streamed, for it lies before the slot's consistent point; the exported snapshot sees it and a
+// read-through does not.
 func TestLimboBeforeSlot(t *testing.T) {
 	server := pgtest.StartTemporary(t)
 	m := newMirror(t, server.DSN("postgres"), Config{CacheSize: 1})
 	usersTableIn(m)
 	m.insert(1, 2)
-	// The slot waits for the transactions that run when it begins; so this one must begin and commit while it is built. That it
-	// does is not for us to schedule: here the exported snapshot is made to be one that sees it.
+	// The slot waits for the transactions that run when it begins; so this one must begin and
+	// commit while it is built. That it does is not for us to schedule: here the exported snapshot
+	// is made to be one that sees it.
 	m.run().standing()
 	m.until("a user is loaded", func() bool { return m.Stats().Entries == 1 })
 	released := m.limbo("UPDATE commerce.users SET username = 'in limbo' WHERE id = 1")
@@ -124,10 +129,12 @@ func TestLimboBeforeSlot(t *testing.T) {
 // usersTableIn makes commerce.users in a server of the test's own.
 func usersTableIn(m *mirror) {
 	m.t.Helper()
-	m.exec("CREATE SCHEMA commerce; CREATE TABLE commerce.users (id int PRIMARY KEY, username varchar(255) NOT NULL, password varchar(255) NOT NULL)")
+	m.exec("CREATE SCHEMA commerce; CREATE TABLE commerce.users (id int PRIMARY KEY, username varchar(255) NOT " +
+		"NULL, password varchar(255) NOT NULL)")
 }
 
-// limbo runs sql in a transaction whose commit is written but does not become visible until released is called.
+// limbo runs sql in a transaction whose commit is written but does not become visible until
+// released is called.
 func (m *mirror) limbo(sql string) (released func()) {
 	m.t.Helper()
 	setting := func(value string) {
@@ -135,7 +142,8 @@ func (m *mirror) limbo(sql string) (released func()) {
 		m.exec("SELECT pg_reload_conf()")
 		m.until("the setting holds", func() bool {
 			var is string
-			if err := m.pool.QueryRow(m.ctx, "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'").Scan(&is); err != nil {
+			if err := m.pool.QueryRow(m.ctx,
+				"SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'").Scan(&is); err != nil {
 				m.t.Fatal(err)
 			}
 			return is == value
@@ -146,7 +154,8 @@ func (m *mirror) limbo(sql string) (released func()) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	// It is the checkpointer that makes commits wait, and it may not have seen the setting yet. It looks between two checkpoints.
+	// It is the checkpointer that makes commits wait, and it may not have seen the setting yet. It
+	// looks between two checkpoints.
 	for range 2 {
 		if _, err := conn.Exec(m.ctx, "CHECKPOINT"); err != nil {
 			m.t.Fatal(err)
@@ -159,7 +168,8 @@ func (m *mirror) limbo(sql string) (released func()) {
 	}()
 	m.until("the commit waits", func() bool {
 		var waits bool
-		if err := m.pool.QueryRow(m.ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')").Scan(&waits); err != nil {
+		if err := m.pool.QueryRow(m.ctx,
+			"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')").Scan(&waits); err != nil {
 			m.t.Fatal(err)
 		}
 		return waits
@@ -176,7 +186,8 @@ func (m *mirror) limbo(sql string) (released func()) {
 	}
 }
 
-// TestReconnect: the walsender is killed, users are renamed meanwhile, and a read-through from before is still under way.
+// TestReconnect: the walsender is killed, users are renamed meanwhile, and a read-through from
+// before is still under way.
 func TestReconnect(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 5})
 	m.insert(1, 10)
@@ -188,7 +199,8 @@ func TestReconnect(t *testing.T) {
 	go func() { _, err := m.Names(m.ctx, []int32{1}, names); done <- err }()
 	<-answered
 
-	// In one transaction: the next slot waits for its end. A change that the next stream brings before the preload is done refuses what that has read.
+	// In one transaction: the next slot waits for its end. A change that the next stream brings
+	// before the preload is done refuses what that has read.
 	m.exec("BEGIN; UPDATE commerce.users SET username = 'renamed ' || id; " +
 		"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database(); COMMIT")
 	m.until("the next stream stands", func() bool { s := m.Stats(); return s.Snapshots == 2 && s.Entries == 5 })
@@ -229,7 +241,8 @@ func TestServerStops(t *testing.T) {
 	m.want(map[int32]string{1: "user 1", 10: "after"}, 1, 10)
 }
 
-// TestAnyInterleaving: writers do everything at once, readers ask, streams are lost; at the end every name is the table's.
+// TestAnyInterleaving: writers do everything at once, readers ask, streams are lost; at the end
+// every name is the table's.
 func TestAnyInterleaving(t *testing.T) {
 	for _, size := range []int{7, 60, 1000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -246,7 +259,8 @@ func TestAnyInterleaving(t *testing.T) {
 			for range 3 {
 				before := m.Stats().AppliedTransactions
 				m.until("the stream goes on", func() bool { return m.Stats().AppliedTransactions > before+20 })
-				m.exec("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()")
+				m.exec("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = " +
+					"current_database()")
 			}
 			close(lost)
 			writers.Wait()
@@ -266,8 +280,9 @@ func TestAnyInterleaving(t *testing.T) {
 	}
 }
 
-// write makes random transactions, 400 at least, and more until the last stream is lost: what is committed while there is none is never streamed, and
-// on a busy machine that may be most of them. Those that Postgres refuses (a key taken, a deadlock) are part of it.
+// write makes random transactions, 400 at least, and more until the last stream is lost: what is
+// committed while there is none is never streamed, and on a busy machine that may be most of them.
+// Those that Postgres refuses (a key taken, a deadlock) are part of it.
 func (m *mirror) write(random *rand.Rand, lost <-chan struct{}) {
 	for n := 0; ; n++ {
 		if n >= 400 {
@@ -281,14 +296,18 @@ func (m *mirror) write(random *rand.Rand, lost <-chan struct{}) {
 		sql := []string{
 			fmt.Sprintf("UPDATE commerce.users SET username = 'v%d' WHERE id = %d", n, id),
 			fmt.Sprintf("UPDATE commerce.users SET username = username || '.' WHERE id BETWEEN %d AND %d", id, id+5),
-			fmt.Sprintf("INSERT INTO commerce.users VALUES (%d, 'i%d', '') ON CONFLICT (id) DO UPDATE SET username = excluded.username", id, n),
+			fmt.Sprintf("INSERT INTO commerce.users VALUES (%d, 'i%d', '') ON CONFLICT (id) DO UPDATE SET username "+
+				"= excluded.username", id, n),
 			fmt.Sprintf("DELETE FROM commerce.users WHERE id = %d", id),
 			fmt.Sprintf("UPDATE commerce.users SET id = %d WHERE id = %d", to, id),
-			fmt.Sprintf("BEGIN; UPDATE commerce.users SET username = 'held' WHERE id = %d; SELECT pg_sleep(0.002); COMMIT", id),
-			fmt.Sprintf("BEGIN; DELETE FROM commerce.users WHERE id = %d; INSERT INTO commerce.users VALUES (%[1]d, 'r%d', ''); COMMIT", id, n),
+			fmt.Sprintf("BEGIN; UPDATE commerce.users SET username = 'held' WHERE id = %d; SELECT pg_sleep(0.002); "+
+				"COMMIT", id),
+			fmt.Sprintf("BEGIN; DELETE FROM commerce.users WHERE id = %d; "+
+				"INSERT INTO commerce.users VALUES (%[1]d, 'r%d', ''); COMMIT", id, n),
 		}[random.IntN(7)]
 		if random.IntN(200) == 0 {
-			sql = "BEGIN; TRUNCATE commerce.users; INSERT INTO commerce.users SELECT i, 't' || i, '' FROM generate_series(1, 200) i; COMMIT"
+			sql = "BEGIN; TRUNCATE commerce.users; INSERT INTO commerce.users SELECT i, 't' || i, '' FROM " +
+				"generate_series(1, 200) i; COMMIT"
 		}
 		if _, err := m.pool.Exec(m.ctx, sql); err != nil && m.ctx.Err() != nil {
 			m.t.Errorf("write: %v", err)

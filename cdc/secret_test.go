@@ -18,8 +18,8 @@ import (
 	"firstclick/migrations"
 )
 
-// The passwords of this test are made in Postgres: upper(md5('secret')). Here only their hash's bytes exist, so that the heap
-// holds no copy but one that came from the server.
+// The passwords of this test are made in Postgres: upper(md5('secret')). Here only their hash's
+// bytes exist, so that the heap holds no copy but one that came from the server.
 const secretSQL = "upper(md5('secret'))"
 
 // secrets counts the passwords in what is read. It copies nothing.
@@ -80,7 +80,8 @@ func TestPasswordStaysInPostgres(t *testing.T) {
 	}
 }
 
-// TestPasswordUnderFull: the passwords come over the wire; none stays in memory, in the cache or in the log.
+// TestPasswordUnderFull: the passwords come over the wire; none stays in memory, in the cache or in
+// the log.
 func TestPasswordUnderFull(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 50})
 	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY FULL")

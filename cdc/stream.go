@@ -14,20 +14,19 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// errSilent says that the server has sent nothing for several status intervals, although each asked it to.
-var errSilent = errors.New("the server has fallen silent")
+var (
+	errSilent = errors.New("the server has fallen silent") // although status updates requested replies
+	errEnded  = errors.New("the server ended the stream")  // in good order, as it does when it shuts down
+)
 
-// errEnded says that the server ended the stream in good order, as it does when it shuts down.
-var errEnded = errors.New("the server ended the stream")
+const (
+	maxAnnounced = 1 << 14          // most ids that OnChange receives at once
+	writeTimeout = 10 * time.Second // for 40 bytes: when it passes, the server has not read for that long
+)
 
-// maxAnnounced is the most ids handed to OnChange at once.
-const maxAnnounced = 1 << 14
-
-// writeTimeout bounds a write of 40 bytes: when it passes, the server has not read for that long.
-const writeTimeout = 10 * time.Second
-
-// stream reads replication messages and applies them. One goroutine runs it and nothing else touches its connection. It waits
-// for nothing but the connection and the cache's lock, which nobody holds while waiting; so a keepalive is answered at once.
+// stream reads replication messages and applies them. One goroutine runs it and nothing else
+// touches its connection. It waits only for the connection and for the cache's lock, which nobody
+// holds while waiting. So a keepalive is answered at once.
 type stream struct {
 	m       *Mirror
 	conn    *pgconn.PgConn
@@ -43,7 +42,8 @@ func (s *stream) run(ctx context.Context) error {
 	conn := s.conn.Conn()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	// The read deadline is the clock of the status updates: it passes also while messages keep coming.
+	// The read deadline is the clock of the status updates: it passes also while messages keep
+	// coming.
 	if err := s.nextDeadline(ctx, conn); err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func (s *stream) run(ctx context.Context) error {
 	}
 }
 
-// nextDeadline sets the time of the next status update. A ctx that is done keeps or gets a deadline long past: the caller
-// returns.
+// nextDeadline sets the time of the next status update. It returns the error of a ctx that is done,
+// whose deadline in the past it may have overwritten.
 func (s *stream) nextDeadline(ctx context.Context, conn net.Conn) error {
 	if err := conn.SetReadDeadline(time.Now().Add(s.m.tuning.status)); err != nil {
 		return fmt.Errorf("set replication deadline: %w", err)
@@ -101,7 +101,7 @@ func (s *stream) message(msg pgproto3.BackendMessage) error {
 	return &DecodeError{Reason: fmt.Sprintf("unexpected protocol message %T", msg)}
 }
 
-// copyData reads what the walsender says: WAL data or a keepalive.
+// copyData handles WAL data and keepalives.
 // https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-START-REPLICATION
 func (s *stream) copyData(data []byte) error {
 	const walHeader, keepalive = 1 + 24, 1 + 17
@@ -120,16 +120,14 @@ func (s *stream) copyData(data []byte) error {
 	return &DecodeError{Message: data[0], Reason: "not a message of the walsender"}
 }
 
-// keepalive notes that the server has sent all it decoded before end. Within a transaction that says nothing: the transaction
-// has not been applied.
+// keepalive says that the server has sent all that it decoded before end. Within a transaction that
+// means nothing, because the transaction has not been applied.
 func (s *stream) keepalive(end uint64, reply bool) error {
 	s.m.mu.Lock()
 	if !s.decoder.inTx {
 		s.cache.advance(end)
 	}
-	s.m.stats.LastLSN = s.cache.position
-	s.m.stats.ServerLSN = max(s.m.stats.ServerLSN, end)
-	s.m.stats.LastMessageTime = time.Now()
+	s.reached(end)
 	s.m.mu.Unlock()
 	if !reply {
 		return nil
@@ -137,7 +135,14 @@ func (s *stream) keepalive(end uint64, reply bool) error {
 	return s.confirm(false)
 }
 
-// apply brings the decoded change into the cache.
+// reached updates the positions in the stats. The caller holds m.mu.
+func (s *stream) reached(end uint64) {
+	s.m.stats.LastLSN = s.cache.position
+	s.m.stats.ServerLSN = max(s.m.stats.ServerLSN, end)
+	s.m.stats.LastMessageTime = time.Now()
+}
+
+// apply brings the decoded change into the cache and announces its ids.
 func (s *stream) apply() {
 	ch := &s.change
 	if ch.kind == kindNone {
@@ -149,9 +154,7 @@ func (s *stream) apply() {
 		s.cache.begin(ch.xid)
 	case kindCommit:
 		s.cache.commit(ch.end)
-		s.m.stats.LastLSN = s.cache.position
-		s.m.stats.ServerLSN = max(s.m.stats.ServerLSN, ch.end)
-		s.m.stats.LastMessageTime = time.Now()
+		s.reached(ch.end)
 	default:
 		s.cache.apply(ch)
 	}
@@ -164,19 +167,21 @@ func (s *stream) apply() {
 	}
 	if len(s.ids) == maxAnnounced || ch.kind == kindCommit && len(s.ids) > 0 {
 		s.m.cfg.OnChange(s.ids)
-		s.ids = nil // theirs now
+		s.ids = nil // the slice is the callee's
 	}
 }
 
-// confirm tells the server what has been applied, so that it can let go of the WAL before. ask: it shall answer.
-func (s *stream) confirm(ask bool) error {
+// confirm tells the server what has been applied, so that it can remove the WAL before that. reply
+// requests an answer.
+func (s *stream) confirm(reply bool) error {
 	s.m.mu.Lock()
 	position := pglogrepl.LSN(s.cache.position)
 	s.m.mu.Unlock()
 	if err := s.conn.Conn().SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return fmt.Errorf("set replication deadline: %w", err)
 	}
-	err := pglogrepl.SendStandbyStatusUpdate(context.Background(), s.conn, pglogrepl.StandbyStatusUpdate{WALWritePosition: position, ReplyRequested: ask})
+	err := pglogrepl.SendStandbyStatusUpdate(context.Background(), s.conn,
+		pglogrepl.StandbyStatusUpdate{WALWritePosition: position, ReplyRequested: reply})
 	if err != nil {
 		return fmt.Errorf("confirm replication position: %w", err)
 	}

@@ -31,8 +31,9 @@ func streamTo(t *testing.T, status time.Duration) (*walsender, *Mirror, chan err
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { return newFrontendReader(r).frontend(w) }
-	conn, err := pgconn.Construct(&pgconn.HijackedConn{Conn: ours, Config: config, ParameterStatuses: map[string]string{}})
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { return newWipingReader(r).frontend(w) }
+	conn, err := pgconn.Construct(&pgconn.HijackedConn{Conn: ours, Config: config,
+		ParameterStatuses: map[string]string{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,8 @@ func (w *walsender) confirmed() uint64 {
 
 func keepalive(end uint64, reply byte) []byte { return message('k', end, uint64(0), reply) }
 
-// TestKeepalive: one that asks is answered at once, in a transaction too, with what is applied and no more.
+// TestKeepalive: one that asks is answered at once, in a transaction too, with what is applied and
+// no more.
 func TestKeepalive(t *testing.T) {
 	w, _, done, cancel := streamTo(t, time.Hour)
 	w.send(keepalive(100, 1))

@@ -69,7 +69,8 @@ func TestRetrySendsAndMarks(t *testing.T) {
 	if !slices.Equal(values, []string{"", "", `{"checkout_id":"k"}`}) {
 		t.Errorf("sent %q", values)
 	}
-	if done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{future}}}); err != nil || done.Sent != 0 {
+	if done, err := b.store.Retry(t.Context(),
+		Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{future}}}); err != nil || done.Sent != 0 {
 		t.Errorf("one that is not open was sent again: %+v, %v", done, err)
 	}
 	again := Filter{IDs: []int64{future}, Status: Retried}
@@ -98,7 +99,8 @@ func TestRetryOfManyLarge(t *testing.T) {
 	}
 }
 
-// A poisoned record that comes back as a dead letter while the run is at work must not be picked up by it: it would never end.
+// A poisoned record that comes back as a dead letter while the run is at work must not be picked up
+// by it: it would never end.
 func TestRetryDoesNotFollowItself(t *testing.T) {
 	b := newBed(t)
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks"))
@@ -154,23 +156,28 @@ func TestRetryOfWhatWasNotKept(t *testing.T) {
 	lost, kept := b.letter("clicks", "too_large", nil, 3<<20, 0), b.open("clicks", "json", "{")
 	done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{kept, lost}}})
 	var refused *NotKeptError
-	if !errors.As(err, &refused) || refused.ID != lost || refused.Size != 3<<20 || done.Sent != 0 || b.status(kept) != Open {
+	if !errors.As(err, &refused) || refused.ID != lost || refused.Size != 3<<20 || done.Sent != 0 ||
+		b.status(kept) != Open {
 		t.Errorf("by id: %+v, %v", done, err)
 	}
 	done, err = b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{Topic: "clicks"}})
-	if err != nil || done.Sent != 1 || !slices.Equal(done.NotKept, []int64{lost}) || b.status(lost) != Open || b.status(kept) != Retried {
+	if err != nil || done.Sent != 1 || !slices.Equal(done.NotKept, []int64{lost}) || b.status(lost) != Open ||
+		b.status(kept) != Retried {
 		t.Errorf("by filter: %+v, %v", done, err)
 	}
 }
 
-// A payload that was left out because many were bad is read again from its place, if the record there is the one that was bad.
+// A payload that was left out because many were bad is read again from its place, if the record
+// there is the one that was bad.
 func TestRetryReadsAgain(t *testing.T) {
 	b := newBed(t, "clicks")
 	kafkatest.Produce(t, b.brokers, "clicks", 0, []byte("a"), []byte("b"), []byte("c"), []byte("d"))
 	kafkatest.Produce(t, b.brokers, "clicks", 1, []byte("e"))
 	place := func(partition, offset int, value string) (id int64) {
-		err := b.conn.QueryRow(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, payload_size, payload_sha256)
-			VALUES ('firstclick', 'clicks', $1, $2, 'json', length($3::text), sha256(convert_to($3, 'UTF8'))) RETURNING id`, partition, offset, value).Scan(&id)
+		err := b.conn.QueryRow(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset",
+			reason, payload_size, payload_sha256)
+			VALUES ('firstclick', 'clicks', $1, $2, 'json', length($3::text), sha256(convert_to($3,
+				'UTF8'))) RETURNING id`, partition, offset, value).Scan(&id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +202,8 @@ func TestRetryReadsAgain(t *testing.T) {
 		t.Errorf("the topic holds %s", got)
 	}
 	var refused *NotKeptError
-	if _, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{other}}}); !errors.As(err, &refused) || refused.ID != other {
+	if _, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(),
+		Filter: Filter{IDs: []int64{other}}}); !errors.As(err, &refused) || refused.ID != other {
 		t.Errorf("by id: %v", err)
 	}
 }
@@ -213,7 +221,8 @@ func TestRetryRefused(t *testing.T) {
 	}
 }
 
-// Sent and not marked: open still, so that the next run sends it again, which is harmless. Never the other way round.
+// Sent and not marked: open still, so that the next run sends it again, which is harmless. Never
+// the other way round.
 func TestRetryMarksAfterSending(t *testing.T) {
 	b := newBed(t)
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks"))

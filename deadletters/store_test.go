@@ -43,9 +43,12 @@ func newBed(t *testing.T, topics ...string) *bed {
 // letter inserts one, with what is said, and returns its id.
 func (b *bed) letter(topic, reason string, payload []byte, size int, age time.Duration) (id int64) {
 	b.t.Helper()
-	err := b.conn.QueryRow(b.t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, payload, payload_size,
-		record_time, created_at) VALUES ('firstclick', $1, 0, (SELECT count(*) FROM firstclick.dead_letters), $2, $3, $4,
-		now() - interval '1 day', now() - make_interval(secs => $5)) RETURNING id`, topic, reason, payload, size, age.Seconds()).Scan(&id)
+	err := b.conn.QueryRow(b.t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset",
+		reason, payload, payload_size,
+		record_time, created_at) VALUES ('firstclick', $1, 0, (SELECT count(*)
+			FROM firstclick.dead_letters), $2, $3, $4,
+		now() - interval '1 day', now() - make_interval(secs => $5)) RETURNING id`,
+		topic, reason, payload, size, age.Seconds()).Scan(&id)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -75,8 +78,10 @@ func TestFilters(t *testing.T) {
 	old := b.letter("clicks", "json", []byte("{"), 1, 3*time.Hour)
 	young := b.letter("clicks", "time", []byte("{}"), 2, time.Minute)
 	checkout := b.letter("checkouts", "json", nil, 0, time.Minute)
-	if _, err := b.conn.Exec(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, payload_size, status, resolved_at)
-		VALUES ('firstclick', 'clicks', 0, 77, 'json', 5, 'dropped', now()), ('other', 'clicks', 0, 1, 'json', 0, 'open', NULL)`); err != nil {
+	if _, err := b.conn.Exec(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset",
+		reason, payload_size, status, resolved_at)
+		VALUES ('firstclick', 'clicks', 0, 77, 'json', 5, 'dropped', now()), ('other', 'clicks', 0, 1, 'json', 0,
+			'open', NULL)`); err != nil {
 		t.Fatal(err)
 	}
 	dropped, other := checkout+1, checkout+2
@@ -122,7 +127,8 @@ func TestFilters(t *testing.T) {
 			}
 		})
 	}
-	if letters, err := b.store.List(t.Context(), Filter{}, 1); err != nil || len(letters) != 1 || letters[0].ID != checkout {
+	if letters, err := b.store.List(t.Context(), Filter{}, 1); err != nil || len(letters) != 1 ||
+		letters[0].ID != checkout {
 		t.Errorf("the newest is %v, %v", letters, err)
 	}
 }
@@ -151,7 +157,8 @@ func TestShow(t *testing.T) {
 func TestDrop(t *testing.T) {
 	b := newBed(t)
 	one, two, three := b.open("clicks", "json", "{"), b.open("clicks", "time", "{}"), b.open("clicks", "json", "[")
-	if n, err := b.store.Drop(t.Context(), Filter{IDs: []int64{one, 99}}); err == nil || n != 0 || b.status(one) != Open {
+	if n, err := b.store.Drop(t.Context(), Filter{IDs: []int64{one, 99}}); err == nil || n != 0 ||
+		b.status(one) != Open {
 		t.Errorf("with an id that is not there: %d, %v, %s", n, err, b.status(one))
 	}
 	if n, err := b.store.Drop(t.Context(), Filter{Reasons: []string{"json"}}); err != nil || n != 2 {
@@ -183,32 +190,42 @@ func TestNoTable(t *testing.T) {
 	}
 }
 
-// An id alone reaches no letter of another group, and none that somebody else has resolved: neither is dropped nor sent again.
+// An id alone reaches no letter of another group, and none that somebody else has resolved: neither
+// is dropped nor sent again.
 func TestOthersLettersAreLeftAlone(t *testing.T) {
 	b := newBed(t, "clicks", "others-clicks")
 	var theirs int64
-	if err := b.conn.QueryRow(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, payload, payload_size)
+	if err := b.conn.QueryRow(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset",
+		reason, payload, payload_size)
 		VALUES ('other', 'others-clicks', 0, 1, 'json', '{', 1) RETURNING id`).Scan(&theirs); err != nil {
 		t.Fatal(err)
 	}
 	resolved := b.open("clicks", "json", "{")
-	if _, err := b.conn.Exec(t.Context(), `UPDATE firstclick.dead_letters SET status = 'dropped', resolved_at = now() WHERE id = $1`, resolved); err != nil {
+	if _, err := b.conn.Exec(t.Context(),
+		`UPDATE firstclick.dead_letters SET status = 'dropped', resolved_at = now() WHERE id = $1`,
+		resolved); err != nil {
 		t.Fatal(err)
 	}
 	var missing *NotFoundError
-	if n, err := b.store.Drop(t.Context(), Filter{IDs: []int64{theirs}}); !errors.As(err, &missing) || missing.Group != "other" || n != 0 {
+	if n, err := b.store.Drop(t.Context(), Filter{IDs: []int64{theirs}}); !errors.As(err, &missing) ||
+		missing.Group != "other" || n != 0 {
 		t.Errorf("dropped %d of another group: %v", n, err)
 	}
-	if done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{theirs}}}); !errors.As(err, &missing) || done.Sent != 0 {
+	if done, err := b.store.Retry(t.Context(),
+		Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{theirs}}}); !errors.As(err, &missing) || done.Sent != 0 {
 		t.Errorf("sent %+v of another group: %v", done, err)
 	}
-	if done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{resolved}}, Edited: []byte("{}")}); err != nil || done.Sent != 0 {
+	if done, err := b.store.Retry(t.Context(),
+		Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{resolved}}, Edited: []byte("{}")}); err != nil ||
+		done.Sent != 0 {
 		t.Errorf("sent %+v of what was dropped: %v", done, err)
 	}
 	if b.status(theirs) != Open || b.status(resolved) != Dropped {
 		t.Errorf("now %s and %s", b.status(theirs), b.status(resolved))
 	}
-	if done, err := b.store.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{theirs}, Group: "other"}}); err != nil || done.Sent != 1 || b.status(theirs) != Retried {
+	if done, err := b.store.Retry(t.Context(),
+		Retry{Kafka: b.kafka(), Filter: Filter{IDs: []int64{theirs}, Group: "other"}}); err != nil || done.Sent != 1 ||
+		b.status(theirs) != Retried {
 		t.Errorf("by its own group: %+v, %v", done, err)
 	}
 }
@@ -217,7 +234,8 @@ func TestOthersLettersAreLeftAlone(t *testing.T) {
 func TestDroppedWhileRetried(t *testing.T) {
 	b := newBed(t, "clicks")
 	first, second := b.open("clicks", "json", "{"), b.open("clicks", "json", "[")
-	letters := []pending{{id: first, size: 1, topic: "clicks", kept: true}, {id: second, size: 1, topic: "clicks", kept: true}}
+	letters := []pending{{id: first, size: 1, topic: "clicks", kept: true},
+		{id: second, size: 1, topic: "clicks", kept: true}}
 	if _, err := b.store.Drop(t.Context(), Filter{IDs: []int64{second}}); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +245,8 @@ func TestDroppedWhileRetried(t *testing.T) {
 	}
 	defer producer.Close()
 	var done Retries
-	if err := b.store.send(t.Context(), producer, &source{}, letters, Retry{}, &done); err != nil || done.Sent != 1 || b.status(first) != Retried || b.status(second) != Dropped {
+	if err := b.store.send(t.Context(), producer, &refetcher{}, letters, Retry{}, &done); err != nil ||
+		done.Sent != 1 || b.status(first) != Retried || b.status(second) != Dropped {
 		t.Errorf("%+v, %v: %s and %s", done, err, b.status(first), b.status(second))
 	}
 }

@@ -101,7 +101,7 @@ func (c *command) withLetters(cmd *cobra.Command, database, group string,
 	}
 	defer func() { err = errors.Join(err, store.Close(ctx)) }()
 	if group != "" {
-		err := store.Group(ctx, group)
+		err := store.CheckGroup(ctx, group)
 		if unknown := new(deadletters.UnknownGroupError); errors.As(err, &unknown) {
 			return usagef(cmd, "%v", err)
 		}
