@@ -11,8 +11,8 @@ import (
 // latestKept is how many of the last rows are remembered by their id.
 const latestKept = 16
 
-// latest remembers the ids of the last rows written, the newest last: the page shows these rows, and
-// the table has no index by time. Safe for concurrent use.
+// latest remembers the ids of the last rows written, the newest last. The page shows these rows,
+// and the table has no index by time. Safe for concurrent use.
 type latest struct {
 	mu  sync.Mutex
 	ids []join.ID
@@ -29,7 +29,8 @@ func (l *latest) written(batches []*sink.Batch) {
 	l.ids = slices.Delete(l.ids, 0, max(0, len(l.ids)-latestKept))
 }
 
-// Latest returns the checkout_ids of the last rows that this instance has written, the newest last, at most 16.
+// Latest returns the checkout_ids of the last rows that this instance has written: at most 16, the
+// newest last.
 func (p *Pipeline) Latest() (ids []string) {
 	p.latest.mu.Lock()
 	defer p.latest.mu.Unlock()

@@ -8,40 +8,63 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Metrics of our own follow https://prometheus.io/docs/practices/naming/: prefix firstclick_, base units, _total for
-// counters. Each has the label group. The number of series is bounded by partitions, reasons and causes, never by what
-// records hold. Whatever can be counted is there as 0 from the first scrape on, so that increase() sees the first one.
+// The metrics follow https://prometheus.io/docs/practices/naming/: prefix firstclick_, base units,
+// _total for counters. Each has the label group. Partitions, reasons and causes bound the number of
+// series; what records hold never makes a series. Each counter is there as 0 from the first scrape
+// on, so that increase() sees the first event.
 //
-// Whoever sees an event counts it (runMetrics, ingestMetrics, engineMetrics). What has no event, such as lag and sizes,
-// and what packages sink and cdc count, is read at a scrape (stateCollector).
+// Whoever sees an event counts it: runMetrics, ingestMetrics, engineMetrics, sink.Metrics.
+// stateCollector reads at a scrape what has no event, such as lag and sizes, and what package cdc
+// counts.
 
-// ownRegisterer gives our metrics their prefix and the label group. to may be nil.
-func ownRegisterer(to prometheus.Registerer, group string) prometheus.Registerer {
-	return prometheus.WrapRegistererWithPrefix("firstclick_", prometheus.WrapRegistererWith(prometheus.Labels{"group": group}, to))
+const prefix = "firstclick"
+
+// factory makes metrics with our prefix and the label group, and registers them.
+type factory struct {
+	promauto.Factory
+	reg   prometheus.Registerer // nil: none is registered
+	group prometheus.Labels
 }
 
-// factory makes metrics and registers them.
-type factory struct{ promauto.Factory }
-
-func newFactory(reg prometheus.Registerer) factory { return factory{promauto.With(reg)} }
+func newFactory(reg prometheus.Registerer, group string) factory {
+	return factory{promauto.With(reg), reg, prometheus.Labels{"group": group}}
+}
 
 func (f factory) counter(name, help string) prometheus.Counter {
-	return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	return f.NewCounter(prometheus.CounterOpts{Namespace: prefix, Name: name, Help: help, ConstLabels: f.group})
 }
 
 func (f factory) counters(name, help string, labels ...string) *prometheus.CounterVec {
-	return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	opts := prometheus.CounterOpts{Namespace: prefix, Name: name, Help: help, ConstLabels: f.group}
+	return f.NewCounterVec(opts, labels)
 }
 
 func (f factory) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
-	return f.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	return f.NewGaugeVec(prometheus.GaugeOpts{Namespace: prefix, Name: name, Help: help, ConstLabels: f.group}, labels)
 }
 
-// histogram has classic buckets and native ones of schema 3: a server takes those that it is set to take.
+// histogram has classic buckets and native ones of schema 3. The Prometheus server's settings say
+// which it takes.
 func (f factory) histogram(name, help string, bounds ...float64) prometheus.Histogram {
 	return f.NewHistogram(prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: bounds, NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: zeroThreshold,
+		Namespace: prefix, Name: name, Help: help, ConstLabels: f.group,
+		Buckets: bounds, NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: zeroThreshold,
 	})
+}
+
+func (f factory) desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prefix+"_"+name, help, labels, f.group)
+}
+
+func (f factory) register(c prometheus.Collector) {
+	if f.reg != nil {
+		f.reg.MustRegister(c)
+	}
+}
+
+// forSink gives another room's metrics the prefix and the label.
+func (f factory) forSink() prometheus.Registerer {
+	return prometheus.WrapRegistererWithPrefix(prefix+"_", prometheus.WrapRegistererWith(f.group, f.reg))
 }
 
 // notShown makes a counter of which only Totals tells.
@@ -57,17 +80,19 @@ func count(c prometheus.Counter) int64 {
 // runMetrics count the sessions of a pipeline.
 type runMetrics struct{ sessions, fenced prometheus.Counter }
 
-func newRunMetrics(reg prometheus.Registerer) *runMetrics {
-	f := newFactory(reg)
+func newRunMetrics(f factory) *runMetrics {
 	return &runMetrics{
 		sessions: f.counter("sessions_total",
-			"Times that work began where Postgres was: at the start, after being fenced, after what could not be mended otherwise."),
-		fenced: f.counter("fenced_total", "Times that another instance had taken over a shard that this one believed to own."),
+			"Times that work began where Postgres was: at the start, after being fenced, after what could not be "+
+				"mended otherwise."),
+		fenced: f.counter("fenced_total", "Times that another instance had taken over a shard that this one "+
+			"believed to own."),
 	}
 }
 
 // stateCollector reads how a pipeline stands when it is scraped.
 type stateCollector struct {
+	factory
 	stats   func() Stats
 	health  func() []Check
 	metrics []stateMetric
@@ -83,15 +108,18 @@ type stateMetric struct {
 // emit shows a value, where it is known, with the values of the labels.
 type emit func(v float64, known bool, labels ...string)
 
-func newStateCollector(stats func() Stats, health func() []Check) *stateCollector {
-	c := &stateCollector{stats: stats, health: health}
+// registerState registers what is read of a pipeline at a scrape.
+func registerState(f factory, stats func() Stats, health func() []Check) {
+	c := &stateCollector{factory: f, stats: stats, health: health}
 	c.definePartitions()
 	c.defineParts()
-	return c
+	f.register(c)
 }
 
-func (c *stateCollector) define(kind prometheus.ValueType, name, help string, values func(st *Stats, emit emit), labels ...string) {
-	c.metrics = append(c.metrics, stateMetric{prometheus.NewDesc(name, help, labels, nil), kind, values})
+func (c *stateCollector) define(
+	kind prometheus.ValueType, name, help string, values func(st *Stats, emit emit), labels ...string,
+) {
+	c.metrics = append(c.metrics, stateMetric{c.desc(name, help, labels...), kind, values})
 }
 
 func (c *stateCollector) gauge(name, help string, value func(st *Stats) (v float64, known bool)) {
@@ -104,7 +132,8 @@ func (c *stateCollector) gauge(name, help string, value func(st *Stats) (v float
 // of is a value of the clicks partition, or of the shard, that is the i-th in Stats.
 type of func(st *Stats, i int) (v float64, known bool)
 
-// partitioned defines a gauge of the clicks partitions and of the shards; clicks or shards may be nil.
+// partitioned defines a gauge of the clicks partitions and of the shards. clicks or shards may be
+// nil.
 func (c *stateCollector) partitioned(name, help string, clicks, shards of) {
 	c.define(prometheus.GaugeValue, name, help, func(st *Stats, emit emit) {
 		for i := 0; clicks != nil && i < len(st.Clicks); i++ {

@@ -16,7 +16,7 @@ func BenchmarkCommitted(b *testing.B) {
 			for i := range rows {
 				batch.Rows = append(batch.Rows, sink.Row{RecordTime: wall().UnixMicro() - int64(i)*1000})
 			}
-			m, l, r := newEngineMetrics(ownRegisterer(nil, "shop"), "clicks", "checkouts"), latest{}, sink.Result{Fresh: int64(rows)}
+			m, l, r := newEngineMetrics(newFactory(nil, "shop"), "clicks", "checkouts"), latest{}, sink.Result{Fresh: int64(rows)}
 			b.ReportAllocs()
 			for b.Loop() {
 				l.written([]*sink.Batch{batch})
@@ -29,7 +29,7 @@ func BenchmarkCommitted(b *testing.B) {
 
 // BenchmarkRead counts what a poll brought of a partition, as a reader does.
 func BenchmarkRead(b *testing.B) {
-	m := newIngestMetrics(ownRegisterer(nil, "shop"), "clicks", "checkouts")
+	m := newIngestMetrics(newFactory(nil, "shop"), "clicks", "checkouts")
 	var r reading
 	b.ReportAllocs()
 	for b.Loop() {

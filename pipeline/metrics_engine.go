@@ -19,7 +19,7 @@ type engineMetrics struct {
 	rows                    *prometheus.CounterVec // by outcome
 	unknown                 prometheus.Counter
 	deadLetters             *prometheus.CounterVec // by topic and reason
-	newDeadLetters, newLate prometheus.Counter     // those that were not in Postgres before; the page shows them
+	newDeadLetters, newLate prometheus.Counter     // not in Postgres before; only the page shows them
 	lateClicks              *prometheus.CounterVec // by effect
 	lateCheckouts           prometheus.Counter
 	farClicks, farCheckouts prometheus.Counter
@@ -27,31 +27,42 @@ type engineMetrics struct {
 	committing, naming      wallTime
 }
 
-func newEngineMetrics(reg prometheus.Registerer, clicks, checkouts string) *engineMetrics {
-	f := newFactory(reg)
-	far := f.counters("far_ahead_total", "Events dated further ahead of this machine's clock than --max-future-skew and --window together: joined with what is there, and noted in firstclick.late; clicks that are read again after a start included.", "topic")
+func newEngineMetrics(f factory, clicks, checkouts string) *engineMetrics {
+	far := f.counters("far_ahead_total", "Events dated further ahead of this machine's clock than "+
+		"--max-future-skew and --window together: joined with what is there, and noted in firstclick.late; clicks "+
+		"that are read again after a start included.", "topic")
 	m := &engineMetrics{
-		latency: newLatencyHistogram("latency_seconds", "Seconds from a checkout's record timestamp to the end of the transaction that holds it; a backlog counts in full.",
+		latency: newLatencyHistogram(f.desc("latency_seconds", "Seconds from a checkout's record timestamp to the "+
+			"end of the transaction that holds it; a backlog counts in full."),
 			.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
-		commit: f.histogram("commit_seconds", "Seconds that a transaction took, look-up of names and repeated tries included.",
+		commit: f.histogram("commit_seconds", "Seconds that a transaction took, look-up of names and repeated "+
+			"tries included.",
 			.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60),
-		commitRows: f.histogram("commit_rows", "Rows in a transaction that carried any.", 1, 4, 16, 64, 256, 1024, 2048, 4096, 8192, 16384),
+		commitRows: f.histogram("commit_rows", "Rows in a transaction that carried any.",
+			1, 4, 16, 64, 256, 1024, 2048, 4096, 8192, 16384),
 
-		rows:        f.counters("rows_total", "Checkouts written, by outcome. Corrected ones were counted before: they moved to an earlier click. Conflicts and refused ones are dead letters.", "outcome"),
-		unknown:     f.counter("unknown_users_total", "Rows written without a name, for their user was not known."),
-		deadLetters: f.counters("dead_letters_total", "Dead letters committed, by topic and reason.", "topic", "reason"),
-		lateClicks: f.counters("late_clicks_total", "Late clicks by effect: corrected counts the corrections they gave rise to, noted those that came after a row they could change was final, or are dated far ahead.",
+		rows: f.counters("rows_total", "Checkouts written, by outcome. Corrected ones were counted before: "+
+			"they moved to an earlier click. Conflicts and refused ones are dead letters.", "outcome"),
+		unknown: f.counter("unknown_users_total", "Rows written without a name, for their user was not known."),
+		deadLetters: f.counters("dead_letters_total", "Dead letters committed, by topic and reason.",
+			"topic", "reason"),
+		lateClicks: f.counters("late_clicks_total", "Late clicks by effect: corrected counts the corrections they "+
+			"gave rise to, noted those that came after a row they could change was final, or are dated far ahead.",
 			"effect"),
-		lateCheckouts:  f.counter("late_checkouts_total", "Checkouts that came after their event time was final, or are dated far ahead: joined where possible, and noted in firstclick.late."),
+		lateCheckouts: f.counter("late_checkouts_total", "Checkouts that came after their event time was final, "+
+			"or are dated far ahead: joined where possible, and noted in firstclick.late."),
 		newDeadLetters: notShown(), newLate: notShown(),
 		farClicks: far.WithLabelValues(clicks), farCheckouts: far.WithLabelValues(checkouts),
-		openTxnReleases: f.counter("open_transaction_releases_total", "Checkouts released although a clicks partition was held by a producer's open transaction for over 15 seconds."),
+		openTxnReleases: f.counter("open_transaction_releases_total", "Checkouts released although a clicks "+
+			"partition was held by a producer's open transaction for over 15 seconds."),
 	}
 	seconds := func(name, help string, w *wallTime) {
-		f.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return w.total().Seconds() })
+		opts := prometheus.CounterOpts{Namespace: prefix, Name: name, Help: help, ConstLabels: f.group}
+		f.NewCounterFunc(opts, func() float64 { return w.total().Seconds() })
 	}
 	seconds("committing_seconds_total", "Wall time with a transaction under way, in seconds.", &m.committing)
-	seconds("naming_seconds_total", "Wall time in which a transaction waited for users' names, in seconds.", &m.naming)
+	seconds("naming_seconds_total", "Wall time in which a transaction waited for users' names, in seconds.",
+		&m.naming)
 	// Each is there as 0 from the first scrape on.
 	for outcome := range outcomes(&sink.Result{}) {
 		m.rows.WithLabelValues(outcome)
@@ -61,7 +72,7 @@ func newEngineMetrics(reg prometheus.Registerer, clicks, checkouts string) *engi
 			m.deadLetters.WithLabelValues(topic, string(reason))
 		}
 	}
-	reg.MustRegister(m.latency)
+	f.register(m.latency)
 	m.lateClicks.WithLabelValues("corrected")
 	m.lateClicks.WithLabelValues("noted")
 	return m
@@ -110,8 +121,9 @@ func (m *engineMetrics) committed(checkouts string, batches []*sink.Batch, r *si
 	m.newLate.Add(float64(r.Late))
 }
 
-// wallTime adds up the time in which at least one of something is under way, the current one
-// included: a counter that is raised at the end does not show what hangs. Safe for concurrent use.
+// wallTime adds up the time in which at least one of several tasks is under way. It includes tasks
+// that have not ended, so it shows one that hangs; a counter that is raised at the end does not.
+// Safe for concurrent use.
 type wallTime struct {
 	mu      sync.Mutex
 	running int
@@ -119,7 +131,7 @@ type wallTime struct {
 	sum     time.Duration
 }
 
-// start begins one; stop ends it.
+// start begins a task; stop ends it.
 func (w *wallTime) start() (stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

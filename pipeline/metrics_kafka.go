@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/plugin/kprom"
 )
 
-// kafkaMetrics returns the hooks by which a Kafka client registers its own metrics, prefix firstclick_kafka_, label client.
-// Only the clients clicks, clicks-2 and checkouts have any.
+// kafkaMetrics returns the hooks by which a Kafka client registers its own metrics, with the prefix
+// firstclick_kafka_ and the label client. Only the clients clicks, clicks-2 and checkouts have any.
 // A client that replaces another one of its name, in a new session, begins at 0.
 func kafkaMetrics(registry prometheus.Registerer, client string) []kgo.Hook {
 	if client != "checkouts" && !strings.HasPrefix(client, "clicks") {
@@ -21,8 +21,8 @@ func kafkaMetrics(registry prometheus.Registerer, client string) []kgo.Hook {
 		kprom.Histograms(kprom.RequestDurationE2E, kprom.RequestThrottled))}
 }
 
-// replacing is a registry in which a collector replaces an equal one. It leaves out what a client that only reads never counts, and
-// gauges whose names end as counters' do.
+// replacing is a registry in which a collector replaces an equal one. It leaves out what a client
+// that only reads never counts, and gauges whose names end like those of counters.
 type replacing struct{ prometheus.Registerer }
 
 func (r *replacing) Register(c prometheus.Collector) error {

@@ -21,7 +21,7 @@ func TestLatencyIsThatOfPrometheus(t *testing.T) {
 		theirs := prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "latency", Buckets: bounds, NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: zeroThreshold,
 		})
-		ours := newLatencyHistogram("latency", "", bounds...)
+		ours := newLatencyHistogram(newFactory(nil, "shop").desc("latency", ""), bounds...)
 		const now = 3e15
 		rows := []sink.Row{{RecordTime: join.NoTime}, {RecordTime: now + 1}} // none; a clock that is behind
 		theirs.Observe(0)

@@ -24,12 +24,12 @@ var update = flag.Bool("update", false, "write docs/metrics.md anew")
 func ours(t testing.TB, partitions int) *prometheus.Registry {
 	t.Helper()
 	r := prometheus.NewRegistry()
-	reg := ownRegisterer(r, "shop")
-	in := newIngestMetrics(reg, "clicks", "checkouts")
-	newEngineMetrics(reg, "clicks", "checkouts")
-	newRunMetrics(reg)
-	sink.NewMetrics(reg)
-	reg.MustRegister(newStateCollector(busy{partitions}.Stats, busy{partitions}.Health))
+	f := newFactory(r, "shop")
+	in := newIngestMetrics(f, "clicks", "checkouts")
+	newEngineMetrics(f, "clicks", "checkouts")
+	newRunMetrics(f)
+	sink.NewMetrics(f.forSink())
+	registerState(f, busy{partitions}.Stats, busy{partitions}.Health)
 	for p := range int32(partitions) {
 		for _, topic := range []string{"clicks", "checkouts"} {
 			in.polled(topic, p, 1, 2, time.Now().UnixMicro())

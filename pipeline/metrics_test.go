@@ -20,7 +20,7 @@ type busy struct{ partitions int }
 func (b busy) Stats() Stats {
 	now := time.Now()
 	st := Stats{
-		Group: "shop", ClicksTopic: "clicks", CheckoutsTopic: "checkouts", WindowBudget: 1 << 30,
+		ClicksTopic: "clicks", CheckoutsTopic: "checkouts", WindowBudget: 1 << 30,
 		Server: ServerProbe{At: now, OK: true},
 		At:     now, Started: now.Add(-time.Hour), EndsAt: now, CommittedAt: now, Ready: true, Watermark: now.UnixMicro(),
 		Window: join.WindowStats{Clicks: 1e6, Bytes: 5e7, Buckets: 76, Oldest: now.Add(-time.Hour).UnixMicro()},

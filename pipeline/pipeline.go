@@ -53,15 +53,15 @@ func New(cfg Config) (*Pipeline, error) {
 	if err := cfg.settle(); err != nil {
 		return nil, err
 	}
-	reg := ownRegisterer(cfg.Registry, cfg.Group)
+	f := newFactory(cfg.Registry, cfg.Group)
 	p := &Pipeline{
 		cfg: cfg, log: cfg.Logger, start: time.Now(), refused: refusals{limit: cfg.RefusedFor},
-		metrics:     newRunMetrics(reg),
-		ingest:      newIngestMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
-		engine:      newEngineMetrics(reg, cfg.ClicksTopic, cfg.CheckoutsTopic),
-		sinkMetrics: sink.NewMetrics(reg),
+		metrics:     newRunMetrics(f),
+		ingest:      newIngestMetrics(f, cfg.ClicksTopic, cfg.CheckoutsTopic),
+		engine:      newEngineMetrics(f, cfg.ClicksTopic, cfg.CheckoutsTopic),
+		sinkMetrics: sink.NewMetrics(f.forSink()),
 	}
-	reg.MustRegister(newStateCollector(p.Stats, p.Health))
+	registerState(f, p.Stats, p.Health)
 	return p, nil
 }
 

@@ -9,10 +9,10 @@ import (
 	"firstclick/join"
 )
 
-// worthShowing is the backlog, in records, from which on catching up is worth a line.
+// worthShowing is the least backlog, in records, that is shown.
 const worthShowing = 10_000
 
-// showProgress writes how far the catching up is, while there is something to catch up with.
+// showProgress writes a progress line while there is a backlog.
 func (s *session) showProgress(ctx context.Context) error {
 	line := progress.New(s.cfg.Progress)
 	t := time.NewTicker(line.Every())
@@ -42,8 +42,8 @@ func (s *session) showProgress(ctx context.Context) error {
 }
 
 func progressText(st *Stats, left, total int64, rate float64) string {
-	text := fmt.Sprintf("catching up: %s of %s records left (%d %% done), %s events/s", progress.Grouped(left), progress.Grouped(total),
-		100*(total-left)/total, progress.Grouped(int64(rate)))
+	text := fmt.Sprintf("catching up: %s of %s records left (%d %% done), %s events/s",
+		progress.Grouped(left), progress.Grouped(total), 100*(total-left)/total, progress.Grouped(int64(rate)))
 	if rate >= 1 {
 		text += fmt.Sprintf(", about %v left", (time.Duration(float64(left)/rate) * time.Second).Round(time.Second))
 	}
@@ -58,7 +58,7 @@ func progressText(st *Stats, left, total int64, rate float64) string {
 	return text
 }
 
-// Backlog is how many records of both topics are neither read (clicks) nor written (checkouts of our shards).
+// Backlog is how many clicks are not read and how many checkouts of our shards are not committed.
 func (st *Stats) Backlog() (n int64) {
 	for _, p := range st.Clicks {
 		n += max(p.End-p.Next, 0)
@@ -74,7 +74,7 @@ func (st *Totals) written() int64 {
 	return r.Fresh + r.Duplicates + r.Conflicts + r.Refused
 }
 
-// behind is how far the least of our shards is behind the clock in event time.
+// behind is how far the slowest of our shards is behind the clock in event time.
 func (st *Stats) behind() (time.Duration, bool) {
 	least := join.Forever
 	for i := range st.Shards {

@@ -11,9 +11,8 @@ import (
 	"firstclick/pipeline/sink"
 )
 
-// Stats is how a pipeline stands, at most a tick old, and what it has counted.
+// Stats is how a pipeline stands, at most a tick old, and its totals.
 type Stats struct {
-	Group                       string
 	ClicksTopic, CheckoutsTopic string
 	WindowBudget                int64 // bytes; 0: no bound
 
@@ -35,7 +34,7 @@ type Stats struct {
 	Users  cdc.Stats
 }
 
-// Totals are counts since New, over all sessions, as /metrics has them.
+// Totals are the counters of /metrics: since New, over all sessions.
 type Totals struct {
 	Sessions                  int64 // begun; each after the first began again where Postgres was
 	Fenced                    int64
@@ -44,10 +43,11 @@ type Totals struct {
 	FarClicks, FarCheckouts   int64 // dated so far ahead of our clock that they are noted in firstclick.late
 	OpenTxnReleases           int64
 	Transactions              int64
-	Result                    sink.Result   // summed up over the transactions, but for Unclicked
+	Result                    sink.Result   // sum over the transactions; without Unclicked
 	DelayRows                 int64         // rows whose records have a timestamp
-	Delay                     time.Duration // of all of them together: from a record's timestamp to the end of its transaction
-	Committing, Naming        time.Duration // wall time with a transaction under way; with names being waited for in one
+	Delay                     time.Duration // sum over these rows: from a record's timestamp to the commit
+	Committing                time.Duration // wall time with a transaction under way
+	Naming                    time.Duration // wall time in which a transaction waits for names
 }
 
 // PartitionStats is how far a clicks partition is. Next and End are offsets.
@@ -80,7 +80,7 @@ type OthersStats struct {
 	Unowned int // by nobody
 }
 
-// Instance is the application_name of our sessions, the given one or the one that was made up.
+// Instance is the application_name of our Postgres sessions, given or random.
 func (p *Pipeline) Instance() string { return p.cfg.Instance }
 
 // Stats returns how the pipeline stands. Safe for concurrent use.
@@ -88,7 +88,7 @@ func (p *Pipeline) Stats() Stats {
 	p.mu.Lock()
 	st, server, sink, mirror := p.stats, p.server, p.sink, p.mirror
 	p.mu.Unlock()
-	st.Group, st.ClicksTopic, st.CheckoutsTopic, st.WindowBudget = p.cfg.Group, p.cfg.ClicksTopic, p.cfg.CheckoutsTopic, p.cfg.MemoryLimit/2
+	st.ClicksTopic, st.CheckoutsTopic, st.WindowBudget = p.cfg.ClicksTopic, p.cfg.CheckoutsTopic, p.cfg.MemoryLimit/2
 	st.Started, st.Server = p.start, server
 	if sink != nil {
 		st.Sink = sink.Stats()
@@ -108,22 +108,26 @@ func (p *Pipeline) totals() Totals {
 	return Totals{
 		Sessions: count(p.metrics.sessions), Fenced: count(p.metrics.fenced), Assigned: count(in.assigned),
 		ClicksRead: count(in.read[p.cfg.ClicksTopic]), CheckoutsRead: count(in.read[p.cfg.CheckoutsTopic]),
-		FarClicks: count(out.farClicks), FarCheckouts: count(out.farCheckouts), OpenTxnReleases: count(out.openTxnReleases), Transactions: p.sinkMetrics.Transactions(),
+		FarClicks: count(out.farClicks), FarCheckouts: count(out.farCheckouts),
+		OpenTxnReleases: count(out.openTxnReleases), Transactions: p.sinkMetrics.Transactions(),
 		Result: sink.Result{
-			Fresh: rows("attributed") + rows("unattributed"), Attributed: rows("attributed"), Duplicates: rows("duplicate"), Conflicts: rows("conflict"),
-			Refused: rows("refused"), Corrected: rows("corrected"), DeadLetters: count(out.newDeadLetters), Late: count(out.newLate), Unknown: count(out.unknown),
+			Fresh: rows("attributed") + rows("unattributed"), Attributed: rows("attributed"),
+			Duplicates: rows("duplicate"), Conflicts: rows("conflict"), Refused: rows("refused"),
+			Corrected:   rows("corrected"),
+			DeadLetters: count(out.newDeadLetters), Late: count(out.newLate), Unknown: count(out.unknown),
 		},
 		DelayRows: delayed, Delay: delay,
 		Committing: out.committing.total(), Naming: out.naming.total(),
 	}
 }
 
-// publish makes a picture of the loop for others to look at.
+// publish makes the Stats that other goroutines read.
 func (l *loop) publish() {
 	l.atEnds()
 	l.countCore()
 	st := Stats{
-		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others, Ready: !l.endsAt.IsZero() && !l.checkoutEndsAt.IsZero(),
+		At: wall(), EndsAt: l.endsAt, CommittedAt: l.committedAt, Others: l.others,
+		Ready:     !l.endsAt.IsZero() && !l.checkoutEndsAt.IsZero(),
 		Watermark: l.core.Watermark(), Window: l.s.window.Stats(), Held: l.heldBytes(), MaxHeld: l.maxHeld(),
 	}
 	for p, c := range l.core.ClicksStates() {
@@ -138,8 +142,9 @@ func (l *loop) publish() {
 		sh := l.shards[s.Partition]
 		n, _ := s.Recents()
 		st.Shards = append(st.Shards, ShardStats{
-			Partition: s.Partition, Next: s.Next(), End: s.End(), Committed: sh.at.NextOffset, ClicksCommitted: slices.Clone(sh.at.ClicksNext),
-			Queued: s.Queued(), Recents: n, MaxReleased: s.MaxReleased(), FinalBefore: s.Final(), Restoring: s.Restoring(),
+			Partition: s.Partition, Next: s.Next(), End: s.End(), Committed: sh.at.NextOffset,
+			ClicksCommitted: slices.Clone(sh.at.ClicksNext), Queued: s.Queued(), Recents: n,
+			MaxReleased: s.MaxReleased(), FinalBefore: s.Final(), Restoring: s.Restoring(),
 			Paused: l.checkoutsPaused[s.Partition] || full, Time: sh.time, RecordTime: sh.recordTime, AtEnd: sh.atEnd,
 		})
 	}
@@ -149,7 +154,7 @@ func (l *loop) publish() {
 	p.mu.Unlock()
 }
 
-// countCore counts what the core has counted since the last time: it begins at 0 with each session.
+// countCore adds what the core has counted since the last call. Each session's core begins at 0.
 func (l *loop) countCore() {
 	m, now := l.s.p.engine, [...]int64{l.core.FarClicks, l.core.FarCheckouts, l.core.OpenTxnReleases}
 	for i, counter := range [...]prometheus.Counter{m.farClicks, m.farCheckouts, m.openTxnReleases} {
@@ -158,7 +163,8 @@ func (l *loop) countCore() {
 	l.counted = now
 }
 
-// countOthers counts the group's shards that are not ours, of those stored and those that the group began with.
+// countOthers counts the shards of the group that this instance does not own. stored are those that
+// some instance has claimed before; the others of the group's beginning are unowned.
 func (l *loop) countOthers(stored []sink.State) {
 	l.others = OthersStats{Unowned: max(len(l.s.progress.CheckoutsStart)-len(stored), 0)}
 	for i := range stored {
@@ -172,7 +178,8 @@ func (l *loop) countOthers(stored []sink.State) {
 	}
 }
 
-// atEnds notes which partitions are read, or written, up to the ends that were asked for last: whatever is behind later came after that.
+// atEnds notes when a partition is read, or committed, up to its last known end. A record that is
+// unread later came after that time.
 func (l *loop) atEnds() {
 	for p, c := range l.core.ClicksStates() {
 		if c.End >= 0 && c.Next >= c.End {
