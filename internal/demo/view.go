@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"firstclick/deadletters"
+	"firstclick/internal/escape"
 )
 
 const (
@@ -232,7 +232,7 @@ func orDash(text *string) string {
 }
 
 // printable escapes what would control the terminal: the texts are foreign.
-func printable(text string) string { return deadletters.Printable([]byte(text)) }
+func printable(text string) string { return escape.Text([]byte(text)) }
 
 // cut shortens a text to n characters.
 func cut(text string, n int) string {
