@@ -22,7 +22,9 @@ import (
 // What Postgres says of no member at all it says of everything (a missing right, a trigger FOR EACH
 // STATEMENT). So before the list is cut, bisect tries an empty piece, and returns what is refused
 // there.
-func bisect[T any](list []T, first error, try func(piece []T) (refusal, err error), refused func(one T, refusal error)) error {
+func bisect[T any](
+	list []T, first error, try func(piece []T) (refusal, err error), refused func(one T, refusal error),
+) error {
 	if first == nil {
 		var err error
 		if first, err = try(list); first == nil {
@@ -116,7 +118,10 @@ func (c *cuts) cut(piece span, refusal error) {
 }
 
 // writeEach writes list in the open savepoint, in one piece if Postgres takes that, else by bisect.
-func writeEach[T any](ctx context.Context, a *attempt, savepoint string, list []T, write func(piece []T) error, refused func(one T, refusal error)) error {
+func writeEach[T any](
+	ctx context.Context, a *attempt, savepoint string, list []T,
+	write func(piece []T) error, refused func(one T, refusal error),
+) error {
 	err := write(list)
 	if err == nil || !a.isRefusal(err) {
 		return err
@@ -128,7 +133,9 @@ func writeEach[T any](ctx context.Context, a *attempt, savepoint string, list []
 }
 
 // inSavepoint writes a piece in a savepoint of its own, which stays only if all of it was taken.
-func inSavepoint[T any](ctx context.Context, a *attempt, write func(piece []T) error) func(piece []T) (refusal, err error) {
+func inSavepoint[T any](
+	ctx context.Context, a *attempt, write func(piece []T) error,
+) func(piece []T) (refusal, err error) {
 	return func(piece []T) (refusal, err error) {
 		if err := a.exec(ctx, "SAVEPOINT piece"); err != nil {
 			return nil, fmt.Errorf("try a piece: %w", err)
@@ -150,7 +157,9 @@ func inSavepoint[T any](ctx context.Context, a *attempt, write func(piece []T) e
 // writePieces writes rows in the open savepoint. Those that Postgres refuses, without their click
 // too, become dead letters (invariant: a refused click costs the checkout neither its row nor its
 // next click).
-func (a *attempt) writePieces(ctx context.Context, savepoint string, rows []rowRef, write func(piece []rowRef) error) error {
+func (a *attempt) writePieces(
+	ctx context.Context, savepoint string, rows []rowRef, write func(piece []rowRef) error,
+) error {
 	var bare []rowRef
 	err := writeEach(ctx, a, savepoint, rows, write, func(r rowRef, refusal error) {
 		if mayBeOfClick(refusal) && a.dropClick(r) {

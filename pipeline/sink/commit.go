@@ -135,7 +135,8 @@ func (s *Sink) attempt(ctx context.Context, conn *pgx.Conn, set *commitSet) (*at
 		}
 		var pe *pgconn.PgError
 		_, passing := passes(err)
-		if again := errors.Is(err, errAltered) || errors.As(err, &pe) && !passing; !again || a.commitSent && !answered(err) {
+		again := errors.Is(err, errAltered) || errors.As(err, &pe) && !passing
+		if !again || a.commitSent && !answered(err) {
 			return a, err
 		}
 		if err := a.exec(ctx, "ROLLBACK"); err != nil {

@@ -153,11 +153,11 @@ func (set *commitSet) offsets() string {
 			places = append(places, fmt.Sprintf("%d more", len(set.batches)-most))
 			break
 		}
-		place := fmt.Sprintf("%s[%d] before offset %d", b.Claim.Topic, b.Claim.Partition, b.Position.NextOffset)
+		place := fmt.Sprintf("before offset %d", b.Position.NextOffset)
 		if n := len(b.Rows); n > 0 {
-			place = fmt.Sprintf("%s[%d] offsets %d to %d", b.Claim.Topic, b.Claim.Partition, b.Rows[0].Offset, b.Rows[n-1].Offset)
+			place = fmt.Sprintf("offsets %d to %d", b.Rows[0].Offset, b.Rows[n-1].Offset)
 		}
-		places = append(places, place)
+		places = append(places, fmt.Sprintf("%s[%d] %s", b.Claim.Topic, b.Claim.Partition, place))
 	}
 	return strings.Join(places, ", ")
 }

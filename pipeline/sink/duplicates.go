@@ -29,7 +29,8 @@ func (a *attempt) split(ctx context.Context) (fresh, likely []rowRef, err error)
 	if a.set.lookUp {
 		unlikely := slices.DeleteFunc(slices.Clone(a.set.rows), a.set.likely.has)
 		err := a.lookUp(ctx, unlikely, existing)
-		if err != nil && a.isRefusal(err) { // an id that the database's encoding cannot hold: its row is found by the other way
+		// The database's encoding cannot hold one of the ids. writeStaged finds its row.
+		if err != nil && a.isRefusal(err) {
 			return nil, nil, errDuplicate
 		}
 		if err != nil {
@@ -228,7 +229,9 @@ func (st *staging) compare(ctx context.Context) error {
 			continue
 		}
 		st.result.Duplicates++
-		if c.Unnamed { // another job's row, or one whose note was lost with schema firstclick; a note that is there stays as it is
+		// Another job's row, or one whose note was lost with schema firstclick. A note that is
+		// there stays as it is.
+		if c.Unnamed {
 			st.result.unnamed = append(st.result.unnamed, r)
 		}
 		if (c.Better || st.withoutClick[r.Row]) && !r.Final {

@@ -46,13 +46,15 @@ type shardsFound struct {
 // readShards reads the offsets rows of the set. With lock it waits for transactions that change
 // them.
 func (set *commitSet) readShards(ctx context.Context, conn *pgx.Conn, lock bool) (f shardsFound, err error) {
-	sql := `SELECT ` + stateColumns + ` FROM unnest($2::text[], $3::int[]) WITH ORDINALITY AS s (of_topic, of_partition, ord)
+	sql := `SELECT ` + stateColumns + `
+		FROM unnest($2::text[], $3::int[]) WITH ORDINALITY AS s (of_topic, of_partition, ord)
 		JOIN firstclick.offsets ON group_id = $1 AND topic = of_topic AND partition = of_partition ORDER BY ord`
 	if lock {
 		sql += ` FOR UPDATE OF offsets`
 	}
 	rows, err := conn.Query(ctx, sql, set.group,
-		list(set.batches, func(b *Batch) string { return b.Claim.Topic }), list(set.batches, func(b *Batch) int32 { return b.Claim.Partition }))
+		list(set.batches, func(b *Batch) string { return b.Claim.Topic }),
+		list(set.batches, func(b *Batch) int32 { return b.Claim.Partition }))
 	if err != nil {
 		return f, fmt.Errorf("read offsets: %w", err)
 	}

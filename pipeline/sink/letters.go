@@ -27,9 +27,11 @@ const (
 )
 
 const (
-	letterColumns = `(group_id, topic, topic_id, partition, "offset", reason, detail, payload, payload_size, payload_sha256, record_time)`
+	letterColumns = `(group_id, topic, topic_id, partition, "offset", reason, detail,
+		payload, payload_size, payload_sha256, record_time)`
 
-	copyLettersSQL   = `SAVEPOINT letters; COPY firstclick.dead_letters ` + letterColumns + ` FROM STDIN (FORMAT binary)`
+	copyLettersSQL = `SAVEPOINT letters;
+		COPY firstclick.dead_letters ` + letterColumns + ` FROM STDIN (FORMAT binary)`
 	insertLettersSQL = `INSERT INTO firstclick.dead_letters ` + letterColumns + `
 		SELECT $1::text, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[],
 			$8::bytea[], $9::bigint[], $10::bytea[], $11::timestamptz[])
@@ -153,7 +155,8 @@ func sizeAndHash(d *DeadLetter) (size int64, hash []byte) {
 // that has their checkout_id.
 func (s *Sink) Rejected(ctx context.Context, c *Claim, topicID [16]byte, from, to int64) (map[int64]bool, error) {
 	const rejectedSQL = `SELECT "offset" FROM firstclick.dead_letters
-		WHERE group_id = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND "offset" >= $5 AND "offset" < $6 AND reason = ANY ($7)`
+		WHERE group_id = $1 AND topic = $2 AND topic_id = $3 AND partition = $4
+			AND "offset" >= $5 AND "offset" < $6 AND reason = ANY ($7)`
 	reasons := []string{string(join.ReasonConflict), string(join.ReasonRefused)}
 	found, err := query(ctx, s, "read which checkouts were rejected", pgx.RowTo[int64],
 		rejectedSQL, c.Group, c.Topic, topicID, c.Partition, from, to, reasons)
@@ -167,9 +170,11 @@ func (s *Sink) Rejected(ctx context.Context, c *Claim, topicID [16]byte, from, t
 // forgetSQL looks at some letters in the order in which they were written, and deletes those of the
 // group that are old: a short transaction that locks little, and an index that is there.
 const forgetSQL = `WITH looked AS MATERIALIZED (
-		SELECT id, created_at < now() - $3::interval AS old, group_id FROM firstclick.dead_letters WHERE id > $1 ORDER BY id LIMIT 1000),
+		SELECT id, created_at < now() - $3::interval AS old, group_id
+		FROM firstclick.dead_letters WHERE id > $1 ORDER BY id LIMIT 1000),
 	gone AS (
-		DELETE FROM firstclick.dead_letters d USING looked l WHERE d.id = l.id AND l.old AND l.group_id = $2 RETURNING 1)
+		DELETE FROM firstclick.dead_letters d USING looked l
+		WHERE d.id = l.id AND l.old AND l.group_id = $2 RETURNING 1)
 	SELECT coalesce(max(id), 0), coalesce(bool_or(old), false), (SELECT count(*) FROM gone) FROM looked`
 
 // ForgetLetters deletes the dead letters of a group that are older than age, whatever has become of

@@ -20,12 +20,15 @@ const progressSQL = `SELECT group_id, clicks_topic, checkouts_topic, clicks_topi
 func (s *Sink) EnsureProgress(ctx context.Context, p Progress) (stored Progress, err error) {
 	err = s.run(ctx, "read the group's progress", func(ctx context.Context, conn *pgx.Conn) error {
 		var b pgx.Batch
-		b.Queue(`INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, clicks_topic_id, checkouts_topic_id,
-				window_length, lateness, out_of_order, time_zone, start, clicks_start, checkouts_start, watermark, final_before, max_future_skew)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (group_id) DO NOTHING`,
+		b.Queue(`INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic,
+				clicks_topic_id, checkouts_topic_id, window_length, lateness, out_of_order, time_zone, start,
+				clicks_start, checkouts_start, watermark, final_before, max_future_skew)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+			ON CONFLICT (group_id) DO NOTHING`,
 			p.Group, p.ClicksTopic, p.CheckoutsTopic, optionalUUID(p.ClicksTopicID), optionalUUID(p.CheckoutsTopicID),
 			interval(p.Window), interval(p.Lateness), interval(p.OutOfOrder), p.Zone, p.Start,
-			notNull(p.ClicksStart), notNull(p.CheckoutsStart), instant(p.Watermark), instant(p.FinalBefore), interval(p.MaxSkew))
+			notNull(p.ClicksStart), notNull(p.CheckoutsStart),
+			instant(p.Watermark), instant(p.FinalBefore), interval(p.MaxSkew))
 		b.Queue(progressSQL, p.Group).Query(func(rows pgx.Rows) (err error) {
 			stored, err = pgx.CollectExactlyOneRow(rows, scanProgress)
 			return err
@@ -49,8 +52,9 @@ func scanProgress(row pgx.CollectableRow) (Progress, error) {
 	var clicksID, checkoutsID pgtype.UUID
 	var window, lateness, outOfOrder, skew int64
 	var watermark, finalBefore pgtype.Timestamptz
-	err := row.Scan(&p.Group, &p.ClicksTopic, &p.CheckoutsTopic, &clicksID, &checkoutsID, &window, &lateness, &outOfOrder, &skew,
-		&p.Zone, &p.Start, &p.ClicksStart, &p.CheckoutsStart, &watermark, &finalBefore)
+	err := row.Scan(&p.Group, &p.ClicksTopic, &p.CheckoutsTopic, &clicksID, &checkoutsID,
+		&window, &lateness, &outOfOrder, &skew, &p.Zone, &p.Start,
+		&p.ClicksStart, &p.CheckoutsStart, &watermark, &finalBefore)
 	p.ClicksTopicID, p.CheckoutsTopicID = clicksID.Bytes, checkoutsID.Bytes
 	p.Window, p.Lateness = time.Duration(window)*time.Microsecond, time.Duration(lateness)*time.Microsecond
 	p.OutOfOrder, p.MaxSkew = time.Duration(outOfOrder)*time.Microsecond, time.Duration(skew)*time.Microsecond
@@ -63,7 +67,8 @@ func scanProgress(row pgx.CollectableRow) (Progress, error) {
 const advanceSQL = `WITH shards AS MATERIALIZED (
 		SELECT p.group_id, min(o.watermark) AS watermark, min(o.final_before) AS final_before,
 			count(*) AS n, count(o.watermark) AS with_watermark, count(o.final_before) AS with_final_before,
-			count(*) FILTER (WHERE o.partition < cardinality(p.checkouts_start)) >= cardinality(p.checkouts_start) AS complete
+			count(*) FILTER (WHERE o.partition < cardinality(p.checkouts_start))
+				>= cardinality(p.checkouts_start) AS complete
 		FROM firstclick.progress p JOIN firstclick.offsets o ON o.group_id = p.group_id AND o.topic = p.checkouts_topic
 		WHERE p.group_id = $1 GROUP BY p.group_id),
 	least AS (
@@ -81,7 +86,8 @@ func (s *Sink) AdvanceProgress(ctx context.Context, group string) (watermark, fi
 	err = s.run(ctx, "advance the group's progress", func(ctx context.Context, conn *pgx.Conn) error {
 		var b pgx.Batch
 		b.Queue(advanceSQL, group)
-		b.Queue(`SELECT watermark, final_before FROM firstclick.progress WHERE group_id = $1`, group).QueryRow(func(row pgx.Row) error {
+		const read = `SELECT watermark, final_before FROM firstclick.progress WHERE group_id = $1`
+		b.Queue(read, group).QueryRow(func(row pgx.Row) error {
 			var w, f pgtype.Timestamptz
 			err := row.Scan(&w, &f)
 			watermark, finalBefore = micros(w), micros(f)
@@ -103,16 +109,19 @@ type Doubtful struct {
 // which says now, and that of Postgres as it was then (invariant: a clock of ours that is wrong
 // makes nothing doubtful). A list of latest clicks may hold what lies a window further: see
 // join.Core.Clock. A time beyond the year 9999 there says that nobody knows.
-func (s *Sink) Doubtful(ctx context.Context, group, topic string, now int64, skew, window time.Duration) ([]Doubtful, error) {
+func (s *Sink) Doubtful(
+	ctx context.Context, group, topic string, now int64, skew, window time.Duration,
+) ([]Doubtful, error) {
 	scan := func(row pgx.CollectableRow) (d Doubtful, err error) {
 		var at pgtype.Timestamptz
 		d.State, err = scanState(row, &at)
 		d.CommittedAt = micros(at)
 		return d, err
 	}
-	return query(ctx, s, "look for times ahead of every clock", scan, `SELECT `+stateColumns+`, committed_at FROM firstclick.offsets
-		WHERE group_id = $1 AND topic = $2 AND (greatest(watermark, final_before, expire_before) > greatest($3, committed_at) + $4
-			OR EXISTS (SELECT FROM unnest(clicks_latest) t WHERE t > greatest($3, committed_at) + $4 + $5 AND t < '10000-01-01 UTC'))
+	return query(ctx, s, "look for times ahead of every clock", scan, `SELECT `+stateColumns+`, committed_at
+		FROM firstclick.offsets, LATERAL (SELECT greatest($3, committed_at) + $4 AS latest) AS believed
+		WHERE group_id = $1 AND topic = $2 AND (greatest(watermark, final_before, expire_before) > latest
+			OR EXISTS (SELECT FROM unnest(clicks_latest) t WHERE t > latest + $5 AND t < '10000-01-01 UTC'))
 		ORDER BY partition`, group, topic, instant(now), interval(skew), interval(window))
 }
 
@@ -132,6 +141,8 @@ func (s *Sink) Heal(ctx context.Context, d *Doubtful) error {
 // HealProgress forgets a group's watermark and final_before if they lie ahead of every clock.
 // AdvanceProgress finds them anew.
 func (s *Sink) HealProgress(ctx context.Context, group string, now int64, skew time.Duration) error {
-	return s.exec(ctx, "take back the group's progress", `UPDATE firstclick.progress SET watermark = NULL, final_before = NULL
-		WHERE group_id = $1 AND greatest(watermark, final_before) > greatest($2, updated_at) + $3`, group, instant(now), interval(skew))
+	return s.exec(ctx, "take back the group's progress", `UPDATE firstclick.progress
+		SET watermark = NULL, final_before = NULL
+		WHERE group_id = $1 AND greatest(watermark, final_before) > greatest($2, updated_at) + $3`,
+		group, instant(now), interval(skew))
 }

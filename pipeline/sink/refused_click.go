@@ -34,8 +34,10 @@ const (
 // assertClick has the click of a row corrected once the row is in the table.
 func (a *attempt) assertClick(r rowRef) {
 	a.result.asserted = append(a.result.asserted, correction{
-		Correction: join.Correction{Offset: r.Offset, Key: r.Key, Time: r.Time, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime},
-		batch:      r.batch, row: r.Row,
+		Correction: join.Correction{
+			Offset: r.Offset, Key: r.Key, Time: r.Time, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime,
+		},
+		batch: r.batch, row: r.Row,
 	})
 }
 
@@ -48,7 +50,9 @@ func (a *attempt) correctEach(ctx context.Context) error {
 		all[i] = &clickSearch{correction: c}
 	}
 	for open := slices.Clone(all); len(open) > 0; {
-		slices.SortStableFunc(open, func(a, b *clickSearch) int { return compareCorrections(a.correction, b.correction) })
+		slices.SortStableFunc(open, func(a, b *clickSearch) int {
+			return compareCorrections(a.correction, b.correction)
+		})
 		var due []*clickSearch
 		for i, s := range open {
 			switch {
@@ -91,7 +95,8 @@ func (a *attempt) correct(ctx context.Context, due []*clickSearch) error {
 	err := writeEach(ctx, a, "corrections", due, func(piece []*clickSearch) error {
 		var b pgx.Batch
 		corrected := int64(0)
-		queueCorrections(&b, a.target, list(piece, func(s *clickSearch) correction { return s.correction }), func(moving, moved int64) error {
+		corrections := list(piece, func(s *clickSearch) correction { return s.correction })
+		queueCorrections(&b, a.target, corrections, func(moving, moved int64) error {
 			if corrected += moved; moved < moving {
 				return &triggerError{"a trigger of commerce.attributed_checkouts keeps the row as it is"}
 			}
@@ -171,7 +176,8 @@ func (a *attempt) reportRefused(s *clickSearch) {
 	}
 	letter := &DeadLetter{
 		Topic: s.batch.Claim.Topic, TopicID: s.batch.TopicID, Partition: s.batch.Claim.Partition, Offset: s.Offset,
-		Reason: join.ReasonRefusedClick, Detail: detail.String(), RecordTime: join.NoTime, Again: true, Unread: s.row == nil,
+		Reason: join.ReasonRefusedClick, Detail: detail.String(), RecordTime: join.NoTime,
+		Again: true, Unread: s.row == nil,
 	}
 	if s.row != nil {
 		letter.RecordTime = s.row.RecordTime

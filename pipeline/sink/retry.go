@@ -98,7 +98,9 @@ const (
 )
 
 func causes() []string {
-	return []string{causeConnection, causeConflict, causeTimeout, causeResources, causeReadOnly, causeIO, causePlan, causeOffsets}
+	return []string{
+		causeConnection, causeConflict, causeTimeout, causeResources, causeReadOnly, causeIO, causePlan, causeOffsets,
+	}
 }
 
 // passes says whether another attempt can mend err, and the cause to count it under. SQLSTATE:
@@ -113,8 +115,9 @@ func passes(err error) (cause string, ok bool) {
 	case errors.As(err, &passing):
 		return passing.cause, true
 	case errors.As(err, &pe):
-	case errors.As(err, &broken), errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.EOF),
-		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded), pgconn.SafeToRetry(err):
+	case errors.As(err, &broken), errors.As(err, &connect), errors.As(err, &network),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, os.ErrDeadlineExceeded), pgconn.SafeToRetry(err):
 		return causeConnection, true
 	default:
 		return "", false
@@ -153,7 +156,8 @@ func explain(what string, err error) error {
 	case pe.Code == "42P01", pe.Code == "3F000", pe.Code == "42703":
 		advice = "; rename back what was renamed, else run: firstclick migrate"
 	case pe.Code == "42501" && pe.Routine == "check_enable_rls":
-		advice = "; row-level security would hide rows from firstclick: as a superuser, ALTER ROLE ... BYPASSRLS for its role"
+		advice = "; row-level security would hide rows from firstclick: " +
+			"as a superuser, ALTER ROLE ... BYPASSRLS for its role"
 	case pe.Code == "42501":
 		advice = "; a right is missing: firstclick doctor, with the same --database, says which GRANT to run"
 	case pe.Code == "22P03", pe.Code == "22P04":

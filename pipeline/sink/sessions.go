@@ -63,7 +63,8 @@ func (s *Sink) initSession(ctx context.Context, conn *pgx.Conn) error {
 	// leaves the row locked. Whoever waits for the row longer than a moment waits for a session
 	// that was lost meanwhile: the next attempt ends it.
 	_, err = conn.Exec(ctx, `BEGIN; SET LOCAL lock_timeout = '2s';
-		INSERT INTO firstclick.instances AS i (instance, group_id, host, pid, version, sessions) VALUES ($1, '', '', 0, '', ARRAY[$2::text])
+		INSERT INTO firstclick.instances AS i (instance, group_id, host, pid, version, sessions)
+		VALUES ($1, '', '', 0, '', ARRAY[$2::text])
 		ON CONFLICT (instance) DO UPDATE SET sessions = array_append(ARRAY(SELECT s FROM unnest(i.sessions) s
 			WHERE s <> $2::text AND s IN (SELECT `+sessionOfActivity+` FROM pg_stat_activity a)), $2::text);
 		COMMIT`, pgx.QueryExecModeSimpleProtocol, s.application, string(who))
@@ -126,16 +127,18 @@ func (s *Sink) endInstance(ctx context.Context, conn *pgx.Conn, instance string)
 		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
 	}
 	if len(roles) > 0 {
-		return fmt.Errorf("instance %q owned the shard as role %s, and its sessions cannot be ended as role %s; run all instances under one role",
-			instance, strings.Join(roles, ", "), conn.Config().User)
+		return fmt.Errorf("instance %q owned the shard as role %s, and its sessions cannot be ended as role %s; "+
+			"run all instances under one role", instance, strings.Join(roles, ", "), conn.Config().User)
 	}
 	ended, err := s.endSessions(ctx, conn, `a.datname = current_database() AND a.pid <> pg_backend_pid() AND CASE
 		WHEN EXISTS (SELECT FROM firstclick.instances WHERE instance = $1 AND cardinality(sessions) > 0)
 		THEN `+sessionOfActivity+` IN (SELECT unnest(sessions) FROM firstclick.instances WHERE instance = $1)
-		ELSE a.application_name = $1 AND a.usesysid = (SELECT me.usesysid FROM pg_stat_get_activity(pg_backend_pid()) me) END`, instance)
+		ELSE a.application_name = $1
+			AND a.usesysid = (SELECT me.usesysid FROM pg_stat_get_activity(pg_backend_pid()) me) END`, instance)
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && pe.Code == "42501" { // it became so this moment
-		return fmt.Errorf("the sessions of instance %q cannot be ended: %s; run all instances under one role", instance, pe.Message)
+		return fmt.Errorf("the sessions of instance %q cannot be ended: %s; run all instances under one role",
+			instance, pe.Message)
 	}
 	if err != nil {
 		return fmt.Errorf("end the sessions of instance %q: %w", instance, err)
@@ -183,7 +186,8 @@ func (s *Sink) endSessions(ctx context.Context, conn *pgx.Conn, condition, arg s
 // ForeignSessions selects the roles of noted sessions that are there and that the role of the
 // session that asks may not end.
 const ForeignSessions = `SELECT DISTINCT r.rolname::text FROM firstclick.instances i, unnest(i.sessions) s
-	JOIN pg_stat_activity a ON a.pid = split_part(s, '/', 1)::int AND a.usesysid = split_part(s, '/', 3)::oid AND a.backend_start IS NULL
+	JOIN pg_stat_activity a ON a.pid = split_part(s, '/', 1)::int
+		AND a.usesysid = split_part(s, '/', 3)::oid AND a.backend_start IS NULL
 	JOIN pg_roles r ON r.oid = a.usesysid WHERE a.datname = current_database()`
 
 // Announce writes this instance's row in firstclick.instances, and that it is alive. Rows of
@@ -191,7 +195,8 @@ const ForeignSessions = `SELECT DISTINCT r.rolname::text FROM firstclick.instanc
 // instance stay as long as its sessions, for the takeover.
 func (s *Sink) Announce(ctx context.Context, a Announcement) error {
 	return s.exec(ctx, "announce this instance", `WITH gone AS (
-			DELETE FROM firstclick.instances WHERE group_id IN ($2, '') AND instance <> $1 AND heartbeat_at < now() - interval '1 day'
+			DELETE FROM firstclick.instances
+			WHERE group_id IN ($2, '') AND instance <> $1 AND heartbeat_at < now() - interval '1 day'
 				AND NOT EXISTS (SELECT FROM unnest(sessions) s JOIN pg_stat_activity a ON s = `+sessionOfActivity+`))
 		INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
 		VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7)
@@ -204,7 +209,8 @@ func (s *Sink) Announce(ctx context.Context, a Announcement) error {
 // and releases shards that still carry its name, as one does whose takeover was cut short after
 // Postgres had made it.
 func (s *Sink) Leave(ctx context.Context) error {
-	err := s.exec(ctx, "release what is left", `UPDATE firstclick.offsets SET owner = NULL, instance = NULL WHERE instance = $1`, s.application)
+	err := s.exec(ctx, "release what is left",
+		`UPDATE firstclick.offsets SET owner = NULL, instance = NULL WHERE instance = $1`, s.application)
 	if err != nil {
 		return err
 	}

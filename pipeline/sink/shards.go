@@ -22,7 +22,8 @@ func (s *Sink) Claim(ctx context.Context, group, topic string, partition int32, 
 	owner[6], owner[8] = owner[6]&0x0f|0x40, owner[8]&0x3f|0x80 // a UUID of version 4
 	key := []any{group, topic, partition}
 	var st State
-	err := s.run(ctx, fmt.Sprintf("claim checkouts partition %d", partition), func(ctx context.Context, conn *pgx.Conn) (err error) {
+	what := fmt.Sprintf("claim checkouts partition %d", partition)
+	err := s.run(ctx, what, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		if _, err = s.describe(ctx, conn); err != nil {
 			return err
 		}
@@ -48,7 +49,8 @@ func (s *Sink) Claim(ctx context.Context, group, topic string, partition int32, 
 // before it inserts: an INSERT with ON CONFLICT waits for a transaction that is changing the row,
 // and a frozen owner's never ends.
 func (s *Sink) claimFresh(ctx context.Context, conn *pgx.Conn, key []any, owner [16]byte, fresh State) (State, error) {
-	const look = `SELECT ` + stateColumns + ` FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 AND partition = $3`
+	const look = `SELECT ` + stateColumns + ` FROM firstclick.offsets
+		WHERE group_id = $1 AND topic = $2 AND partition = $3`
 	for range 2 {
 		rows, err := conn.Query(ctx, look, key...)
 		if err != nil {
@@ -76,12 +78,15 @@ func (s *Sink) claimFresh(ctx context.Context, conn *pgx.Conn, key []any, owner 
 
 // takeOver makes owner the owner, if the one seen still is. It does not wait for a lock that
 // another owner's session has come to hold meanwhile: the next attempt ends that session.
-func (s *Sink) takeOver(ctx context.Context, conn *pgx.Conn, key []any, owner [16]byte, seen State) (st State, err error) {
+func (s *Sink) takeOver(
+	ctx context.Context, conn *pgx.Conn, key []any, owner [16]byte, seen State,
+) (st State, err error) {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	b.Queue("SET LOCAL lock_timeout = '2s'")
 	b.Queue(`UPDATE firstclick.offsets SET owner = $4, instance = $5
-		WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner IS NOT DISTINCT FROM $6 RETURNING `+stateColumns,
+		WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner IS NOT DISTINCT FROM $6
+		RETURNING `+stateColumns,
 		append(append([]any{}, key...), optionalUUID(owner), s.application, optionalUUID(seen.Claim.Owner))...,
 	).Query(func(rows pgx.Rows) (err error) {
 		st, err = pgx.CollectExactlyOneRow(rows, readState)
@@ -113,7 +118,8 @@ func (s *Sink) Shards(ctx context.Context, group, topic string) ([]State, error)
 }
 
 const stateColumns = `group_id, topic, partition, owner, commits, topic_id, coalesce(instance, ''), leader_epoch,
-	next_offset, recent_offset, clicks_next, clicks_restore, clicks_epoch, watermark, final_before, expire_before, clicks_latest`
+	next_offset, recent_offset, clicks_next, clicks_restore, clicks_epoch,
+	watermark, final_before, expire_before, clicks_latest`
 
 func readState(row pgx.CollectableRow) (State, error) { return scanState(row) }
 
@@ -126,7 +132,8 @@ func scanState(row pgx.CollectableRow, more ...any) (State, error) {
 	c, p := &st.Claim, &st.Position
 	err := row.Scan(append([]any{
 		&c.Group, &c.Topic, &c.Partition, &owner, &c.Commits, &topicID, &st.Instance, &p.LeaderEpoch,
-		&p.NextOffset, &p.RecentOffset, &p.ClicksNext, &p.ClicksRestore, &p.ClicksEpoch, &watermark, &finalBefore, &expireBefore, &latest,
+		&p.NextOffset, &p.RecentOffset, &p.ClicksNext, &p.ClicksRestore, &p.ClicksEpoch,
+		&watermark, &finalBefore, &expireBefore, &latest,
 	}, more...)...)
 	c.Owner, st.TopicID = owner.Bytes, topicID.Bytes
 	p.Watermark, p.FinalBefore, p.ExpireBefore = micros(watermark), micros(finalBefore), micros(expireBefore)

@@ -91,7 +91,9 @@ func New(cfg Config, names Names) (*Sink, error) {
 	}
 	// A ping before each use would be a round trip per commit. The first use of a session that died
 	// notices it, and it is replaced.
-	pool.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 15*time.Second }
+	pool.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
+		return p.IdleDuration > 15*time.Second
+	}
 	pool.PingTimeout = 5 * time.Second
 	pool.AfterConnect = s.initSession
 	if s.pool, err = pgsession.OpenPool(pool); err != nil {
@@ -164,7 +166,9 @@ func (s *Sink) exec(ctx context.Context, what, sql string, args ...any) error {
 }
 
 // query runs a query that may be run twice.
-func query[T any](ctx context.Context, s *Sink, what string, scan pgx.RowToFunc[T], sql string, args ...any) (found []T, err error) {
+func query[T any](
+	ctx context.Context, s *Sink, what string, scan pgx.RowToFunc[T], sql string, args ...any,
+) (found []T, err error) {
 	err = s.run(ctx, what, func(ctx context.Context, conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, sql, args...)
 		if err != nil {

@@ -50,7 +50,9 @@ func (a *attempt) run(ctx context.Context) error {
 	}
 	a.rowsDone = true
 	a.corrections = a.set.corrections(&a.result)
-	if a.corrected = a.set.savepoints || a.target.rowTriggers || len(a.withoutClick) > 0 || slices.ContainsFunc(a.corrections, a.tooLong); a.corrected {
+	a.corrected = a.set.savepoints || a.target.rowTriggers || len(a.withoutClick) > 0 ||
+		slices.ContainsFunc(a.corrections, a.tooLong)
+	if a.corrected {
 		if err := a.correctEach(ctx); err != nil {
 			return err
 		}
@@ -75,14 +77,23 @@ func (a *attempt) begin(ctx context.Context) error {
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	// Invariant: the table stays as it is described until the end of the transaction.
 	b.Queue(a.target.lock)
-	b.Queue(versionSQL)
+	b.Queue(versionSQL).QueryRow(func(row pgx.Row) error {
+		var version string
+		if err := row.Scan(&version); err != nil || version == a.target.version {
+			return err
+		}
+		return errAltered
+	})
+	moved := int64(0)
 	for _, batch := range a.set.batches {
 		c := batch.Claim
-		b.Queue(moveStatement(), append([]any{c.Group, c.Topic, c.Partition, pgtype.UUID{Bytes: c.Owner, Valid: true}, c.Commits},
-			positionArgs(batch.TopicID, &batch.Position)...)...)
+		args := []any{c.Group, c.Topic, c.Partition, pgtype.UUID{Bytes: c.Owner, Valid: true}, c.Commits}
+		args = append(args, positionArgs(batch.TopicID, &batch.Position)...)
+		b.Queue(moveStatement(), args...).Exec(addTo(&moved))
 	}
+	var edition string
 	if a.set.namesOf != "" {
-		b.Queue(cdc.EditionSQL)
+		b.Queue(cdc.EditionSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&edition) })
 	}
 	if a.set.ticket != nil {
 		b.Queue(a.target.stage)
@@ -93,41 +104,13 @@ func (a *attempt) begin(ctx context.Context) error {
 	if len(a.set.rows) > 0 {
 		b.Queue("SAVEPOINT rows")
 	}
-	results := a.conn.SendBatch(ctx, &b)
-	defer results.Close()
-	for range 2 {
-		if _, err := results.Exec(); err != nil {
-			return fmt.Errorf("begin: %w", err)
-		}
+	if err := a.conn.SendBatch(ctx, &b).Close(); err != nil {
+		return fmt.Errorf("begin, and move offsets: %w", err)
 	}
-	var version string
-	if err := results.QueryRow().Scan(&version); err != nil {
-		return fmt.Errorf("look whether commerce.attributed_checkouts was altered: %w", err)
-	}
-	if version != a.target.version {
-		return errAltered
-	}
-	moved := true
-	for range a.set.batches {
-		tag, err := results.Exec()
-		if err != nil {
-			return fmt.Errorf("move offsets: %w", err)
-		}
-		moved = moved && tag.RowsAffected() == 1
-	}
-	var edition string
-	if a.set.namesOf != "" {
-		if err := results.QueryRow().Scan(&edition); err != nil {
-			return fmt.Errorf("look at commerce.users: %w", err)
-		}
-	}
-	if err := results.Close(); err != nil {
-		return fmt.Errorf("prepare for rows: %w", err)
-	}
-	if moved {
+	if moved == int64(len(a.set.batches)) {
 		return a.sink.checkNames(a.set, edition)
 	}
-	if _, err := a.conn.Exec(ctx, "ROLLBACK"); err != nil {
+	if err := a.exec(ctx, "ROLLBACK"); err != nil {
 		return fmt.Errorf("roll back: %w", err)
 	}
 	found, err := a.set.readShards(ctx, a.conn, false)
@@ -196,7 +179,7 @@ func (a *attempt) copyFresh(ctx context.Context, rows []rowRef) error {
 			err = a.lookUp(ctx, piece, existing)
 			n = int64(existing.count())
 		}
-		if err == nil && n != int64(len(piece)) { // the way through the temporary table finds out which rows are missing
+		if err == nil && n != int64(len(piece)) { // writeStaged finds out which rows are missing
 			return errDuplicate
 		}
 		if err == nil {
@@ -273,38 +256,45 @@ const (
 		SELECT * FROM unnest($1::int[], $2::text[]) ON CONFLICT DO NOTHING`
 	// An event that was repaired before it came to this shard is open again: what it means for the
 	// shard's rows was not known then.
-	lateSQL = `INSERT INTO firstclick.late AS l (group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time)
-		SELECT $1::text, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::int[], $9::text[], $10::timestamptz[])
-		ON CONFLICT (group_id, topic, topic_id, partition, "offset") DO UPDATE SET repaired_at = NULL WHERE l.repaired_at IS NOT NULL`
+	lateSQL = `INSERT INTO firstclick.late AS l (group_id, topic, topic_id, partition, "offset",
+			kind, event_id, user_id, product_id, event_time)
+		SELECT $1::text, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[],
+			$6::text[], $7::text[], $8::int[], $9::text[], $10::timestamptz[])
+		ON CONFLICT (group_id, topic, topic_id, partition, "offset") DO UPDATE SET repaired_at = NULL
+			WHERE l.repaired_at IS NOT NULL`
 )
+
+// addTo adds the rows of a statement in a batch.
+func addTo(to *int64) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		*to += tag.RowsAffected()
+		return nil
+	}
+}
 
 // finish sends what is left, and COMMIT: one round trip.
 func (a *attempt) finish(ctx context.Context) error {
 	var b pgx.Batch
 	result := &a.result
-	count := func(to *int64) func(pgconn.CommandTag) error {
-		return func(tag pgconn.CommandTag) error {
-			*to += tag.RowsAffected()
-			return nil
-		}
-	}
 	clean := clean
 	if a.set.savepoints {
 		clean = ascii
 	}
 	if !a.corrected {
-		leastPerCheckout := slices.CompactFunc(a.corrections, func(a, b correction) bool { return a.Checkout == b.Checkout })
-		queueCorrections(&b, a.target, leastPerCheckout, func(_, moved int64) error {
+		least := slices.CompactFunc(a.corrections, func(a, b correction) bool { return a.Checkout == b.Checkout })
+		queueCorrections(&b, a.target, least, func(_, moved int64) error {
 			result.Corrected += moved
 			return nil
 		})
 	}
 	if rows := result.unnamed; len(rows) > 0 {
-		b.Queue(unnamedSQL, list(rows, func(r rowRef) int32 { return r.User }), list(rows, func(r rowRef) string { return string(r.id()) }))
+		b.Queue(unnamedSQL,
+			list(rows, func(r rowRef) int32 { return r.User }),
+			list(rows, func(r rowRef) string { return string(r.id()) }))
 	}
 	for dead := a.letters; len(dead) > 0; {
 		n := lettersInStatement(dead, lettersPerStatement)
-		b.Queue(insertLettersSQL, letterArgs(a.set.group, dead[:n], clean)...).Exec(count(&result.DeadLetters))
+		b.Queue(insertLettersSQL, letterArgs(a.set.group, dead[:n], clean)...).Exec(addTo(&result.DeadLetters))
 		dead = dead[n:]
 	}
 	for late := range slices.Chunk(a.set.late, lettersPerStatement) {
@@ -318,7 +308,7 @@ func (a *attempt) finish(ctx context.Context) error {
 			list(late, func(l *Late) int32 { return l.User }),
 			list(late, func(l *Late) string { return clean(l.Product) }),
 			list(late, func(l *Late) pgtype.Timestamptz { return instant(l.Time) }),
-		).Exec(count(&result.Late))
+		).Exec(addTo(&result.Late))
 	}
 	committed := false
 	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {

@@ -44,17 +44,20 @@ const fillSQL = `WITH notes AS MATERIALIZED (
 	open AS MATERIALIZED (
 		SELECT n.user_id, n.checkout_id FROM ordered n
 		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a
-			WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id AND a.user_name IS NULL FOR NO KEY UPDATE) AS stored),
+			WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id AND a.user_name IS NULL
+			FOR NO KEY UPDATE) AS stored),
 	filled AS (
 		UPDATE commerce.attributed_checkouts a SET user_name = u.username
-		FROM open o JOIN (SELECT id, ` + cdc.UsernameSQL + ` AS username FROM commerce.users) u ON u.id OPERATOR(pg_catalog.=) o.user_id
+		FROM open o JOIN (SELECT id, ` + cdc.UsernameSQL + ` AS username FROM commerce.users) u
+			ON u.id OPERATOR(pg_catalog.=) o.user_id
 		WHERE a.checkout_id OPERATOR(pg_catalog.=) o.checkout_id RETURNING 1),
 	done AS (SELECT pg_catalog.count(*) AS n FROM filled),
 	removed AS (
 		DELETE FROM firstclick.unknown_users x USING notes n, done
 		WHERE x.user_id OPERATOR(pg_catalog.=) n.user_id AND x.checkout_id OPERATOR(pg_catalog.=) n.checkout_id
 			AND done.n OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open) RETURNING 1)
-	SELECT (SELECT n FROM done), (SELECT pg_catalog.count(*) FROM notes), (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open)`
+	SELECT (SELECT n FROM done), (SELECT pg_catalog.count(*) FROM notes),
+		(SELECT pg_catalog.count(DISTINCT checkout_id) FROM open)`
 
 // FillUnknown fills in the names of rows whose user was unknown when they were written and is there
 // now. With nil ids it does so for all that are noted.
@@ -90,7 +93,8 @@ func (s *Sink) fill(ctx context.Context, ids []int32) (filled int64, err error) 
 	}
 	err = bisect(ids, nil, try, func(id int32, refusal error) {
 		if _, logged := s.refusedNames.LoadOrStore(id, true); !logged {
-			s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it", "user_id", id, "cause", whyRefused(refusal))
+			s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it",
+				"user_id", id, "cause", whyRefused(refusal))
 		}
 	})
 	return filled, err
@@ -103,7 +107,9 @@ func (s *Sink) fillAll(ctx context.Context, ids []int32) (filled int64, err erro
 		err := s.run(ctx, "fill in names", func(ctx context.Context, conn *pgx.Conn) error {
 			var b pgx.Batch // one transaction
 			b.Queue(pgsession.TheirPathSQL)
-			b.Queue(fillSQL, notNull(ids), notesPerFill).QueryRow(func(row pgx.Row) error { return row.Scan(&n, &notes, &unnamed) })
+			b.Queue(fillSQL, notNull(ids), notesPerFill).QueryRow(func(row pgx.Row) error {
+				return row.Scan(&n, &notes, &unnamed)
+			})
 			return conn.SendBatch(ctx, &b).Close()
 		})
 		if err != nil {
