@@ -242,7 +242,7 @@ func mayBeOfClick(err error) bool {
 		return true
 	}
 	words := strings.Fields(pe.Where[strings.LastIndex(pe.Where, "\n")+1:])
-	return len(words) == 0 || !slices.Contains(ownColumns[:], words[len(words)-1])
+	return len(words) == 0 || !isColumn(words[len(words)-1], ofCheckout)
 }
 
 // needsAnother says that a foreign key was not satisfied, which another row may do.

@@ -146,7 +146,7 @@ func (s *Sink) attempt(ctx context.Context, conn *pgx.Conn, set *commitSet) (*at
 		case wrong != nil: // it is clearer than what Postgres says of our statements
 			return a, wrong
 		case a.target != nil && now.version != a.target.version:
-			s.altered(a.target)
+			s.target.Store(now)
 			s.log.Info("commerce.attributed_checkouts was altered: it is written as it is now")
 		case a.rowsDone && !set.savepoints && a.isRefusal(err): // of a correction, a letter or, at COMMIT, anything
 			set.savepoints = true

@@ -82,7 +82,7 @@ func (r *rowReader) render(p []byte) int {
 }
 
 func (r *rowReader) appendRow(dst []byte, row rowRef, name string, known bool) []byte {
-	fields := byte(len(ownColumns) + len(clickColumns))
+	fields := byte(len(columns))
 	if r.ordinals {
 		fields++
 	}

@@ -13,8 +13,6 @@ var ownColumns = [...]string{
 	"billing_address", "user_agent", "ip_address", "checkout_time",
 }
 
-var clickColumns = [...]string{"click_id", "click_time", "user_name"}
-
 // postgresEpoch is 2000-01-01 in microseconds since the Unix epoch: binary timestamps count from
 // there.
 const postgresEpoch = 946_684_800_000_000

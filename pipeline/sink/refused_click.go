@@ -57,7 +57,7 @@ func (a *attempt) correctEach(ctx context.Context) error {
 		for i, s := range open {
 			switch {
 			case i > 0 && open[i-1].Checkout == s.Checkout: // it is due if the better one is refused
-			case a.tooLong(s.correction):
+			case a.target.tooLong(s.Click):
 				a.nextClick(s, fmt.Sprintf("the column holds %d characters", a.target.clickMax))
 			default:
 				due = append(due, s)
@@ -145,10 +145,6 @@ func (a *attempt) nextClick(s *clickSearch, why string) {
 	}
 }
 
-func (a *attempt) tooLong(c correction) bool {
-	return a.target.clickMax > 0 && characters(c.Click) > a.target.clickMax
-}
-
 // reportRefused makes a dead letter of the checkout, whose row is in the table, and tells the join
 // which click the row has.
 func (a *attempt) reportRefused(s *clickSearch) {
@@ -161,13 +157,8 @@ func (a *attempt) reportRefused(s *clickSearch) {
 
 	first := s.refused[0]
 	var detail strings.Builder
-	id := first.ID.String()
-	if len(id) > 100 {
-		id = fmt.Sprintf("%q...", id[:100])
-	} else {
-		id = fmt.Sprintf("%q", id)
-	}
-	fmt.Fprintf(&detail, "click %s at %s: %s", id, instant(first.Time).Time.Format("2006-01-02 15:04:05.999999"), s.why)
+	at := instant(first.Time).Time.Format("2006-01-02 15:04:05.999999")
+	fmt.Fprintf(&detail, "click %.100q at %s: %s", first.ID.String(), at, s.why)
 	if n := len(s.refused); n > 1 {
 		fmt.Fprintf(&detail, "; %d more after it", n-1)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -78,26 +77,20 @@ func (s *Sink) initSession(ctx context.Context, conn *pgx.Conn) error {
 // lostSessions are sessions whose connection broke. Postgres may not have noticed. Then they hold
 // the locks of an open transaction, and nothing of ours could go on.
 type lostSessions struct {
-	some atomic.Bool
 	mu   sync.Mutex
 	list []session
 }
 
 func (l *lostSessions) add(who session) {
-	if who == "" {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list = append(l.list, who)
-	l.some.Store(true)
+	if who != "" {
+		l.list = append(l.list, who)
+	}
 }
 
 // endLost ends lost sessions and waits until they are gone, before anything else is done.
 func (s *Sink) endLost(ctx context.Context, conn *pgx.Conn) error {
-	if !s.lost.some.Load() {
-		return nil
-	}
 	s.lost.mu.Lock()
 	lost := slices.Clone(s.lost.list)
 	s.lost.mu.Unlock()
@@ -110,7 +103,6 @@ func (s *Sink) endLost(ctx context.Context, conn *pgx.Conn) error {
 	s.lost.mu.Lock()
 	defer s.lost.mu.Unlock()
 	s.lost.list = slices.DeleteFunc(s.lost.list, func(who session) bool { return slices.Contains(lost, who) })
-	s.lost.some.Store(len(s.lost.list) > 0)
 	return nil
 }
 

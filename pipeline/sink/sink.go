@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,9 +17,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// spareSessions are kept beside those for Commit, so that a takeover or a heartbeat never waits for
-// a long COPY.
-const spareSessions = 2
+const (
+	commitSessions = 4 // each Commit uses one
+	// spareSessions are kept beside those, so that a takeover or a heartbeat never waits for a
+	// long COPY.
+	spareSessions = 2
+)
+
+// applicationName matches names that Postgres does not change: it cuts at 63 bytes and replaces
+// what is not printable ASCII. A takeover would not find a changed name.
+// https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME
+var applicationName = regexp.MustCompile(`^[ -~]{1,63}$`)
 
 // Sink writes to Postgres. Its methods may be called concurrently, Commit for disjoint sets of
 // shards.
@@ -30,8 +39,7 @@ type Sink struct {
 	pool        *pgxpool.Pool
 	commits     chan struct{} // a token for each Commit that is under way
 
-	target   targetCache
-	clickMax atomic.Int64 // of the target last seen
+	target atomic.Pointer[target] // as it was last described
 
 	recentIDs        recentIDs
 	duplicates       duplicateHistory // of rows
@@ -51,14 +59,8 @@ func New(cfg Config, names Names) (*Sink, error) {
 	if names == nil {
 		return nil, errors.New("sink: no source of names")
 	}
-	if err := checkApplication(cfg.Application); err != nil {
-		return nil, err
-	}
-	if cfg.Connections == 0 {
-		cfg.Connections = 4
-	}
-	if cfg.Connections < 1 || cfg.Connections > 1000 {
-		return nil, fmt.Errorf("sink: %d connections: want 1 to 1000", cfg.Connections)
+	if !applicationName.MatchString(cfg.Application) {
+		return nil, fmt.Errorf("sink: application name %q: want 1 to 63 characters of printable ASCII", cfg.Application)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -77,7 +79,7 @@ func New(cfg Config, names Names) (*Sink, error) {
 		names:       names,
 		log:         cfg.Logger,
 		clock:       cfg.Clock,
-		commits:     make(chan struct{}, cfg.Connections),
+		commits:     make(chan struct{}, commitSessions),
 		metrics:     cfg.Metrics,
 		goneLimit:   goneLimit,
 		payloads: &Payloads{
@@ -85,7 +87,7 @@ func New(cfg Config, names Names) (*Sink, error) {
 			kept: map[join.Reason]int64{}, leftOut: cfg.Metrics.leftOut,
 		},
 	}
-	pool, err := pgsession.PoolConfig(cfg.Database, cfg.Application, cfg.Connections+spareSessions)
+	pool, err := pgsession.PoolConfig(cfg.Database, cfg.Application, commitSessions+spareSessions)
 	if err != nil {
 		return nil, err
 	}
@@ -107,22 +109,6 @@ func (s *Sink) Payloads() *Payloads { return s.payloads }
 
 // Close ends the sessions. No other method may be running or be called afterwards.
 func (s *Sink) Close() { s.pool.Close() }
-
-// checkApplication refuses names that Postgres would change: it cuts at 63 bytes and replaces what
-// is not printable ASCII
-// (https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME). A
-// takeover would not find a changed name.
-func checkApplication(name string) error {
-	if name == "" || len(name) > 63 {
-		return fmt.Errorf("sink: application name of %d bytes: want 1 to 63", len(name))
-	}
-	for i := range len(name) {
-		if name[i] < ' ' || name[i] > '~' {
-			return fmt.Errorf("sink: application name %q: only printable ASCII", name)
-		}
-	}
-	return nil
-}
 
 // withConn runs fn with a session, and leaves no transaction open in it.
 func (s *Sink) withConn(ctx context.Context, fn func(conn *pgx.Conn) error) error {

@@ -51,7 +51,7 @@ func (a *attempt) run(ctx context.Context) error {
 	a.rowsDone = true
 	a.corrections = a.set.corrections(&a.result)
 	a.corrected = a.set.savepoints || a.target.rowTriggers || len(a.withoutClick) > 0 ||
-		slices.ContainsFunc(a.corrections, a.tooLong)
+		slices.ContainsFunc(a.corrections, func(c correction) bool { return a.target.tooLong(c.Click) })
 	if a.corrected {
 		if err := a.correctEach(ctx); err != nil {
 			return err

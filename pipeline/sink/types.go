@@ -33,8 +33,6 @@ type Config struct {
 	// among the instances that run: it stands in firstclick.offsets.instance, and the next owner of
 	// a shard ends the sessions of that name.
 	Application string
-	// Connections is how many sessions may be open at once; 0 is 4. Each Commit uses one.
-	Connections int
 	// Logger is told of changes of state only; nil is slog.Default.
 	Logger *slog.Logger
 	// Payloads bounds the bytes of records that are kept with dead letters, by reason and hour; 0

@@ -3,10 +3,10 @@ package sink
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
-	"firstclick/cdc"
 	"firstclick/internal/pgsession"
 )
 
@@ -35,29 +35,32 @@ const presentSQL = `WITH RECURSIVE leap (noted, present) AS (
 // name already or is gone. Rows are locked in the order of their checkout_id, before any note is.
 // Once locked they stay without a name, so the UPDATE has no condition but keys. If a trigger keeps
 // some of the rows as they are, no note of the chunk is removed.
-const fillSQL = `WITH notes AS MATERIALIZED (
+var fillSQL = strings.NewReplacer(
+	"{=}", "OPERATOR(pg_catalog.=)",
+	"{no name}", noName,
+	"{values}", eachColumn(", ", func(c column) string { return c.value + " AS " + c.name }, ofUser),
+	"{names}", eachColumn(", ", func(c column) string { return c.name + " = u." + c.name }, ofUser),
+).Replace(`WITH notes AS MATERIALIZED (
 		SELECT n.user_id, n.checkout_id FROM pg_catalog.unnest($1::int[]) AS i (id)
-		JOIN commerce.users p ON p.id OPERATOR(pg_catalog.=) i.id AND p.username IS NOT NULL
+		JOIN commerce.users p ON p.id {=} i.id AND p.username IS NOT NULL
 		CROSS JOIN LATERAL (SELECT user_id, checkout_id FROM firstclick.unknown_users u
-			WHERE u.user_id OPERATOR(pg_catalog.=) i.id LIMIT $2) n LIMIT $2),
+			WHERE u.user_id {=} i.id LIMIT $2) n LIMIT $2),
 	ordered AS MATERIALIZED (SELECT user_id, checkout_id FROM notes ORDER BY checkout_id COLLATE "C"),
 	open AS MATERIALIZED (
 		SELECT n.user_id, n.checkout_id FROM ordered n
 		CROSS JOIN LATERAL (SELECT FROM commerce.attributed_checkouts a
-			WHERE a.checkout_id OPERATOR(pg_catalog.=) n.checkout_id AND a.user_name IS NULL
-			FOR NO KEY UPDATE) AS stored),
+			WHERE a.checkout_id {=} n.checkout_id AND {no name} FOR NO KEY UPDATE) AS stored),
 	filled AS (
-		UPDATE commerce.attributed_checkouts a SET user_name = u.username
-		FROM open o JOIN (SELECT id, ` + cdc.UsernameSQL + ` AS username FROM commerce.users) u
-			ON u.id OPERATOR(pg_catalog.=) o.user_id
-		WHERE a.checkout_id OPERATOR(pg_catalog.=) o.checkout_id RETURNING 1),
+		UPDATE commerce.attributed_checkouts a SET {names}
+		FROM open o JOIN (SELECT id, {values} FROM commerce.users) u ON u.id {=} o.user_id
+		WHERE a.checkout_id {=} o.checkout_id RETURNING 1),
 	done AS (SELECT pg_catalog.count(*) AS n FROM filled),
 	removed AS (
 		DELETE FROM firstclick.unknown_users x USING notes n, done
-		WHERE x.user_id OPERATOR(pg_catalog.=) n.user_id AND x.checkout_id OPERATOR(pg_catalog.=) n.checkout_id
-			AND done.n OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open) RETURNING 1)
+		WHERE x.user_id {=} n.user_id AND x.checkout_id {=} n.checkout_id
+			AND done.n {=} (SELECT pg_catalog.count(DISTINCT checkout_id) FROM open) RETURNING 1)
 	SELECT (SELECT n FROM done), (SELECT pg_catalog.count(*) FROM notes),
-		(SELECT pg_catalog.count(DISTINCT checkout_id) FROM open)`
+		(SELECT pg_catalog.count(DISTINCT checkout_id) FROM open)`)
 
 // FillUnknown fills in the names of rows whose user was unknown when they were written and is there
 // now. With nil ids it does so for all that are noted.

@@ -213,7 +213,7 @@ func TestLeaveLetsGoOfShards(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for _, c := range []Config{{Database: "postgres://"}, {Database: "postgres://", Application: string(make([]byte, 64))},
-		{Database: "postgres://", Application: "ü"}, {Database: "host=a port=b", Application: "a"}, {Database: "postgres://", Application: "a", Connections: -1}} {
+		{Database: "postgres://", Application: "ü"}, {Database: "host=a port=b", Application: "a"}} {
 		if s, err := New(c, &fakeNames{}); err == nil {
 			s.Close()
 			t.Errorf("%+v", c)

@@ -1,0 +1,68 @@
+package sink
+
+import (
+	"slices"
+	"strings"
+
+	"firstclick/cdc"
+)
+
+// column is a column of commerce.attributed_checkouts that is written. What walks over columns:
+// COPY, the comparison of duplicates, corrections, names that are filled in, and the check of the
+// table.
+type column struct {
+	name   string
+	origin origin
+	// types are those whose binary form is the one that is rendered. The first is for ADD COLUMN.
+	types    []string
+	required bool   // it is never NULL
+	value    string // ofUser: the expression over commerce.users
+}
+
+type origin int
+
+const (
+	ofCheckout origin = iota // duplicates are compared by it
+	ofClick                  // it moves with the click
+	ofUser                   // NULL while the user is unknown
+)
+
+var (
+	textTypes   = []string{"varchar", "text", "bpchar"}
+	numberTypes = []string{"numeric"}
+	timeTypes   = []string{"timestamp", "timestamptz"}
+)
+
+// columns is in the order of COPY.
+var columns = func() (all []column) {
+	for _, name := range ownColumns {
+		c := column{name: name, types: textTypes, required: name == "checkout_id" || name == "product_id"}
+		switch name {
+		case "total_amount":
+			c.types = numberTypes
+		case "checkout_time":
+			c.types, c.required = timeTypes, true
+		}
+		all = append(all, c)
+	}
+	return append(all,
+		column{name: "click_id", origin: ofClick, types: textTypes},
+		column{name: "click_time", origin: ofClick, types: timeTypes},
+		column{name: "user_name", origin: ofUser, types: textTypes, value: cdc.UsernameSQL})
+}()
+
+// eachColumn joins what a column becomes in a statement, for all columns or those of one origin.
+func eachColumn(separator string, write func(c column) string, of ...origin) string {
+	var parts []string
+	for _, c := range columns {
+		if len(of) == 0 || slices.Contains(of, c.origin) {
+			parts = append(parts, write(c))
+		}
+	}
+	return strings.Join(parts, separator)
+}
+
+// isColumn says whether a name is that of a column of the origin.
+func isColumn(name string, of origin) bool {
+	return slices.ContainsFunc(columns, func(c column) bool { return c.name == name && c.origin == of })
+}
