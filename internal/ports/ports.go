@@ -8,19 +8,19 @@ import (
 	"strconv"
 )
 
-// The ports that are chosen from.
+// The range that ports are chosen from.
 const (
 	first = 10_000
 	last  = 32_767
 )
 
-// attempts is how many ports are tried before the search is given up.
+// attempts is how many taken ports end the search.
 const attempts = 1000
 
 // Free finds n different ports of 127.0.0.1 on which nobody listens.
 func Free(n int) (found []int, err error) {
 	var open []net.Listener
-	defer func() { // closed only at the end, or one port could be found twice
+	defer func() { // closed only at the end: else a port could be found twice
 		for _, l := range open {
 			err = errors.Join(err, l.Close())
 		}

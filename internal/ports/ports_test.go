@@ -19,8 +19,8 @@ func TestFree(t *testing.T) {
 	}
 }
 
-// Who names no port gets none of those: it is what they are chosen for.
-func TestNobodyGetsThemByChance(t *testing.T) {
+// The system gives no port of this range to a listener that names none.
+func TestTheSystemGivesOtherPorts(t *testing.T) {
 	found, err := ports.Free(1)
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func TestNobodyGetsThemByChance(t *testing.T) {
 		}
 		defer listener.Close()
 		if port := listener.Addr().(*net.TCPAddr).Port; port <= 32_767 || port == found[0] {
-			t.Errorf("the system gives port %d to who names none", port)
+			t.Errorf("the system gives port %d to a listener that names none", port)
 		}
 	}
 }
