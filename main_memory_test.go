@@ -69,7 +69,11 @@ func TestMemoryUnderCompressedBatches(t *testing.T) {
 		"that are broken":        {made(kafkatest.Grains(kgo.CodecZstd, 130_000, "{\"click_id\":")), 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			brokers := kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "16777216"})).ListenAddrs()
+			brokers := kafkatest.FakeCluster(
+				t,
+				kfake.SeedTopics(2, "clicks", "checkouts"),
+				kfake.BrokerConfigs(map[string]string{"message.max.bytes": "16777216"}),
+			).ListenAddrs()
 			dsn := pgtest.New(t)
 			conn, err := pgx.Connect(t.Context(), dsn)
 			if err != nil {
@@ -87,10 +91,44 @@ func TestMemoryUnderCompressedBatches(t *testing.T) {
 			}
 			at := time.Now().UTC().Format("2006-01-02 15:04:05")
 			for p := range int32(2) {
-				kafkatest.Produce(t, brokers, "clicks", p, fmt.Appendf(nil, `{"click_id":"c%d","user_id":1,"product_id":"%[1]d","datetime_occured":%q}`, p, at))
-				kafkatest.Produce(t, brokers, "checkouts", p, fmt.Appendf(nil, `{"checkout_id":"k%d","user_id":1,"product_id":"%[1]d","datetime_occured":%q}`, p, at))
+				kafkatest.Produce(
+					t,
+					brokers,
+					"clicks",
+					p,
+					fmt.Appendf(
+						nil,
+						`{"click_id":"c%d","user_id":1,"product_id":"%[1]d","datetime_occured":%q}`,
+						p,
+						at,
+					),
+				)
+				kafkatest.Produce(
+					t,
+					brokers,
+					"checkouts",
+					p,
+					fmt.Appendf(
+						nil,
+						`{"checkout_id":"k%d","user_id":1,"product_id":"%[1]d","datetime_occured":%q}`,
+						p,
+						at,
+					),
+				)
 			}
-			cmd := command(t, asMain, "run", "--kafka", strings.Join(brokers, ","), "--database", dsn, "--memory-limit", "256MiB", "--listen", "127.0.0.1:0")
+			cmd := command(
+				t,
+				asMain,
+				"run",
+				"--kafka",
+				strings.Join(brokers, ","),
+				"--database",
+				dsn,
+				"--memory-limit",
+				"256MiB",
+				"--listen",
+				"127.0.0.1:0",
+			)
 			var log strings.Builder
 			cmd.Stderr = &log
 			if err := cmd.Start(); err != nil {

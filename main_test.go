@@ -56,7 +56,12 @@ func command(t *testing.T, role string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = []string{actAs + "=" + role, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.Getenv("TMPDIR")}
+	cmd.Env = []string{
+		actAs + "=" + role,
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + os.Getenv("HOME"),
+		"TMPDIR=" + os.Getenv("TMPDIR"),
+	}
 	return cmd
 }
 
@@ -97,7 +102,8 @@ func TestUsageIsTwo(t *testing.T) {
 			t.Errorf("%s: exit code %d, out %q, log %q", args, code, out, log)
 		}
 	}
-	if code, out, log := execute(t, "version"); code != exitDone || !strings.HasPrefix(out, "firstclick ") || log != "" {
+	if code, out, log := execute(t, "version"); code != exitDone || !strings.HasPrefix(out, "firstclick ") ||
+		log != "" {
 		t.Errorf("version: exit code %d, out %q, log %q", code, out, log)
 	}
 }
@@ -162,8 +168,19 @@ func TestStoppedWhileWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	cmd := command(t, asMain, "run", "--listen", "127.0.0.1:0", "--kafka", silent.Addr().String(), "--log-format", "text",
-		"--database", "postgres://shop:secret@127.0.0.1:1/shop")
+	cmd := command(
+		t,
+		asMain,
+		"run",
+		"--listen",
+		"127.0.0.1:0",
+		"--kafka",
+		silent.Addr().String(),
+		"--log-format",
+		"text",
+		"--database",
+		"postgres://shop:secret@127.0.0.1:1/shop",
+	)
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -217,10 +234,14 @@ func TestGenerateRunVerify(t *testing.T) {
 	if code, out, log := execute(t, "migrate", "--database", dsn); code != exitDone {
 		t.Fatalf("migrate: exit code %d: %s%s", code, out, log)
 	}
-	if _, out, _ := execute(t, "migrate", "--status", "--database", dsn); strings.Contains(out, "missing") || !strings.Contains(out, "00002_firstclick.sql") {
+	if _, out, _ := execute(t, "migrate", "--status", "--database", dsn); strings.Contains(out, "missing") ||
+		!strings.Contains(out, "00002_firstclick.sql") {
 		t.Errorf("migrate --status: %s", out)
 	}
-	if out := must("generate", "--rate", "0", "--count", "3000", "--seed", "7", "--poison", "0.01", "--partitions", "2"); !strings.Contains(out, "seed 7") {
+	if out := must("generate", "--rate", "0", "--count", "3000", "--seed", "7", "--poison", "0.01", "--partitions", "2"); !strings.Contains(
+		out,
+		"seed 7",
+	) {
 		t.Errorf("generate: %s", out)
 	}
 	must("run", "--until-caught-up", "--listen", "127.0.0.1:0")
@@ -229,7 +250,9 @@ func TestGenerateRunVerify(t *testing.T) {
 	if err := json.Unmarshal([]byte(must("verify", "--json")), &report); err != nil {
 		t.Fatal(err)
 	}
-	if !report.OK() || report.Verdict != audit.VerdictGreen || report.Judged != report.Rows || report.Rows < 900 || report.Pending() != 0 || len(report.DeadLetters) == 0 {
+	if !report.OK() || report.Verdict != audit.VerdictGreen || report.Judged != report.Rows || report.Rows < 900 ||
+		report.Pending() != 0 ||
+		len(report.DeadLetters) == 0 {
 		t.Errorf("verify: %+v", report)
 	}
 
@@ -251,7 +274,9 @@ func TestGenerateRunVerify(t *testing.T) {
 		t.Errorf("verify of a group that does not exist: exit code %d: %s%s", code, out, log)
 	}
 	// Rows written under two windows would stand side by side.
-	code, _, log = execute(t, append([]string{"run", "--until-caught-up", "--listen", "127.0.0.1:0", "--window", "2h"}, servers...)...)
+	code, _, log = execute(
+		t,
+		append([]string{"run", "--until-caught-up", "--listen", "127.0.0.1:0", "--window", "2h"}, servers...)...)
 	if code != exitUsage || !strings.Contains(log, "--window") {
 		t.Errorf("run with another window: exit code %d: %s", code, log)
 	}
@@ -262,7 +287,17 @@ func TestPostgresThatIsNotReady(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	refused := func(dsn string, says ...string) {
 		t.Helper()
-		code, _, log := execute(t, "run", "--until-caught-up", "--listen", "127.0.0.1:0", "--kafka", brokers[0], "--database", dsn)
+		code, _, log := execute(
+			t,
+			"run",
+			"--until-caught-up",
+			"--listen",
+			"127.0.0.1:0",
+			"--kafka",
+			brokers[0],
+			"--database",
+			dsn,
+		)
 		if code != exitFailed {
 			t.Errorf("exit code %d", code)
 		}
@@ -277,7 +312,11 @@ func TestPostgresThatIsNotReady(t *testing.T) {
 
 	dsn := pgtest.New(t)
 	refused(with(t, dsn, func(u *url.URL) { u.Path = "/nowhere" }), "refuses us", "does not exist")
-	refused(with(t, dsn, func(u *url.URL) { u.User = url.UserPassword("postgres", "guess") }), "refuses us", "password authentication failed")
+	refused(
+		with(t, dsn, func(u *url.URL) { u.User = url.UserPassword("postgres", "guess") }),
+		"refuses us",
+		"password authentication failed",
+	)
 
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
@@ -294,8 +333,19 @@ func TestPostgresThatIsNotReady(t *testing.T) {
 		}
 	}()
 	dsn = with(t, dsn, func(u *url.URL) { u.User = url.UserPassword(role, "pw") })
-	code, _, log := execute(t, "run", "--no-migrate", "--listen", "127.0.0.1:0", "--kafka", brokers[0], "--database", dsn)
-	if code != exitFailed || !strings.Contains(log, "may not replicate") || !strings.Contains(log, "ALTER ROLE") || strings.Contains(log, "pw@") {
+	code, _, log := execute(
+		t,
+		"run",
+		"--no-migrate",
+		"--listen",
+		"127.0.0.1:0",
+		"--kafka",
+		brokers[0],
+		"--database",
+		dsn,
+	)
+	if code != exitFailed || !strings.Contains(log, "may not replicate") || !strings.Contains(log, "ALTER ROLE") ||
+		strings.Contains(log, "pw@") {
 		t.Errorf("exit code %d: %s", code, log)
 	}
 }

@@ -16,7 +16,8 @@ func TestAuth(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := ReadAuth("ada:a secret in place of its file"); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "no such file") {
+	if _, err := ReadAuth("ada:a secret in place of its file"); err == nil || strings.Contains(err.Error(), "secret") ||
+		!strings.Contains(err.Error(), "no such file") {
 		t.Errorf("no file: %v", err)
 	}
 	write("# nobody\n\n")
@@ -43,7 +44,8 @@ func TestAuth(t *testing.T) {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}
-		if a, err := ReadAuth(file); err != nil || len(a.Warnings) != warnings || strings.Contains(fmt.Sprint(a.Warnings), "a long password") {
+		if a, err := ReadAuth(file); err != nil || len(a.Warnings) != warnings ||
+			strings.Contains(fmt.Sprint(a.Warnings), "a long password") {
 			t.Errorf("mode %o: %v, %v, want %d warnings", mode, a.Warnings, err, warnings)
 		}
 	}

@@ -51,7 +51,13 @@ func TestActionsAreRememberedAndVerified(t *testing.T) {
 	s := begin(t, "127.0.0.1:0", pgtest.New(t), func(cfg *PageConfig) {
 		cfg.Verify = func(context.Context) (Verdict, error) { verified <- struct{}{}; return Verdict{OK: true}, nil }
 		cfg.VerifyEvery = time.Hour
-		cfg.Actions = []Action{{Name: "poke", Title: "Poke it", Do: func(context.Context, int64) (string, error) { return "It was poked", nil }}}
+		cfg.Actions = []Action{
+			{
+				Name:  "poke",
+				Title: "Poke it",
+				Do:    func(context.Context, int64) (string, error) { return "It was poked", nil },
+			},
+		}
 	})
 	watched, err := s.page.hub.join("a") // somebody looks
 	if err != nil {
@@ -79,7 +85,9 @@ func TestActionsAreRememberedAndVerified(t *testing.T) {
 	if err := json.Unmarshal([]byte(listen(t, s.base, "hello")["hello"]), &hello); err != nil {
 		t.Fatal(err)
 	}
-	if len(hello.Acted) != 1 || hello.Acted[0].State != "done" || hello.Acted[0].Text != "It was poked" || hello.Acted[0].Began == 0 || hello.Acted[0].At < hello.Acted[0].Began {
+	if len(hello.Acted) != 1 || hello.Acted[0].State != "done" || hello.Acted[0].Text != "It was poked" ||
+		hello.Acted[0].Began == 0 ||
+		hello.Acted[0].At < hello.Acted[0].Began {
 		t.Errorf("acted: %+v", hello.Acted)
 	}
 	for i := range 3 * shownActions {
@@ -143,7 +151,12 @@ func TestActions(t *testing.T) {
 
 func TestNoActionsUnlessAsked(t *testing.T) {
 	s := begin(t, "127.0.0.1:0", pgtest.New(t), nil)
-	answer, body := ask(t, "POST", s.base+"/api/actions/drop-letter", map[string]string{"Origin": s.base, tokenHeader: s.page.token})
+	answer, body := ask(
+		t,
+		"POST",
+		s.base+"/api/actions/drop-letter",
+		map[string]string{"Origin": s.base, tokenHeader: s.page.token},
+	)
 	if answer.StatusCode != http.StatusForbidden || !strings.Contains(body, "--ui-actions") {
 		t.Errorf("%d %s", answer.StatusCode, body)
 	}

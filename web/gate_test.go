@@ -155,7 +155,13 @@ func TestTooManyRequests(t *testing.T) {
 // What net/http has to say stands in our log as everything does.
 func TestAcceptErrorsAreLogged(t *testing.T) {
 	var out bytes.Buffer
-	s, err := New(Config{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.NewJSONHandler(&out, nil))})
+	s, err := New(
+		Config{
+			Listen:   "127.0.0.1:0",
+			Gatherer: prometheus.NewRegistry(),
+			Logger:   slog.New(slog.NewJSONHandler(&out, nil)),
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +176,10 @@ func TestAcceptErrorsAreLogged(t *testing.T) {
 	if err := s.server.Serve(broken); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("served until %v", err)
 	}
-	if text := out.String(); !strings.Contains(text, `"level":"WARN","msg":"the HTTP server","cause":"http: Accept error: too many open files`) {
+	if text := out.String(); !strings.Contains(
+		text,
+		`"level":"WARN","msg":"the HTTP server","cause":"http: Accept error: too many open files`,
+	) {
 		t.Errorf("log: %s", text)
 	}
 }

@@ -12,7 +12,16 @@ import (
 )
 
 func TestReadiness(t *testing.T) {
-	good, advice, bad := pipeline.Check{Name: "kafka"}, pipeline.Check{Name: "users_mirror", Err: errors.New("no stream"), Advisory: true}, pipeline.Check{Name: "postgres", Err: errors.New("refused")}
+	good, advice, bad := pipeline.Check{
+		Name: "kafka",
+	}, pipeline.Check{
+		Name:     "users_mirror",
+		Err:      errors.New("no stream"),
+		Advisory: true,
+	}, pipeline.Check{
+		Name: "postgres",
+		Err:  errors.New("refused"),
+	}
 	for _, c := range []struct {
 		name, query string
 		checks      []pipeline.Check
@@ -27,7 +36,12 @@ func TestReadiness(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			readiness(func() []pipeline.Check { return c.checks })(w, httptest.NewRequest(http.MethodGet, "/readyz"+c.query, nil))
+			readiness(
+				func() []pipeline.Check { return c.checks },
+			)(
+				w,
+				httptest.NewRequest(http.MethodGet, "/readyz"+c.query, nil),
+			)
 			if w.Code != c.code || w.Body.String() != c.body {
 				t.Errorf("%d %q, want %d %q", w.Code, w.Body, c.code, c.body)
 			}

@@ -53,7 +53,13 @@ func TestCrowd(t *testing.T) {
 	}
 	join("crowd")
 	if !crowd[0].ousted || neighbour.ousted || newcomer.ousted || len(h.streams) != maxStreams {
-		t.Errorf("the oldest of the crowd %v, others %v and %v; %d streams", crowd[0].ousted, neighbour.ousted, newcomer.ousted, len(h.streams))
+		t.Errorf(
+			"the oldest of the crowd %v, others %v and %v; %d streams",
+			crowd[0].ousted,
+			neighbour.ousted,
+			newcomer.ousted,
+			len(h.streams),
+		)
 	}
 	h.close()
 	if _, err := h.join("late"); !errors.Is(err, errClosed) {

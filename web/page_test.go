@@ -40,7 +40,17 @@ func (p *pretended) stats() pipeline.Stats {
 			ClicksRead: 120 * n, CheckoutsRead: 60 * n, Transactions: 40 * n, DelayRows: 60 * n, Delay: time.Duration(60*n) * 6 * time.Millisecond,
 		},
 		Clicks: []pipeline.PartitionStats{{Next: 120 * n, End: 120 * n, MaxTime: now.UnixMicro()}},
-		Shards: []pipeline.ShardStats{{Next: 60 * n, End: 60 * n, Committed: 60 * n, Queued: 2, Recents: 900, MaxReleased: now.UnixMicro(), FinalBefore: now.UnixMicro()}},
+		Shards: []pipeline.ShardStats{
+			{
+				Next:        60 * n,
+				End:         60 * n,
+				Committed:   60 * n,
+				Queued:      2,
+				Recents:     900,
+				MaxReleased: now.UnixMicro(),
+				FinalBefore: now.UnixMicro(),
+			},
+		},
 	}
 	st.Result.Fresh, st.Result.Attributed = 60*n, 50*n
 	st.Window.Clicks, st.Window.Bytes = 7200, 400_000
@@ -189,8 +199,18 @@ func TestAnswers(t *testing.T) {
 		{"/api/dead-letters/99999999999999999999", 400, "application/json", "no id"},
 	} {
 		answer, body := ask(t, "GET", s.base+c.path, nil)
-		if answer.StatusCode != c.status || c.kind != "" && answer.Header.Get("Content-Type") != c.kind || !strings.Contains(body, c.has) {
-			t.Errorf("%s: %d %q %.300q, want %d %q with %q", c.path, answer.StatusCode, answer.Header.Get("Content-Type"), body, c.status, c.kind, c.has)
+		if answer.StatusCode != c.status || c.kind != "" && answer.Header.Get("Content-Type") != c.kind ||
+			!strings.Contains(body, c.has) {
+			t.Errorf(
+				"%s: %d %q %.300q, want %d %q with %q",
+				c.path,
+				answer.StatusCode,
+				answer.Header.Get("Content-Type"),
+				body,
+				c.status,
+				c.kind,
+				c.has,
+			)
 		}
 		for name, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "",
@@ -200,7 +220,8 @@ func TestAnswers(t *testing.T) {
 			}
 		}
 		policy := answer.Header.Get("Content-Security-Policy")
-		if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") || strings.Contains(policy, "unsafe") {
+		if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") ||
+			strings.Contains(policy, "unsafe") {
 			t.Errorf("%s: policy %q", c.path, policy)
 		}
 	}
@@ -291,10 +312,12 @@ func TestStream(t *testing.T) {
 	if now.Status.State == "" || now.Totals["rows"] == 0 || len(now.Checkouts) != 1 || now.Users["entries"] != 100.0 {
 		t.Errorf("now: %+v", now)
 	}
-	if len(rows.Order) != 2 || rows.Order[0] != hostileName || rows.Rows["k1"].Amount == nil || *rows.Rows["k1"].Amount != "12.35" {
+	if len(rows.Order) != 2 || rows.Order[0] != hostileName || rows.Rows["k1"].Amount == nil ||
+		*rows.Rows["k1"].Amount != "12.35" {
 		t.Errorf("rows: %s", got["rows"])
 	}
-	if len(a.Instances) != 1 || a.Instances["firstclick one"].Host != hostileName || a.DeadLetters["json"] != 1 || a.DeadLetters["too_large"] != 1 {
+	if len(a.Instances) != 1 || a.Instances["firstclick one"].Host != hostileName || a.DeadLetters["json"] != 1 ||
+		a.DeadLetters["too_large"] != 1 {
 		t.Errorf("aside: %s", got["aside"])
 	}
 }
@@ -334,7 +357,8 @@ func TestPostgresIsDown(t *testing.T) {
 	if !strings.Contains(got["aside"], `"error":"`) || strings.Contains(fmt.Sprint(got), "hidden-password") {
 		t.Errorf("aside: %s", got["aside"])
 	}
-	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != http.StatusBadGateway || strings.Contains(body, "hidden-password") {
+	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != http.StatusBadGateway ||
+		strings.Contains(body, "hidden-password") {
 		t.Errorf("%d %s", answer.StatusCode, body)
 	}
 }

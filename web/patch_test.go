@@ -43,11 +43,19 @@ func TestPatches(t *testing.T) {
 	names := rapid.SampledFrom([]string{"a", "b", "__proto__"})
 	var values func(depth int) *rapid.Generator[any]
 	values = func(depth int) *rapid.Generator[any] {
-		leaf := rapid.OneOf(rapid.Just[any](nil), rapid.Just[any]("x"), rapid.Just[any](json.Number("9223372036854775807")), rapid.Just[any]([]any{"y"}))
+		leaf := rapid.OneOf(
+			rapid.Just[any](nil),
+			rapid.Just[any]("x"),
+			rapid.Just[any](json.Number("9223372036854775807")),
+			rapid.Just[any]([]any{"y"}),
+		)
 		if depth == 0 {
 			return leaf
 		}
-		return rapid.OneOf(leaf, rapid.Map(rapid.MapOfN(names, values(depth-1), 0, 3), func(m map[string]any) any { return m }))
+		return rapid.OneOf(
+			leaf,
+			rapid.Map(rapid.MapOfN(names, values(depth-1), 0, 3), func(m map[string]any) any { return m }),
+		)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		h := newHub()
@@ -97,7 +105,10 @@ func TestUnchangedIsNotSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := shownRows{Order: []string{"k1", "k2"}, Rows: map[string]shownRow{"k1": {CheckoutID: "k1"}, "k2": {CheckoutID: "k2"}}}
+	rows := shownRows{
+		Order: []string{"k1", "k2"},
+		Rows:  map[string]shownRow{"k1": {CheckoutID: "k1"}, "k2": {CheckoutID: "k2"}},
+	}
 	h.publish("rows", rows)
 	h.publish("rows", rows)
 	name := "Ada"
@@ -142,8 +153,21 @@ func TestEventsAreSmall(t *testing.T) {
 			st := stats()
 			st.Clicks, st.Shards = nil, nil
 			for i := range 10_000 {
-				st.Clicks = append(st.Clicks, pipeline.PartitionStats{Next: 1 << 60, End: 1<<60 + int64(i), MaxTime: time.Now().UnixMicro()})
-				st.Shards = append(st.Shards, pipeline.ShardStats{Partition: int32(i), Next: 1 << 60, End: 1<<60 + int64(i), Committed: 1 << 60, Queued: 1 << 30, Recents: 1 << 30})
+				st.Clicks = append(
+					st.Clicks,
+					pipeline.PartitionStats{Next: 1 << 60, End: 1<<60 + int64(i), MaxTime: time.Now().UnixMicro()},
+				)
+				st.Shards = append(
+					st.Shards,
+					pipeline.ShardStats{
+						Partition: int32(i),
+						Next:      1 << 60,
+						End:       1<<60 + int64(i),
+						Committed: 1 << 60,
+						Queued:    1 << 30,
+						Recents:   1 << 30,
+					},
+				)
 			}
 			st.Sink.LastError, st.Users.LastError = strings.Repeat("<", 990000), strings.Repeat("<", 990000)
 			return st
@@ -159,7 +183,10 @@ func TestEventsAreSmall(t *testing.T) {
 		}
 	})
 	for i := range historyLength {
-		s.page.feed.take(time.Now().Add(time.Duration(i)*time.Second), pipeline.Stats{Totals: pipeline.Totals{ClicksRead: int64(i) * 1_234_567_891}})
+		s.page.feed.take(
+			time.Now().Add(time.Duration(i)*time.Second),
+			pipeline.Stats{Totals: pipeline.Totals{ClicksRead: int64(i) * 1_234_567_891}},
+		)
 	}
 	s.page.record(actionState{Name: "x", Text: clip(strings.Repeat("<", 990000))})
 	got := listen(t, s.base, "hello", "history", "now", "rows", "aside") // looks at the size of each
@@ -175,7 +202,9 @@ func TestEventsAreSmall(t *testing.T) {
 	if len(h.Settings) < 10 || len(h.Acted) != 1 {
 		t.Errorf("hello has %d settings", len(h.Settings))
 	}
-	if len(now.Clicks) != partsShown || len(now.Checkouts) != partsShown || now.Clicks[9999].Lag != 9999 || now.Held.Shards != 10_000 || now.Totals["rows"] == 0 {
+	if len(now.Clicks) != partsShown || len(now.Checkouts) != partsShown || now.Clicks[9999].Lag != 9999 ||
+		now.Held.Shards != 10_000 ||
+		now.Totals["rows"] == 0 {
 		t.Errorf("now has %d and %d partitions: %+v", len(now.Clicks), len(now.Checkouts), now.Held)
 	}
 	if len(rows.Order) < 8 || len(rows.Rows) != len(rows.Order) || len(rows.Order[0]) < 200 {
@@ -184,7 +213,8 @@ func TestEventsAreSmall(t *testing.T) {
 	if len(a.Instances) < 10 || len(a.DeadLetters) != 20 {
 		t.Errorf("%d instances, %d reasons", len(a.Instances), len(a.DeadLetters))
 	}
-	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != http.StatusOK || len(body) > 1<<20 {
+	if answer, body := ask(t, "GET", s.base+"/api/dead-letters", nil); answer.StatusCode != http.StatusOK ||
+		len(body) > 1<<20 {
 		t.Errorf("%d: dead letters in %d bytes", answer.StatusCode, len(body))
 	}
 }

@@ -72,7 +72,10 @@ func TestTakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	if _, err := web.New(web.Config{Listen: first.Addr().String(), Gatherer: prometheus.NewRegistry()}); !errors.Is(err, web.ErrPortTaken) {
+	if _, err := web.New(web.Config{Listen: first.Addr().String(), Gatherer: prometheus.NewRegistry()}); !errors.Is(
+		err,
+		web.ErrPortTaken,
+	) {
 		t.Fatalf("got %v, want ErrPortTaken", err)
 	}
 }

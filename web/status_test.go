@@ -115,11 +115,20 @@ func TestHistoryIsBounded(t *testing.T) {
 	f := &feed{}
 	start := time.Now()
 	for i := range 3*historyLength + 50 {
-		f.take(start.Add(time.Duration(i)*time.Second), pipeline.Stats{Totals: pipeline.Totals{ClicksRead: int64(i) * 7}})
+		f.take(
+			start.Add(time.Duration(i)*time.Second),
+			pipeline.Stats{Totals: pipeline.Totals{ClicksRead: int64(i) * 7}},
+		)
 	}
 	h := history(f.recent(historyLength))
 	if len(h["t"]) != historyLength || len(h["clicks"]) != historyLength || len(f.samples) > 2*historyLength {
-		t.Fatalf("%d times, %d values of %d samples, want %d", len(h["t"]), len(h["clicks"]), len(f.samples), historyLength)
+		t.Fatalf(
+			"%d times, %d values of %d samples, want %d",
+			len(h["t"]),
+			len(h["clicks"]),
+			len(f.samples),
+			historyLength,
+		)
 	}
 	for i, clicks := range h["clicks"] {
 		if clicks != 7 || i > 0 && h["t"][i] <= h["t"][i-1] {

@@ -10,7 +10,10 @@ import (
 // completions are what __complete gives, without descriptions.
 func completions(t *testing.T, args ...string) (words []string, directive string) {
 	t.Helper()
-	out, _, err := invoke(t.Context(), map[string]string{"CONFIG": "no/such.yaml"}, append([]string{"__complete"}, args...)...)
+	out, _, err := invoke(
+		t.Context(),
+		map[string]string{"CONFIG": "no/such.yaml"},
+		append([]string{"__complete"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

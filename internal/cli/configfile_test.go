@@ -173,7 +173,8 @@ func TestConfigurationRefused(t *testing.T) {
 			if !errors.As(err, &usage) {
 				t.Fatalf("got %v, want a usage error", err)
 			}
-			if !strings.Contains(err.Error(), row.says) || strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "\n") {
+			if !strings.Contains(err.Error(), row.says) || strings.Contains(err.Error(), "hush") ||
+				strings.Contains(err.Error(), "\n") {
 				t.Errorf("%q does not say %q", err, row.says)
 			}
 		})
@@ -183,7 +184,8 @@ func TestConfigurationRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := invoke(t.Context(), map[string]string{"CONFIG": "no/such.yaml"}, "run", "--dry-run"); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, _, err := invoke(t.Context(), map[string]string{"CONFIG": "no/such.yaml"}, "run", "--dry-run"); err == nil ||
+		!strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	// What is wrong with the file keeps nobody from help, completion and manual.
@@ -198,8 +200,18 @@ func TestConfigurationRefused(t *testing.T) {
 // would begin.
 func TestDryRun(t *testing.T) {
 	secret := written(t, "hush\n")
-	got := dryRun(t, map[string]string{"KAFKA_PASSWORD_FILE": secret, "PGPASSWORD": "hush", "KAFKA_USER": "shop"},
-		"--kafka", "192.0.2.1:9", "--kafka-sasl", "plain", "--database", "postgres://a@192.0.2.1/d", "--memory-limit", "half")
+	got := dryRun(
+		t,
+		map[string]string{"KAFKA_PASSWORD_FILE": secret, "PGPASSWORD": "hush", "KAFKA_USER": "shop"},
+		"--kafka",
+		"192.0.2.1:9",
+		"--kafka-sasl",
+		"plain",
+		"--database",
+		"postgres://a@192.0.2.1/d",
+		"--memory-limit",
+		"half",
+	)
 	for name, want := range map[string]string{
 		"kafka": "192.0.2.1:9|flag", "kafka-password": "set, not shown|environment KAFKA_PASSWORD_FILE", "kafka-user": "shop|environment KAFKA_USER",
 		"database": "postgres://a@192.0.2.1:5432/d|flag", "PGPASSWORD": "set, not shown|environment PGPASSWORD",

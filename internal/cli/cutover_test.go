@@ -23,7 +23,13 @@ func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	produce := func(topic, form string, args ...any) {
-		kafkatest.ProduceRecords(t, brokers, topic, 0, &kgo.Record{Value: fmt.Appendf(nil, form, args...), Timestamp: noon})
+		kafkatest.ProduceRecords(
+			t,
+			brokers,
+			topic,
+			0,
+			&kgo.Record{Value: fmt.Appendf(nil, form, args...), Timestamp: noon},
+		)
 	}
 	for i := range 8 {
 		for _, click := range []string{"a", "b"} {
@@ -31,9 +37,21 @@ func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 			if click == "b" {
 				minute = 40
 			}
-			produce("clicks", `{"click_id":"%s%d","user_id":1,"product_id":"p%d","datetime_occured":"2026-11-23 11:%d:00"}`, click, i, i, minute)
+			produce(
+				"clicks",
+				`{"click_id":"%s%d","user_id":1,"product_id":"p%d","datetime_occured":"2026-11-23 11:%d:00"}`,
+				click,
+				i,
+				i,
+				minute,
+			)
 		}
-		produce("checkouts", `{"checkout_id":"k%d","user_id":1,"product_id":"p%d","total_amount":5,"datetime_occured":"2026-11-23 12:00:00"}`, i, i)
+		produce(
+			"checkouts",
+			`{"checkout_id":"k%d","user_id":1,"product_id":"p%d","total_amount":5,"datetime_occured":"2026-11-23 12:00:00"}`,
+			i,
+			i,
+		)
 	}
 	db, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
@@ -55,7 +73,16 @@ func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 func comparedTable(t *testing.T, vars map[string]string) audit.Comparison {
 	t.Helper()
 	// All records count, whatever the clock says: there is no fresh one.
-	out, _, err := invoke(t.Context(), vars, "compare", "--table", "commerce.attributed_checkouts", "--json", "--grace", "0s")
+	out, _, err := invoke(
+		t.Context(),
+		vars,
+		"compare",
+		"--table",
+		"commerce.attributed_checkouts",
+		"--json",
+		"--grace",
+		"0s",
+	)
 	var r audit.Comparison
 	if failed := json.Unmarshal([]byte(out), &r); failed != nil {
 		t.Fatalf("%v, %v: %s", err, failed, out)
@@ -70,7 +97,8 @@ func comparedTable(t *testing.T, vars map[string]string) audit.Comparison {
 // meets.
 func TestCutOverInPlace(t *testing.T) {
 	_, vars := oldJob(t)
-	if r := comparedTable(t, vars); r.Same != 2 || r.Later != 2 || r.Unattributed != 1 || r.Missing != 3 || r.Different != 3 {
+	if r := comparedTable(t, vars); r.Same != 2 || r.Later != 2 || r.Unattributed != 1 || r.Missing != 3 ||
+		r.Different != 3 {
 		t.Errorf("before: %+v", r)
 	}
 	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
@@ -126,7 +154,9 @@ func TestCutOverAnew(t *testing.T) {
 	if r := comparedTable(t, vars); r.Same != 8 || r.Extra != 0 {
 		t.Errorf("after: %+v", r)
 	}
-	exec(`INSERT INTO commerce.attributed_checkouts SELECT * FROM commerce.attributed_checkouts_old ON CONFLICT (checkout_id) DO NOTHING`)
+	exec(
+		`INSERT INTO commerce.attributed_checkouts SELECT * FROM commerce.attributed_checkouts_old ON CONFLICT (checkout_id) DO NOTHING`,
+	)
 	if r := comparedTable(t, vars); r.Same != 8 || r.Extra != 1 {
 		t.Errorf("with the rows of the old table: %+v", r)
 	}
@@ -139,7 +169,8 @@ func TestWhatIfCommand(t *testing.T) {
 		t.Errorf("%v, %s", err, out)
 	}
 	var n int
-	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM scratch.half_hour WHERE click_id = 'b' || right(checkout_id, 1)`).Scan(&n); err != nil || n != 8 {
+	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM scratch.half_hour WHERE click_id = 'b' || right(checkout_id, 1)`).Scan(&n); err != nil ||
+		n != 8 {
 		t.Errorf("%d rows, %v", n, err)
 	}
 	for args, says := range map[string]string{
@@ -154,7 +185,8 @@ func TestWhatIfCommand(t *testing.T) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
-	if _, _, err := invoke(t.Context(), vars, "compare", "--table", "nowhere.x"); err == nil || !strings.Contains(err.Error(), "does not exist") {
+	if _, _, err := invoke(t.Context(), vars, "compare", "--table", "nowhere.x"); err == nil ||
+		!strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -27,27 +27,35 @@ func lettersBed(t *testing.T) (conn *pgx.Conn, vars map[string]string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	_, err = conn.Exec(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload, payload_size) VALUES
+	_, err = conn.Exec(
+		t.Context(),
+		`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload, payload_size) VALUES
 		('firstclick', 'clicks', 0, 7, 'json', E'\x1b[2Jbad', '\x7b1b5b324aff', 6),
 		('firstclick', 'checkouts', 1, 8, 'amount', 'no number', '{"total_amount":"x"}', 20),
-		('firstclick', 'checkouts', 1, 9, 'too_large', '', NULL, 2000000)`)
+		('firstclick', 'checkouts', 1, 9, 'too_large', '', NULL, 2000000)`,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn, map[string]string{"DATABASE_URL": dsn, "KAFKA_BROKERS": strings.Join(kafkatest.Fake(t, 1, "clicks", "checkouts"), ",")}
+	return conn, map[string]string{
+		"DATABASE_URL":  dsn,
+		"KAFKA_BROKERS": strings.Join(kafkatest.Fake(t, 1, "clicks", "checkouts"), ","),
+	}
 }
 
 func TestDeadLettersListAndShow(t *testing.T) {
 	_, vars := lettersBed(t)
 	out, _, err := invoke(t.Context(), vars, "dead-letters", "list")
-	if err != nil || strings.Count(out, "\n") != 4 || !strings.Contains(out, "checkouts[1]@8") || !strings.Contains(out, `\x1b[2Jbad`) {
+	if err != nil || strings.Count(out, "\n") != 4 || !strings.Contains(out, "checkouts[1]@8") ||
+		!strings.Contains(out, `\x1b[2Jbad`) {
 		t.Errorf("got %q, %v", out, err)
 	}
 	out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--limit", "1", "--since", "1h")
 	if err != nil || !strings.Contains(out, "and 2 more") {
 		t.Errorf("got %q, %v", out, err)
 	}
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--until", "1h"); err != nil || out != "no open dead letters\n" {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--until", "1h"); err != nil ||
+		out != "no open dead letters\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
 	out, _, err = invoke(t.Context(), vars, "dead-letters", "list", "--reason", "json,time", "--json")
@@ -62,13 +70,16 @@ func TestDeadLettersListAndShow(t *testing.T) {
 	if err != nil || !strings.Contains(out, `{\x1b[2J\xff`) || strings.Contains(out, "\x1b") {
 		t.Errorf("got %q, %v", out, err)
 	}
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "show", "1", "--raw"); err != nil || out != "{\x1b[2J\xff" {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "show", "1", "--raw"); err != nil ||
+		out != "{\x1b[2J\xff" {
 		t.Errorf("got %q, %v", out, err)
 	}
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "show", "3"); err != nil || !strings.Contains(out, "not kept") {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "show", "3"); err != nil ||
+		!strings.Contains(out, "not kept") {
 		t.Errorf("got %q, %v", out, err)
 	}
-	if _, _, err = invoke(t.Context(), vars, "dead-letters", "show", "3", "--raw"); err == nil || !strings.Contains(err.Error(), "not kept") {
+	if _, _, err = invoke(t.Context(), vars, "dead-letters", "show", "3", "--raw"); err == nil ||
+		!strings.Contains(err.Error(), "not kept") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -87,16 +98,23 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	out, _, err := invoke(t.Context(), vars, "dead-letters", "retry", "--topic", "checkouts", "--yes")
-	if err != nil || !strings.Contains(out, "1 sent again") || !strings.Contains(out, "not kept") || !strings.Contains(out, "such as 3") || status(2) != "retried" || status(3) != "open" {
+	if err != nil || !strings.Contains(out, "1 sent again") || !strings.Contains(out, "not kept") ||
+		!strings.Contains(out, "such as 3") ||
+		status(2) != "retried" ||
+		status(3) != "open" {
 		t.Errorf("got %q, %v; %s, %s", out, err, status(2), status(3))
 	}
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "3"); err == nil || !strings.Contains(err.Error(), "--edit") || strings.Contains(out, "not open") {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "3"); err == nil ||
+		!strings.Contains(err.Error(), "--edit") ||
+		strings.Contains(out, "not open") {
 		t.Errorf("got %q, %v", out, err)
 	}
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "2", "2", "--status", "any"); err != nil || out != "1 sent again\n" {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "2", "2", "--status", "any"); err != nil ||
+		out != "1 sent again\n" {
 		t.Errorf("named twice: %q, %v", out, err)
 	}
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "2"); err != nil || !strings.Contains(out, "1 left alone, as they are not open") {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "2"); err != nil ||
+		!strings.Contains(out, "1 left alone, as they are not open") {
 		t.Errorf("got %q, %v", out, err)
 	}
 
@@ -104,7 +122,8 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"mended":1}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "3", "--edit", file); err != nil || status(3) != "retried" {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "retry", "3", "--edit", file); err != nil ||
+		status(3) != "retried" {
 		t.Errorf("got %q, %v", out, err)
 	}
 	var piped bytes.Buffer
@@ -119,7 +138,8 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 		}
 	}
 
-	if out, _, err = invoke(t.Context(), vars, "dead-letters", "drop", "1"); err != nil || out != "0 dropped\n1 left alone, as they are not open (--status)\n" {
+	if out, _, err = invoke(t.Context(), vars, "dead-letters", "drop", "1"); err != nil ||
+		out != "0 dropped\n1 left alone, as they are not open (--status)\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
 	out, _, err = invoke(t.Context(), vars, "dead-letters", "drop", "--status", "any", "--all", "--yes", "--json")
@@ -136,14 +156,20 @@ func TestDeadLettersOfAWrongGroup(t *testing.T) {
 		{"drop", "--all", "--yes"}, {"drop", "--topic", "clicks"},
 	}
 	for _, args := range commands {
-		out, _, err := invoke(t.Context(), vars, append(append([]string{"dead-letters"}, args...), "--group", "fistclick")...)
+		out, _, err := invoke(
+			t.Context(),
+			vars,
+			append(append([]string{"dead-letters"}, args...), "--group", "fistclick")...)
 		var usage *UsageError
-		if !errors.As(err, &usage) || !strings.Contains(err.Error(), `no group "fistclick"`) || !strings.Contains(err.Error(), `"firstclick"`) || out != "" {
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), `no group "fistclick"`) ||
+			!strings.Contains(err.Error(), `"firstclick"`) ||
+			out != "" {
 			t.Errorf("%q: %q, %v", args, out, err)
 		}
 	}
 	var open int
-	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM firstclick.dead_letters WHERE status = 'open'`).Scan(&open); err != nil || open != 3 {
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM firstclick.dead_letters WHERE status = 'open'`).Scan(&open); err != nil ||
+		open != 3 {
 		t.Errorf("%d letters are open, %v", open, err)
 	}
 	// One that ran and has none, and a database in which nothing ran.
@@ -151,7 +177,8 @@ func TestDeadLettersOfAWrongGroup(t *testing.T) {
 		time_zone, start, clicks_start, checkouts_start) VALUES ('other', 'c', 'k', '1 hour', '0', '0', 'UTC', 'earliest', '{}', '{}')`); err != nil {
 		t.Fatal(err)
 	}
-	if out, _, err := invoke(t.Context(), vars, "dead-letters", "retry", "--all", "--group", "other"); err != nil || out != "0 sent again\n" {
+	if out, _, err := invoke(t.Context(), vars, "dead-letters", "retry", "--all", "--group", "other"); err != nil ||
+		out != "0 sent again\n" {
 		t.Errorf("a group without dead letters: %q, %v", out, err)
 	}
 	if _, err := conn.Exec(t.Context(), `TRUNCATE firstclick.dead_letters, firstclick.progress`); err != nil {

@@ -12,7 +12,10 @@ import (
 )
 
 func TestDoctor(t *testing.T) {
-	vars := map[string]string{"DATABASE_URL": pgtest.New(t), "KAFKA_BROKERS": strings.Join(kafkatest.Fake(t, 1, "clicks", "checkouts"), ",")}
+	vars := map[string]string{
+		"DATABASE_URL":  pgtest.New(t),
+		"KAFKA_BROKERS": strings.Join(kafkatest.Fake(t, 1, "clicks", "checkouts"), ","),
+	}
 	out, _, err := invoke(t.Context(), vars, "doctor")
 	if err != nil || !strings.Contains(out, " 0 fail") || !strings.Contains(out, "ok    kafka") {
 		t.Errorf("got %q, %v", out, err)

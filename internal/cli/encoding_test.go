@@ -26,14 +26,22 @@ func TestNamesAreWrittenInUTF8(t *testing.T) {
 	if _, err := db.Exec(t.Context(), `ALTER DATABASE `+pgx.Identifier{db.Config().Database}.Sanitize()+` SET client_encoding = 'LATIN1'`); err != nil {
 		t.Fatal(err)
 	}
-	kafkatest.ProduceRecords(t, brokers, "checkouts", 0, &kgo.Record{Timestamp: time.Date(2024, 11, 23, 12, 0, 0, 0, time.UTC), Value: []byte(
-		`{"checkout_id":"k","user_id":1,"product_id":"é","datetime_occured":"2024-11-23 12:00:00"}`)})
+	kafkatest.ProduceRecords(
+		t,
+		brokers,
+		"checkouts",
+		0,
+		&kgo.Record{Timestamp: time.Date(2024, 11, 23, 12, 0, 0, 0, time.UTC), Value: []byte(
+			`{"checkout_id":"k","user_id":1,"product_id":"é","datetime_occured":"2024-11-23 12:00:00"}`)},
+	)
 	vars := map[string]string{"DATABASE_URL": dsn, "KAFKA_BROKERS": strings.Join(brokers, ",")}
 	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
 		t.Fatalf("%v\n%s%s", err, out, log)
 	}
 	var name, product string
-	if err := db.QueryRow(t.Context(), `SELECT user_name, product_id FROM commerce.attributed_checkouts`).Scan(&name, &product); err != nil || name != "Jürgen" || product != "é" {
+	if err := db.QueryRow(t.Context(), `SELECT user_name, product_id FROM commerce.attributed_checkouts`).Scan(&name, &product); err != nil ||
+		name != "Jürgen" ||
+		product != "é" {
 		t.Errorf("%q, %q, %v", name, product, err)
 	}
 	if out, log, err := invoke(t.Context(), vars, "verify", "--names"); err != nil {
@@ -56,17 +64,28 @@ func TestADatabaseOfAnotherEncoding(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, product := range []string{"é", "\U0001F600"} {
-		kafkatest.ProduceRecords(t, brokers, "checkouts", 0, &kgo.Record{Timestamp: time.Date(2024, 11, 23, 12, 0, 0, 0, time.UTC), Value: []byte(
-			`{"checkout_id":"` + product + `","user_id":1,"product_id":"` + product + `","datetime_occured":"2024-11-23 12:00:00"}`)})
+		kafkatest.ProduceRecords(
+			t,
+			brokers,
+			"checkouts",
+			0,
+			&kgo.Record{Timestamp: time.Date(2024, 11, 23, 12, 0, 0, 0, time.UTC), Value: []byte(
+				`{"checkout_id":"` + product + `","user_id":1,"product_id":"` + product + `","datetime_occured":"2024-11-23 12:00:00"}`,
+			)},
+		)
 	}
-	vars := map[string]string{"DATABASE_URL": strings.Replace(dsn, "/"+name, "/"+latin, 1), "KAFKA_BROKERS": strings.Join(brokers, ",")}
+	vars := map[string]string{
+		"DATABASE_URL":  strings.Replace(dsn, "/"+name, "/"+latin, 1),
+		"KAFKA_BROKERS": strings.Join(brokers, ","),
+	}
 	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
 		t.Fatalf("run: %v\n%s%s", err, out, log)
 	}
 	if out, log, err := invoke(t.Context(), vars, "verify"); err != nil {
 		t.Errorf("verify: %v\n%s%s", err, out, log)
 	}
-	if out, _, err := invoke(t.Context(), vars, "dead-letters", "list"); err != nil || !strings.Contains(out, "refused") {
+	if out, _, err := invoke(t.Context(), vars, "dead-letters", "list"); err != nil ||
+		!strings.Contains(out, "refused") {
 		t.Errorf("dead letters: %v\n%s", err, out)
 	}
 	if out, _, _ := invoke(t.Context(), vars, "doctor"); !strings.Contains(out, "the database is encoded in LATIN1") {

@@ -18,7 +18,11 @@ func TestEveryVariableWrongByItself(t *testing.T) {
 	free := map[string]bool{ // any text is a value of these
 		"KAFKA_USER": true, "KAFKA_PASSWORD": true, "KAFKA_GROUP": true, "KAFKA_GROUP_INSTANCE": true,
 	}
-	need := map[string]map[string]string{"KAFKA_CA": {"KAFKA_TLS": "1"}, "KAFKA_CERT": {"KAFKA_TLS": "1", "KAFKA_KEY": "x"}, "KAFKA_KEY": {"KAFKA_TLS": "1", "KAFKA_CERT": "x"}}
+	need := map[string]map[string]string{
+		"KAFKA_CA":   {"KAFKA_TLS": "1"},
+		"KAFKA_CERT": {"KAFKA_TLS": "1", "KAFKA_KEY": "x"},
+		"KAFKA_KEY":  {"KAFKA_TLS": "1", "KAFKA_CERT": "x"},
+	}
 	run, _, err := newRoot(Streams{Out: io.Discard, Err: io.Discard, Env: environment(nil)}).Find([]string{"run"})
 	if err != nil {
 		t.Fatal(err)
@@ -27,10 +31,12 @@ func TestEveryVariableWrongByItself(t *testing.T) {
 		t.Helper()
 		_, _, err := invoke(t.Context(), vars, "run", "--dry-run")
 		var usage *UsageError
-		if !errors.As(err, &usage) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "n0nsense") && strings.HasPrefix(name, "PG") && name != "PGPASSWORD_FILE" {
+		if !errors.As(err, &usage) || strings.Contains(err.Error(), "\n") ||
+			strings.Contains(err.Error(), "n0nsense") && strings.HasPrefix(name, "PG") && name != "PGPASSWORD_FILE" {
 			t.Errorf("run: %v", err)
 		}
-		if _, _, err := invoke(t.Context(), vars, "version"); err != nil && !strings.HasPrefix(name, "LOG_") && name != "CONFIG" {
+		if _, _, err := invoke(t.Context(), vars, "version"); err != nil && !strings.HasPrefix(name, "LOG_") &&
+			name != "CONFIG" {
 			t.Errorf("version: %v", err)
 		}
 	}
@@ -71,5 +77,8 @@ func TestEveryVariableWrongByItself(t *testing.T) {
 			refused(t, map[string]string{"DATABASE_URL": "postgres://app@db/shop"}, name)
 		})
 	}
-	t.Run("PGPASSWORD_FILE", func(t *testing.T) { refused(t, map[string]string{"PGPASSWORD_FILE": nonsense}, "PGPASSWORD_FILE") })
+	t.Run(
+		"PGPASSWORD_FILE",
+		func(t *testing.T) { refused(t, map[string]string{"PGPASSWORD_FILE": nonsense}, "PGPASSWORD_FILE") },
+	)
 }

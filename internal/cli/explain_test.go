@@ -24,11 +24,15 @@ func TestExplain(t *testing.T) {
 		kafkatest.ProduceRecords(t, brokers, topic, 0, &kgo.Record{Value: []byte(value), Timestamp: at})
 	}
 	produce("clicks", `{"click_id":"c\u009b2J","user_id":1,"product_id":"p","datetime_occured":"2026-11-23 11:30:00"}`)
-	produce("checkouts", `{"checkout_id":"k\u009b2J\u007f<b>","user_id":1,"product_id":"p","datetime_occured":"2026-11-23 12:00:00"}`)
+	produce(
+		"checkouts",
+		`{"checkout_id":"k\u009b2J\u007f<b>","user_id":1,"product_id":"p","datetime_occured":"2026-11-23 12:00:00"}`,
+	)
 	const id = "k\u009b2J\u007f<b>"
 
 	out, _, err := invoke(t.Context(), vars, "explain", id)
-	if err != nil || !strings.Contains(out, "Not written yet") || !strings.Contains(out, `"c\u009b2J"`) || strings.ContainsAny(out, "\u009b\u007f") {
+	if err != nil || !strings.Contains(out, "Not written yet") || !strings.Contains(out, `"c\u009b2J"`) ||
+		strings.ContainsAny(out, "\u009b\u007f") {
 		t.Errorf("got %q, %v", out, err)
 	}
 	out, _, err = invoke(t.Context(), vars, "explain", "--json", id)
@@ -36,7 +40,10 @@ func TestExplain(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal([]byte(out), &e)
 	}
-	if err != nil || e.CheckoutID != id || e.Verdict != audit.VerdictPending || len(e.Clicks) != 1 || e.Clicks[0].ClickID != "c\u009b2J" || strings.ContainsAny(out, "\u009b\u007f") || !strings.Contains(out, "<b>") {
+	if err != nil || e.CheckoutID != id || e.Verdict != audit.VerdictPending || len(e.Clicks) != 1 ||
+		e.Clicks[0].ClickID != "c\u009b2J" ||
+		strings.ContainsAny(out, "\u009b\u007f") ||
+		!strings.Contains(out, "<b>") {
 		t.Errorf("got %q, %v", out, err)
 	}
 	out, _, err = invoke(t.Context(), vars, "explain", "--", "-k")
@@ -51,7 +58,8 @@ func TestExplain(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('made up')`); err != nil {
 		t.Fatal(err)
 	}
-	if out, _, err = invoke(t.Context(), vars, "explain", "made up"); !errors.Is(err, errUnexplained) || !strings.Contains(out, "WRONG: there is a row, and no record in Kafka") {
+	if out, _, err = invoke(t.Context(), vars, "explain", "made up"); !errors.Is(err, errUnexplained) ||
+		!strings.Contains(out, "WRONG: there is a row, and no record in Kafka") {
 		t.Errorf("got %q, %v", out, err)
 	}
 }

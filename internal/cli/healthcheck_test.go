@@ -36,14 +36,16 @@ func TestHealthcheck(t *testing.T) {
 		t.Errorf("ready: %q, %v", out, err)
 	}
 	ready = false
-	if out, err := ask(); err == nil || out != "" || !strings.Contains(err.Error(), "503 Service Unavailable: [-] kafka: no answer; not ready") {
+	if out, err := ask(); err == nil || out != "" ||
+		!strings.Contains(err.Error(), "503 Service Unavailable: [-] kafka: no answer; not ready") {
 		t.Errorf("not ready: %q, %v", out, err)
 	}
 	if out, err := ask("--live"); err != nil || out != "ok\n" {
 		t.Errorf("alive though not ready: %q, %v", out, err)
 	}
 	server.Close()
-	if _, err := ask("--live"); err == nil || !strings.Contains(err.Error(), "no answer from http://127.0.0.1:"+port+"/livez: ") {
+	if _, err := ask("--live"); err == nil ||
+		!strings.Contains(err.Error(), "no answer from http://127.0.0.1:"+port+"/livez: ") {
 		t.Errorf("nobody there: %v", err)
 	}
 }

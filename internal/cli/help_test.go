@@ -43,7 +43,8 @@ func TestHelpAsItIs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if also, _, err := invoke(t.Context(), nil, append([]string{"help"}, strings.Fields(words)...)...); err != nil || also != help {
+			if also, _, err := invoke(t.Context(), nil, append([]string{"help"}, strings.Fields(words)...)...); err != nil ||
+				also != help {
 				t.Errorf("firstclick help %s: %v, %q", words, err, also)
 			}
 			if strings.Contains(help, "\x1b") {
@@ -94,8 +95,15 @@ func TestExamplesAreOfThisProgram(t *testing.T) {
 				if word == "--" {
 					break
 				}
-				if name, isFlag := strings.CutPrefix(word, "--"); isFlag && about.Flags().Lookup(name) == nil && about.InheritedFlags().Lookup(name) == nil {
-					t.Errorf("%q: example %q: %s has no --%s", words, strings.TrimSpace(line), about.CommandPath(), name)
+				if name, isFlag := strings.CutPrefix(word, "--"); isFlag && about.Flags().Lookup(name) == nil &&
+					about.InheritedFlags().Lookup(name) == nil {
+					t.Errorf(
+						"%q: example %q: %s has no --%s",
+						words,
+						strings.TrimSpace(line),
+						about.CommandPath(),
+						name,
+					)
 				}
 			}
 		}
@@ -178,7 +186,8 @@ func TestNextSteps(t *testing.T) {
 		"another of Postgres":   {wrapped(&pgconn.PgError{Code: "22012"}), ""},
 	} {
 		got := withNextStep(row.err)
-		if !errors.Is(got, row.err) || row.next == "" && got.Error() != row.err.Error() || !strings.Contains(got.Error(), row.next) {
+		if !errors.Is(got, row.err) || row.next == "" && got.Error() != row.err.Error() ||
+			!strings.Contains(got.Error(), row.next) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

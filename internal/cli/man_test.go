@@ -33,7 +33,8 @@ func TestManualPages(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := invoke(t.Context(), nil, "man", "run", "--dir", dir); err == nil || !strings.Contains(err.Error(), "leave out run") {
+	if _, _, err := invoke(t.Context(), nil, "man", "run", "--dir", dir); err == nil ||
+		!strings.Contains(err.Error(), "leave out run") {
 		t.Errorf("a page and all: %v", err)
 	}
 }

@@ -125,7 +125,8 @@ func listed(page, text string) bool {
 		pieces[i] = strings.Trim(p, " :;,.()[]\"'")
 	}
 	longest := slices.MaxFunc(pieces, func(a, b string) int { return len(a) - len(b) })
-	return strings.Contains(page, longest) || slices.ContainsFunc(pieces, func(p string) bool { return len(p) >= telling && strings.Contains(page, p) })
+	return strings.Contains(page, longest) ||
+		slices.ContainsFunc(pieces, func(p string) bool { return len(p) >= telling && strings.Contains(page, p) })
 }
 
 func TestListed(t *testing.T) {

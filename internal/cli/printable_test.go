@@ -38,9 +38,15 @@ func TestReportsAreHarmless(t *testing.T) {
 		kafkatest.ProduceRecords(t, brokers, topic, 0, &kgo.Record{Value: []byte(value), Timestamp: at})
 	}
 	for _, id := range []string{"a", "b"} {
-		produce("clicks", `{"click_id":"`+id+evil[:10]+`","user_id":1,"product_id":"p`+evil[:4]+`","datetime_occured":"2026-11-23 11:30:00"}`)
+		produce(
+			"clicks",
+			`{"click_id":"`+id+evil[:10]+`","user_id":1,"product_id":"p`+evil[:4]+`","datetime_occured":"2026-11-23 11:30:00"}`,
+		)
 	}
-	produce("checkouts", `{"checkout_id":"k\u009b\u202e","user_id":1,"product_id":"p\u009b\u202e","datetime_occured":"2026-11-23 12:00:00"}`)
+	produce(
+		"checkouts",
+		`{"checkout_id":"k\u009b\u202e","user_id":1,"product_id":"p\u009b\u202e","datetime_occured":"2026-11-23 12:00:00"}`,
+	)
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)

@@ -29,10 +29,16 @@ func TestReachGivesUpAfterThirtySeconds(t *testing.T) {
 		var log bytes.Buffer
 		began := time.Now()
 		attempts := 0
-		err := reachServer(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "Kafka", "a:1", func(context.Context) error {
-			attempts++
-			return syscall.ECONNREFUSED
-		})
+		err := reachServer(
+			t.Context(),
+			slog.New(slog.NewTextHandler(&log, nil)),
+			"Kafka",
+			"a:1",
+			func(context.Context) error {
+				attempts++
+				return syscall.ECONNREFUSED
+			},
+		)
 		if err == nil || err.Error() != "Kafka at a:1 did not answer for 30s: connection refused" {
 			t.Errorf("got %v", err)
 		}
@@ -123,11 +129,16 @@ func TestReachSaysThatNothingIsSaid(t *testing.T) {
 func TestStoppedBeforeItWasDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _, err := invoke(ctx, map[string]string{"KAFKA_BROKERS": "127.0.0.1:1", "DATABASE_URL": "postgres://127.0.0.1:1/x"}, "verify")
+	_, _, err := invoke(
+		ctx,
+		map[string]string{"KAFKA_BROKERS": "127.0.0.1:1", "DATABASE_URL": "postgres://127.0.0.1:1/x"},
+		"verify",
+	)
 	if err == nil || err.Error() != "stopped before it was done" {
 		t.Errorf("got %v", err)
 	}
-	if err := stopped(fmt.Errorf("read clicks: %w", context.Canceled)); !errors.Is(err, errStopped) || !strings.Contains(err.Error(), "read clicks") {
+	if err := stopped(fmt.Errorf("read clicks: %w", context.Canceled)); !errors.Is(err, errStopped) ||
+		!strings.Contains(err.Error(), "read clicks") {
 		t.Errorf("got %v", err)
 	}
 }

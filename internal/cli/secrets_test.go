@@ -91,7 +91,9 @@ func allCommands(t *testing.T) map[string]*cobra.Command {
 
 // needed are the arguments without which a command does nothing.
 var needed = map[string][]string{
-	"explain": {"k"}, "compare": {"--table", "a.b"}, "whatif": {"--into", "a.b"}, "dead-letters show": {"1"}, "dead-letters retry": {"1"}, "dead-letters drop": {"1"}, "completion": {"bash"},
+	"explain": {
+		"k",
+	}, "compare": {"--table", "a.b"}, "whatif": {"--into", "a.b"}, "dead-letters show": {"1"}, "dead-letters retry": {"1"}, "dead-letters drop": {"1"}, "completion": {"bash"},
 }
 
 // invokeInVain runs a command that is not to reach anybody: what it takes for right it would only
@@ -133,7 +135,10 @@ func TestNoCommandQuotesASecret(t *testing.T) {
 					vars map[string]string
 					args []string
 				}
-				ways := map[string]way{"flag": {nil, []string{"--" + name, value}}, "variable": {map[string]string{variable: value}, nil}}
+				ways := map[string]way{
+					"flag":     {nil, []string{"--" + name, value}},
+					"variable": {map[string]string{variable: value}, nil},
+				}
 				if !strings.ContainsAny(value[:1], `"'`) || !secret.wrong { // else YAML's quotes, which make it right
 					ways["configuration"] = way{nil, []string{"--config", write("config.yaml", name+": "+value+"\n")}}
 				}
@@ -142,7 +147,13 @@ func TestNoCommandQuotesASecret(t *testing.T) {
 				}
 				if fromFile && i < 6 { // they are no files, whatever they are
 					ways["in place of the file"] = way{map[string]string{variable + "_FILE": value}, nil}
-					ways["in place of the file of the configuration"] = way{nil, []string{"--config", write("config-file.yaml", name+"-file: '"+strings.ReplaceAll(value, "'", "''")+"'\n")}}
+					ways["in place of the file of the configuration"] = way{
+						nil,
+						[]string{
+							"--config",
+							write("config-file.yaml", name+"-file: '"+strings.ReplaceAll(value, "'", "''")+"'\n"),
+						},
+					}
 				}
 				for by, w := range ways {
 					tried++
@@ -158,7 +169,11 @@ func TestNoCommandQuotesASecret(t *testing.T) {
 			}
 		}
 		for _, value := range slices.Concat(malformedDatabases[:6], malformedBrokers[:6]) { // whoever forgets the flag
-			if said, _ := invokeInVain(t, nil, append(strings.Fields(command), value)...); strings.Contains(said, mistyped) && command != "explain" {
+			if said, _ := invokeInVain(t, nil, append(strings.Fields(command), value)...); strings.Contains(
+				said,
+				mistyped,
+			) &&
+				command != "explain" {
 				t.Errorf("%s %q: quoted: %.300q", command, value, said)
 			}
 		}
@@ -187,10 +202,25 @@ func TestNoCommandQuotesAVariableOfPostgres(t *testing.T) {
 	variables := map[string][]string{"PGPASSFILE": {passfile, mistyped}, "PGSERVICEFILE": {service, mistyped}}
 	for _, name := range []string{"PGPASSWORD", "PGSSLPASSWORD", "PGSERVICE", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSSLKEY", "PGSSLCERT", "PGSSLROOTCERT", "PGSSLMODE", "PGOPTIONS",
 		"PGCONNECT_TIMEOUT", "PGTARGETSESSIONATTRS", "PGAPPNAME", "PGREQUIREAUTH"} {
-		variables[name] = []string{"postgres://app:hush-hush@db/shop", "host=db password=hush-hush", "jdbc:postgresql://db/shop?password=hush-hush", "\ufeffpostgres://app:hush-hush@db\n"}
+		variables[name] = []string{
+			"postgres://app:hush-hush@db/shop",
+			"host=db password=hush-hush",
+			"jdbc:postgresql://db/shop?password=hush-hush",
+			"\ufeffpostgres://app:hush-hush@db\n",
+		}
 	}
 	for _, name := range []string{"PGPASSWORD", "PGSSLPASSWORD"} {
-		variables[name] = append(variables[name], "hush-hush\n", "\ufeffhush-hush", "'hush-hush", "hush-hush@db", "a:hush-hush", "a/hush-hush", "%zzhush-hush", "hush-hush\\")
+		variables[name] = append(
+			variables[name],
+			"hush-hush\n",
+			"\ufeffhush-hush",
+			"'hush-hush",
+			"hush-hush@db",
+			"a:hush-hush",
+			"a/hush-hush",
+			"%zzhush-hush",
+			"hush-hush\\",
+		)
 	}
 	for command, cmd := range allCommands(t) {
 		if cmd.Flags().Lookup("database") == nil {

@@ -73,7 +73,12 @@ func TestFlagElseEnvironmentElseDefault(t *testing.T) {
 			try("variable", row.want, map[string]string{row.variable: row.text})
 			try("flag", row.want, nil, "--"+row.flag+"="+row.text)
 			// The variable is not even looked at where the flag is given.
-			try("flag over variable", row.want, map[string]string{row.variable: "\x00 no such value"}, "--"+row.flag+"="+row.text)
+			try(
+				"flag over variable",
+				row.want,
+				map[string]string{row.variable: "\x00 no such value"},
+				"--"+row.flag+"="+row.text,
+			)
 		})
 	}
 }
@@ -120,7 +125,8 @@ func TestSecretsFromFiles(t *testing.T) {
 	if r.kafka.Password != "pass word" || r.database != "postgres://app:pw@db:5433/shop" {
 		t.Errorf("got password %q, database %q", r.kafka.Password, r.database)
 	}
-	if r, err = parseRun(t, map[string]string{"KAFKA_PASSWORD_FILE": file("theirs")}, "--kafka-password", "mine"); err != nil || r.kafka.Password != "mine" {
+	if r, err = parseRun(t, map[string]string{"KAFKA_PASSWORD_FILE": file("theirs")}, "--kafka-password", "mine"); err != nil ||
+		r.kafka.Password != "mine" {
 		t.Errorf("flag over file: %q, %v", r.kafka.Password, err)
 	}
 }
@@ -146,10 +152,15 @@ func TestPasswordOfPostgres(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var dsn, got string
-			err := settle(row.vars, row.args, func(fs *pflag.FlagSet) { databaseFlag(fs, &dsn) }, func(cmd *cobra.Command) (err error) {
-				got, err = withPassword(cmd, dsn, environment(row.vars))
-				return err
-			})
+			err := settle(
+				row.vars,
+				row.args,
+				func(fs *pflag.FlagSet) { databaseFlag(fs, &dsn) },
+				func(cmd *cobra.Command) (err error) {
+					got, err = withPassword(cmd, dsn, environment(row.vars))
+					return err
+				},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}

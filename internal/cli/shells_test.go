@@ -26,7 +26,12 @@ func TestMandocReadsThePages(t *testing.T) {
 	if err != nil || len(pages) < 10 {
 		t.Fatalf("%d pages, %v", len(pages), err)
 	}
-	said, _ := exec.CommandContext(t.Context(), "mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...).CombinedOutput() // its exit code also counts the date
+	said, _ := exec.CommandContext(
+		t.Context(),
+		"mandoc",
+		append(
+			[]string{"-T", "lint", "-W", "warning"},
+			pages...)...).CombinedOutput() // its exit code also counts the date
 	for line := range strings.Lines(string(said)) {
 		if !strings.Contains(line, `missing date, using ""`) {
 			t.Error(strings.TrimSpace(line))

@@ -107,7 +107,8 @@ func TestUsageErrors(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	out, _, err := invoke(t.Context(), nil, "version")
-	if err != nil || !strings.HasPrefix(out, "firstclick ") || !strings.Contains(out, "commit ") || !strings.Contains(out, "go1.") {
+	if err != nil || !strings.HasPrefix(out, "firstclick ") || !strings.Contains(out, "commit ") ||
+		!strings.Contains(out, "go1.") {
 		t.Errorf("got %q, %v", out, err)
 	}
 }

@@ -35,7 +35,9 @@ func (b *batch) prepare(names [topics]string) {
 		if r.from >= 0 {
 			value = b.arena[r.from:r.to:r.to]
 		}
-		b.out[i] = kgo.Record{Topic: names[r.topic], Partition: r.partition, Value: value, Timestamp: time.UnixMicro(r.clock)}
+		b.out[i] = kgo.Record{
+			Topic: names[r.topic], Partition: r.partition, Value: value, Timestamp: time.UnixMicro(r.clock),
+		}
 	}
 	b.waiting.Store(int64(len(b.records)) + 1)
 }

@@ -37,7 +37,15 @@ func TestBatchesAreCompressedAsAsked(t *testing.T) {
 				}
 				return nil, nil, false
 			})
-			_, err := Run(t.Context(), Config{Kafka: kafkaconn.Config{Brokers: cluster.ListenAddrs()}, Count: 2_000, Seed: 1, Compression: name})
+			_, err := Run(
+				t.Context(),
+				Config{
+					Kafka:       kafkaconn.Config{Brokers: cluster.ListenAddrs()},
+					Count:       2_000,
+					Seed:        1,
+					Compression: name,
+				},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}

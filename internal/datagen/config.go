@@ -108,7 +108,8 @@ func (c Config) check() error {
 	case c.ClicksTopic == c.CheckoutsTopic:
 		return fmt.Errorf("clicks and checkouts both go to topic %q: they need two topics", c.ClicksTopic)
 	case c.Future+c.OutOfOrder+c.Late > 1:
-		return fmt.Errorf("shares future, out of order and late are %v together: must be 1 at most", c.Future+c.OutOfOrder+c.Late)
+		return fmt.Errorf("shares future, out of order and late are %v together: must be 1 at most",
+			c.Future+c.OutOfOrder+c.Late)
 	case c.Aborted > 0 && c.Transactional == "":
 		return fmt.Errorf("share \"aborted\" is %v without a transactional id", c.Aborted)
 	case c.Renames > 0 && c.Database == "":

@@ -31,7 +31,10 @@ func TestBrokerErrorsAreOutlived(t *testing.T) {
 		}
 		return nil, errors.New("connection cut"), true
 	})
-	sum, err := Run(t.Context(), Config{Kafka: kafkaconn.Config{Brokers: cluster.ListenAddrs()}, Rate: 1_000, Count: 300, Seed: 47})
+	sum, err := Run(
+		t.Context(),
+		Config{Kafka: kafkaconn.Config{Brokers: cluster.ListenAddrs()}, Rate: 1_000, Count: 300, Seed: 47},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +58,9 @@ func TestStopWithoutKafka(t *testing.T) {
 			cancel()
 			return nil, errors.New("connection cut"), true
 		})
-		cfg.Kafka, cfg.Rate, cfg.StopTimeout = kafkaconn.Config{Brokers: cluster.ListenAddrs()}, 1_000, 500*time.Millisecond
+		cfg.Kafka, cfg.Rate, cfg.StopTimeout = kafkaconn.Config{
+			Brokers: cluster.ListenAddrs(),
+		}, 1_000, 500*time.Millisecond
 		sum, err := Run(ctx, cfg)
 		if err == nil || !strings.Contains(err.Error(), "not acknowledged") || sum.Records == 0 {
 			t.Errorf("%d records: %v", sum.Records, err)
@@ -84,7 +89,10 @@ func TestRefusedRecordsAreAnError(t *testing.T) {
 		}
 		return answer, nil, true
 	})
-	sum, err := Run(t.Context(), Config{Kafka: kafkaconn.Config{Brokers: cluster.ListenAddrs()}, Count: 100_000, Seed: 53})
+	sum, err := Run(
+		t.Context(),
+		Config{Kafka: kafkaconn.Config{Brokers: cluster.ListenAddrs()}, Count: 100_000, Seed: 53},
+	)
 	if !errors.Is(err, kerr.TopicAuthorizationFailed) || sum.Records != 0 {
 		t.Errorf("%d records: %v", sum.Records, err)
 	}

@@ -79,7 +79,8 @@ func TestPaceEndsWithItsContext(t *testing.T) {
 			t.Fatalf("first event: %d, %v", n, err)
 		}
 		begin := time.Now()
-		if _, err := p.wait(ctx, maxBatch); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Minute {
+		if _, err := p.wait(ctx, maxBatch); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(begin) != time.Minute {
 			t.Errorf("%v after %s", err, time.Since(begin))
 		}
 	})

@@ -35,23 +35,33 @@ func openDatabase(ctx context.Context, cfg Config) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// insertPeople inserts users and products 0..Users-1, and renames about every tenth new user.
-// Existing rows stay as they are.
+// insertPeople inserts users and products 0..Users-1, and renames about every tenth new user. Existing
+// rows stay as they are.
 func insertPeople(ctx context.Context, cfg Config, sum *Summary) error {
 	conn, err := openDatabase(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	users, goods := newFaker(cfg.Seed, streamUsers), newFaker(cfg.Seed, streamProducts)
+	users, products := newFaker(cfg.Seed, streamUsers), newFaker(cfg.Seed, streamProducts)
 	for from := 0; from < cfg.Users; from += insertChunk {
 		to := min(from+insertChunk, cfg.Users)
 		if err := insertUsers(ctx, conn, users, from, to, sum); err != nil {
 			return fmt.Errorf("insert users: %w", withMigrate(err))
 		}
-		if err := insertProducts(ctx, conn, goods, from, to, sum); err != nil {
+		n := to - from
+		ids, names, texts, prices := make([]int32, n), make([]string, n), make([]string, n), make([]float32, n)
+		for i := range n {
+			ids[i], names[i], texts[i] = int32(from+i), products.ProductName(), products.ProductDescription()
+			prices[i] = float32(1 + products.IntN(100))
+		}
+		done, err := conn.Exec(ctx, `INSERT INTO commerce.products (id, name, description, price)
+			SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::real[])
+			ON CONFLICT (id) DO NOTHING`, ids, names, texts, prices)
+		if err != nil {
 			return fmt.Errorf("insert products: %w", withMigrate(err))
 		}
+		sum.Products += done.RowsAffected()
 	}
 	return nil
 }
@@ -76,7 +86,8 @@ func insertUsers(ctx context.Context, conn *pgx.Conn, f faker, from, to int, sum
 		}
 	}
 	rows, err := conn.Query(ctx, `INSERT INTO commerce.users (id, username, password)
-		SELECT * FROM unnest($1::int[], $2::text[], $3::text[]) ON CONFLICT (id) DO NOTHING RETURNING id`, ids, names, passwords)
+		SELECT * FROM unnest($1::int[], $2::text[], $3::text[])
+		ON CONFLICT (id) DO NOTHING RETURNING id`, ids, names, passwords)
 	if err != nil {
 		return err
 	}
@@ -94,18 +105,6 @@ func insertUsers(ctx context.Context, conn *pgx.Conn, f faker, from, to int, sum
 	done, err := conn.Exec(ctx, `UPDATE commerce.users u SET username = n.username
 		FROM unnest($1::int[], $2::text[]) AS n(id, username) WHERE u.id = n.id`, ids, names)
 	sum.Updated += done.RowsAffected()
-	return err
-}
-
-func insertProducts(ctx context.Context, conn *pgx.Conn, f faker, from, to int, sum *Summary) error {
-	n := to - from
-	ids, names, texts, prices := make([]int32, n), make([]string, n), make([]string, n), make([]float32, n)
-	for i := range n {
-		ids[i], names[i], texts[i], prices[i] = int32(from+i), f.ProductName(), f.ProductDescription(), float32(1+f.IntN(100))
-	}
-	done, err := conn.Exec(ctx, `INSERT INTO commerce.products (id, name, description, price)
-		SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::real[]) ON CONFLICT (id) DO NOTHING`, ids, names, texts, prices)
-	sum.Products += done.RowsAffected()
 	return err
 }
 
@@ -166,11 +165,9 @@ func (r *renamer) rename(ctx context.Context, ids []int32, names []string) error
 	}
 	var b pgx.Batch
 	var n int64
+	count := func(t pgconn.CommandTag) error { n += t.RowsAffected(); return nil }
 	for i := range ids {
-		b.Queue(`UPDATE commerce.users SET username = $2 WHERE id = $1`, ids[i], names[i]).Exec(func(t pgconn.CommandTag) error {
-			n += t.RowsAffected()
-			return nil
-		})
+		b.Queue(`UPDATE commerce.users SET username = $2 WHERE id = $1`, ids[i], names[i]).Exec(count)
 	}
 	sending, giveUp := outlasting(ctx, r.cfg.StopTimeout)
 	defer giveUp()

@@ -57,18 +57,21 @@ func brokenPoisons() []Poison {
 	both := func(kind, reason string, spoil func([]byte, topic, int64) []byte) Poison {
 		return Poison{kind, reason, true, true, spoil}
 	}
+	changed := func(change func(v []byte) []byte) func([]byte, topic, int64) []byte {
+		return func(v []byte, _ topic, _ int64) []byte { return change(v) }
+	}
 	return []Poison{
-		both("tombstone", "empty", func([]byte, topic, int64) []byte { return nil }),
+		both("tombstone", "empty", changed(func([]byte) []byte { return nil })),
 		both("no bytes", "empty", whole("")),
-		both("cut off", "json", func(v []byte, _ topic, _ int64) []byte { return v[:len(v)*2/3] }),
+		both("cut off", "json", changed(func(v []byte) []byte { return v[:len(v)*2/3] })),
 		both("no json", "json", whole("GET /checkout HTTP/1.1")),
 		both("blanks", "json", whole(" \n")),
-		both("two values", "json", func(v []byte, _ topic, _ int64) []byte { return slices.Concat(v, []byte(" "), v) }),
-		both("single quotes", "json", func(v []byte, _ topic, _ int64) []byte { return bytes.ReplaceAll(v, []byte{'"'}, []byte{'\''}) }),
+		both("two values", "json", changed(func(v []byte) []byte { return slices.Concat(v, []byte(" "), v) })),
+		both("single quotes", "json", changed(func(v []byte) []byte { return bytes.ReplaceAll(v, []byte{'"'}, []byte{'\''}) })),
 		both("raw NUL", "json", replace("user_agent", "\"Mozilla\x00\"")),
 		both("raw newline", "json", replace("user_agent", "\"Mozilla\n\"")),
 		both("leading zero", "json", replace("user_id", "007")),
-		both("array", "shape", func(v []byte, _ topic, _ int64) []byte { return slices.Concat([]byte("["), v, []byte("]")) }),
+		both("array", "shape", changed(func(v []byte) []byte { return slices.Concat([]byte("["), v, []byte("]")) })),
 		both("string", "shape", whole(`"click"`)),
 		both("number", "shape", whole("42")),
 		both("null", "shape", whole("null")),
@@ -111,8 +114,9 @@ func timePoisons() []Poison {
 	all := []Poison{{"missing time", "time", true, true, rename("datetime_occured")}}
 	for _, p := range []struct{ kind, raw string }{
 		{"null time", "null"}, {"empty time", `""`}, {"epoch as time", "1795392000"}, {"word as time", `"yesterday"`},
-		{"30 February", `"2026-02-30 12:00:00.000"`}, {"hour 24", `"2026-02-03 24:00:00.000"`}, {"second 60", `"2026-06-30 23:59:60.000"`},
-		{"date only", `"2026-02-03"`}, {"ancient time", `"1912-04-15 02:20:00.000"`}, {"year 10000", `"10000-01-01 00:00:00.000"`},
+		{"30 February", `"2026-02-30 12:00:00.000"`}, {"hour 24", `"2026-02-03 24:00:00.000"`},
+		{"second 60", `"2026-06-30 23:59:60.000"`}, {"date only", `"2026-02-03"`},
+		{"ancient time", `"1912-04-15 02:20:00.000"`}, {"year 10000", `"10000-01-01 00:00:00.000"`},
 	} {
 		all = append(all, Poison{p.kind, "time", true, true, replace("datetime_occured", p.raw)})
 	}

@@ -116,8 +116,8 @@ func (f faker) url() string {
 		b.WriteString(f.one(folders...) + "/")
 	}
 	b.WriteString(f.one(folders...))
-	b.WriteString(f.one("index", "home", "search", "main", "post", "homepage", "category", "register", "login", "faq", "about", "terms",
-		"privacy", "author"))
+	b.WriteString(f.one("index", "home", "search", "main", "post", "homepage", "category", "register", "login",
+		"faq", "about", "terms", "privacy", "author"))
 	b.WriteString(f.one(".html", ".html", ".html", ".htm", ".htm", ".php", ".php", ".jsp", ".asp"))
 	return b.String()
 }
@@ -128,7 +128,8 @@ func (f faker) agent() string {
 	webkit := fmt.Sprintf("%d.%d", 531+f.IntN(6), f.IntN(3))
 	switch f.IntN(6) {
 	case 0:
-		return fmt.Sprintf("Mozilla/5.0 (compatible; MSIE %d.0; %s; Trident/%d.%d)", 5+f.IntN(5), f.windows(), 3+f.IntN(3), f.IntN(2))
+		return fmt.Sprintf("Mozilla/5.0 (compatible; MSIE %d.0; %s; Trident/%d.%d)",
+			5+f.IntN(5), f.windows(), 3+f.IntN(3), f.IntN(2))
 	case 1:
 		return fmt.Sprintf("Mozilla/5.0 (%s) AppleWebKit/%s (KHTML, like Gecko) Chrome/%d.0.%d.0 Safari/%s",
 			f.platform(), webkit, 13+f.IntN(51), 800+f.IntN(100), webkit)
@@ -146,7 +147,8 @@ func (f faker) agent() string {
 }
 
 func (f faker) windows() string {
-	return "Windows " + f.one("NT 5.0", "NT 5.1", "NT 5.2", "NT 6.0", "NT 6.1", "NT 6.2", "NT 10.0", "NT 11.0", "95", "98", "CE")
+	return "Windows " + f.one("NT 5.0", "NT 5.1", "NT 5.2", "NT 6.0", "NT 6.1", "NT 6.2", "NT 10.0", "NT 11.0",
+		"95", "98", "CE")
 }
 
 func (f faker) platform() string {
@@ -163,29 +165,25 @@ func (f faker) platform() string {
 }
 
 // abroad are places whose names are not ASCII: JSON escapes them.
-var abroad = [...]string{"Cañon City, CO", "Peñasco, NM", "San José, CA", "Española, NM", "Piñon Hills, CA", "Coeur d’Alene, ID"}
+var abroad = []string{
+	"Cañon City, CO", "Peñasco, NM", "San José, CA", "Española, NM", "Piñon Hills, CA", "Coeur d’Alene, ID",
+}
 
 // address returns two lines, as the original does. One in a hundred is in one of abroad.
 func (f faker) address(i int) string {
-	switch {
-	case f.IntN(20) == 0:
-		return fmt.Sprintf("PSC %04d, Box %04d\nAPO %s %05d", f.IntN(1e4), f.IntN(1e4), f.one("AA", "AE", "AP"), f.IntN(1e5))
-	case f.IntN(20) == 0:
-		return fmt.Sprintf("Unit %04d Box %04d\nDPO %s %05d", f.IntN(1e4), f.IntN(1e4), f.one("AA", "AE", "AP"), f.IntN(1e5))
+	for _, post := range []string{"PSC %04d, Box %04d\nAPO %s %05d", "Unit %04d Box %04d\nDPO %s %05d"} {
+		if f.IntN(20) == 0 {
+			return fmt.Sprintf(post, f.IntN(1e4), f.IntN(1e4), f.one("AA", "AE", "AP"), f.IntN(1e5))
+		}
 	}
-	street := fmt.Sprintf("%0*d %s %s", 3+f.IntN(3), f.IntN(1000)*(1+f.IntN(90)), f.one(f.FirstName(), f.LastName()), title(f.StreetSuffix()))
+	digits, number := 3+f.IntN(3), f.IntN(1000)*(1+f.IntN(90))
+	name, suffix := f.one(f.FirstName(), f.LastName()), f.StreetSuffix()
+	street := fmt.Sprintf("%0*d %s %s%s", digits, number, name, strings.ToUpper(suffix[:1]), suffix[1:])
 	if f.IntN(2) == 0 {
 		street += fmt.Sprintf(" %s %d", f.one("Apt.", "Suite"), 100+f.IntN(900))
 	}
 	if i%100 == 99 {
-		return fmt.Sprintf("%s\n%s %05d", street, f.one(abroad[:]...), f.IntN(1e5))
+		return fmt.Sprintf("%s\n%s %05d", street, f.one(abroad...), f.IntN(1e5))
 	}
 	return fmt.Sprintf("%s\n%s, %s %05d", street, f.City(), f.StateAbr(), f.IntN(1e5))
-}
-
-func title(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }

@@ -38,7 +38,8 @@ func progressLine(s Summary, count int64, rate float64) string {
 	if count > 0 {
 		line += fmt.Sprintf(" (%d %%)", 100*events/count)
 	}
-	line += fmt.Sprintf(", %s/s, %s clicks, %s checkouts", progress.Grouped(int64(rate+0.5)), progress.Grouped(s.Clicks), progress.Grouped(s.Checkouts))
+	line += fmt.Sprintf(", %s/s, %s clicks, %s checkouts",
+		progress.Grouped(int64(rate+0.5)), progress.Grouped(s.Clicks), progress.Grouped(s.Checkouts))
 	if s.Records > 0 {
 		line += ", event time " + s.Last.UTC().Format("2006-01-02 15:04:05")
 	}

@@ -32,7 +32,13 @@ func TestRealBroker(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		got := readTopics(t, brokers, sum.Records, []string{cfg.ClicksTopic, cfg.CheckoutsTopic}, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+		got := readTopics(
+			t,
+			brokers,
+			sum.Records,
+			[]string{cfg.ClicksTopic, cfg.CheckoutsTopic},
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		)
 		total := int64(0)
 		for _, records := range got {
 			total += int64(len(records))
@@ -57,7 +63,9 @@ func TestPaceOnARealBroker(t *testing.T) {
 	}
 	brokers := []string{kafkatest.Real(t)}
 	sum, err := Run(t.Context(), Config{
-		Kafka: kafkaconn.Config{Brokers: brokers}, ClicksTopic: "clicks-pace", CheckoutsTopic: "checkouts-pace", Rate: rate, Count: int64(5 * max(rate, 1)),
+		Kafka: kafkaconn.Config{
+			Brokers: brokers,
+		}, ClicksTopic: "clicks-pace", CheckoutsTopic: "checkouts-pace", Rate: rate, Count: int64(5 * max(rate, 1)),
 	})
 	if err != nil {
 		t.Fatal(err)

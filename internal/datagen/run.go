@@ -14,18 +14,12 @@ const (
 	transactionTick = 100 * time.Millisecond
 )
 
-// Run sends events until Count of them are sent or ctx ends, which is no error: it then flushes
-// what is in flight. The Summary counts what Kafka has acknowledged; with an error, in whole
-// batches.
-func Run(ctx context.Context, cfg Config) (sum Summary, err error) {
+// Run sends events until Count of them are sent or ctx ends, which is no error: it then flushes what
+// is in flight. The Summary counts what Kafka has acknowledged; with an error, in whole batches.
+func Run(ctx context.Context, cfg Config) (people Summary, err error) {
 	if cfg, err = cfg.withDefaults(); err != nil {
-		return sum, err
+		return people, err
 	}
-	sum, err = run(ctx, cfg)
-	return sum, err
-}
-
-func run(ctx context.Context, cfg Config) (people Summary, err error) {
 	if cfg.Database != "" {
 		if err := insertPeople(ctx, cfg, &people); err != nil {
 			return people, unlessStopped(ctx, err)

@@ -32,8 +32,16 @@ func read(t *testing.T, brokers []string, n int64, opts ...kgo.Opt) map[string][
 
 func readTopics(t *testing.T, brokers []string, n int64, names []string, opts ...kgo.Opt) map[string][]*kgo.Record {
 	t.Helper()
-	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(names...),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(64<<20), kgo.FetchMaxPartitionBytes(16<<20))...)
+	client, err := kgo.NewClient(append(
+		opts,
+		kgo.SeedBrokers(brokers...),
+		kgo.ConsumeTopics(names...),
+		kgo.ConsumeResetOffset(
+			kgo.NewOffset().AtStart(),
+		),
+		kgo.FetchMaxBytes(64<<20),
+		kgo.FetchMaxPartitionBytes(16<<20),
+	)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +132,15 @@ func compare(t *testing.T, cfg Config, got map[string][]*kgo.Record) {
 		r := got[key][at[key]]
 		at[key]++
 		if !bytes.Equal(r.Value, want.Value) || r.Timestamp.UnixMilli() != want.Timestamp.UnixMilli() || r.Key != nil {
-			t.Fatalf("%s at %d: %.300q at %s, want %.300q at %s", key, r.Offset, r.Value, r.Timestamp, want.Value, want.Timestamp)
+			t.Fatalf(
+				"%s at %d: %.300q at %s, want %.300q at %s",
+				key,
+				r.Offset,
+				r.Value,
+				r.Timestamp,
+				want.Value,
+				want.Timestamp,
+			)
 		}
 		if (r.Value == nil) != (want.Value == nil) {
 			t.Fatalf("%s at %d: a tombstone and an empty value are two things", key, r.Offset)
@@ -160,7 +176,10 @@ func TestClicksAreAcknowledgedFirst(t *testing.T) {
 		}
 		return nil, nil, false
 	})
-	sum, err := Run(t.Context(), Config{Kafka: kafkaconn.Config{Brokers: cluster.ListenAddrs()}, Count: 4_000, Rate: 4_000, Seed: 29})
+	sum, err := Run(
+		t.Context(),
+		Config{Kafka: kafkaconn.Config{Brokers: cluster.ListenAddrs()}, Count: 4_000, Rate: 4_000, Seed: 29},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +200,10 @@ func eachProduced(t *testing.T, req *kmsg.ProduceRequest, fn func(value []byte))
 				t.Errorf("read record batch: %v", err)
 				return
 			}
-			raw, err := kgo.DefaultDecompressor().Decompress(batch.Records, kgo.CompressionCodecType(batch.Attributes&7))
+			raw, err := kgo.DefaultDecompressor().Decompress(
+				batch.Records,
+				kgo.CompressionCodecType(batch.Attributes&7),
+			)
 			if err != nil {
 				t.Errorf("decompress record batch: %v", err)
 				return
@@ -221,7 +243,9 @@ func TestRunKeepsItsPaceAndStopsCleanly(t *testing.T) {
 		defer cancel()
 		var out bytes.Buffer
 		sum, err := Run(ctx, Config{
-			Kafka: kafkaconn.Config{Brokers: cluster.ListenAddrs()}, Rate: rate, Seed: 31, Late: 0.1, Duplicate: 0.1, Progress: &out,
+			Kafka: kafkaconn.Config{
+				Brokers: cluster.ListenAddrs(),
+			}, Rate: rate, Seed: 31, Late: 0.1, Duplicate: 0.1, Progress: &out,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -232,7 +256,8 @@ func TestRunKeepsItsPaceAndStopsCleanly(t *testing.T) {
 		// A tenth of the clicks are late: they do not come before the end.
 		events := float64(sum.Clicks+sum.Checkouts) / (1 - 0.1*2/3)
 		// A busy machine may hold it up, but it never runs ahead.
-		if due := rate * sum.Elapsed.Seconds(); sum.Elapsed < 100*time.Millisecond || events < 0.1*due-5 || events > 1.05*due+5 {
+		if due := rate * sum.Elapsed.Seconds(); sum.Elapsed < 100*time.Millisecond || events < 0.1*due-5 ||
+			events > 1.05*due+5 {
 			t.Errorf("%.0f events in %s at %v/s", events, sum.Elapsed, rate)
 		}
 		if !strings.Contains(out.String(), " events, ") {
@@ -252,7 +277,8 @@ func TestRunInRealTime(t *testing.T) {
 	for _, records := range read(t, brokers, sum.Records) {
 		for _, r := range records {
 			at := factOf(t, r.Value).micros(t)
-			if at/1000 != r.Timestamp.UnixMilli() || r.Timestamp.Before(before.Truncate(time.Millisecond)) || r.Timestamp.After(time.Now()) {
+			if at/1000 != r.Timestamp.UnixMilli() || r.Timestamp.Before(before.Truncate(time.Millisecond)) ||
+				r.Timestamp.After(time.Now()) {
 				t.Errorf("event of %s has timestamp %s", time.UnixMicro(at), r.Timestamp)
 			}
 		}
@@ -262,7 +288,15 @@ func TestRunInRealTime(t *testing.T) {
 func TestUsersAndProducts(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn := pgtest.New(t)
-	cfg := Config{Kafka: kafkaconn.Config{Brokers: brokers}, Database: dsn, Users: 1_200, Rate: 400, Count: 400, Seed: 41, Renames: 300}
+	cfg := Config{
+		Kafka:    kafkaconn.Config{Brokers: brokers},
+		Database: dsn,
+		Users:    1_200,
+		Rate:     400,
+		Count:    400,
+		Seed:     41,
+		Renames:  300,
+	}
 	began := time.Now()
 	sum, err := Run(t.Context(), cfg)
 	if err != nil {
@@ -284,8 +318,15 @@ func TestUsersAndProducts(t *testing.T) {
 	if users != 1_200 || products != 1_200 || least != 0 || greatest != 1_199 || described != products {
 		t.Errorf("%d users, %d products %d..%d, %d well described", users, products, least, greatest, described)
 	}
-	if sum.Users != users || sum.Products != products || sum.Updated < 70 || sum.Updated > 180 || sum.Renames < 10 || float64(sum.Renames) > due {
-		t.Errorf("summary: %d users, %d products, %d updated, %d renames", sum.Users, sum.Products, sum.Updated, sum.Renames)
+	if sum.Users != users || sum.Products != products || sum.Updated < 70 || sum.Updated > 180 || sum.Renames < 10 ||
+		float64(sum.Renames) > due {
+		t.Errorf(
+			"summary: %d users, %d products, %d updated, %d renames",
+			sum.Users,
+			sum.Products,
+			sum.Updated,
+			sum.Renames,
+		)
 	}
 	before := names(t, conn)
 	cfg.Renames = 0
@@ -316,7 +357,9 @@ func names(t *testing.T, conn *pgx.Conn) map[int32]string {
 func TestTransactions(t *testing.T) {
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
 	sum, err := Run(t.Context(), Config{
-		Kafka: kafkaconn.Config{Brokers: brokers}, Count: 80_000, Seed: 44, Transactional: "generator", Aborted: 0.4, Poison: 0.01,
+		Kafka: kafkaconn.Config{
+			Brokers: brokers,
+		}, Count: 80_000, Seed: 44, Transactional: "generator", Aborted: 0.4, Poison: 0.01,
 	})
 	if err != nil {
 		t.Fatal(err)

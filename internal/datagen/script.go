@@ -99,14 +99,6 @@ func (h *heldHeap) Pop() any {
 	return x
 }
 
-// phase is what a session does next.
-type phase uint8
-
-const (
-	phaseCoin     phase = iota // another click and a checkout, or another session
-	phaseCheckout              // the checkout that the coin brought, after its click
-)
-
 // script makes the records in order. It reads no clock: the same calls give the same records.
 type script struct {
 	cfg        Config
@@ -115,14 +107,14 @@ type script struct {
 	faults     *source
 	partitions [topics]int32
 
-	drawn   int64 // events
-	phase   phase
-	opened  bool
-	user    int32
-	product uuid
-	hot     bool
-	hotID   uuid
-	ranks   *rand.Zipf // nil: every session has a key of its own
+	drawn        int64 // events
+	checkoutNext bool  // the coin brought a click and a checkout; the click is drawn
+	opened       bool
+	user         int32
+	product      uuid
+	hot          bool
+	hotID        uuid
+	ranks        *rand.Zipf // nil: every session has a key of its own
 
 	held  heldHeap
 	turns uint64
@@ -159,11 +151,7 @@ func (s *script) step(b *batch, clock int64) {
 		s.release(b, clock)
 	}
 	s.drawn++
-	if s.nextIsCheckout() {
-		s.drawCheckout(b, clock)
-	} else {
-		s.drawClick(b, clock)
-	}
+	s.draw(b, clock, s.nextTopic())
 	if s.faults.share(s.cfg.Poison) {
 		s.poison(b, clock)
 	}
@@ -198,22 +186,15 @@ func (s *script) emit(b *batch, from int, t topic, clock int64, m mark) {
 	b.records = append(b.records, record{from: from, to: len(b.arena), clock: clock, partition: p, topic: t, mark: m})
 }
 
-// hold moves the arena's tail to the records that are held.
-func (s *script) hold(b *batch, from int, t topic, due int64, m mark) {
-	s.turns++
-	heap.Push(&s.held, held{due: due, turn: s.turns, value: slices.Clone(b.arena[from:]), topic: t, mark: m})
-	b.arena = b.arena[:from]
-}
-
-// nextIsCheckout goes to the next event of the session, or begins another session.
-func (s *script) nextIsCheckout() bool {
-	if s.phase == phaseCheckout {
-		s.phase = phaseCoin
-		return true
+// nextTopic goes to the next event of the session, or begins another session.
+func (s *script) nextTopic() topic {
+	if s.checkoutNext {
+		s.checkoutNext = false
+		return checkouts
 	}
 	if s.opened && s.src.share(continueShare) {
-		s.phase = phaseCheckout
-		return false
+		s.checkoutNext = true
+		return clicks
 	}
 	s.opened = true
 	s.user, s.product = 1+int32(s.src.below(uint64(s.cfg.Users))), s.src.uuid()
@@ -227,38 +208,41 @@ func (s *script) nextIsCheckout() bool {
 	case s.faults.share(s.cfg.UnknownUser):
 		s.user = int32(s.cfg.Users) + 1 + int32(s.faults.below(1_000_000))
 	}
-	return false
+	return clicks
 }
 
-func (s *script) mark() mark { return mark{hot: s.hot, unknown: s.user >= int32(s.cfg.Users)} }
-
-func (s *script) drawClick(b *batch, clock int64) {
+// draw draws an event and puts it, with the copies that the faults add.
+func (s *script) draw(b *batch, clock int64, t topic) {
 	ev := event{id: s.src.uuid(), user: s.user, product: s.product, time: clock}
-	m := s.mark()
-	due := s.disturb(&ev, &m, clicks)
+	m := mark{hot: s.hot, unknown: s.user >= int32(s.cfg.Users)}
+	due := s.disturb(&ev, &m, t)
 	from := len(b.arena)
-	b.arena = s.enc.click(b.arena, s.src, &ev)
-	s.putOnceOrTwice(b, from, clicks, clock, due, m)
-}
-
-func (s *script) drawCheckout(b *batch, clock int64) {
-	ev := event{id: s.src.uuid(), user: s.user, product: s.product, time: clock}
-	m := s.mark()
-	due := s.disturb(&ev, &m, checkouts)
-	cents := 1 + int(s.src.below(maxCents))
-	from := len(b.arena)
-	b.arena = s.enc.checkout(b.arena, s.src, &ev, cents)
-	if m.refused || !s.faults.share(s.cfg.Conflict) {
-		s.putOnceOrTwice(b, from, checkouts, clock, due, m)
-		return
+	conflict, cents := false, 0
+	if t == clicks {
+		b.arena = s.enc.click(b.arena, s.src, &ev)
+	} else {
+		cents = 1 + int(s.src.below(maxCents))
+		b.arena = s.enc.checkout(b.arena, s.src, &ev, cents)
+		conflict = !m.refused && s.faults.share(s.cfg.Conflict)
 	}
-	// There is no equal duplicate besides: whichever of the two is read first, the other one is the
-	// one dead letter.
-	s.put(b, from, checkouts, clock, due, m)
-	other := 1 + (cents+int(s.faults.below(maxCents-1)))%maxCents
-	from = len(b.arena)
-	b.arena = s.enc.checkout(b.arena, s.faults, &ev, other)
-	s.put(b, from, checkouts, clock, s.again(due), mark{role: roleConflict})
+	switch {
+	case conflict:
+		// There is no equal duplicate besides: whichever of the two is read first, the other one is the
+		// one dead letter.
+		s.put(b, from, t, clock, due, m)
+		other := 1 + (cents+int(s.faults.below(maxCents-1)))%maxCents
+		from = len(b.arena)
+		b.arena = s.enc.checkout(b.arena, s.faults, &ev, other)
+		s.put(b, from, t, clock, s.again(due), mark{role: roleConflict})
+	case !m.refused && s.faults.share(s.cfg.Duplicate):
+		value := slices.Clone(b.arena[from:])
+		s.put(b, from, t, clock, due, m)
+		from = len(b.arena)
+		b.arena = append(b.arena, value...)
+		s.put(b, from, t, clock, s.again(due), mark{role: roleDuplicate})
+	default:
+		s.put(b, from, t, clock, due, m)
+	}
 }
 
 // disturb may change the time of an event. It returns the clock at which the event is produced.
@@ -297,26 +281,15 @@ func (s *script) again(due int64) int64 {
 	return due + int64(s.faults.below(uint64(maxDuplicateLag)))
 }
 
-// putOnceOrTwice puts the event at the arena's tail, and maybe an equal duplicate of it.
-func (s *script) putOnceOrTwice(b *batch, from int, t topic, clock, due int64, m mark) {
-	if m.refused || !s.faults.share(s.cfg.Duplicate) {
-		s.put(b, from, t, clock, due, m)
-		return
-	}
-	value := slices.Clone(b.arena[from:])
-	s.put(b, from, t, clock, due, m)
-	from = len(b.arena)
-	b.arena = append(b.arena, value...)
-	s.put(b, from, t, clock, s.again(due), mark{role: roleDuplicate})
-}
-
-// put emits the arena's tail, or holds it until it is due.
+// put emits the arena's tail from from on, or holds it until it is due.
 func (s *script) put(b *batch, from int, t topic, clock, due int64, m mark) {
-	if due > clock {
-		s.hold(b, from, t, due, m)
+	if due <= clock {
+		s.emit(b, from, t, clock, m)
 		return
 	}
-	s.emit(b, from, t, clock, m)
+	s.turns++
+	heap.Push(&s.held, held{due: due, turn: s.turns, value: slices.Clone(b.arena[from:]), topic: t, mark: m})
+	b.arena = b.arena[:from]
 }
 
 // poison sends a bad record, made of an event of its own: no event that counts has the same id.

@@ -85,7 +85,9 @@ func TestFirstEventsOfASeed(t *testing.T) {
 // Knobs that do not change an event's content leave the others alone.
 func TestKnobsLeaveEventsAlone(t *testing.T) {
 	plain := events(made(Config{Seed: 9}, 4_000))
-	spoilt := events(made(Config{Seed: 9, OutOfOrder: 0.1, Late: 0.1, Duplicate: 0.2, Conflict: 0.2, Poison: 0.3}, 4_000))
+	spoilt := events(
+		made(Config{Seed: 9, OutOfOrder: 0.1, Late: 0.1, Duplicate: 0.2, Conflict: 0.2, Poison: 0.3}, 4_000),
+	)
 	slices.Sort(plain)
 	slices.Sort(spoilt)
 	if !slices.Equal(plain, spoilt) {
@@ -153,7 +155,14 @@ func TestSessionsAreTheOriginals(t *testing.T) {
 		t.Errorf("%.3f of the sessions are one click, want 0.49", share)
 	}
 	if len(byUser) != users || byUser[0] != 0 || byUser[users] == 0 {
-		t.Errorf("%d users, %d sessions of user 0, %d of user %d: want 1..%d each", len(byUser), byUser[0], byUser[users], users, users)
+		t.Errorf(
+			"%d users, %d sessions of user 0, %d of user %d: want 1..%d each",
+			len(byUser),
+			byUser[0],
+			byUser[users],
+			users,
+			users,
+		)
 	}
 	for u, k := range byUser {
 		if mean := float64(len(sessions)) / users; math.Abs(float64(k)-mean) > 6*math.Sqrt(mean) {
@@ -222,7 +231,13 @@ func TestCountsAreWhatIsSent(t *testing.T) {
 		t.Errorf("\ngot  %s\nwant %s", got, want)
 	}
 	if want.Clicks+want.Checkouts != n || mapSum(tally.sum.Poison) != poison {
-		t.Errorf("%d events and %d poison, want %d and %d", want.Clicks+want.Checkouts, mapSum(tally.sum.Poison), n, poison)
+		t.Errorf(
+			"%d events and %d poison, want %d and %d",
+			want.Clicks+want.Checkouts,
+			mapSum(tally.sum.Poison),
+			n,
+			poison,
+		)
 	}
 	checkShares(t, tally.sum, n)
 	refused := tally.sum.FutureRefusedClicks + tally.sum.FutureRefusedCheckouts

@@ -45,7 +45,8 @@ func connect(ctx context.Context, cfg Config) (*kgo.Client, error) {
 	defer cancel()
 	if err := client.Ping(within); err != nil {
 		client.Close()
-		return nil, fmt.Errorf("reach kafka at %s within %s: %w", strings.Join(cfg.Kafka.Brokers, ","), cfg.ConnectTimeout, err)
+		brokers := strings.Join(cfg.Kafka.Brokers, ",")
+		return nil, fmt.Errorf("reach kafka at %s within %s: %w", brokers, cfg.ConnectTimeout, err)
 	}
 	return client, nil
 }
@@ -59,32 +60,35 @@ func prepareTopics(ctx context.Context, client *kgo.Client, cfg Config) (partiti
 	names := [topics]string{cfg.ClicksTopic, cfg.CheckoutsTopic}
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
-	for created := false; ; {
+	for {
 		found, err := admin.ListTopics(ctx, names[:]...)
 		if err != nil {
 			return partitions, fmt.Errorf("read topics: %w", err)
 		}
-		missing, ready := 0, 0
+		ready := 0
 		for t, name := range names {
-			switch d, ok := found[name]; {
-			case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition):
-				missing++
-				if !created {
-					if err := createTopic(ctx, admin, cfg, name); err != nil {
-						return partitions, err
-					}
+			topic, ok := found[name]
+			leaders := 0
+			for _, p := range topic.Partitions {
+				if p.Leader >= 0 && p.Err == nil {
+					leaders++
 				}
-			case d.Err == nil && hasLeaders(d):
-				partitions[t] = int32(len(d.Partitions))
+			}
+			switch {
+			case !ok || errors.Is(topic.Err, kerr.UnknownTopicOrPartition):
+				if err := createTopic(ctx, admin, cfg, name); err != nil {
+					return partitions, err
+				}
+			case topic.Err != nil && !kerr.IsRetriable(topic.Err):
+				return partitions, fmt.Errorf("read topic %s: %w", name, topic.Err)
+			case topic.Err == nil && leaders > 0 && leaders == len(topic.Partitions):
+				partitions[t] = int32(leaders)
 				ready++
-			case d.Err != nil && !kerr.IsRetriable(d.Err):
-				return partitions, fmt.Errorf("read topic %s: %w", name, d.Err)
 			}
 		}
 		if ready == len(names) {
 			return partitions, nil
 		}
-		created = created || missing > 0
 		select {
 		case <-again.C:
 		case <-ctx.Done():
@@ -93,15 +97,7 @@ func prepareTopics(ctx context.Context, client *kgo.Client, cfg Config) (partiti
 	}
 }
 
-func hasLeaders(d kadm.TopicDetail) bool {
-	for _, p := range d.Partitions {
-		if p.Leader < 0 || p.Err != nil {
-			return false
-		}
-	}
-	return len(d.Partitions) > 0
-}
-
+// createTopic creates a topic. It is no error if the topic exists and is not visible yet.
 func createTopic(ctx context.Context, admin *kadm.Client, cfg Config, name string) error {
 	configs := map[string]*string{}
 	if !cfg.Start.IsZero() && time.Since(cfg.Start) > time.Hour {
@@ -116,7 +112,10 @@ func createTopic(ctx context.Context, admin *kadm.Client, cfg Config, name strin
 	if err == nil {
 		err = answer.Err
 	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	switch {
+	case errors.Is(err, kerr.TopicAlreadyExists):
+		return nil
+	case err != nil:
 		return fmt.Errorf("create topic %s: %w", name, err)
 	}
 	cfg.Logger.Info("topic created", "topic", name, "partitions", cfg.Partitions)

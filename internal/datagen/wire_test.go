@@ -176,7 +176,19 @@ func TestWireIsTheOriginals(t *testing.T) {
 			}
 		}
 	}
-	b := made(Config{Seed: 3, UnknownUser: 0.1, HotKey: 0.1, Future: 0.1, OutOfOrder: 0.1, Late: 0.1, Duplicate: 0.1, Conflict: 0.1}, 30_000)
+	b := made(
+		Config{
+			Seed:        3,
+			UnknownUser: 0.1,
+			HotKey:      0.1,
+			Future:      0.1,
+			OutOfOrder:  0.1,
+			Late:        0.1,
+			Duplicate:   0.1,
+			Conflict:    0.1,
+		},
+		30_000,
+	)
 	escaped := 0
 	for i := range b.records {
 		r := &b.records[i]
@@ -207,7 +219,8 @@ func checkMember(t testing.TB, f field) {
 	var ok bool
 	switch f.name {
 	case "click_id", "checkout_id", "product_id":
-		ok = len(text) == 36 && text[14] == '4' && strings.ContainsRune("89ab", rune(text[19])) && strings.Trim(text, "0123456789abcdef-") == ""
+		ok = len(text) == 36 && text[14] == '4' && strings.ContainsRune("89ab", rune(text[19])) &&
+			strings.Trim(text, "0123456789abcdef-") == ""
 	case "datetime_occured":
 		_, err := time.Parse("2006-01-02 15:04:05.000", text)
 		ok = err == nil && len(text) == 23
@@ -233,7 +246,12 @@ func checkMember(t testing.TB, f field) {
 
 func TestStringsAreEscapedAsPythonDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := rapid.StringOf(rapid.OneOf(rapid.Rune(), rapid.RuneFrom([]rune("\x00\x1f\x7f\u0080\"\\/\n\r\t\b\f😀é\u2028")))).Draw(t, "s")
+		s := rapid.StringOf(
+			rapid.OneOf(rapid.Rune(), rapid.RuneFrom([]rune("\x00\x1f\x7f\u0080\"\\/\n\r\t\b\f😀é\u2028"))),
+		).Draw(
+			t,
+			"s",
+		)
 		s = strings.ToValidUTF8(s, "?")
 		if got, want := string(appendString(nil, s)), dumpText(s); got != want {
 			t.Fatalf("got %s, want %s", got, want)

@@ -115,8 +115,11 @@ func brokerOn(t *testing.T, dir string) (*kfake.Cluster, *kadm.Client, *kgo.Clie
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(kgo.NoCompression()))
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(broker.ListenAddrs()...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

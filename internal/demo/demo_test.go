@@ -166,7 +166,12 @@ func TestGoesOnWhereItWas(t *testing.T) {
 	waitForRows(t, second.database, before+200)
 	report := verify(t, second)
 	if report.Rows < int64(before)+200 || report.Unverifiable != 0 {
-		t.Errorf("verify looked at %d rows (%d of them unverifiable), there were %d before the restart", report.Rows, report.Unverifiable, before)
+		t.Errorf(
+			"verify looked at %d rows (%d of them unverifiable), there were %d before the restart",
+			report.Rows,
+			report.Unverifiable,
+			before,
+		)
 	}
 	if err := stop(); err != nil {
 		t.Fatalf("stop: %v", err)

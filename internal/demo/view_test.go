@@ -12,7 +12,13 @@ func sample() rows {
 	at := time.Date(2026, 1, 31, 12, 0, 1, 500e6, time.UTC)
 	clicked := at.Add(-time.Second)
 	return rows{rate: 66.6, total: 1234, latest: []row{
-		{checkoutID: "f1cdf196-9651-4c34-b74d-68ef7222345d", clickID: &click, checkoutTime: at, clickTime: &clicked, userName: &name},
+		{
+			checkoutID:   "f1cdf196-9651-4c34-b74d-68ef7222345d",
+			clickID:      &click,
+			checkoutTime: at,
+			clickTime:    &clicked,
+			userName:     &name,
+		},
 		{checkoutID: "32ffaac1-bea6-46da-809a-517fa8a79525", checkoutTime: at},
 	}}
 }
