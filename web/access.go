@@ -72,8 +72,8 @@ func (n *hostNames) refuse(w http.ResponseWriter, host string) {
 		n.log.Warn("refused a request by a name that is not ours", "host", host)
 	}
 	secure(w.Header())
-	http.Error(w, fmt.Sprintf("%q is no name of this server: ask by its address, or let --listen-hosts (LISTEN_HOSTS) name it",
-		host), http.StatusMisdirectedRequest)
+	text := fmt.Sprintf("%q is no name of this server: use its address, or add the name to --listen-hosts (LISTEN_HOSTS)", host)
+	http.Error(w, text, http.StatusMisdirectedRequest)
 }
 
 const (
@@ -84,15 +84,8 @@ const (
 	tokenHeader = "X-Firstclick-Token"
 )
 
-var (
-	errForeign = errors.New("this did not come from this page")
-	errToken   = errors.New("the token is not that of this start: load the page again")
-)
-
-// costly says whether a request does more than send a file or the numbers at hand.
-func costly(path string) bool {
-	return strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/debug/")
-}
+// refusedForeign is the answer to a request of another site's page.
+const refusedForeign = "this did not come from this page"
 
 // foreign says whether another site's page sent a request. It could not read the answer, but would
 // make us work. Browsers set both headers, and scripts cannot:
@@ -112,17 +105,6 @@ func foreign(r *http.Request) bool {
 	}
 	browser := strings.HasPrefix(r.Header.Get("User-Agent"), "Mozilla/")
 	return browser && origin == "" && r.URL.Path != eventsPath && r.Header.Get(pageHeader) == ""
-}
-
-// checkAction refuses an action unless it shows that it comes from the page of this start.
-func checkAction(r *http.Request, token string) error {
-	if foreign(r) || r.Header.Get("Sec-Fetch-Site") != "same-origin" && r.Header.Get("Origin") == "" {
-		return errForeign
-	}
-	if subtle.ConstantTimeCompare([]byte(r.Header.Get(tokenHeader)), []byte(token)) != 1 {
-		return errToken
-	}
-	return nil
 }
 
 // Auth has the names with passwords, and the tokens, of those who may look: only their hashes.
@@ -153,8 +135,8 @@ func ReadAuth(path string) (*Auth, error) {
 		a.Warnings = append(a.Warnings, path+": "+fmt.Sprintf(format, args...))
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o027 != 0 {
-		warn("its mode is %#o, so that others may read it or write to it: chmod 600, or 640 for a group that is only ours",
-			info.Mode().Perm())
+		warn("its mode is %#o, so that others may read it or write to it: "+
+			"chmod 600, or 640 for a group that is only ours", info.Mode().Perm())
 	}
 	for n, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimRight(line, "\r")
@@ -172,8 +154,8 @@ func ReadAuth(path string) (*Auth, error) {
 			a.tokens = append(a.tokens, sha256.Sum256([]byte(secret)))
 		}
 		if len(secret) < leastSecret {
-			warn("line %d: its secret has fewer than %d characters and is soon guessed: openssl rand -hex 24 makes one",
-				n+1, leastSecret)
+			warn("line %d: its secret has fewer than %d characters and is soon guessed: "+
+				"openssl rand -hex 24 makes one", n+1, leastSecret)
 		}
 	}
 	if len(a.users)+len(a.tokens) == 0 {

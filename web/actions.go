@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"io"
@@ -37,8 +38,13 @@ func (p *Page) serveAction(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "this page only looks: it was started without --ui-actions")
 		return
 	}
-	if err := checkAction(r, p.token); err != nil {
-		refuse(w, http.StatusForbidden, err.Error())
+	// Of an action the request must show that it comes from the page of this start.
+	if foreign(r) || r.Header.Get("Sec-Fetch-Site") != "same-origin" && r.Header.Get("Origin") == "" {
+		refuse(w, http.StatusForbidden, refusedForeign)
+		return
+	}
+	if subtle.ConstantTimeCompare([]byte(r.Header.Get(tokenHeader)), []byte(p.token)) != 1 {
+		refuse(w, http.StatusForbidden, "the token is not that of this start: load the page again")
 		return
 	}
 	name := r.PathValue("name")

@@ -95,7 +95,9 @@ const (
 )
 
 func (l *letter) fields() []any {
-	return []any{&l.ID, &l.Topic, &l.Partition, &l.Offset, &l.Reason, &l.Detail, &l.Size, &l.RecordTime, &l.CreatedAt, &l.Status}
+	return []any{
+		&l.ID, &l.Topic, &l.Partition, &l.Offset, &l.Reason, &l.Detail, &l.Size, &l.RecordTime, &l.CreatedAt, &l.Status,
+	}
 }
 
 func (p *Page) serveLetters(w http.ResponseWriter, r *http.Request) {
@@ -109,8 +111,8 @@ func (p *Page) serveLetters(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryWithin)
 	defer cancel()
-	rows, err := p.pool.Query(ctx, `SELECT `+letterColumns+` FROM firstclick.dead_letters WHERE group_id = $1 AND id < $2
-		ORDER BY id DESC LIMIT $3`, p.cfg.Group, before, lettersAtOnce)
+	rows, err := p.pool.Query(ctx, `SELECT `+letterColumns+` FROM firstclick.dead_letters
+		WHERE group_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, p.cfg.Group, before, lettersAtOnce)
 	list := []letter{}
 	if err == nil {
 		list, err = pgx.AppendRows(list, rows, func(row pgx.CollectableRow) (l letter, err error) {

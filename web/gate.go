@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"slices"
@@ -98,12 +97,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// connKey is the key of the connection in the context of a request.
 type connKey struct{}
-
-// withConn lets a handler find its connection: see [connOf].
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
-}
 
 // connOf returns the connection of a request; nil for a recorder in tests.
 func connOf(r *http.Request) *conn {

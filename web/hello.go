@@ -1,9 +1,6 @@
 package web
 
-import (
-	"encoding/json"
-	"slices"
-)
+import "encoding/json"
 
 // hello is the first event of a stream. "history", in parts, and all state follow.
 type hello struct {
@@ -49,15 +46,6 @@ func (p *Page) hello() hello {
 		h.Actions = append(h.Actions, actionInfo{a.Name, a.Title, a.About, a.Letter})
 	}
 	return h
-}
-
-// greeting returns the first events of a stream.
-func (p *Page) greeting() [][]byte {
-	events := [][]byte{encodeEvent("hello", p.hello())}
-	for part := range slices.Chunk(p.feed.recent(historyLength), samplesAtOnce) {
-		events = append(events, encodeEvent("history", history(part)))
-	}
-	return events
 }
 
 // clip cuts a text to textShown characters, and marks the cut.

@@ -177,7 +177,11 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 			_ = tcp.SetWriteBuffer(streamBuffer) // the default grows to megabytes: minutes of events
 		}
 	}
-	s, err := p.hub.join(from, p.greeting()...)
+	first := [][]byte{encodeEvent("hello", p.hello())}
+	for part := range slices.Chunk(p.feed.recent(historyLength), samplesAtOnce) {
+		first = append(first, encodeEvent("history", history(part)))
+	}
+	s, err := p.hub.join(from, first...)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err.Error())
 		return

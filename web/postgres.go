@@ -55,7 +55,8 @@ func (p *Page) publishRows(ctx context.Context) {
 		return
 	}
 	shown := shownRows{Order: []string{}, Rows: map[string]shownRow{}}
-	for _, row := range fitting(latest, listSize, func(r shownRow) []any { return []any{r, r.CheckoutID, r.CheckoutID} }) {
+	sent := func(r shownRow) []any { return []any{r, r.CheckoutID, r.CheckoutID} }
+	for _, row := range fitting(latest, listSize, sent) {
 		shown.Order = append(shown.Order, row.CheckoutID)
 		shown.Rows[row.CheckoutID] = row
 	}

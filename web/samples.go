@@ -64,20 +64,6 @@ func history(samples []sample) map[string][]float64 {
 	return h
 }
 
-// totals are counts since the pipeline began.
-type totals map[string]int64
-
-func totalsOf(st *pipeline.Stats) totals {
-	r := &st.Result
-	return totals{
-		"clicks": st.ClicksRead, "checkouts": st.CheckoutsRead, "transactions": st.Transactions,
-		"rows": r.Fresh, "attributed": r.Attributed, "corrected": r.Corrected,
-		"duplicates": r.Duplicates, "conflicts": r.Conflicts, "refused": r.Refused, "dead_letters": r.DeadLetters,
-		"late": r.Late, "far": st.FarClicks + st.FarCheckouts, // far: those of late that were dated far ahead
-		"unknown": r.Unknown,
-	}
-}
-
 // feed takes the samples, and holds the last ones.
 type feed struct {
 	mu      sync.Mutex
@@ -90,7 +76,8 @@ func (f *feed) take(now time.Time, st pipeline.Stats) sample {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := sample{
-		At: now, Delay: -1, Window: st.Window.Clicks, WindowBytes: st.Window.Bytes, Backlog: st.Backlog(), Shards: len(st.Shards),
+		At: now, Delay: -1, Window: st.Window.Clicks, WindowBytes: st.Window.Bytes,
+		Backlog: st.Backlog(), Shards: len(st.Shards),
 	}
 	for i := range st.Shards {
 		lag, _ := st.ShardLag(i, now)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -67,9 +68,11 @@ func New(cfg Config) (*Server, error) {
 	s.server = &http.Server{
 		Handler: http.HandlerFunc(s.serve), MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headWithin, ReadTimeout: readWithin, WriteTimeout: writeWithin, IdleTimeout: idleWithin,
-		ConnContext: withConn, ErrorLog: slog.NewLogLogger(serverLog{cfg.Logger.Handler()}, slog.LevelWarn),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ErrorLog:    slog.NewLogLogger(serverLog{cfg.Logger.Handler()}, slog.LevelWarn),
 	}
-	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	scrapes := promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, scrapes))
 	s.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, "ok")
@@ -100,9 +103,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case s.auth != nil && !isProbe(path) && !s.auth.admits(r):
 		s.auth.refuse(w)
 		return
-	case costly(path) && foreign(r):
+	case (strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/debug/")) && foreign(r): // they cost
 		secure(w.Header())
-		refuse(w, http.StatusForbidden, errForeign.Error())
+		refuse(w, http.StatusForbidden, refusedForeign)
 		return
 	case isProbe(path) || path == "/metrics" || path == eventsPath: // bounded elsewhere
 	default:

@@ -23,7 +23,7 @@ type snapshot struct {
 	Held       held                     `json:"held"`
 	Window     windowView               `json:"window"`
 	Users      map[string]any           `json:"users"`
-	Totals     totals                   `json:"totals"`
+	Totals     map[string]int64         `json:"totals"`
 	Watermark  *int64                   `json:"watermark"`
 	Postgres   postgresView             `json:"postgres"`
 	Fenced     int64                    `json:"fenced"`
@@ -99,9 +99,17 @@ func (p *Page) publishNow() {
 
 func (p *Page) snapshot(now time.Time, st *pipeline.Stats, samples []sample) *snapshot {
 	last := samples[len(samples)-1]
+	r := &st.Result
 	snap := &snapshot{
-		At: now.UnixMilli(), Uptime: now.Sub(st.Started).Seconds(), Status: statusOf(now, st, samples), Trouble: trouble(now, st),
-		Sample: history(samples[len(samples)-1:]), Edges: edges(st, &last), Totals: totalsOf(st),
+		At: now.UnixMilli(), Uptime: now.Sub(st.Started).Seconds(),
+		Status: statusOf(now, st, samples), Trouble: trouble(now, st),
+		Sample: history(samples[len(samples)-1:]), Edges: edges(st, &last),
+		Totals: map[string]int64{
+			"clicks": st.ClicksRead, "checkouts": st.CheckoutsRead, "transactions": st.Transactions,
+			"rows": r.Fresh, "attributed": r.Attributed, "corrected": r.Corrected, "unknown": r.Unknown,
+			"duplicates": r.Duplicates, "conflicts": r.Conflicts, "refused": r.Refused, "dead_letters": r.DeadLetters,
+			"late": r.Late, "far": st.FarClicks + st.FarCheckouts, // far: those of late that were dated far ahead
+		},
 		Clicks: map[int]clicksPart{}, Checkouts: map[int32]checkoutsShard{},
 		Held:     held{Clicks: len(st.Clicks), Shards: len(st.Shards)},
 		Window:   windowView{st.Window.Clicks, st.Window.Bytes, st.Window.Buckets, timeOrNull(st.Window.Oldest)},

@@ -56,7 +56,8 @@ func statusOf(now time.Time, st *pipeline.Stats, samples []sample) status {
 	case !st.Ready:
 		return say(stateStarting, "Starting: the group has not settled yet.")
 	case !st.EndsAt.IsZero() && now.Sub(st.EndsAt) >= silentAfter:
-		return say(stateStuck, "Kafka does not answer: for %s nobody knows where the topics end.", span(now.Sub(st.EndsAt)))
+		return say(stateStuck, "Kafka does not answer: for %s nobody knows where the topics end.",
+			span(now.Sub(st.EndsAt)))
 	case len(st.Shards) == 0 && slices.ContainsFunc(samples, func(s sample) bool { return s.Shards > 0 }):
 		return say(stateBehind, "Joining the group again: this instance gave up or lost its partitions a moment ago.")
 	case len(st.Shards) == 0 && (st.Others.Owned == 0 || st.Others.Unowned > 0):
@@ -65,16 +66,19 @@ func statusOf(now time.Time, st *pipeline.Stats, samples []sample) status {
 		return status{State: stateOK,
 			Text: "Standing by: other instances have all checkouts partitions; the clicks are held ready here."}
 	case behind >= behindFrom:
-		return say(stateBehind, "%s behind: %s; %s.", span(behind), strings.Join(causes(behind, samples), ", "), outlook(samples))
+		return say(stateBehind, "%s behind: %s; %s.",
+			span(behind), strings.Join(causes(behind, samples), ", "), outlook(samples))
 	case st.Sink.LastError != "" && last.Backlog > 0: // not late yet
-		return say(stateBehind, "Postgres did not take the last rows: it is tried again; %s.", records(last.Backlog, "to go"))
+		return say(stateBehind, "Postgres did not take the last rows: it is tried again; %s.",
+			records(last.Backlog, "to go"))
 	case last.Backlog > largeBacklog: // it was there before the first sample: its age is not known
 		return say(stateBehind, "Catching up: %s; %s.", records(last.Backlog, "to go"), outlook(samples))
 	case delay >= float64(behindFrom.Milliseconds()) && last.Backlog > 0: // such as after an outage of Kafka
 		return say(stateBehind, "Catching up: rows appear %s after the checkout; %s.",
 			milliseconds(delay), records(last.Backlog, "to go"))
 	case slices.ContainsFunc(st.Shards, func(s pipeline.ShardStats) bool { return s.Restoring }):
-		return say(stateOK, "Up to date: open checkouts are being restored, so that late clicks can still correct them.")
+		return say(stateOK,
+			"Up to date: open checkouts are being restored, so that late clicks can still correct them.")
 	case delay < 0:
 		return say(stateOK, "Up to date: nothing waits, and no checkout came in the last seconds.")
 	}
@@ -149,7 +153,19 @@ func outlook(samples []sample) string {
 	case rate < 0.5:
 		return records(is.Backlog, "to go") + ", not catching up so far"
 	}
-	return "caught up in about " + roughly(float64(is.Backlog)/rate)
+	left := float64(is.Backlog) / rate // seconds
+	switch about := "caught up in about "; {
+	case left <= 5:
+		return about + "5 s"
+	case left < 55:
+		return fmt.Sprintf("%s%d s", about, int64(math.Ceil(left/10))*10)
+	case left < 90*60:
+		return fmt.Sprintf("%s%d min", about, int64(math.Ceil(left/60)))
+	case left < 48*3600:
+		return fmt.Sprintf("%s%d h", about, int64(math.Round(left/3600)))
+	default:
+		return fmt.Sprintf("%s%d days", about, int64(math.Round(left/86400)))
+	}
 }
 
 // trouble names the parts of the graph that do not work.
@@ -196,21 +212,6 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
 	}
 	return fmt.Sprintf("%d days", s/86400)
-}
-
-// roughly shows an estimated time of so many seconds in one unit.
-func roughly(s float64) string {
-	switch {
-	case s <= 5:
-		return "5 s"
-	case s < 55:
-		return fmt.Sprintf("%d s", int64(math.Ceil(s/10))*10)
-	case s < 90*60:
-		return fmt.Sprintf("%d min", int64(math.Ceil(s/60)))
-	case s < 48*3600:
-		return fmt.Sprintf("%d h", int64(math.Round(s/3600)))
-	}
-	return fmt.Sprintf("%d days", int64(math.Round(s/86400)))
 }
 
 func milliseconds(ms float64) string {

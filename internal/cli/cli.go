@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -82,8 +80,12 @@ shows what comes from where.`,
 	root.SetFlagErrorFunc(flagError)
 	root.Flags().Bool("version", false, "print version, commit and Go version")
 	root.SetVersionTemplate("{{.Version}}\n")
-	c.logFlags(root.PersistentFlags())
-	define(root.PersistentFlags(), &c.configFile, configFlag, "CONFIG", "file", "", parseText,
+	all := root.PersistentFlags()
+	defineWord(all, &c.logFormat, "log-format", "LOG_FORMAT", "format", "auto",
+		"text, json, or auto: text on a terminal, else json", "auto", "text", "json")
+	level := define(all, &c.logLevel, "log-level", "LOG_LEVEL", "level", "info", parseLevel, "debug, info, warn or error")
+	level.words = []string{"debug", "info", "warn", "error"}
+	define(all, &c.configFile, configFlag, "CONFIG", "file", "", parseText,
 		"YAML file with settings, a line each, such as \"window: 30m\"; flags and variables win")
 	add := func(group, title string, commands ...*cobra.Command) {
 		root.AddGroup(&cobra.Group{ID: group, Title: title})
@@ -104,6 +106,3 @@ shows what comes from where.`,
 // ignoreSettings takes the place of resolve for commands that must work although a variable or the
 // configuration file is wrong.
 func ignoreSettings(*cobra.Command, []string) error { return nil }
-
-// machine is the root of the file system, where memory limits are read from.
-func machine() fs.FS { return os.DirFS("/") }

@@ -252,7 +252,8 @@ func letterIDs(cmd *cobra.Command, args []string) ([]int64, error) {
 	for _, arg := range args {
 		id, err := strconv.ParseInt(arg, 10, 64)
 		if err != nil || id < 1 {
-			return nil, usagef(cmd, "%s is not the ID of a dead letter, a whole number as list shows it", quoteWord(arg))
+			return nil, usagef(cmd, "%s is not the ID of a dead letter: a whole number, as list shows it",
+				quoteWord(arg))
 		}
 		ids = append(ids, id)
 	}

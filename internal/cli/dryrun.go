@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"firstclick/pipeline"
-	"firstclick/web"
 )
 
 // notShown takes the place of a secret.
@@ -28,21 +28,10 @@ func shownValue(flag *pflag.Flag) string {
 	return value
 }
 
-// pageSettings returns the flags as the page shows them.
-func pageSettings(fs *pflag.FlagSet) []web.Setting {
-	var settings []web.Setting
-	fs.VisitAll(func(flag *pflag.Flag) {
-		if !flag.Hidden && flag.Name != "help" {
-			settings = append(settings, web.Setting{Name: "--" + flag.Name, Value: shownValue(flag), Given: flag.Changed})
-		}
-	})
-	return settings
-}
-
 // printSettings prints every setting with its source. It refuses what can be refused without a
 // connection.
 func (c *command) printSettings(cmd *cobra.Command, r runFlags) error {
-	limit := memoryLimit(r.memoryLimit, machine())
+	limit := memoryLimit(r.memoryLimit, os.DirFS("/"))
 	if _, err := pipeline.New(r.pipelineConfig(limit, r.page.listen, slog.New(slog.DiscardHandler))); err != nil {
 		return err
 	}

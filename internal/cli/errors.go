@@ -139,14 +139,6 @@ type reachError struct {
 func (e *reachError) Error() string { return e.text }
 func (e *reachError) Unwrap() error { return e.err }
 
-// withNextStep adds what to do next to an error that does not say it.
-func withNextStep(err error) error {
-	if next := nextStep(err); next != "" {
-		return fmt.Errorf("%w; %s", err, next)
-	}
-	return err
-}
-
 // nextSteps has what to do after an error of Postgres, by SQLSTATE:
 // https://www.postgresql.org/docs/current/errcodes-appendix.html.
 var nextSteps = map[string]string{
@@ -157,28 +149,33 @@ var nextSteps = map[string]string{
 	"53300": "raise max_connections, or stop what holds the connections",
 }
 
-func nextStep(err error) string {
+// withNextStep adds what to do next to an error that does not say it.
+func withNextStep(err error) error {
 	var usage *UsageError
 	var config *pipeline.ConfigError
 	var gap *pipeline.GapError
 	var reach *reachError
 	var answer *pgconn.PgError
+	next := ""
 	switch {
 	case err == nil, errors.As(err, &usage), errors.As(err, &config), errors.As(err, &gap): // they say it
 	case errors.Is(err, pipeline.ErrFencedAgain):
-		return "look for a second deployment with the same --group: SELECT * FROM firstclick.instances"
+		next = "look for a second deployment with the same --group: SELECT * FROM firstclick.instances"
 	case errors.As(err, &reach) && reach.server == "Postgres" && reach.err != nil:
-		return "check --database and PGPASSWORD, or run `firstclick doctor`"
+		next = "check --database and PGPASSWORD, or run `firstclick doctor`"
 	case errors.As(err, &reach) && reach.server == "Postgres":
-		return "is it running, and is --database right? `firstclick doctor` examines it"
+		next = "is it running, and is --database right? `firstclick doctor` examines it"
 	case errors.As(err, &reach):
-		return "is it running, and are --kafka, --kafka-tls and --kafka-sasl right? `firstclick doctor` examines it"
+		next = "is it running, and are --kafka, --kafka-tls and --kafka-sasl right? `firstclick doctor` examines it"
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return "create the topic, or name another with --clicks-topic or --checkouts-topic"
+		next = "create the topic, or name another with --clicks-topic or --checkouts-topic"
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed):
-		return "the brokers' ACLs must let --kafka-user read both topics and join --group"
+		next = "the brokers' ACLs must let --kafka-user read both topics and join --group"
 	case errors.As(err, &answer) && !strings.Contains(err.Error(), "firstclick migrate"): // else it says it
-		return nextSteps[answer.Code]
+		next = nextSteps[answer.Code]
 	}
-	return ""
+	if next == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, next)
 }

@@ -28,7 +28,8 @@ func (g *generateFlags) flags(fs *pflag.FlagSet) {
 	define(fs, &d.Rate, "rate", "", "n", "200", parseRate,
 		"events a second, clicks and checkouts together; 0: as fast as it goes")
 	define(fs, &d.Count, "count", "", "n", "0", parseWhole[int64](0, math.MaxInt64), "events to make; 0: until stopped")
-	define(fs, &g.seed, "seed", "", "n", "random", parseSeed, "same seed, same events; a random one is shown at the end")
+	define(fs, &g.seed, "seed", "", "n", "random", parseSeed,
+		"same seed, same events; a random one is shown at the end")
 	define(fs, &d.Users, "users", "", "n", "100", parseWhole(1, 1_000_000_000),
 		"users 0..n-1 are inserted; events draw 1..n")
 	define(fs, &d.Start, "start-time", "", "time", "", parseTime,
@@ -49,7 +50,8 @@ func (g *generateFlags) flags(fs *pflag.FlagSet) {
 	define(fs, &d.Renames, "renames", "", "n", "0", parseRate, "users renamed a second")
 	define(fs, &d.Compression, "compression", "", "codec", "none", oneOf(datagen.Compressions()...),
 		"compression of batches: none, gzip, snappy, lz4 or zstd")
-	defineSwitch(fs, &d.Unordered, "unordered", "", "do not wait for a click's acknowledgement before its checkout is sent")
+	defineSwitch(fs, &d.Unordered, "unordered", "",
+		"do not wait for a click's acknowledgement before its checkout is sent")
 	define(fs, &d.Transactional, "transactional", "", "id", "", parseText,
 		"send in transactions with this transactional id")
 	share(&d.Aborted, "aborted", "transactions that are aborted")

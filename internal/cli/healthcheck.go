@@ -50,9 +50,11 @@ nothing but firstclick.`,
 		},
 	}
 	fs := cmd.Flags()
-	define(fs, &listen, "listen", "LISTEN", "host:port", ":8081", parseListen, "where the instance listens, as run was told")
+	define(fs, &listen, "listen", "LISTEN", "host:port", ":8081", parseListen,
+		"where the instance listens: the value that run has")
 	defineSwitch(fs, &live, "live", "", "ask /livez: the process answers, whatever Kafka and Postgres do")
-	define(fs, &within, "timeout", "", "duration", "5s", parseDuration(time.Millisecond), "how long the answer may take")
+	define(fs, &within, "timeout", "", "duration", "5s", parseDuration(time.Millisecond),
+		"how long the answer may take")
 	return cmd
 }
 

@@ -38,7 +38,8 @@ writes a page for every command there.`,
 			return writeManPages(dir, about)
 		},
 	}
-	define(cmd.Flags(), &dir, "dir", "", "dir", "", parseText, "write all pages to this directory, and make it if it is missing")
+	define(cmd.Flags(), &dir, "dir", "", "dir", "", parseText,
+		"write all pages to this directory, and make it if it is missing")
 	return cmd
 }
 

@@ -10,18 +10,10 @@ import (
 	"regexp"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"firstclick/internal/escape"
 )
-
-func (c *command) logFlags(fs *pflag.FlagSet) {
-	defineWord(fs, &c.logFormat, "log-format", "LOG_FORMAT", "format", "auto",
-		"text, json, or auto: text on a terminal, else json", "auto", "text", "json")
-	define(fs, &c.logLevel, "log-level", "LOG_LEVEL", "level", "info", parseLevel,
-		"debug, info, warn or error").words = []string{"debug", "info", "warn", "error"}
-}
 
 // logger writes to Err, so that results on Out can be piped.
 func (c *command) logger() *slog.Logger {

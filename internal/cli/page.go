@@ -32,7 +32,8 @@ func (p *pageFlags) flags(fs *pflag.FlagSet) {
 	listenFlags(fs, &p.listen, ":8081", &p.hosts)
 	define(fs, &p.authFile, "listen-auth-file", "LISTEN_AUTH_FILE", "file", "", parseText,
 		"who may look at --listen: a line each, name:password or a token; /livez, /readyz and /healthz stay open")
-	defineSwitch(fs, &p.actions, "ui-actions", "UI_ACTIONS", "let the page act: send dead letters again, put them aside")
+	defineSwitch(fs, &p.actions, "ui-actions", "UI_ACTIONS",
+		"let the page act: send dead letters again, put them aside")
 	defineSwitch(fs, &p.profiles, "pprof", "PPROF", "serve /debug/pprof too, to whoever may see the page")
 }
 
@@ -61,8 +62,14 @@ func (p *pageFlags) check(cmd *cobra.Command) (err error) {
 	return nil
 }
 
-// newPage makes the page of a job. settings are shown on it.
-func (r *runFlags) newPage(job *pipeline.Pipeline, settings []web.Setting, logger *slog.Logger) (*web.Page, error) {
+// newPage makes the page of a job, which shows the flags.
+func (r *runFlags) newPage(job *pipeline.Pipeline, fs *pflag.FlagSet, logger *slog.Logger) (*web.Page, error) {
+	var settings []web.Setting
+	fs.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && f.Name != "help" {
+			settings = append(settings, web.Setting{Name: "--" + f.Name, Value: shownValue(f), Given: f.Changed})
+		}
+	})
 	config := web.PageConfig{
 		Stats: job.Stats, Latest: job.Latest, Database: r.database, Group: r.group,
 		Version: thisBuild().version, Instance: job.Instance(), Settings: settings, Logger: logger,

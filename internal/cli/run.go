@@ -45,8 +45,9 @@ func (r *runFlags) flags(fs *pflag.FlagSet) {
 	r.rule(fs)
 	r.finality(fs)
 	r.page.flags(fs)
-	define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
-		"where a group without offsets begins: earliest, latest, or a time (RFC 3339)").words = []string{"earliest", "latest"}
+	start := define(fs, &r.start, "start", "START", "when", "earliest", parseStart,
+		"where a group without offsets begins: earliest, latest, or a time (RFC 3339)")
+	start.words = []string{"earliest", "latest"}
 	define(fs, &r.groupInstance, "group-instance", "KAFKA_GROUP_INSTANCE", "name", "", parseText,
 		"static member of the group, a name per instance: "+
 			"a restart within the session timeout gets the same partitions back at once")
@@ -62,7 +63,8 @@ func (r *runFlags) flags(fs *pflag.FlagSet) {
 	defineSwitch(fs, &r.untilCaughtUp, "until-caught-up", "",
 		"end with exit code 0 once all that was there at the start is in Postgres")
 	defineSwitch(fs, &r.noMigrate, "no-migrate", "NO_MIGRATE", "leave the tables as they are: migrate runs elsewhere")
-	defineSwitch(fs, &r.dryRun, "dry-run", "", "print every setting with where it comes from, connect to nothing, and end")
+	defineSwitch(fs, &r.dryRun, "dry-run", "",
+		"print every setting with where it comes from, connect to nothing, and end")
 	define(fs, &r.instance, "instance", "", "name", "", parseText,
 		"application_name of our Postgres sessions; default: a random one")
 	fs.Lookup("instance").Hidden = true
@@ -106,7 +108,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
 			if r.dryRun {
 				return c.printSettings(cmd, r)
 			}
-			return c.runPipeline(cmd.Context(), r, pageSettings(cmd.Flags()))
+			return c.runPipeline(cmd.Context(), r, cmd.Flags())
 		},
 	}
 	r.flags(cmd.Flags())
@@ -115,9 +117,9 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
 
 // runPipeline serves the page and runs the pipeline until ctx ends. It takes the port first: the
 // page shows how the rest starts.
-func (c *command) runPipeline(ctx context.Context, r runFlags, settings []web.Setting) (err error) {
+func (c *command) runPipeline(ctx context.Context, r runFlags, fs *pflag.FlagSet) (err error) {
 	logger := c.logger()
-	limit := memoryLimit(r.memoryLimit, machine())
+	limit := memoryLimit(r.memoryLimit, os.DirFS("/"))
 	debug.SetMemoryLimit(limit)
 	if os.Getenv("GOGC") == "" {
 		tuning := begin(ctx, tuneCollector)
@@ -135,7 +137,7 @@ func (c *command) runPipeline(ctx context.Context, r runFlags, settings []web.Se
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
-	page, err := r.newPage(job, settings, logger)
+	page, err := r.newPage(job, fs, logger)
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
