@@ -209,7 +209,7 @@ realkafka: ## The suites against a real Kafka broker (needs Java and Maven) and 
 
 .PHONY: properties
 properties: ## The core and the window against brute force, 3,000 random runs each
-	go test -timeout 10m -run 'BruteForce|LikePlain' ./join -rapid.checks=3000
+	go test -timeout 10m -run 'BruteForce|LikePlain' ./join/... -rapid.checks=3000
 
 .PHONY: browser
 browser: ## The page in a headless Chromium, with axe-core (installs both where missing; needs npm)

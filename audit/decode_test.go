@@ -5,13 +5,15 @@ import (
 	"errors"
 	"math/big"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
-	"firstclick/join"
+	pipelines "firstclick/join/decode"
+	joined "firstclick/join/event"
 )
 
 const (
@@ -57,15 +59,15 @@ func oddities() []string {
 // agree fails when the pipeline's decoder and this one see a value differently: verify would then report what is not wrong, or
 // miss what is. Neither is right by itself; both follow the same written rules.
 func agree(t interface{ Fatalf(string, ...any) }, value []byte, zone *time.Location) {
-	decoder := join.NewDecoder(zone)
+	decoder := pipelines.New(zone)
 	reasonOf := func(err error) string {
-		var e *join.DecodeError
+		var e *joined.DecodeError
 		if errors.As(err, &e) {
 			return string(e.Reason)
 		}
 		return ""
 	}
-	var c join.Click
+	var c pipelines.Click
 	theirs := reasonOf(decoder.Click(value, &c))
 	e, ours := decode(topicClicks, value, zone)
 	if ours != theirs {
@@ -74,8 +76,9 @@ func agree(t interface{ Fatalf(string, ...any) }, value []byte, zone *time.Locat
 	if ours == "" && (e.id != c.ID.String() || e.user != c.User || e.product != string(c.Product) || e.time != c.Time) {
 		t.Fatalf("click %.300q: %+v here, %+v in the pipeline", value, e, c)
 	}
-	var k join.Checkout
-	theirs = reasonOf(decoder.Checkout(value, &k))
+	var k joined.Checkout
+	_, err := decoder.Checkout(value, &k, nil)
+	theirs = reasonOf(err)
 	e, ours = decode(topicCheckouts, value, zone)
 	if ours != theirs {
 		t.Fatalf("checkout %.300q: reason %q here, %q in the pipeline", value, ours, theirs)
@@ -83,20 +86,19 @@ func agree(t interface{ Fatalf(string, ...any) }, value []byte, zone *time.Locat
 	if ours != "" {
 		return
 	}
-	if e.id != string(k.ID) || e.user != k.User || e.product != string(k.Product) || e.time != k.Time {
+	if e.id != k.ID.String() || e.user != k.User || e.product != string(k.Product()) || e.time != k.Time {
 		t.Fatalf("checkout %.300q: %+v here, %+v in the pipeline", value, e, k)
 	}
-	product := join.Text{B: k.Product, Valid: true}
-	theirTexts := []join.Text{product, k.Payment, k.Amount, k.Shipping, k.Billing, k.Agent, k.IP}
 	for i, o := range e.values {
-		same := o.text == string(theirTexts[i].B)
+		text, valid := k.Column(slices.IndexFunc(joined.Columns[:], func(c joined.Column) bool { return c.Name == ownColumns[i].name }))
+		same := o.text == string(text)
 		if ownColumns[i].amount && o.valid {
 			a, okA := parseDecimal(o.text)
-			b, okB := parseDecimal(string(theirTexts[i].B))
+			b, okB := parseDecimal(string(text))
 			same = okA && okB && a.equal(b)
 		}
-		if o.valid != theirTexts[i].Valid || !same {
-			t.Fatalf("checkout %.300q: %s is %v here, %q in the pipeline", value, ownColumns[i].name, o, theirTexts[i].B)
+		if o.valid != valid || !same {
+			t.Fatalf("checkout %.300q: %s is %v here, %q in the pipeline", value, ownColumns[i].name, o, text)
 		}
 	}
 }

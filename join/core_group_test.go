@@ -8,6 +8,8 @@ import (
 	"pgregory.net/rapid"
 
 	"firstclick/join"
+	"firstclick/join/event"
+	"firstclick/join/window"
 )
 
 // group is two instances over one Kafka and one Postgres, all in memory: shards move between them in good order or not, transactions are
@@ -58,7 +60,7 @@ type tableRow struct {
 }
 
 type storedShard struct {
-	at      join.Position
+	at      event.Position
 	owner   int // a number of group.claims; 0: let go
 	commits int
 }
@@ -71,20 +73,20 @@ type postgres struct {
 }
 
 type instance struct {
-	g       *group
-	window  *join.Window
-	core    *join.Core
-	read    []int64
-	fresh   []int64
-	asked   uint64
-	owns    map[int32]storedShard // as this instance has claimed them, and committed since
-	recalls map[int32]*recalling
-	batches map[int32]*batch
-	dead    []place
-	under   []place // dead letters that transactions under way hold
-	kept    []place // dead letters that have landed, and that not all shards are known to have passed
-	jobs    []*job
-	wrong   int64 // by how much its clock is ahead
+	g        *group
+	window   *window.Window
+	core     *join.Core
+	read     []int64
+	fresh    []int64
+	asked    uint64
+	owns     map[int32]storedShard // as this instance has claimed them, and committed since
+	restores map[int32]*restoreJob
+	batches  map[int32]*batch
+	dead     []place
+	under    []place // dead letters that transactions under way hold
+	kept     []place // dead letters that have landed, and that not all shards are known to have passed
+	jobs     []*job
+	wrong    int64 // by how much its clock is ahead
 	// watermark is the least that was stored when the session began: that of another shard's last owner says nothing of what was read here.
 	watermark int64
 	flying    map[int]*join.ClicksRead // by clicks partition: a read whose clicks are in the window, and which the core has not heard of
@@ -93,8 +95,8 @@ type instance struct {
 type batch struct {
 	rows        []releasedRow
 	late        []place
-	corrections []join.Correction
-	at          join.Position
+	corrections []event.Correction
+	at          event.Position
 	claim       int
 	commits     int
 }
@@ -105,8 +107,8 @@ type releasedRow struct {
 	offset int64
 }
 
-// recalling is what the historian has still to read again.
-type recalling struct {
+// restoreJob is what is still to be read again of a shard.
+type restoreJob struct {
 	from, to int64
 	upTo     []int64        // of the clicks, before it begins
 	rejected map[int64]bool // as stored when it begins
@@ -133,7 +135,7 @@ func newGroup(t *rapid.T) *group {
 	}
 	g.far = rapid.SampledFrom([]int64{5, 1 << 40}).Draw(t, "far behind")
 	for p := range g.checkouts {
-		g.stored[int32(p)] = storedShard{at: join.Position{
+		g.stored[int32(p)] = storedShard{at: event.Position{
 			LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime,
 			ClicksNext: make([]int64, len(g.clicks)), ClicksRestore: make([]int64, len(g.clicks)),
 		}}
@@ -148,21 +150,21 @@ func newGroup(t *rapid.T) *group {
 // begin is a new session: from what is stored.
 func (in *instance) begin() {
 	g := in.g
-	in.window = join.NewWindow(join.WindowConfig{})
-	in.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxSkew: 5 * time.Minute, FarBehind: g.far}, in.window)
+	in.window = window.New(window.Config{})
+	in.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxFutureSkew: 5 * time.Minute, FarBehind: g.far}, in.window)
 	in.tellClock()
 	in.owns, in.batches, in.dead, in.under, in.jobs, in.asked = map[int32]storedShard{}, map[int32]*batch{}, nil, nil, nil, 0
-	in.recalls, in.kept = map[int32]*recalling{}, nil
+	in.restores, in.kept = map[int32]*restoreJob{}, nil
 	in.flying = map[int]*join.ClicksRead{}
 	in.read = make([]int64, len(g.clicks))
 	for p := range g.clicks {
-		in.read[p] = join.Forever
+		in.read[p] = event.Forever
 		for _, st := range g.stored {
 			in.read[p] = min(in.read[p], placeIn(st.at.ClicksRestore, p))
 		}
-		in.core.AddClicks(int32(p), in.read[p], join.NoTime, g.clock)
+		in.core.AddClicks(int32(p), in.read[p], event.NoTime, g.clock)
 	}
-	in.watermark = join.Forever
+	in.watermark = event.Forever
 	for _, st := range g.stored {
 		in.watermark = min(in.watermark, st.at.Watermark)
 	}
@@ -172,7 +174,7 @@ func (in *instance) begin() {
 
 func (in *instance) wall() int64 { return in.g.clock + in.wrong }
 
-func (in *instance) tellClock() { in.core.Clock(in.wall(), in.g.clock) }
+func (in *instance) tellClock() { in.core.SetClock(in.wall(), in.g.clock) }
 
 // setClock is somebody who sets an instance's clock, right or wrong.
 func (in *instance) setClock() {
@@ -183,7 +185,7 @@ func (in *instance) setClock() {
 
 // know is what an instance learns from Postgres once in a while.
 func (in *instance) know() {
-	final, others := int64(noTime), join.Forever
+	final, others := noTime, event.Forever
 	for p, st := range in.g.stored {
 		final = max(final, st.at.FinalBefore)
 		if in.owns[p].owner == 0 {
@@ -197,7 +199,7 @@ func (in *instance) know() {
 		}
 	}
 	in.core.Expire(others)
-	in.core.KnowStored(final, next)
+	in.core.StoredByAll(final, next)
 	passed := func(d place) bool { return d.offset < next[d.partition] }
 	in.dead, in.kept = slices.DeleteFunc(in.dead, passed), slices.DeleteFunc(in.kept, passed)
 }
@@ -205,7 +207,7 @@ func (in *instance) know() {
 func (g *group) storedByAll() []int64 {
 	next := make([]int64, len(g.clicks))
 	for p := range next {
-		next[p] = join.Forever
+		next[p] = event.Forever
 		for _, st := range g.stored {
 			next[p] = min(next[p], placeIn(st.at.ClicksNext, p))
 		}
@@ -269,9 +271,9 @@ func (g *group) appendCheckout(p int, k checkout) {
 }
 
 // noteLate goes into the shard's next transaction.
-func (in *instance) noteLate(s *join.Shard, partition int32, k *join.Candidate) {
-	b := in.batches[s.Partition]
-	b.late = append(b.late, place{true, partition, k.Offset})
+func (in *instance) noteLate(shard int32, k *join.Candidate) {
+	b := in.batches[shard]
+	b.late = append(b.late, place{true, k.Partition, k.Offset})
 }
 
 func (in *instance) readClicks(p, n int) {
@@ -292,7 +294,7 @@ func (in *instance) insertClicks(p, n int) {
 	}
 	var r join.ClicksRead
 	r.Reset(int32(p))
-	r.Believe(in.core.Believe(in.wall(), in.g.clock))
+	r.SetLimits(in.core.LimitsAt(in.wall(), in.g.clock))
 	for o := in.read[p]; o < int64(to); o++ {
 		r.Next = o + 1
 		c := &log[o]
@@ -304,10 +306,10 @@ func (in *instance) insertClicks(p, n int) {
 		case c.bad || c.id == "":
 			continue
 		}
-		key, id := hasher.Key(int32(c.user), fmt.Append(nil, c.product)), join.MakeID([]byte(c.id))
+		key, id := hasher.Key(int32(c.user), fmt.Append(nil, c.product)), event.MakeID([]byte(c.id))
 		in.window.Insert(key, c.t, id)
-		r.Note(c.t, o)
-		if r.Judge(c.t, in.core.Frontier(), in.core.LateBefore(), fresh) {
+		r.Add(c.t, o)
+		if r.IsCandidate(c.t, in.core.Frontier(), in.core.LateBefore(), fresh) {
 			r.Candidates = append(r.Candidates, join.Candidate{Key: key, Time: c.t, ID: id, Offset: o})
 		}
 	}
@@ -320,16 +322,20 @@ func (in *instance) tellClicks(p int) {
 	if r := in.flying[p]; r != nil {
 		delete(in.flying, p)
 		in.tellClock()
-		if !in.core.Clicks(r, in.g.clock, in.noteLate) {
+		late, missed := in.core.Clicks(r, in.g.clock)
+		for i := range late {
+			in.noteLate(late[i].Shard, &late[i].Candidate)
+		}
+		if missed {
 			in.begin()
 		}
 	}
 }
 
-// recall is the historian, who reads some records of each shard and begins when the clicks have been read up to where the last owner was.
-func (in *instance) recall(n int64) {
+// restore reads some records of each shard again. It begins when the clicks have been read up to where the last owner was.
+func (in *instance) restore(n int64) {
 	for _, s := range in.core.Shards() {
-		r := in.recalls[s.Partition]
+		r := in.restores[s.Partition]
 		if r == nil || !in.core.ReadUpTo(r.upTo) {
 			continue
 		}
@@ -340,27 +346,27 @@ func (in *instance) recall(n int64) {
 			}
 		}
 		to := min(r.from+n, r.to)
-		records := in.pending(s.Partition, r.from, to)
+		records := in.fetchable(s.Partition, r.from, to)
 		for i := range records {
 			records[i].Skip = records[i].Skip || r.rejected[records[i].Offset]
 		}
-		for _, o := range in.core.Recall(s, records) {
+		for _, k := range in.core.Restore(s, records) {
 			b := in.batches[s.Partition]
-			b.late = append(b.late, place{false, s.Partition, o})
+			b.late = append(b.late, place{false, s.Partition, k.Offset})
 		}
 		if r.from = to; to == r.to {
-			in.core.Restored(s)
-			delete(in.recalls, s.Partition)
+			in.core.RestoreDone(s)
+			delete(in.restores, s.Partition)
 		}
 	}
 }
 
-func (in *instance) pending(p int32, from, to int64) []join.Pending {
-	var out []join.Pending
+func (in *instance) fetchable(p int32, from, to int64) []event.Checkout {
+	var out []event.Checkout
 	for o := from; o < to; o++ {
 		k := in.g.checkouts[p][o]
-		out = append(out, join.Pending{
-			Offset: o, Time: k.t, Key: hasher.Key(int32(k.user), fmt.Append(nil, k.product)), ID: join.MakeID([]byte(k.id)), Need: in.asked + 1,
+		out = append(out, event.Checkout{
+			Offset: o, Time: k.t, Key: hasher.Key(int32(k.user), fmt.Append(nil, k.product)), ID: event.MakeID([]byte(k.id)), Barrier: in.asked + 1,
 			Skip: k.id == "",
 		})
 	}
@@ -370,7 +376,7 @@ func (in *instance) pending(p int32, from, to int64) []join.Pending {
 func (in *instance) fetch(p int32, n int) {
 	if s := in.core.Shard(p); s != nil {
 		from := s.Next() + int64(s.Queued())
-		s.Fetched(in.pending(p, from, min(from+int64(n), int64(len(in.g.checkouts[p])))))
+		s.Fetched(in.fetchable(p, from, min(from+int64(n), int64(len(in.g.checkouts[p])))))
 	}
 }
 
@@ -383,9 +389,9 @@ func (in *instance) ask() {
 	for p := range checkouts {
 		checkouts[p] = int64(len(in.g.checkouts[p]))
 	}
-	in.core.CheckoutEnds(checkouts, in.g.clock)
-	for _, p := range in.core.Ends(in.asked, clicks, nil, in.g.clock) {
+	in.core.CheckoutsEnds(checkouts, in.g.clock)
+	for _, p := range in.core.ClicksEnds(in.asked, clicks, nil, in.g.clock) {
 		in.read = append(in.read, 0)
-		in.core.AddClicks(p, 0, join.NoTime, in.g.clock)
+		in.core.AddClicks(p, 0, event.NoTime, in.g.clock)
 	}
 }

@@ -8,28 +8,29 @@ import (
 
 	"pgregory.net/rapid"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 func (in *instance) release(limit int) {
 	in.tellClock()
 	for _, s := range in.core.Shards() {
 		b := in.batches[s.Partition]
-		_, err := in.core.Release(s, limit, in.g.clock, func(k *join.Pending, r *join.Recent, late bool) {
-			if k.Skip {
-				return
+		released, err := in.core.Release(s, limit, in.g.clock)
+		for _, r := range released {
+			if r.Skip {
+				continue
 			}
-			rec := in.g.checkouts[s.Partition][k.Offset]
+			rec := in.g.checkouts[s.Partition][r.Offset]
 			have := row{rec.id, r.Click.String(), r.ClickTime, r.HasClick}
-			b.rows = append(b.rows, releasedRow{have, rec.checkout, k.Offset})
-			if late {
-				b.late = append(b.late, place{false, s.Partition, k.Offset})
+			b.rows = append(b.rows, releasedRow{have, rec.checkout, r.Offset})
+			if r.Final {
+				b.late = append(b.late, place{false, s.Partition, r.Offset})
 			} else if in.g.far > 5 {
 				if before := in.g.best(rec.checkout, rec.seq); before.has && less(before.time, before.click, have) && !in.g.explained(rec.checkout, before) {
 					in.g.t.Fatalf("released %+v, though %+v was in the log before it", have, before)
 				}
 			}
-		})
+		}
 		if err != nil {
 			in.g.t.Fatal(err)
 		}
@@ -139,7 +140,7 @@ func (g *group) write(j *job) (rejected map[int32][]int64, ok bool) {
 
 // holds checks that every click below the positions of a shard has had its effect on the shard's rows, or is noted as late. In a backlog
 // rows are written before the clicks are read again that were read before a restart.
-func (g *group) holds(p int32, at join.Position) {
+func (g *group) holds(p int32, at event.Position) {
 	if g.far == 5 {
 		return
 	}
@@ -170,7 +171,7 @@ func (g *group) failOver() {
 	}
 }
 
-func (g *group) correct(p int32, k join.Correction, final int64, rejected bool) {
+func (g *group) correct(p int32, k event.Correction, final int64, rejected bool) {
 	id := k.Checkout.String()
 	stands, ok := g.table[id]
 	switch {
@@ -197,9 +198,9 @@ func (in *instance) claim(p int32) {
 	in.g.claims++
 	st.owner = in.g.claims
 	in.g.stored[p] = st
-	if !in.core.Covers(st.at) {
+	if !in.core.CanTakeOver(st.at) {
 		in.begin()
-		if !in.core.Covers(st.at) {
+		if !in.core.CanTakeOver(st.at) {
 			in.g.t.Fatal("a session that has just begun does not cover a shard")
 		}
 	}
@@ -213,9 +214,12 @@ func (in *instance) claim(p int32) {
 	in.batches[p], in.owns[p] = &batch{}, st
 	in.core.RestoreWatermark(in.watermark)
 	restoring := st.at.RecentOffset < st.at.NextOffset
-	in.core.AddShard(p, st.at, restoring, in.noteLate)
+	_, late := in.core.AddShard(p, st.at, restoring)
+	for i := range late {
+		in.noteLate(p, &late[i])
+	}
 	if restoring {
-		in.recalls[p] = &recalling{from: st.at.RecentOffset, to: st.at.NextOffset, upTo: st.at.ClicksNext}
+		in.restores[p] = &restoreJob{from: st.at.RecentOffset, to: st.at.NextOffset, upTo: st.at.ClicksNext}
 	}
 }
 
@@ -223,7 +227,7 @@ func (in *instance) drop(p int32) {
 	in.core.DropShard(p)
 	delete(in.owns, p)
 	delete(in.batches, p)
-	delete(in.recalls, p)
+	delete(in.restores, p)
 }
 
 // letGo writes what was released, and lets a shard go.
@@ -307,7 +311,7 @@ func (g *group) step() {
 	case step == 28:
 		g.leap()
 	case step == 29:
-		in.recall(rapid.Int64Range(1, 20).Draw(g.t, "records"))
+		in.restore(rapid.Int64Range(1, 20).Draw(g.t, "records"))
 	case step == 30:
 		if rapid.IntRange(0, 9).Draw(g.t, "failover") == 0 {
 			g.failOver()
@@ -334,7 +338,7 @@ func (in *instance) catchUp() {
 	for p := range in.g.clicks {
 		in.readClicks(p, len(in.g.clicks[p]))
 	}
-	in.recall(1 << 30)
+	in.restore(1 << 30)
 	in.release(1 << 30)
 }
 

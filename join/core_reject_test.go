@@ -5,35 +5,37 @@ import (
 	"time"
 
 	"firstclick/join"
+	"firstclick/join/event"
+	"firstclick/join/window"
 )
 
 // A checkout that did not become a row must not hand a later click to the row that stands under its checkout_id.
 func TestARejectedCheckoutCorrectsNothing(t *testing.T) {
-	w := join.NewWindow(join.WindowConfig{})
+	w := window.New(window.Config{})
 	c := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, w)
-	c.AddClicks(0, 0, join.NoTime, 0)
-	at := join.Position{Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime, ClicksNext: []int64{0}, ClicksRestore: []int64{0}}
-	s := c.AddShard(0, at, false, func(*join.Shard, int32, *join.Candidate) {})
+	c.AddClicks(0, 0, event.NoTime, 0)
+	at := event.Position{Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime, ClicksNext: []int64{0}, ClicksRestore: []int64{0}}
+	s, _ := c.AddShard(0, at, false)
 	base := 1_800_000_000 * second
 	mine, other := hasher.Key(1, []byte("p")), hasher.Key(2, []byte("p"))
-	s.Fetched([]join.Pending{
-		{Offset: 0, Time: base, Key: mine, ID: join.MakeID([]byte("k")), Need: 1},
-		{Offset: 1, Time: base, Key: other, ID: join.MakeID([]byte("k")), Need: 1}, // other content under the same id
+	s.Fetched([]event.Checkout{
+		{Offset: 0, Time: base, Key: mine, ID: event.MakeID([]byte("k")), Barrier: 1},
+		{Offset: 1, Time: base, Key: other, ID: event.MakeID([]byte("k")), Barrier: 1}, // other content under the same id
 	})
-	c.CheckoutEnds([]int64{2}, 0)
-	c.Ends(1, []int64{0}, nil, 0)
-	n, err := c.Release(s, 10, 0, func(*join.Pending, *join.Recent, bool) {})
-	if n != 2 || err != nil {
-		t.Fatalf("released %d, %v", n, err)
+	c.CheckoutsEnds([]int64{2}, 0)
+	c.ClicksEnds(1, []int64{0}, nil, 0)
+	released, err := c.Release(s, 10, 0)
+	if len(released) != 2 || err != nil {
+		t.Fatalf("released %d, %v", len(released), err)
 	}
-	click := func(key join.Key, offset int64, id string) {
+	click := func(key event.Key, offset int64, id string) {
 		var r join.ClicksRead
 		r.Reset(0)
-		w.Insert(key, base-second, join.MakeID([]byte(id)))
+		w.Insert(key, base-second, event.MakeID([]byte(id)))
 		r.Next = offset + 1
-		r.Note(base-second, offset)
-		r.Candidates = append(r.Candidates, join.Candidate{Key: key, Time: base - second, ID: join.MakeID([]byte(id)), Offset: offset})
-		c.Clicks(&r, 0, func(*join.Shard, int32, *join.Candidate) {})
+		r.Add(base-second, offset)
+		r.Candidates = append(r.Candidates, join.Candidate{Key: key, Time: base - second, ID: event.MakeID([]byte(id)), Offset: offset})
+		c.Clicks(&r, 0)
 	}
 	click(other, 0, "before the answer of Postgres")
 	c.Reject(s, 1)

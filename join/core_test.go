@@ -9,6 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	"firstclick/join"
+	"firstclick/join/event"
+	"firstclick/join/window"
 )
 
 // world is a Kafka, a Postgres and one instance after another between them, all in memory. Rapid chooses what happens next; at
@@ -22,10 +24,10 @@ type world struct {
 	nextID    int
 
 	table  map[string]row
-	stored map[int32]join.Position
+	stored map[int32]event.Position
 	owned  map[int32]bool // shards that the instance holds
 
-	window *join.Window
+	window *window.Window
 	core   *join.Core
 	read   []int64 // clicks positions of the instance
 	fresh  []int64 // from where on clicks had not been read before the restart
@@ -60,23 +62,23 @@ type row struct {
 const (
 	second = int64(1_000_000)
 	hour   = 3600 * second
-	noTime = join.NoTime
+	noTime = event.NoTime
 )
 
-var hasher = join.NewHasher(7)
+var hasher = event.NewHasher(7)
 
-func (w *world) key(user, product int) join.Key {
+func (w *world) key(user, product int) event.Key {
 	return hasher.Key(int32(user), fmt.Appendf(nil, "product-%d", product))
 }
 
 func newWorld(t *rapid.T) *world {
 	w := &world{
-		t: t, clock: 1_800_000_000 * second, table: map[string]row{}, stored: map[int32]join.Position{}, noted: map[string]bool{}, ahead: map[string]bool{},
+		t: t, clock: 1_800_000_000 * second, table: map[string]row{}, stored: map[int32]event.Position{}, noted: map[string]bool{}, ahead: map[string]bool{},
 	}
 	w.clicks = make([][]click, rapid.IntRange(1, 4).Draw(t, "clicks partitions"))
 	w.checkouts = make([][]checkout, rapid.IntRange(1, 3).Draw(t, "checkouts partitions"))
 	for p := range w.checkouts {
-		w.stored[int32(p)] = join.Position{
+		w.stored[int32(p)] = event.Position{
 			LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime,
 			ClicksNext: make([]int64, len(w.clicks)), ClicksRestore: make([]int64, len(w.clicks)),
 		}
@@ -88,21 +90,21 @@ func newWorld(t *rapid.T) *world {
 
 // restart is a crash: what was not committed is gone.
 func (w *world) restart() {
-	w.window = join.NewWindow(join.WindowConfig{})
-	w.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxSkew: 5 * time.Minute, FarBehind: 5}, w.window)
-	w.core.Clock(w.clock, w.clock)
+	w.window = window.New(window.Config{})
+	w.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxFutureSkew: 5 * time.Minute, FarBehind: 5}, w.window)
+	w.core.SetClock(w.clock, w.clock)
 	w.batch, w.owned, w.asked = map[int32][]row{}, map[int32]bool{}, 0
 	w.read, w.fresh = make([]int64, len(w.clicks)), make([]int64, len(w.clicks))
-	final := int64(noTime)
+	final := noTime
 	for p := range w.clicks {
-		w.read[p], w.fresh[p] = join.Forever, join.Forever
+		w.read[p], w.fresh[p] = event.Forever, event.Forever
 		for _, st := range w.stored {
 			w.read[p], w.fresh[p] = min(w.read[p], st.ClicksRestore[p]), min(w.fresh[p], st.ClicksNext[p])
 			final = max(final, st.FinalBefore)
 		}
-		w.core.AddClicks(int32(p), w.read[p], join.NoTime, w.clock)
+		w.core.AddClicks(int32(p), w.read[p], event.NoTime, w.clock)
 	}
-	w.core.KnowStored(final, w.fresh)
+	w.core.StoredByAll(final, w.fresh)
 	for p := range w.checkouts {
 		w.takeOver(int32(p))
 	}
@@ -110,17 +112,18 @@ func (w *world) restart() {
 
 func (w *world) takeOver(p int32) {
 	st := w.stored[p]
-	if !w.core.Covers(st) {
+	if !w.core.CanTakeOver(st) {
 		w.restart()
 		return
 	}
 	w.core.RestoreWatermark(st.Watermark)
-	w.core.AddShard(p, st, st.RecentOffset < st.NextOffset, w.noteLate)
+	_, late := w.core.AddShard(p, st, st.RecentOffset < st.NextOffset)
+	for _, k := range late {
+		w.note(k.ID.String())
+	}
 	w.owned[p] = true
 	delete(w.batch, p)
 }
-
-func (w *world) noteLate(_ *join.Shard, _ int32, k *join.Candidate) { w.note(k.ID.String()) }
 
 func (w *world) note(id string) {
 	w.noted[id] = true
@@ -183,7 +186,7 @@ func (w *world) leap() {
 	w.ask()
 	for i := 0; i < 30; i++ {
 		w.clock += 30 * second
-		w.core.Clock(w.clock, w.clock)
+		w.core.SetClock(w.clock, w.clock)
 		w.ask()
 		w.core.Tick(w.clock)
 	}
@@ -198,8 +201,8 @@ func (w *world) readClicks() {
 func (w *world) readSome(p, n int) {
 	var r join.ClicksRead
 	r.Reset(int32(p))
-	r.Believe(w.core.Believe(w.clock, w.clock))
-	w.core.Clock(w.clock, w.clock)
+	r.SetLimits(w.core.LimitsAt(w.clock, w.clock))
+	w.core.SetClock(w.clock, w.clock)
 	log := w.clicks[p]
 	to := min(int(w.read[p])+n, len(log))
 	if to == int(w.read[p]) {
@@ -211,38 +214,41 @@ func (w *world) readSome(p, n int) {
 		if c.id == "" {
 			continue
 		}
-		key, id := w.key(c.user, c.product), join.MakeID([]byte(c.id))
+		key, id := w.key(c.user, c.product), event.MakeID([]byte(c.id))
 		w.window.Insert(key, c.t, id)
-		r.Note(c.t, int64(o))
-		if r.Judge(c.t, w.core.Frontier(), w.core.LateBefore(), int64(o) >= w.fresh[p]) {
+		r.Add(c.t, int64(o))
+		if r.IsCandidate(c.t, w.core.Frontier(), w.core.LateBefore(), int64(o) >= w.fresh[p]) {
 			r.Candidates = append(r.Candidates, join.Candidate{Key: key, Time: c.t, ID: id, Offset: int64(o)})
 		}
 	}
 	w.read[p] = int64(to)
-	w.core.Clicks(&r, w.clock, w.noteLate)
-	w.recall()
+	late, _ := w.core.Clicks(&r, w.clock)
+	for _, k := range late {
+		w.note(k.ID.String())
+	}
+	w.restore()
 }
 
-// recall is the historian: it begins when the clicks have been read up to where the last owner was.
-func (w *world) recall() {
+// restore begins when the clicks have been read up to where the last owner was.
+func (w *world) restore() {
 	for _, s := range w.core.Shards() {
 		st := w.stored[s.Partition]
 		if !s.Restoring() || !w.core.ReadUpTo(st.ClicksNext) {
 			continue
 		}
-		for _, o := range w.core.Recall(s, w.pending(s.Partition, int(st.RecentOffset), int(st.NextOffset))) {
-			w.note(w.checkouts[s.Partition][o].id)
+		for _, k := range w.core.Restore(s, w.fetchable(s.Partition, int(st.RecentOffset), int(st.NextOffset))) {
+			w.note(k.ID.String())
 		}
-		w.core.Restored(s)
+		w.core.RestoreDone(s)
 	}
 }
 
-func (w *world) pending(p int32, from, to int) []join.Pending {
-	var out []join.Pending
+func (w *world) fetchable(p int32, from, to int) []event.Checkout {
+	var out []event.Checkout
 	for o := from; o < to; o++ {
 		k := w.checkouts[p][o]
-		out = append(out, join.Pending{
-			Offset: int64(o), Time: k.t, Key: w.key(k.user, k.product), ID: join.MakeID([]byte(k.id)), Need: w.asked + 1, Skip: k.id == "",
+		out = append(out, event.Checkout{
+			Offset: int64(o), Time: k.t, Key: w.key(k.user, k.product), ID: event.MakeID([]byte(k.id)), Barrier: w.asked + 1, Skip: k.id == "",
 		})
 	}
 	return out
@@ -259,7 +265,7 @@ func (w *world) fetchSome(p int32, n int) {
 		return
 	}
 	from := int(s.Next()) + s.Queued() // every record of these logs is queued, none is left out
-	s.Fetched(w.pending(p, from, min(from+n, len(w.checkouts[p]))))
+	s.Fetched(w.fetchable(p, from, min(from+n, len(w.checkouts[p]))))
 }
 
 func (w *world) ask() {
@@ -271,24 +277,25 @@ func (w *world) ask() {
 	for p := range w.checkouts {
 		checkouts[p] = int64(len(w.checkouts[p]))
 	}
-	w.core.CheckoutEnds(checkouts, w.clock)
-	w.core.Ends(w.asked, clicks, nil, w.clock)
+	w.core.CheckoutsEnds(checkouts, w.clock)
+	w.core.ClicksEnds(w.asked, clicks, nil, w.clock)
 }
 
 func (w *world) release(limit int) {
-	w.core.Clock(w.clock, w.clock)
+	w.core.SetClock(w.clock, w.clock)
 	for _, s := range w.core.Shards() {
-		_, err := w.core.Release(s, limit, w.clock, func(k *join.Pending, r *join.Recent, late bool) {
-			if k.Skip {
-				return
-			}
-			if late {
-				w.note(k.ID.String())
-			}
-			w.batch[s.Partition] = append(w.batch[s.Partition], row{k.ID.String(), r.Click.String(), r.ClickTime, r.HasClick})
-		})
+		released, err := w.core.Release(s, limit, w.clock)
 		if err != nil {
 			w.t.Fatal(err)
+		}
+		for _, r := range released {
+			if r.Skip {
+				continue
+			}
+			if r.Final {
+				w.note(r.ID.String())
+			}
+			w.batch[s.Partition] = append(w.batch[s.Partition], row{r.ID.String(), r.Click.String(), r.ClickTime, r.HasClick})
 		}
 	}
 }
@@ -345,7 +352,7 @@ func (w *world) timeOf(id string) int64 {
 func (w *world) expire() { w.core.Expire(w.leastUnowned()) }
 
 func (w *world) leastUnowned() int64 {
-	least := join.Forever
+	least := event.Forever
 	for p, st := range w.stored {
 		if !w.owned[p] {
 			least = min(least, st.ExpireBefore)
@@ -364,7 +371,7 @@ func (w *world) move() {
 		return
 	}
 	w.takeOver(p)
-	w.recall()
+	w.restore()
 }
 
 func (w *world) drain() {
@@ -373,7 +380,7 @@ func (w *world) drain() {
 			w.takeOver(int32(p))
 		}
 	}
-	w.recall()
+	w.restore()
 	for range 3 {
 		for p := range w.checkouts {
 			w.fetchSome(int32(p), len(w.checkouts[p]))

@@ -5,28 +5,30 @@ import (
 	"time"
 
 	"firstclick/join"
+	"firstclick/join/event"
+	"firstclick/join/window"
 )
 
 const minute = 60 * second
 
 // begun is a core that has read every clicks partition, with an event of time t in each, up to its end at time 0 of the clock, and
 // owns checkouts partition 0, of which nothing waits.
-func begun(t int64, partitions int) (*join.Core, *join.Window, *join.Shard) {
-	win := join.NewWindow(join.WindowConfig{})
+func begun(t int64, partitions int) (*join.Core, *window.Window, *join.Shard) {
+	win := window.New(window.Config{})
 	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
 	ends := make([]int64, partitions)
 	for p := range ends {
 		ends[p] = 1
-		core.AddClicks(int32(p), 0, join.NoTime, 0)
+		core.AddClicks(int32(p), 0, event.NoTime, 0)
 	}
-	s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
-	core.CheckoutEnds([]int64{0}, 0)
-	core.Ends(1, ends, nil, 0)
+	s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false)
+	core.CheckoutsEnds([]int64{0}, 0)
+	core.ClicksEnds(1, ends, nil, 0)
 	for p := range ends {
-		core.Clicks(read(int32(p), 1, t), 0, nil)
+		core.Clicks(read(int32(p), 1, t), 0)
 	}
-	core.CheckoutEnds([]int64{0}, 0)
-	core.Ends(2, ends, nil, 0)
+	core.CheckoutsEnds([]int64{0}, 0)
+	core.ClicksEnds(2, ends, nil, 0)
 	return core, win, s
 }
 
@@ -36,7 +38,7 @@ func read(partition int32, next, t int64) *join.ClicksRead {
 	r.Reset(partition)
 	r.Next = next
 	if t != noTime {
-		r.Note(t, next-1)
+		r.Add(t, next-1)
 	}
 	return &r
 }
@@ -46,8 +48,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		core, _, _ := begun(base, 2)
 		for now := int64(0); now <= minute; now += second / 2 {
-			core.CheckoutEnds([]int64{0}, now)
-			core.Ends(3, []int64{1, 1}, nil, now)
+			core.CheckoutsEnds([]int64{0}, now)
+			core.ClicksEnds(3, []int64{1, 1}, nil, now)
 			core.Tick(now)
 		}
 		if got := core.Watermark(); got != base+minute {
@@ -57,8 +59,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 	t.Run("Kafka is away for an hour, nothing was produced", func(t *testing.T) {
 		core, _, _ := begun(base, 2)
 		core.Tick(hour)
-		core.CheckoutEnds([]int64{0}, hour)
-		core.Ends(3, []int64{1, 1}, nil, hour)
+		core.CheckoutsEnds([]int64{0}, hour)
+		core.ClicksEnds(3, []int64{1, 1}, nil, hour)
 		if got := core.Watermark(); got != base+hour {
 			t.Errorf("the watermark moved by %v", time.Duration(got-base)*time.Microsecond)
 		}
@@ -69,10 +71,10 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 		for now := int64(0); now <= hour; now += minute {
 			core.Tick(now)
 		}
-		core.Clicks(read(0, 2, base+second), hour, nil)    // still of before
-		core.Clicks(read(0, 3, base+50*minute), hour, nil) // a partition is read faster than the ends are asked for
-		core.CheckoutEnds([]int64{100}, hour+1)
-		core.Ends(3, []int64{9, 9}, nil, hour+1) // now they are known
+		core.Clicks(read(0, 2, base+second), hour)    // still of before
+		core.Clicks(read(0, 3, base+50*minute), hour) // a partition is read faster than the ends are asked for
+		core.CheckoutsEnds([]int64{100}, hour+1)
+		core.ClicksEnds(3, []int64{9, 9}, nil, hour+1) // now they are known
 		core.Tick(hour + 2)
 		if got := core.Watermark(); got > base+second {
 			t.Errorf("the watermark moved by %v, past clicks that were not read", time.Duration(got-base)*time.Microsecond)
@@ -83,8 +85,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 	})
 	t.Run("an answer that lay about for an hour", func(t *testing.T) {
 		core, _, _ := begun(base, 2)
-		core.CheckoutEnds([]int64{0}, second)
-		core.Ends(3, []int64{1, 1}, nil, second) // asked at 1 s, told after an hour
+		core.CheckoutsEnds([]int64{0}, second)
+		core.ClicksEnds(3, []int64{1, 1}, nil, second) // asked at 1 s, told after an hour
 		core.Tick(hour)
 		if got := core.Watermark(); got > base+second {
 			t.Errorf("the watermark moved by %v", time.Duration(got-base)*time.Microsecond)
@@ -98,25 +100,29 @@ func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, win, s := begun(base, 1)
 	now := hour
-	s.Fetched([]join.Pending{{Offset: 0, Time: base + hour, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k")), Need: 3}})
-	var row *join.Recent
+	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")), Barrier: 3}})
+	var row *event.Released
 	release := func() {
-		if _, err := core.Release(s, 10, now, func(_ *join.Pending, r *join.Recent, _ bool) { row = r }); err != nil {
+		released, err := core.Release(s, 10, now)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if len(released) > 0 {
+			row = &released[0]
+		}
 	}
-	core.CheckoutEnds([]int64{1}, now)
-	core.Ends(3, []int64{2}, []int64{1}, now) // a click is there, its marker is not
+	core.CheckoutsEnds([]int64{1}, now)
+	core.ClicksEnds(3, []int64{2}, []int64{1}, now) // a click is there, its marker is not
 	release()
 	now += 14 * second
-	core.CheckoutEnds([]int64{1}, now)
-	core.Ends(4, []int64{2}, []int64{1}, now)
+	core.CheckoutsEnds([]int64{1}, now)
+	core.ClicksEnds(4, []int64{2}, []int64{1}, now)
 	release()
 	if row != nil {
 		t.Fatal("released at once, past a transaction that had been answered")
 	}
-	win.Insert(join.Key{Hi: 1}, base+hour-second, join.MakeID([]byte("c")))
-	core.Clicks(read(0, 2, base+hour-second), now, nil)
+	win.Insert(event.Key{Hi: 1}, base+hour-second, event.MakeID([]byte("c")))
+	core.Clicks(read(0, 2, base+hour-second), now)
 	release()
 	if row == nil || !row.HasClick {
 		t.Errorf("released with %+v, want the click", row)
@@ -124,12 +130,12 @@ func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 
 	core, _, s = begun(base, 1)
 	row, now = nil, hour
-	s.Fetched([]join.Pending{{Offset: 0, Time: base + hour, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k")), Need: 3}})
-	core.CheckoutEnds([]int64{1}, now)
-	core.Ends(3, []int64{2}, []int64{1}, now)
+	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")), Barrier: 3}})
+	core.CheckoutsEnds([]int64{1}, now)
+	core.ClicksEnds(3, []int64{2}, []int64{1}, now)
 	now += 15 * second
-	core.CheckoutEnds([]int64{1}, now)
-	core.Ends(4, []int64{2}, []int64{1}, now)
+	core.CheckoutsEnds([]int64{1}, now)
+	core.ClicksEnds(4, []int64{2}, []int64{1}, now)
 	release()
 	if row == nil || core.OpenTxnReleases != 1 {
 		t.Error("held for 15 s, and still not released")
@@ -141,24 +147,24 @@ func TestAPartitionHeldByATransactionIsPassedOverHoweverFarItsEndIs(t *testing.T
 	const base = 1_800_000_000 * second
 	core, _, s := begun(base, 1)
 	now := hour
-	s.Fetched([]join.Pending{{Offset: 0, Time: base + hour, Key: join.Key{Hi: 1}, ID: join.MakeID([]byte("k")), Need: 3}})
+	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")), Barrier: 3}})
 	released := func() int64 {
-		if _, err := core.Release(s, 10, now, func(*join.Pending, *join.Recent, bool) {}); err != nil {
+		if _, err := core.Release(s, 10, now); err != nil {
 			t.Fatal(err)
 		}
 		return s.Next()
 	}
-	core.CheckoutEnds([]int64{1}, now)
-	core.Ends(3, []int64{2}, []int64{1}, now)
+	core.CheckoutsEnds([]int64{1}, now)
+	core.ClicksEnds(3, []int64{2}, []int64{1}, now)
 	now += 14 * second
-	core.CheckoutEnds([]int64{1}, now)
-	core.Ends(4, []int64{20_000}, []int64{1}, now)
+	core.CheckoutsEnds([]int64{1}, now)
+	core.ClicksEnds(4, []int64{20_000}, []int64{1}, now)
 	if released() != 0 {
 		t.Error("released before the transaction was open for 15 s")
 	}
 	now += second
-	core.CheckoutEnds([]int64{1}, now)
-	core.Ends(5, []int64{21_000}, []int64{1}, now)
+	core.CheckoutsEnds([]int64{1}, now)
+	core.ClicksEnds(5, []int64{21_000}, []int64{1}, now)
 	if released() != 1 || core.OpenTxnReleases != 1 {
 		t.Error("held for 15 s, and still not released")
 	}
@@ -169,11 +175,11 @@ func TestAPartitionHeldByATransactionIsPassedOverHoweverFarItsEndIs(t *testing.T
 func TestFinalityOfAShardThatCannotBeRead(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, _, s := begun(base, 1)
-	ask := func(gen uint64, now int64) { core.Ends(gen, []int64{1}, nil, now) }
-	core.CheckoutEnds([]int64{0}, 0)
+	ask := func(gen uint64, now int64) { core.ClicksEnds(gen, []int64{1}, nil, now) }
+	core.CheckoutsEnds([]int64{0}, 0)
 	ask(3, 0)
 	final := s.Final()
-	core.CheckoutEnds([]int64{-1}, 0)
+	core.CheckoutsEnds([]int64{-1}, 0)
 	if s.Readable() || s.End() != 0 {
 		t.Errorf("readable: %v, end %d", s.Readable(), s.End())
 	}
@@ -189,7 +195,7 @@ func TestFinalityOfAShardThatCannotBeRead(t *testing.T) {
 		t.Errorf("short of memory, final before %d, want %d", s.Final(), want)
 	}
 	core.ShortOfMemory(false)
-	core.CheckoutEnds([]int64{5}, 2*hour)
+	core.CheckoutsEnds([]int64{5}, 2*hour)
 	before := s.Final()
 	ask(10_000, 2*hour)
 	if !s.Readable() || s.Final() != before {
@@ -202,15 +208,15 @@ func TestFinalityOfAShardThatCannotBeRead(t *testing.T) {
 func TestNothingIsFinalByOldEndsOfTheCheckouts(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, _, s := begun(base, 1)
-	core.CheckoutEnds([]int64{0}, 0)
-	core.Ends(3, []int64{1}, nil, 0)
+	core.CheckoutsEnds([]int64{0}, 0)
+	core.ClicksEnds(3, []int64{1}, nil, 0)
 	before := s.Final()
-	core.Ends(4, []int64{1}, nil, hour)
-	core.Ends(5, []int64{1}, nil, hour+second)
+	core.ClicksEnds(4, []int64{1}, nil, hour)
+	core.ClicksEnds(5, []int64{1}, nil, hour+second)
 	if core.Watermark() <= base || s.Final() != before {
 		t.Errorf("final before %d, as it was before the stop: %v; the watermark is %d", s.Final(), s.Final() == before, core.Watermark())
 	}
-	core.CheckoutEnds([]int64{0}, hour+second)
+	core.CheckoutsEnds([]int64{0}, hour+second)
 	core.Tick(hour + second)
 	if want := core.Watermark() - 15*minute - 15*second; s.Final() != want {
 		t.Errorf("final before %d, want %d", s.Final(), want)
@@ -223,39 +229,35 @@ func TestNothingIsFinalByOldEndsOfTheCheckouts(t *testing.T) {
 func TestAClockBehindAgreesWithABacklogAndIsNotBelievedAfterIt(t *testing.T) {
 	const live = 1_800_000_000 * second
 	for _, apart := range []int64{second / 100, second, 15 * second} { // between clicks
-		win := join.NewWindow(join.WindowConfig{})
-		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxSkew: 5 * time.Minute}, win)
-		core.AddClicks(0, 0, join.NoTime, 0)
-		s := core.AddShard(0, join.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false, nil)
+		win := window.New(window.Config{})
+		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxFutureSkew: 5 * time.Minute}, win)
+		core.AddClicks(0, 0, event.NoTime, 0)
+		s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false)
 		wall, offset := live-2*hour, int64(0)
-		core.Clock(wall, 0)
+		core.SetClock(wall, 0)
 		noted := 0
-		late := func(*join.Shard, int32, *join.Candidate) { noted++ }
 		for at := live - 12*hour; at < live; { // a day's clicks, by reads of as many as come within a minute
 			var r join.ClicksRead
 			r.Reset(0)
-			r.Believe(core.Believe(wall, 0))
+			r.SetLimits(core.LimitsAt(wall, 0))
 			for end := at + max(minute, apart); at < end; at += apart {
-				r.Note(at, offset)
-				if r.Judge(at, core.Frontier(), core.LateBefore(), true) {
-					r.Candidates = append(r.Candidates, join.Candidate{Key: join.Key{Hi: uint64(offset)}, Time: at, ID: join.MakeID([]byte("c")), Offset: offset})
+				r.Add(at, offset)
+				if r.IsCandidate(at, core.Frontier(), core.LateBefore(), true) {
+					r.Candidates = append(r.Candidates, join.Candidate{Key: event.Key{Hi: uint64(offset)}, Time: at, ID: event.MakeID([]byte("c")), Offset: offset})
 				}
 				offset++
 				r.Next = offset
 			}
-			core.Clicks(&r, 0, late)
+			late, _ := core.Clicks(&r, 0)
+			noted += len(late)
 		}
 		if noted > 0 {
 			t.Errorf("a click every %v: %d of %d are noted as far ahead", time.Duration(apart)*time.Microsecond, noted, offset)
 		}
-		s.Fetched([]join.Pending{{Offset: 0, Time: live - second, Key: join.Key{Hi: 1 << 60}, ID: join.MakeID([]byte("k")), Need: 1}})
-		core.Ends(1, []int64{offset}, nil, 0)
-		if n, err := core.Release(s, 10, 0, func(_ *join.Pending, _ *join.Recent, late bool) {
-			if late {
-				t.Errorf("a click every %v: the checkout of this moment is far ahead", time.Duration(apart)*time.Microsecond)
-			}
-		}); n != 1 || err != nil {
-			t.Errorf("%d released, %v", n, err)
+		s.Fetched([]event.Checkout{{Offset: 0, Time: live - second, Key: event.Key{Hi: 1 << 60}, ID: event.MakeID([]byte("k")), Barrier: 1}})
+		core.ClicksEnds(1, []int64{offset}, nil, 0)
+		if released, err := core.Release(s, 10, 0); len(released) != 1 || err != nil || released[0].Final {
+			t.Errorf("a click every %v: released %+v, %v; want the checkout, and not as far ahead", time.Duration(apart)*time.Microsecond, released, err)
 		}
 	}
 }

@@ -1,19 +1,12 @@
 package join
 
-import "fmt"
+import (
+	"fmt"
 
-// ask is an answer to the question where the clicks partitions end.
-type ask struct {
-	gen  uint64
-	ends []int64
-
-	version uint64 // of the core when pass and stuck were worked out
-	pass    int64  // checkouts up to this time may go; NoTime: none
-	stuck   bool   // an open transaction was passed over for it
-}
-
-// maxAsks bounds the answers kept. Past it the newest takes the place of its predecessor: stricter, never wrong.
-const maxAsks = 64
+	"firstclick/join/event"
+	"firstclick/join/open"
+	"firstclick/join/window"
+)
 
 // LostClicksError says that a checkout not yet released needs clicks that are gone from Kafka.
 type LostClicksError struct {
@@ -27,108 +20,41 @@ func (e *LostClicksError) Error() string {
 	return fmt.Sprintf("clicks partition %d begins at offset %d: clicks that the checkout at offset %d needs are gone", e.Partition, e.Started, e.Checkout)
 }
 
-// Ends takes in the answer to ask gen, which was begun after every checkout with Need <= gen had been fetched: the ends of the
-// clicks partitions, uncommitted records counted, and, where asked for, their last stable offsets
-// (else nil). Every partition's end must be known: an ask that could not learn one is asked again. asked is when it was begun, not
-// when the answer came. It returns the clicks partitions that are new.
-func (c *Core) Ends(gen uint64, clicks, stable []int64, asked int64) (added []int32) {
-	for p := len(c.parts); p < len(clicks); p++ {
-		added = append(added, int32(p))
-	}
-	c.grow(len(clicks), asked)
-	for p, end := range clicks {
-		cp := &c.parts[p]
-		if cp.next >= cp.end && cp.next < end {
-			cp.movedAt = asked // there was nothing to read before: it stands from now on
-		}
-		cp.end = max(cp.end, end)
-		cp.lso = -1
-		if p < len(stable) {
-			cp.lso = stable[p]
-		}
-	}
-	c.endsAt = max(c.endsAt, asked)
-	c.version++
-	if gen > c.answered {
-		c.answered = gen
-		a := ask{gen: gen, ends: clicks}
-		if len(c.asks) >= maxAsks {
-			c.asks[len(c.asks)-1] = a
-		} else {
-			c.asks = append(c.asks, a)
-		}
-	}
-	c.advance(asked, -1)
-	return added
-}
-
-// CheckoutEnds takes in the ends of the checkouts partitions, as asked for at a time. A negative one is not known: nobody leads the partition, it may be.
-func (c *Core) CheckoutEnds(ends []int64, asked int64) {
-	c.checkoutEndsAt = max(c.checkoutEndsAt, asked)
-	for _, s := range c.shards {
-		if int(s.Partition) < len(ends) {
-			end := ends[s.Partition]
-			s.end, s.unreadable = max(s.end, end), end < 0
-		}
-	}
-}
-
-// ShortOfMemory says whether clicks take more than they may. While they do, a shard whose partition can't be read does not hold them: see settle.
-func (c *Core) ShortOfMemory(short bool) { c.short = short }
-
-// Unasked says whether a checkout waits that no answered ask covers.
-func (c *Core) Unasked() bool {
-	for _, s := range c.shards {
-		if s.Queued() > 0 && s.queue[len(s.queue)-1].Need > c.answered {
-			return true
-		}
-	}
-	return false
-}
-
-// Standing says whether a clicks partition has stood short of its end for at least d microseconds: then its last stable
-// offset is worth asking for.
-func (c *Core) Standing(now, d int64) bool {
-	for i := range c.parts {
-		if p := &c.parts[i]; p.next < p.end && now-p.movedAt >= d {
-			return true
-		}
-	}
-	return false
-}
-
-// Release gives out, in offset order, up to limit records of the shard that need not wait any longer, with the click that each
-// checkout has. late: the checkout came after its time was final, or is dated so far ahead of our clock that no correction waits for it.
+// Release takes up to limit records from the shard's queue, in offset order, that need not wait any
+// longer, and returns them: checkouts with the first click that each has, and what is to be skipped
+// as it is. The slice holds until the next call.
 //
-// Invariant (promise 2): a checkout goes only when every clicks partition has been read up to the end asked for after the
-// checkout was fetched; or, for a partition far behind its end, when that partition's event time has passed the checkout's by the
-// out-of-order allowance; a partition held by an open transaction is waited for no longer than OpenTransaction.
-func (c *Core) Release(s *Shard, limit int, now int64, emit func(k *Pending, r *Recent, late bool)) (int, error) {
-	c.trimAsks()
-	n, last := 0, s.head
-	top := int64(NoTime)
-	for last < len(s.queue) && n < limit {
-		k := &s.queue[last]
-		if !k.Skip {
-			if !c.mayGo(s, k, now) {
-				break
-			}
-			if k.Time <= c.clock.far { // no later click corrects one that is far
-				top = max(top, k.Time)
-			}
+// Invariant: a checkout goes only when every clicks partition has been read up to its end as asked
+// for after the checkout was fetched (docs/architecture.md#promise-2-no-false-nulls). There are two
+// exceptions. A partition far behind its end is passed when its event time has passed the
+// checkout's by the out-of-order allowance. A partition held by an open transaction is waited for no
+// longer than OpenTransaction.
+func (c *Core) Release(s *Shard, limit int, now int64) ([]event.Released, error) {
+	clear(c.released)
+	c.released = c.released[:0]
+	c.dropReached()
+	last, top := s.head, event.NoTime
+	for ; last < len(s.queue) && last-s.head < limit; last++ {
+		k := s.queue[last]
+		if k.Skip {
+			continue
 		}
-		last++
-		n++
+		if !c.mayGo(s, k, now) {
+			break
+		}
+		if k.Time <= c.clock.limits.far { // no later click corrects one that is far
+			top = max(top, k.Time)
+		}
 	}
-	if n == 0 {
-		return 0, nil
+	if last == s.head {
+		return nil, nil
 	}
-	if top != NoTime {
-		c.raiseFrontier(top) // before any look-up: see Frontier
+	if top != event.NoTime {
+		raise(&c.frontier, top) // before any look-up: see Frontier
 	}
 	for s.head < last {
-		if err := c.giveOut(s, min(last, s.head+LookupsSize), emit); err != nil {
-			return n, err
+		if err := c.releaseSome(s, min(last, s.head+window.LookupsSize)); err != nil {
+			return c.released, err
 		}
 	}
 	if s.head == len(s.queue) {
@@ -137,166 +63,128 @@ func (c *Core) Release(s *Shard, limit int, now int64, emit func(k *Pending, r *
 	if s.newest.n > 0 {
 		s.maxReleased = s.newest.reached(c.lateness + c.outOfOrder)
 	}
-	c.settle(s)
-	return n, nil
+	c.finalize(s)
+	return c.released, nil
 }
 
-// giveOut gives out the records up to a place in the queue.
-func (c *Core) giveOut(s *Shard, to int, emit func(k *Pending, r *Recent, late bool)) error {
+// releaseSome releases the records up to a place in the queue.
+func (c *Core) releaseSome(s *Shard, to int) error {
 	c.lookups.Reset()
-	for i := s.head; i < to; i++ {
-		if k := &s.queue[i]; !k.Skip {
+	for _, k := range s.queue[s.head:to] {
+		if !k.Skip {
 			c.lookups.Ask(k.Key, k.Time-c.window, k.Time)
 		}
 	}
 	c.lookups.Find()
 	for answer := 0; s.head < to; s.head++ {
-		k := &s.queue[s.head]
-		var r Recent
-		late := false
+		k := s.queue[s.head]
+		r := event.Released{Checkout: k}
 		if !k.Skip {
-			far := k.Time > c.clock.far
-			if late = k.Time < s.final || far; !late { // invariant: what comes too late, or is far, stops nothing
-				if err := c.lost(k); err != nil {
+			far := k.Time > c.clock.limits.far
+			r.Final = k.Time < s.final || far
+			if !r.Final { // invariant: what comes too late, or is far, stops nothing
+				if err := c.lostClicks(k); err != nil {
 					return err
 				}
 			}
 			if far {
 				c.FarCheckouts++
 			}
-			r = Recent{Time: k.Time, Offset: k.Offset, ID: k.ID}
 			r.ClickTime, r.Click, r.HasClick = c.lookups.Answer(answer)
 			answer++
-			if !late {
-				s.recents.Add(k.Key, r)
+			if !r.Final {
+				s.open.Add(k.Key, open.Checkout{Time: k.Time, Offset: k.Offset, ID: k.ID, ClickTime: r.ClickTime, Click: r.Click, HasClick: r.HasClick})
 			}
-			if k.Time <= c.clock.believed {
+			if k.Time <= c.clock.limits.decides {
 				s.newest.add(k.Time)
 			}
 		}
 		s.next, s.epoch = k.Offset+1, k.Epoch
-		emit(k, &r, late)
-		*k = Pending{}
+		c.released = append(c.released, r)
+		s.queue[s.head] = nil
 	}
 	return nil
 }
 
-func (c *Core) lost(k *Pending) error {
+// lostClicks says whether clicks that a checkout may need are gone.
+func (c *Core) lostClicks(k *event.Checkout) error {
 	for i := range c.parts {
-		if p := &c.parts[i]; p.lostUntil != NoTime && k.Time-c.window < p.lostUntil {
+		if p := &c.parts[i]; p.lostUntil != event.NoTime && k.Time-c.window < p.lostUntil {
 			return &LostClicksError{Partition: int32(i), Started: p.started, Checkout: k.Offset, Time: k.Time}
 		}
 	}
 	return nil
 }
 
-// trimAsks forgets the answers that every partition has been read up to.
-func (c *Core) trimAsks() {
-	n := 0
-	for n < len(c.asks) && c.readUpToAsk(&c.asks[n]) {
-		c.satisfied = c.asks[n].gen
-		n++
+func (c *Core) mayGo(s *Shard, k *event.Checkout, now int64) bool {
+	if k.Barrier <= c.reached {
+		return true
 	}
-	if n > 0 {
-		c.asks = c.asks[:copy(c.asks, c.asks[n:])]
+	e := c.endsOf(k.Barrier)
+	if e == nil {
+		return false
 	}
-}
-
-func (c *Core) readUpToAsk(a *ask) bool {
-	for p, end := range a.ends {
-		if c.parts[p].next < end {
-			return false
-		}
+	if e.version != c.version {
+		c.workOut(e, now)
+	}
+	if e.upTo == event.NoTime || c.decidingTime(s, k) > e.upTo {
+		return false
+	}
+	if e.stuck {
+		c.OpenTxnReleases++
 	}
 	return true
 }
 
-func (c *Core) mayGo(s *Shard, k *Pending, now int64) bool {
-	if k.Need <= c.satisfied {
-		return true
-	}
-	for i := range c.asks {
-		a := &c.asks[i]
-		if a.gen < k.Need {
-			continue
-		}
-		if a.version != c.version {
-			c.judge(a, now)
-		}
-		if a.pass == NoTime || c.decidingTime(s, k) > a.pass {
-			return false
-		}
-		if a.stuck {
-			c.OpenTxnReleases++
-		}
-		return true
-	}
-	return false
-}
-
-// judge works out up to which time checkouts may go although a's ends have not all been reached.
-func (c *Core) judge(a *ask, now int64) {
-	a.version, a.pass, a.stuck = c.version, forever, false
-	for i, end := range a.ends {
+// workOut works out up to which time checkouts may go although not all end offsets are reached.
+func (c *Core) workOut(e *endOffsets, now int64) {
+	e.version, e.upTo, e.stuck = c.version, event.Forever, false
+	for i, end := range e.ends {
 		p := &c.parts[i]
 		switch {
 		case p.next >= end:
 		case p.lso >= 0 && p.next >= p.lso && now-p.movedAt >= c.openTxn:
-			a.stuck = true // invariant: nothing of it can be read, so its event time is not waited for, however far it is behind
-		case p.end-p.next > c.farBehind && c.passedTime(p) != NoTime:
-			a.pass = min(a.pass, c.passedTime(p)-c.outOfOrder)
+			e.stuck = true // invariant: nothing of it can be read, so its event time is not waited for, however far it is behind
 		default:
-			a.pass = NoTime
-			return
+			backlog, passed := c.backlog(p)
+			if !backlog {
+				e.upTo = event.NoTime
+				return
+			}
+			e.upTo = min(e.upTo, passed)
 		}
 	}
 }
 
-// Waits tells, by clicks partition, whether the oldest checkout at the head of a queue waits for it. Such a partition must
-// never be paused. All are true while nothing is known.
-func (c *Core) Waits() []bool {
+// backlog says whether a clicks partition is a backlog whose event time counts, and which checkouts
+// it has passed: those up to a time.
+func (c *Core) backlog(p *clicksPartition) (backlog bool, passed int64) {
+	t := c.passedTime(p)
+	return p.end-p.next > c.farBehind && t != event.NoTime, t - c.outOfOrder
+}
+
+// WaitedFor says, by clicks partition, whether the oldest checkout at the head of a queue waits for
+// it. Such a partition must never be paused. All are true while nothing is known.
+func (c *Core) WaitedFor() []bool {
 	w := make([]bool, len(c.parts))
-	var oldest *Pending
+	var oldest *event.Checkout
 	var since int64
 	for _, s := range c.shards {
-		for i := s.head; i < len(s.queue); i++ {
-			if k := &s.queue[i]; !k.Skip {
-				if t := c.decidingTime(s, k); oldest == nil || t < since {
-					oldest, since = k, t
-				}
-				break
+		if k := s.firstQueued(); k != nil {
+			if t := c.decidingTime(s, k); oldest == nil || t < since {
+				oldest, since = k, t
 			}
 		}
 	}
-	if oldest == nil || oldest.Need <= c.satisfied {
+	if oldest == nil || oldest.Barrier <= c.reached {
 		return w
 	}
-	ends := []int64(nil)
-	for i := range c.asks {
-		if c.asks[i].gen >= oldest.Need {
-			ends = c.asks[i].ends
-			break
-		}
-	}
+	e := c.endsOf(oldest.Barrier)
 	for i := range w {
 		p := &c.parts[i]
-		short := i >= len(ends) || p.next < ends[i]
-		passed := p.end-p.next > c.farBehind && c.passedTime(p) != NoTime && c.passedTime(p)-c.outOfOrder >= since
-		w[i] = short && !passed
+		short := e == nil || i >= len(e.ends) || p.next < e.ends[i]
+		backlog, passed := c.backlog(p)
+		w[i] = short && !(backlog && passed >= since)
 	}
 	return w
-}
-
-// ClicksState is how far one clicks partition is, for those who look.
-type ClicksState struct {
-	Next, End, MaxTime int64
-}
-
-// ClicksStates lists the clicks partitions.
-func (c *Core) ClicksStates() []ClicksState {
-	st := make([]ClicksState, len(c.parts))
-	for i := range c.parts {
-		st[i] = ClicksState{c.parts[i].next, c.parts[i].end, c.parts[i].maxTime}
-	}
-	return st
 }

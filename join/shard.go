@@ -1,110 +1,70 @@
 package join
 
-import "slices"
+import (
+	"slices"
 
-// Shard is one checkouts partition of the group as its owner holds it: the release queue, the recent checkouts, and how far
-// they are.
+	"firstclick/join/event"
+	"firstclick/join/open"
+)
+
+// Shard is one checkouts partition of the group as its owner holds it: the release queue, the open
+// checkouts, and how far they are.
 type Shard struct {
 	Partition int32
 
-	// Reasserted are corrections of rows that an earlier owner released, for the next transaction: see Recall and Take.
-	Reasserted []Correction
+	// Corrections are for the next transaction, beside those for late clicks: see Restore and Refused.
+	Corrections []event.Correction
 
-	queue   []Pending
+	queue   []*event.Checkout
 	head    int
 	fetched int64 // the next offset to be fetched
 	next    int64 // the next offset to be released
-	end     int64 // the newest end asked for; -1: none yet
+	end     int64 // the newest end offset; -1: none yet
 	epoch   int32
 
 	unreadable bool // the partition's end could not be learnt the last time
 
-	recents     *Recents
-	rejected    map[int64]struct{} // offsets of recent checkouts that did not become rows
-	sweptAt     int                // how many of them are looked through for those that are recent no more
-	newest      times              // of the checkouts released and believed
+	open        *open.Checkouts
+	rejected    map[int64]struct{} // offsets of open checkouts that did not become rows
+	cleanAt     int                // how many of them are looked through for those that are open no more
+	newest      times              // of the released checkouts whose times decide
 	maxReleased int64              // the event time that they have reached
 	final       int64              // click columns of rows before it do not move
-	expired     int64              // up to where recents were swept
+	dropped     int64              // open checkouts before it were dropped
 
-	restoring bool // recent checkouts of an earlier owner are still being read
-	stored    Position
-	taken     Position  // that the last transaction stores
-	sweep     *Position // that may be stored once the sweep of marked checkouts is done; nil: none is under way
+	restoring bool // open checkouts of an earlier owner are still being read
+	stored    event.Position
+	taken     event.Position  // that the last transaction stores
+	sweep     *event.Position // that may be stored once the marked checkouts are looked up; nil: none is under way
 }
 
-// Correction moves a row to an earlier click.
-type Correction struct {
-	Offset    int64 // of the checkout, in the shard's partition
-	Key       Key
-	Time      int64 // the checkout's
-	Checkout  ID
-	Click     ID
-	ClickTime int64
-}
-
-// Position is what a transaction stores of a shard beside its rows. Offsets are Kafka's: the next record to read.
-type Position struct {
-	NextOffset    int64
-	RecentOffset  int64
-	LeaderEpoch   int32
-	ClicksNext    []int64
-	ClicksRestore []int64
-	ClicksEpoch   []int32
-	ClicksLatest  []int64 // the greatest event time of a click below ClicksNext, far ones aside; NoTime: none
-	Watermark     int64
-	FinalBefore   int64
-	ExpireBefore  int64
-}
-
-// clicksNext is the offset in a clicks partition below which every click has had its effect.
-func (at *Position) clicksNext(p int) int64 {
-	if p < len(at.ClicksNext) {
-		return at.ClicksNext[p]
+// AddShard takes over a checkouts partition at a stored position. restoring: checkouts in
+// [RecentOffset, NextOffset) are still to be read again (see [Core.Restore]). Until
+// [Core.RestoreDone] the restore points stay where they are. It returns the clicks read before the
+// takeover that came too late for the shard and whose notes may have died with its last owner.
+func (c *Core) AddShard(partition int32, at event.Position, restoring bool) (s *Shard, late []Candidate) {
+	s = &Shard{
+		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch, open: open.New(c.seed),
+		rejected: map[int64]struct{}{}, maxReleased: event.NoTime, final: at.FinalBefore, dropped: event.NoTime, restoring: restoring, stored: at, taken: at,
 	}
-	return 0
-}
-
-// Pending is a fetched record of the checkouts topic on its way to release.
-type Pending struct {
-	Offset int64
-	Epoch  int32
-	Time   int64
-	Key    Key
-	User   int32
-	ID     ID
-	Need   uint64 // the first ask for the clicks' ends that was begun after the fetch
-	Skip   bool   // nothing to release: a control record, or one that Record says what to do with
-
-	Record any // the owner's: carried, never looked at
-}
-
-// AddShard takes over a checkouts partition at a stored position. restoring: checkouts in [RecentOffset, NextOffset) are still
-// to be read again (see [Core.Recall]); until [Core.Restored] the restore points stay where they are. late is called for each click
-// read before the takeover that came too late for the shard and whose note may have died with its last owner.
-func (c *Core) AddShard(partition int32, at Position, restoring bool, late LateFunc) *Shard {
-	s := &Shard{
-		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch, recents: NewRecents(c.win.seed),
-		rejected: map[int64]struct{}{}, maxReleased: NoTime, final: at.FinalBefore, expired: NoTime, restoring: restoring, stored: at, taken: at,
-	}
-	if at.FinalBefore != NoTime {
+	if at.FinalBefore != event.NoTime {
 		s.maxReleased = at.FinalBefore
-		c.raiseLate(at.FinalBefore)
+		raise(&c.lateBefore, at.FinalBefore)
 	}
-	for i := range c.kept.list {
-		if k := &c.kept.list[i]; s.tooLate(k.partition, &k.Candidate) {
-			late(s, k.partition, &k.Candidate)
+	for i := range c.late.list {
+		if k := &c.late.list[i]; s.tooLate(k) {
+			late = append(late, *k)
 		}
 	}
-	for i := range c.farClicks {
-		if k := &c.farClicks[i]; at.needs(int(k.partition), k.Offset) {
-			late(s, k.partition, &k.Candidate)
+	for i := range c.far.list {
+		if k := &c.far.list[i]; at.NeedsClick(k.Partition, k.Offset) {
+			late = append(late, *k)
 		}
 	}
 	c.shards = append(c.shards, s)
 	slices.SortFunc(c.shards, func(a, b *Shard) int { return int(a.Partition) - int(b.Partition) })
 	c.version++
-	return s
+	return s, late
 }
 
 // DropShard forgets a shard.
@@ -125,9 +85,10 @@ func (c *Core) Shard(partition int32) *Shard {
 // Shards returns the owned shards by partition. The slice is the core's own.
 func (c *Core) Shards() []*Shard { return c.shards }
 
-// Fetched appends records to the release queue, in offset order. Records below the shard's position, which an earlier
-// assignment left behind, are dropped: the first so many of records.
-func (s *Shard) Fetched(records []Pending) (dropped int) {
+// Fetched appends records to the release queue, in offset order. Their memory must stay as it is
+// until they are released. Records below the shard's position, which an earlier assignment left
+// behind, are dropped: the first so many.
+func (s *Shard) Fetched(records []event.Checkout) (dropped int) {
 	if s.head > 0 && s.head >= len(s.queue)/2 {
 		n := copy(s.queue, s.queue[s.head:])
 		clear(s.queue[n:])
@@ -138,7 +99,7 @@ func (s *Shard) Fetched(records []Pending) (dropped int) {
 			dropped++
 			continue
 		}
-		s.queue = append(s.queue, records[i])
+		s.queue = append(s.queue, &records[i])
 		s.fetched = records[i].Offset + 1
 	}
 	return dropped
@@ -150,12 +111,20 @@ func (s *Shard) Unfetched() bool { return s.fetched < s.end }
 // Queued is the number of records that wait for release.
 func (s *Shard) Queued() int { return len(s.queue) - s.head }
 
+// firstQueued is the first checkout that waits, or nil.
+func (s *Shard) firstQueued() *event.Checkout {
+	for _, k := range s.queue[s.head:] {
+		if !k.Skip {
+			return k
+		}
+	}
+	return nil
+}
+
 // HeadTime is the event time of the first checkout that waits. ok is false while none does.
 func (s *Shard) HeadTime() (t int64, ok bool) {
-	for i := s.head; i < len(s.queue); i++ {
-		if !s.queue[i].Skip {
-			return s.queue[i].Time, true
-		}
+	if k := s.firstQueued(); k != nil {
+		return k.Time, true
 	}
 	return 0, false
 }
@@ -163,109 +132,65 @@ func (s *Shard) HeadTime() (t int64, ok bool) {
 // Next is the offset of the next record to be released.
 func (s *Shard) Next() int64 { return s.next }
 
-// End is the newest end of the partition asked for; -1 while none was.
+// End is the newest end offset of the partition; -1: none is known yet.
 func (s *Shard) End() int64 { return s.end }
 
-// Readable says whether the newest end could be learnt.
+// Readable says whether the newest end offset could be learnt.
 func (s *Shard) Readable() bool { return !s.unreadable }
 
-// Final is the time before which the click columns of the shard's rows do not move. NoTime: nothing is final yet.
+// Final is the time before which the click columns of the shard's rows do not move. NoTime: nothing
+// is final yet.
 func (s *Shard) Final() int64 { return s.final }
 
 // MaxReleased is the event time that the released checkouts have reached. NoTime: none yet.
 func (s *Shard) MaxReleased() int64 { return s.maxReleased }
 
-// Recents is the number of checkouts that are not final, and the bytes they take.
-func (s *Shard) Recents() (n int, bytes int64) { return s.recents.Len(), s.recents.Bytes() }
+// Open is the number of checkouts that are not final, and the bytes they take.
+func (s *Shard) Open() (n int, bytes int64) { return s.open.Len(), s.open.Bytes() }
 
 func (s *Shard) behind() bool {
 	return s.Queued() > 0 || s.end < 0 || s.fetched < s.end || s.unreadable
 }
 
+// corrected is the time before which rows are final and wait for no correction either.
+func (s *Shard) corrected() int64 { return min(s.final, s.open.Marked()) }
+
+// expireBefore is the time before which the shard needs no click.
 func (s *Shard) expireBefore(window int64) int64 {
-	if s.final == NoTime {
-		return NoTime
+	if s.final == event.NoTime {
+		return event.NoTime
 	}
-	if s.restoring { // what the checkouts of the earlier owner need stays
+	if s.restoring { // the checkouts of the earlier owner still need their clicks
 		return s.stored.ExpireBefore
 	}
-	return s.settled() - window
+	return s.corrected() - window
 }
 
-// settled is the time before which rows are final and wait for no correction either.
-func (s *Shard) settled() int64 { return min(s.final, s.recents.Marked()) }
-
-// Recall takes in checkouts that an earlier owner released, as read again from Kafka, and re-asserts the best click of each: a
-// correction may have died between two shards' transactions. The clicks up to the stored position must have been read
-// (see [Core.ReadUpTo]). far are the offsets of those that are dated so far ahead of our clock that no correction waits for them: to be noted.
-func (c *Core) Recall(s *Shard, records []Pending) (far []int64) {
-	for i := range records {
-		k := &records[i]
-		if k.Skip || k.Offset >= s.stored.NextOffset || k.Time < s.final {
-			continue
-		}
-		if k.Time > c.clock.far {
-			far = append(far, k.Offset)
-			continue
-		}
-		c.raiseFrontier(k.Time)
-		r := Recent{Time: k.Time, Offset: k.Offset, ID: k.ID}
-		r.ClickTime, r.Click, r.HasClick = c.win.First(k.Key, k.Time-c.window, k.Time)
-		s.recents.Add(k.Key, r)
-		if r.HasClick {
-			s.Reasserted = append(s.Reasserted, Correction{Offset: k.Offset, Key: k.Key, Time: k.Time, Checkout: k.ID, Click: r.Click, ClickTime: r.ClickTime})
-		}
-	}
-	return far
-}
-
-// Restored says that all recent checkouts of the earlier owner have been recalled: the restore points may move on, with the
-// transaction that holds their corrections or a later one.
-func (c *Core) Restored(s *Shard) {
-	s.restoring = false
-	c.settle(s)
-}
-
-// Reject forgets a released checkout that did not become a row: its checkout_id has a row of other content, or Postgres refused
-// it. No later click may move the row that stands in its place.
+// Reject forgets a released checkout that did not become a row: its checkout_id has a row of other
+// content, or Postgres refused it. No later click may move the row that stands in its place.
 func (c *Core) Reject(s *Shard, offset int64) {
 	s.rejected[offset] = struct{}{}
-	s.Reasserted = slices.DeleteFunc(s.Reasserted, func(k Correction) bool { return k.Offset == offset })
+	s.Corrections = slices.DeleteFunc(s.Corrections, func(k event.Correction) bool { return k.Offset == offset })
 }
 
-// Restoring says whether recent checkouts of an earlier owner are still being read.
-func (s *Shard) Restoring() bool { return s.restoring }
-
-// ReadUpTo says whether every clicks partition has been read up to the given positions.
-func (c *Core) ReadUpTo(positions []int64) bool {
-	for p, want := range positions {
-		if p >= len(c.parts) || c.parts[p].next < want {
-			return false
+// Refused takes in what became of a checkout whose first click Postgres refused. The click stays in
+// the window: another checkout may have it. Invariant: a refused click hides no other. Later clicks
+// are compared with the click that the row has. A click that came meanwhile, and was compared with
+// the refused one, is asserted with the next transaction.
+func (c *Core) Refused(s *Shard, r *event.Refusal) {
+	s.open.SetClick(r)
+	if r.Time < s.taken.FinalBefore { // final when the transaction was made: what came since is noted as late
+		return
+	}
+	t, id, ok := c.win.First(r.Key, r.Time-c.window, r.Time)
+	for first := (event.ClickAt{Time: t, ID: id}); ok; t, id, ok = c.win.After(r.Key, t, id, r.Time) {
+		click := event.ClickAt{Time: t, ID: id}
+		if r.HasClick && !click.Less(r.Took) {
+			return
+		}
+		if !slices.Contains(r.Tried, click) {
+			s.Corrections = append(s.Corrections, event.Correction{Offset: r.Offset, Key: r.Key, Time: r.Time, Checkout: r.ID, Click: first.ID, ClickTime: first.Time})
+			return
 		}
 	}
-	return true
-}
-
-// Covers says whether a shard stored at this position can be taken over with what was read so far: whether the window reaches back
-// far enough, and every click that its last owner may have died with, too late for the shard's rows, was seen to be too late here.
-func (c *Core) Covers(at Position) bool {
-	if floor := c.win.Stats().Floor; floor != NoTime && (at.ExpireBefore == NoTime || at.ExpireBefore < floor) {
-		return false
-	}
-	for p, want := range at.ClicksRestore {
-		if p < len(c.parts) && c.parts[p].started > want && !c.parts[p].lost {
-			return false
-		}
-	}
-	for p := range c.parts { // invariant: what is forgotten is not asked for, also where Postgres failed over and lost that it was stored
-		if c.parts[p].forgotten > at.clicksNext(p) {
-			return false
-		}
-	}
-	for p := range c.parts {
-		if f := c.parts[p].farForgotten; f > 0 && at.needs(p, f-1) {
-			return false
-		}
-	}
-	return !c.owes(at)
 }

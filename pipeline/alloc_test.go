@@ -7,7 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"firstclick/join"
+	"firstclick/join/decode"
+	"firstclick/join/event"
 )
 
 // A checkout may cost two allocations from Kafka to its row; what a fetch allocates for all of its checkouts together is shared by them. Here: decoded,
@@ -21,7 +22,7 @@ func TestCheckoutAllocates(t *testing.T) {
 				`"payment_method": "JCB 16 digit", "total_amount": 896.92, "shipping_address": "a\nb", "billing_address": "c\nd", `+
 				`"user_agent": "Mozilla", "ip_address": "1.2.3.4", "datetime_occured": "2026-11-18 13:06:50.813"}`, i)}
 	}
-	r := &checkoutsReader{chunks: new(chunks), hasher: join.NewHasher(1), decoder: join.NewDecoder(time.UTC)}
+	r := &checkoutsReader{chunks: new(chunks), hasher: event.NewHasher(1), decoder: decode.New(time.UTC)}
 	per := testing.AllocsPerRun(20, func() {
 		r.read(0, records, 1)
 		if r.out.chunk.records[n-1].Skip {

@@ -1,18 +1,19 @@
 package pipeline
 
-import "firstclick/join"
+import "firstclick/join/event"
 
-// chunk is the memory of what one read brought of a shard: queue entries, what they carry, and the bytes of that. It is lent out again
-// when the last of its records has become a row or a dead letter.
+// chunk is the memory of what one read brought of a shard: its records as checkouts, and the bytes
+// that they keep. It is lent. It is given back when the last of its records has become a row or a
+// dead letter.
 type chunk struct {
-	records []join.Pending
-	carried []checkoutRecord
+	records []event.Checkout
 	slab    []byte
 	left    int   // records on their way, in the order of the offsets
 	bytes   int64 // of the records' values
 }
 
-// leastRecord is what a record counts as at least, however small its value: a queue entry and a dead letter take memory of their own.
+// leastRecord is what a record counts as at least, however small its value: a checkout and a dead
+// letter take memory of their own.
 const leastRecord = 256
 
 // weight is what the chunk counts as while it is held.
@@ -24,18 +25,17 @@ type chunks struct{ shelf shelf[*chunk] } // by the bytes of their slabs
 // maxKeptSlab is the size up to which a chunk's memory is kept for the next read.
 const maxKeptSlab = 32 << 20
 
-// take returns a chunk for n records of size bytes together. Its entries are zero.
+// take returns a chunk for n records of size bytes together. Its records are zero.
 func (c *chunks) take(n, size int) *chunk {
-	room := roomy(2 * size) // for what a row takes and for the value, which is kept for a dead letter
+	room := roomy(size + size/4) // the values, and texts that do not stand in them as they are
 	k, _ := c.shelf.take(room)
 	if k == nil {
 		k = &chunk{slab: make([]byte, 0, room)}
 	}
 	if cap(k.records) < n {
-		room := roomy(n)
-		k.records, k.carried = make([]join.Pending, room), make([]checkoutRecord, room)
+		k.records = make([]event.Checkout, roomy(n))
 	}
-	k.records, k.carried, k.slab, k.left, k.bytes = k.records[:n], k.carried[:n], k.slab[:0], n, int64(size)
+	k.records, k.slab, k.left, k.bytes = k.records[:n], k.slab[:0], n, int64(size)
 	return k
 }
 
@@ -45,7 +45,6 @@ func (c *chunks) give(k *chunk) {
 		return
 	}
 	clear(k.records)
-	clear(k.carried)
 	c.shelf.give(cap(k.slab), k)
 }
 

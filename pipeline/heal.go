@@ -8,7 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"firstclick/join"
+	"firstclick/join/decode"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -49,7 +50,7 @@ func (s *session) heal(ctx context.Context) (healed bool, err error) {
 }
 
 func shownTime(micros int64) string {
-	if micros == join.NoTime {
+	if micros == event.NoTime {
 		return "none"
 	}
 	return time.UnixMicro(micros).UTC().Format(time.RFC3339)
@@ -60,7 +61,7 @@ func (s *session) takeBack(ctx context.Context, d *sink.Doubtful, base, now int6
 	p, skew, window := &d.Position, s.cfg.MaxSkew.Microseconds(), s.cfg.Window.Microseconds()
 	believed := max(now, d.CommittedAt) + skew
 	for i := range p.ClicksLatest {
-		if p.ClicksLatest[i] != join.Forever {
+		if p.ClicksLatest[i] != event.Forever {
 			p.ClicksLatest[i] = min(p.ClicksLatest[i], believed+window)
 		}
 	}
@@ -153,7 +154,7 @@ func (s *session) waiting(ctx context.Context, shards []sink.Doubtful) (map[int3
 	}
 	defer cl.Close()
 	seen := map[int32][]int64{}
-	reader := &checkoutsReader{chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[topic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+	reader := &checkoutsReader{chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[topic].id, decoder: decode.New(s.cfg.Zone)}
 	for len(ends) > 0 {
 		fetches := cl.PollFetches(ctx)
 		if ctx.Err() != nil {

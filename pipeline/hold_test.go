@@ -7,6 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/join"
+	"firstclick/join/event"
+	"firstclick/join/window"
 	"firstclick/pipeline/sink"
 )
 
@@ -18,12 +20,12 @@ func idleLoop(t *testing.T) *loop {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	core := join.NewCore(join.Config{Window: time.Hour}, join.NewWindow(join.WindowConfig{}))
+	core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
 	return newLoop(&session{checkoutsClient: cl, core: core, cfg: Config{CheckoutsTopic: "checkouts", Zone: time.UTC}}, &targets{}, nil)
 }
 
-func notBegun() join.Position {
-	return join.Position{Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+func notBegun() event.Position {
+	return event.Position{Watermark: event.NoTime, FinalBefore: event.NoTime, ExpireBefore: event.NoTime}
 }
 
 // A shard that was paused for a hungry one becomes hungry itself: it goes on, though another, whose checkouts wait for their clicks, still holds much.
@@ -31,10 +33,11 @@ func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
 	l := idleLoop(t)
 	most := l.maxHeld()
 	for p, bytes := range []int64{most, most, 0} {
-		l.shards[int32(p)] = &shard{Shard: l.core.AddShard(int32(p), notBegun(), false, nil), held: held{bytes: bytes}}
+		s, _ := l.core.AddShard(int32(p), notBegun(), false)
+		l.shards[int32(p)] = &shard{Shard: s, held: held{bytes: bytes}}
 	}
-	l.core.CheckoutEnds([]int64{9, 9, 9}, 0)
-	l.core.Ends(1, nil, nil, 0)
+	l.core.CheckoutsEnds([]int64{9, 9, 9}, 0)
+	l.core.ClicksEnds(1, nil, nil, 0)
 	l.holdCheckouts()
 	if !l.checkoutsPaused[0] || !l.checkoutsPaused[1] || l.checkoutsPaused[2] {
 		t.Fatalf("paused: %v; want the two that hold much", l.checkoutsPaused)
@@ -49,7 +52,8 @@ func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
 // Records without a value take memory too: however many come, there is an end to what is held of them.
 func TestRecordsWithoutAValueAreHeldWithinBounds(t *testing.T) {
 	l := idleLoop(t)
-	l.shards[0] = &shard{Shard: l.core.AddShard(0, notBegun(), false, nil)}
+	s, _ := l.core.AddShard(0, notBegun(), false)
+	l.shards[0] = &shard{Shard: s}
 	var c chunks
 	h := &l.shards[0].held
 	for n := 0; !l.full(); n += 1000 {

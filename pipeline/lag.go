@@ -3,7 +3,7 @@ package pipeline
 import (
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // endsFresh is for how long an answer about the topics' ends says that nothing new is there. Kafka is asked twice a second.
@@ -41,7 +41,7 @@ func (st *Stats) lag(next, end, recordTime, eventTime int64, atEnd, now time.Tim
 	}
 	since := func(t int64) (time.Duration, bool) {
 		from := atEnd
-		if t != join.NoTime {
+		if t != event.NoTime {
 			if at := time.UnixMicro(t); from.IsZero() || at.After(from) {
 				from = at
 			}

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 func TestLag(t *testing.T) {
@@ -23,8 +23,8 @@ func TestLag(t *testing.T) {
 			atEnd: now.Add(-20 * time.Millisecond), asked: now, want: Lag{1, 20 * time.Millisecond, 20 * time.Millisecond}, known: true},
 		{name: "a backlog", next: 7, end: 1007, recordTime: ago(time.Hour), eventTime: ago(2 * time.Hour), asked: now,
 			want: Lag{1000, time.Hour, 2 * time.Hour}, known: true},
-		{name: "nothing read yet", next: 7, end: 8, recordTime: join.NoTime, eventTime: join.NoTime, asked: now, want: Lag{Records: 1}},
-		{name: "no end known yet", next: 7, end: -1, recordTime: join.NoTime, eventTime: join.NoTime, asked: now},
+		{name: "nothing read yet", next: 7, end: 8, recordTime: event.NoTime, eventTime: event.NoTime, asked: now, want: Lag{Records: 1}},
+		{name: "no end known yet", next: 7, end: -1, recordTime: event.NoTime, eventTime: event.NoTime, asked: now},
 		{name: "Kafka is silent: at its end a minute ago, not known since", next: 7, end: 7, recordTime: ago(time.Hour), eventTime: ago(time.Hour),
 			atEnd: now.Add(-time.Minute), asked: now.Add(-time.Minute), want: Lag{0, time.Minute, time.Minute}, known: true},
 		{name: "clocks that disagree", next: 7, end: 8, recordTime: ago(-time.Second), eventTime: ago(-time.Minute), asked: now, want: Lag{Records: 1}, known: true},

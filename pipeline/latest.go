@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -15,7 +15,7 @@ const latestKept = 16
 // and the table has no index by time. Safe for concurrent use.
 type latest struct {
 	mu  sync.Mutex
-	ids []join.ID
+	ids []event.ID
 }
 
 func (l *latest) written(batches []*sink.Batch) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -29,14 +30,13 @@ type loop struct {
 	s    *session
 	core *join.Core
 
-	shards  map[int32]*shard
-	rows    spareRows
-	idle    int               // committers without a job
-	dead    []sink.DeadLetter // of clicks, for the next transaction
-	under   []sink.DeadLetter // of clicks, in transactions under way: each holds all, for its positions pass them, and another may be lost
-	kept    []sink.DeadLetter // of clicks, landed: until every shard is known to have passed them. See owe
-	noted   int64             // bytes of payload in dead and under
-	decoder *join.Decoder
+	shards map[int32]*shard
+	rows   spareRows
+	idle   int               // committers without a job
+	dead   []sink.DeadLetter // of clicks, for the next transaction
+	under  []sink.DeadLetter // of clicks, in transactions under way: each holds all, for its positions pass them, and another may be lost
+	kept   []sink.DeadLetter // of clicks, landed: until every shard is known to have passed them. See owe
+	noted  int64             // bytes of payload in dead and under
 
 	targets *targets
 	stop    context.CancelFunc // begins the end in good order
@@ -59,7 +59,7 @@ type shard struct {
 	*join.Shard
 	claim   sink.Claim
 	topicID [16]byte
-	at      join.Position // as committed
+	at      event.Position // as committed
 
 	held      held
 	batch     *sink.Batch
@@ -77,7 +77,7 @@ type shard struct {
 
 func newLoop(s *session, t *targets, stop context.CancelFunc) *loop {
 	l := &loop{
-		s: s, core: s.core, shards: map[int32]*shard{}, idle: committers, decoder: join.NewDecoder(s.cfg.Zone),
+		s: s, core: s.core, shards: map[int32]*shard{}, idle: committers,
 		targets: t, stop: stop, clicksPaused: map[int32]bool{}, checkoutsPaused: map[int32]bool{}, clicksAtEnd: map[int32]time.Time{},
 		checkouts: int(s.infos[s.cfg.CheckoutsTopic].partitions),
 	}
@@ -138,7 +138,11 @@ func (l *loop) takeClicks(m *clicksMsg) error {
 	l.tellClock()
 	now := l.s.now()
 	for _, r := range m.reads {
-		if !l.core.Clicks(r, now, l.noteLate) {
+		late, missed := l.core.Clicks(r, now)
+		for i := range late {
+			l.shards[late[i].Shard].noteLate(&l.s.cfg, l.s.infos[l.s.cfg.ClicksTopic].id, &late[i].Candidate)
+		}
+		if missed {
 			return &againError{cause: fmt.Errorf("clicks partition %d was read on while a shard was taken over that late clicks concern", r.Partition)}
 		}
 	}
@@ -148,16 +152,12 @@ func (l *loop) takeClicks(m *clicksMsg) error {
 }
 
 // tellClock tells the core our own time, against which events may be dated ahead.
-func (l *loop) tellClock() { l.core.Clock(wall().UnixMicro(), l.s.now()) }
+func (l *loop) tellClock() { l.core.SetClock(wall().UnixMicro(), l.s.now()) }
 
 // noteLate notes a click that came after rows of the shard that it could change were final.
-func (l *loop) noteLate(s *join.Shard, partition int32, k *join.Candidate) {
-	l.shards[s.Partition].noteLate(&l.s.cfg, l.s.infos[l.s.cfg.ClicksTopic].id, partition, k)
-}
-
-func (sh *shard) noteLate(cfg *Config, topicID [16]byte, partition int32, k *join.Candidate) {
+func (sh *shard) noteLate(cfg *Config, topicID [16]byte, k *join.Candidate) {
 	sh.batch.Late = append(sh.batch.Late, sink.Late{
-		Topic: cfg.ClicksTopic, TopicID: topicID, Partition: partition, Offset: k.Offset,
+		Topic: cfg.ClicksTopic, TopicID: topicID, Partition: k.Partition, Offset: k.Offset,
 		Kind: sink.LateClick, EventID: k.ID.String(), User: k.User, Product: k.Product, Time: k.Time,
 	})
 }
@@ -205,7 +205,7 @@ func (l *loop) takeControl(m any) error {
 }
 
 func (l *loop) takeEnds(m *endsMsg) {
-	added := l.core.Ends(m.gen, m.clicks, m.stable, m.asked)
+	added := l.core.ClicksEnds(m.gen, m.clicks, m.stable, m.asked)
 	for _, p := range added {
 		l.s.addClicksPartition(p)
 	}
@@ -213,8 +213,8 @@ func (l *loop) takeEnds(m *endsMsg) {
 		l.checkouts = m.checkouts
 		l.s.checkoutsClient.ForceMetadataRefresh() // else the group learns of a new partition when its metadata have grown old
 	}
-	l.s.asks.stable.Store(l.core.Standing(l.s.now(), (2 * time.Second).Microseconds()))
-	if l.core.Unasked() {
+	l.s.asks.stable.Store(l.core.Stalled(l.s.now(), (2 * time.Second).Microseconds()))
+	if l.core.NeedsEnds() {
 		l.s.asks.poke()
 	}
 	first := l.endsAt.IsZero()
@@ -225,7 +225,7 @@ func (l *loop) takeEnds(m *endsMsg) {
 }
 
 func (l *loop) takeCheckoutEnds(m *checkoutEndsMsg) {
-	l.core.CheckoutEnds(m.ends, m.asked)
+	l.core.CheckoutsEnds(m.ends, m.asked)
 	first := l.checkoutEndsAt.IsZero()
 	l.checkoutEndsAt = time.Now()
 	if first {
@@ -242,16 +242,20 @@ func (l *loop) assign(m *assignedMsg) error {
 	for i := range m.shards {
 		st := &m.shards[i]
 		at := st.Position
-		if !l.core.Covers(at) {
+		if !l.core.CanTakeOver(at) {
 			return &againError{cause: fmt.Errorf("checkouts partition %d needs clicks that this instance did not keep", st.Claim.Partition)}
 		}
 		l.core.RestoreWatermark(l.targets.watermark())
 		restoring := at.RecentOffset < at.NextOffset
 		l.drop(st.Claim.Partition) // the group may tell again what it told already
-		sh := &shard{claim: st.Claim, topicID: st.TopicID, at: st.Position, batch: &sink.Batch{}, committed: time.Now(), time: join.NoTime, recordTime: join.NoTime}
+		sh := &shard{claim: st.Claim, topicID: st.TopicID, at: st.Position, batch: &sink.Batch{}, committed: time.Now(), time: event.NoTime, recordTime: event.NoTime}
 		l.shards[st.Claim.Partition] = sh
 		l.owe(st)
-		sh.Shard = l.core.AddShard(st.Claim.Partition, at, restoring, l.noteLate)
+		var late []join.Candidate
+		sh.Shard, late = l.core.AddShard(st.Claim.Partition, at, restoring)
+		for i := range late {
+			sh.noteLate(&l.s.cfg, l.s.infos[l.s.cfg.ClicksTopic].id, &late[i])
+		}
 		if restoring {
 			sh.recall = &recall{sh: sh, from: at.RecentOffset, to: at.NextOffset}
 		}

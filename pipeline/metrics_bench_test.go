@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -14,7 +15,7 @@ func BenchmarkCommitted(b *testing.B) {
 		b.Run(fmt.Sprint(rows), func(b *testing.B) {
 			batch := &sink.Batch{}
 			for i := range rows {
-				batch.Rows = append(batch.Rows, sink.Row{RecordTime: wall().UnixMicro() - int64(i)*1000})
+				batch.Rows = append(batch.Rows, event.Released{Checkout: &event.Checkout{RecordTime: wall().UnixMicro() - int64(i)*1000}})
 			}
 			m, l, r := newEngineMetrics(newFactory(nil, "shop"), "clicks", "checkouts"), latest{}, sink.Result{Fresh: int64(rows)}
 			b.ReportAllocs()

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -68,7 +68,7 @@ func newEngineMetrics(f factory, clicks, checkouts string) *engineMetrics {
 		m.rows.WithLabelValues(outcome)
 	}
 	for _, topic := range []string{clicks, checkouts} {
-		for _, reason := range join.Reasons() {
+		for _, reason := range event.Reasons() {
 			m.deadLetters.WithLabelValues(topic, string(reason))
 		}
 	}
@@ -89,7 +89,7 @@ func outcomes(r *sink.Result) map[string]int64 {
 // committed counts a transaction of checkouts that took so long.
 func (m *engineMetrics) committed(checkouts string, batches []*sink.Batch, r *sink.Result, took time.Duration) {
 	now, rows := wall().UnixMicro(), 0
-	dead := func(topic string, reason join.Reason, n int64) {
+	dead := func(topic string, reason event.Reason, n int64) {
 		m.deadLetters.WithLabelValues(topic, string(reason)).Add(float64(n))
 	}
 	for _, b := range batches {
@@ -113,9 +113,9 @@ func (m *engineMetrics) committed(checkouts string, batches []*sink.Batch, r *si
 	for outcome, n := range outcomes(r) {
 		m.rows.WithLabelValues(outcome).Add(float64(n))
 	}
-	dead(checkouts, join.ReasonRefused, r.Refused)
-	dead(checkouts, join.ReasonRefusedClick, r.Unclicked)
-	dead(checkouts, join.ReasonConflict, r.Conflicts)
+	dead(checkouts, event.ReasonRefused, r.Refused)
+	dead(checkouts, event.ReasonRefusedClick, r.Unclicked)
+	dead(checkouts, event.ReasonConflict, r.Conflicts)
 	m.unknown.Add(float64(r.Unknown))
 	m.newDeadLetters.Add(float64(r.DeadLetters))
 	m.newLate.Add(float64(r.Late))

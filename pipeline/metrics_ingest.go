@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // ingestMetrics count what is read from Kafka and what the group decides. Safe for concurrent use.
@@ -41,7 +41,7 @@ func newIngestMetrics(f factory, topics ...string) *ingestMetrics {
 	}
 	for _, topic := range topics {
 		m.read[topic] = notShown()
-		for _, reason := range join.Reasons() {
+		for _, reason := range event.Reasons() {
 			m.undecodable.WithLabelValues(topic, string(reason))
 		}
 	}
@@ -49,13 +49,13 @@ func newIngestMetrics(f factory, topics ...string) *ingestMetrics {
 }
 
 // polled counts the records that a poll returned of a partition. bytes is the size of their values.
-// recordTime is the timestamp of the newest one in microseconds, or join.NoTime.
+// recordTime is the timestamp of the newest one in microseconds, or event.NoTime.
 func (m *ingestMetrics) polled(topic string, partition int32, records, bytes, recordTime int64) {
 	p := strconv.Itoa(int(partition))
 	m.read[topic].Add(float64(records))
 	m.records.WithLabelValues(topic, p).Add(float64(records))
 	m.bytes.WithLabelValues(topic, p).Add(float64(bytes))
-	if recordTime == join.NoTime {
+	if recordTime == event.NoTime {
 		m.recordTimeAhead.DeleteLabelValues(topic, p)
 		return
 	}
@@ -64,7 +64,7 @@ func (m *ingestMetrics) polled(topic string, partition int32, records, bytes, re
 
 // undecoded counts a record that cannot be decoded. It does nothing on nil: a record that is read
 // again was counted before.
-func (m *ingestMetrics) undecoded(topic string, reason join.Reason) {
+func (m *ingestMetrics) undecoded(topic string, reason event.Reason) {
 	if m != nil {
 		m.undecodable.WithLabelValues(topic, string(reason)).Inc()
 	}

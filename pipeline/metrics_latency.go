@@ -9,8 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"firstclick/join"
-	"firstclick/pipeline/sink"
+	"firstclick/join/event"
 )
 
 // latencyHistogram counts the seconds from a record's timestamp to the commit of its row, in
@@ -48,11 +47,11 @@ func newLatencyHistogram(desc *prometheus.Desc, bounds ...float64) *latencyHisto
 
 // committed counts rows that were committed at now, in microseconds since the epoch. A row whose
 // record has no timestamp does not count.
-func (h *latencyHistogram) committed(rows []sink.Row, now int64) {
+func (h *latencyHistogram) committed(rows []event.Released, now int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range rows {
-		if t := rows[i].RecordTime; t != join.NoTime {
+		if t := rows[i].RecordTime; t != event.NoTime {
 			h.add(float64(max(now-t, 0)) / 1e6)
 		}
 	}

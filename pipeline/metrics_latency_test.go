@@ -9,9 +9,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
-	"firstclick/join"
-	"firstclick/pipeline/sink"
+	"firstclick/join/event"
 )
+
+func recordedAt(t int64) event.Released {
+	return event.Released{Checkout: &event.Checkout{RecordTime: t}}
+}
 
 // The latency's buckets are those that Prometheus' own library would count in.
 func TestLatencyIsThatOfPrometheus(t *testing.T) {
@@ -23,12 +26,12 @@ func TestLatencyIsThatOfPrometheus(t *testing.T) {
 		})
 		ours := newLatencyHistogram(newFactory(nil, "shop").desc("latency", ""), bounds...)
 		const now = 3e15
-		rows := []sink.Row{{RecordTime: join.NoTime}, {RecordTime: now + 1}} // none; a clock that is behind
+		rows := []event.Released{recordedAt(event.NoTime), recordedAt(now + 1)} // none; a clock that is behind
 		theirs.Observe(0)
 		for _, v := range rapid.SliceOfN(value, 1, 50).Draw(t, "microseconds") {
 			for range rapid.IntRange(1, 3).Draw(t, "times") {
 				theirs.Observe(float64(v) / 1e6)
-				rows = append(rows, sink.Row{RecordTime: now - v})
+				rows = append(rows, recordedAt(now-v))
 			}
 		}
 		ours.committed(rows, now)

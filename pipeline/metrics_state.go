@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // definePartitions defines how far things are. Clicks count as read, checkouts as committed.
@@ -146,7 +146,7 @@ func (c *stateCollector) defineParts() {
 }
 
 // instant is a time in microseconds since the epoch as Prometheus has it, in seconds.
-func instant(t int64) (v float64, known bool) { return float64(t) / 1e6, t != join.NoTime }
+func instant(t int64) (v float64, known bool) { return float64(t) / 1e6, t != event.NoTime }
 
 func stamp(t time.Time) (v float64, known bool) { return float64(t.UnixMicro()) / 1e6, !t.IsZero() }
 

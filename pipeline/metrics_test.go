@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
-	"firstclick/join"
+	"firstclick/join/window"
 )
 
 // busy is a pipeline with many partitions, of which everything is known.
@@ -23,7 +23,7 @@ func (b busy) Stats() Stats {
 		ClicksTopic: "clicks", CheckoutsTopic: "checkouts", WindowBudget: 1 << 30,
 		Server: ServerProbe{At: now, OK: true},
 		At:     now, Started: now.Add(-time.Hour), EndsAt: now, CommittedAt: now, Ready: true, Watermark: now.UnixMicro(),
-		Window: join.WindowStats{Clicks: 1e6, Bytes: 5e7, Buckets: 76, Oldest: now.Add(-time.Hour).UnixMicro()},
+		Window: window.Stats{Clicks: 1e6, Bytes: 5e7, Buckets: 76, Oldest: now.Add(-time.Hour).UnixMicro()},
 	}
 	st.Users.Connected, st.Users.LastMessageTime = true, now
 	for p := range b.partitions {

@@ -13,7 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"firstclick/internal/kafkatest"
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline"
 )
 
@@ -99,8 +99,8 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 
 	eventually(t, "all is counted", func() bool {
 		return p.Stats().Result.Fresh == pairs && counted("firstclick_rows_total", "attributed") == pairs &&
-			counted("firstclick_dead_letters_total", "clicks", string(join.ReasonShape)) == bad &&
-			counted("firstclick_dead_letters_total", "checkouts", string(join.ReasonJSON)) == bad
+			counted("firstclick_dead_letters_total", "clicks", string(event.ReasonShape)) == bad &&
+			counted("firstclick_dead_letters_total", "checkouts", string(event.ReasonJSON)) == bad
 	})
 	eventually(t, "every check holds", func() bool {
 		for _, c := range p.Health() {
@@ -124,7 +124,7 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 			t.Errorf("%s: %v records read, want %d", topic, n, pairs+bad)
 		}
 	}
-	if n := counted("firstclick_decode_failures_total", "clicks", string(join.ReasonShape)); n != bad {
+	if n := counted("firstclick_decode_failures_total", "clicks", string(event.ReasonShape)); n != bad {
 		t.Errorf("%v undecodable clicks, want %d", n, bad)
 	}
 	st := p.Stats()

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"firstclick/internal/progress"
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // worthShowing is the least backlog, in records, that is shown.
@@ -76,13 +76,13 @@ func (st *Totals) written() int64 {
 
 // behind is how far the slowest of our shards is behind the clock in event time.
 func (st *Stats) behind() (time.Duration, bool) {
-	least := join.Forever
+	least := event.Forever
 	for i := range st.Shards {
-		if t := st.Shards[i].MaxReleased; t != join.NoTime && st.Shards[i].Committed < st.Shards[i].End {
+		if t := st.Shards[i].MaxReleased; t != event.NoTime && st.Shards[i].Committed < st.Shards[i].End {
 			least = min(least, t)
 		}
 	}
-	if least == join.Forever {
+	if least == event.Forever {
 		return 0, false
 	}
 	return time.Since(time.UnixMicro(least)), true

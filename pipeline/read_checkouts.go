@@ -10,7 +10,8 @@ import (
 
 	"firstclick/internal/kafkabatch"
 	"firstclick/internal/kafkagroup"
-	"firstclick/join"
+	"firstclick/join/decode"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -22,14 +23,6 @@ type checkoutsMsg struct {
 type checkoutsPart struct {
 	partition int32
 	chunk     *chunk
-}
-
-// checkoutRecord is what a queued checkout carries to its row: join.Pending.Record.
-type checkoutRecord struct {
-	own        []byte // its own columns, as they are copied
-	payload    []byte
-	recordTime int64
-	dead       *sink.DeadLetter // instead of a row
 }
 
 // assignedMsg, revokedMsg and lostMsg tell the loop what the group decided. done is closed when the loop has dealt with it.
@@ -205,12 +198,12 @@ func (s *session) claim(ctx context.Context, p int32) (sink.State, error) {
 // freshShard is where a shard begins that is not stored yet: where the group began; a partition that was added later begins at 0, and
 // with the clicks that its siblings still need.
 func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
-	pos := join.Position{
-		LeaderEpoch: -1, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime,
+	pos := event.Position{
+		LeaderEpoch: -1, Watermark: event.NoTime, FinalBefore: event.NoTime, ExpireBefore: event.NoTime,
 		ClicksNext: s.progress.ClicksStart, ClicksRestore: s.progress.ClicksStart,
 	}
 	for range s.progress.ClicksStart {
-		pos.ClicksLatest = append(pos.ClicksLatest, join.NoTime)
+		pos.ClicksLatest = append(pos.ClicksLatest, event.NoTime)
 	}
 	pos.NextOffset = at(s.progress.CheckoutsStart, int(p))
 	pos.RecentOffset = pos.NextOffset
@@ -232,7 +225,7 @@ func (s *session) freshShard(ctx context.Context, p int32) (sink.State, error) {
 
 func (s *session) decodeCheckouts(fetches kgo.Fetches, readers map[int32]*checkoutsReader, need uint64) *checkoutsMsg {
 	used := readPoll(fetches, readers, func(int32) *checkoutsReader {
-		return &checkoutsReader{metrics: s.p.ingest, payloads: s.p.sink.Payloads(), chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: join.NewDecoder(s.cfg.Zone)}
+		return &checkoutsReader{metrics: s.p.ingest, payloads: s.p.sink.Payloads(), chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: s.infos[s.cfg.CheckoutsTopic].id, decoder: decode.New(s.cfg.Zone)}
 	}, func(r *checkoutsReader, f kgo.FetchTopicPartition) { r.read(f.Partition, f.Records, need) })
 	m := &checkoutsMsg{}
 	for _, r := range used {
@@ -249,20 +242,19 @@ type checkoutsReader struct {
 	metrics  *ingestMetrics // nil: read again, counted before
 	payloads *sink.Payloads // likewise
 	chunks   *chunks
-	hasher   join.Hasher
+	hasher   event.Hasher
 	skew     time.Duration
 	topicID  [16]byte
-	decoder  *join.Decoder
-	checkout join.Checkout
+	decoder  *decode.Decoder
 	out      checkoutsPart
 	last     int64 // timestamp of the last record
 }
 
 // read decodes the records into a chunk.
-func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint64) {
+func (r *checkoutsReader) read(partition int32, records []*kgo.Record, barrier uint64) {
 	size := 0
 	for _, rec := range records {
-		if len(rec.Value) <= join.MaxRecord { // of a larger one nothing is kept
+		if len(rec.Value) <= event.MaxRecord { // of a larger one nothing is kept
 			size += len(rec.Value)
 		}
 	}
@@ -271,51 +263,38 @@ func (r *checkoutsReader) read(partition int32, records []*kgo.Record, need uint
 	r.out = checkoutsPart{partition: partition, chunk: k}
 	for i, rec := range records {
 		p := &k.records[i]
-		p.Offset, p.Epoch, p.Need = kafkabatch.Next(rec)-1, rec.LeaderEpoch, need
+		p.Offset, p.Epoch, p.Barrier = kafkabatch.Next(rec)-1, rec.LeaderEpoch, barrier
 		if bad := kafkabatch.Of(rec); bad != nil {
 			p.Skip = true
-			r.buryBatch(rec, bad, p, &k.carried[i])
+			if !bad.Aborted {
+				r.bury(p, unreadable(rec, bad, r.topicID))
+			}
 		} else if rec.Attrs.IsControl() {
 			p.Skip = true
 		} else {
-			p.Record = &k.carried[i]
-			k.slab = r.decode(rec, p, &k.carried[i], k.slab)
+			k.slab = r.decode(rec, p, k.slab)
 		}
 		rec.Recycle()
 	}
 	r.decoder.LetGo()
-	r.checkout = join.Checkout{}
 }
 
-// buryBatch has the dead letter of a batch that cannot be read released in its turn.
-func (r *checkoutsReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad, p *join.Pending, carried *checkoutRecord) {
-	if bad.Aborted {
-		return
-	}
-	d := unreadable(rec, bad, r.topicID)
-	p.Record, carried.dead = carried, &d
+// bury has a dead letter released in the record's turn.
+func (r *checkoutsReader) bury(p *event.Checkout, d event.DeadLetter) {
+	p.Skip, p.Dead = true, &d
 	r.metrics.undecoded(d.Topic, d.Reason)
 }
 
-// decode returns slab with what the record carries appended.
-func (r *checkoutsReader) decode(rec *kgo.Record, p *join.Pending, carried *checkoutRecord, slab []byte) []byte {
-	k := &r.checkout
-	err := r.decoder.Checkout(rec.Value, k)
+// decode returns slab with what the checkout keeps appended.
+func (r *checkoutsReader) decode(rec *kgo.Record, p *event.Checkout, slab []byte) []byte {
+	kept, err := r.decoder.Checkout(rec.Value, p, slab)
 	if err == nil {
-		err = checkFuture(k.Time, rec, r.skew)
+		err = checkFuture(p.Time, rec, r.skew)
 	}
 	if err != nil {
-		d := deadLetter(rec, r.topicID, err, r.payloads)
-		p.Skip, carried.dead = true, &d
-		r.metrics.undecoded(d.Topic, d.Reason)
+		r.bury(p, deadLetter(rec, r.topicID, err, r.payloads))
 		return slab
 	}
-	p.Time, p.User, p.ID = k.Time, k.User, join.MakeID(k.ID)
-	p.Key = r.hasher.Key(k.User, k.Product)
-	from := len(slab)
-	slab = sink.AppendOwn(slab, k)
-	to := len(slab)
-	slab = append(slab, rec.Value...) // kept for a dead letter, should Postgres refuse the row
-	carried.own, carried.payload, carried.recordTime = slab[from:to:to], slab[to:len(slab):len(slab)], recordTime(rec)
-	return slab
+	p.RecordTime, p.Key = recordTime(rec), r.hasher.Key(p.User, p.Product())
+	return kept
 }

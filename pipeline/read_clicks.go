@@ -11,6 +11,9 @@ import (
 
 	"firstclick/internal/kafkabatch"
 	"firstclick/join"
+	"firstclick/join/decode"
+	"firstclick/join/event"
+	"firstclick/join/window"
 	"firstclick/pipeline/sink"
 )
 
@@ -49,7 +52,7 @@ func (s *session) readClicks(ctx context.Context, cl *kgo.Client) error {
 // insertClicks decodes and inserts the partitions of a poll.
 func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksReader) *clicksMsg {
 	used := readPoll(fetches, readers, func(p int32) *clicksReader {
-		return &clicksReader{s: s, partition: p, decoder: join.NewDecoder(s.cfg.Zone), batch: s.window.NewBatch()}
+		return &clicksReader{s: s, partition: p, decoder: decode.New(s.cfg.Zone), batch: s.window.NewBatch()}
 	}, func(r *clicksReader, f kgo.FetchTopicPartition) { r.read(f.Records) })
 	m := &clicksMsg{}
 	for _, r := range used {
@@ -65,13 +68,13 @@ func (s *session) insertClicks(fetches kgo.Fetches, readers map[int32]*clicksRea
 type clicksReader struct {
 	s         *session
 	partition int32
-	decoder   *join.Decoder
+	decoder   *decode.Decoder
 	out       *join.ClicksRead
 	dead      []sink.DeadLetter
 	records   int64
 	bytes     int64
 	last      int64 // timestamp of the last record
-	batch     *join.Batch
+	batch     *window.Batch
 	batched   []arrival // what is in the batch
 	products  []byte    // theirs
 }
@@ -85,9 +88,9 @@ type arrival struct {
 func (r *clicksReader) read(records []*kgo.Record) {
 	r.out, r.dead, r.records, r.bytes = &join.ClicksRead{}, nil, 0, 0
 	r.out.Reset(r.partition)
-	r.out.Believe(r.s.core.Believe(wall().UnixMicro(), r.s.now()))
+	r.out.SetLimits(r.s.core.LimitsAt(wall().UnixMicro(), r.s.now()))
 	r.last = recordTime(records[len(records)-1])
-	var c join.Click
+	var c decode.Click
 	for _, rec := range records {
 		r.out.Next, r.out.Epoch = kafkabatch.Next(rec), rec.LeaderEpoch
 		if bad := kafkabatch.Of(rec); bad != nil {
@@ -104,7 +107,7 @@ func (r *clicksReader) read(records []*kgo.Record) {
 }
 
 // take decodes a click into the batch.
-func (r *clicksReader) take(rec *kgo.Record, c *join.Click) {
+func (r *clicksReader) take(rec *kgo.Record, c *decode.Click) {
 	err := r.decoder.Click(rec.Value, c)
 	if err == nil {
 		err = checkFuture(c.Time, rec, r.s.cfg.MaxSkew)
@@ -121,7 +124,7 @@ func (r *clicksReader) take(rec *kgo.Record, c *join.Click) {
 	}
 	key := r.s.hasher.Key(c.User, c.Product)
 	r.batch.Add(key, c.Time, c.ID)
-	r.out.Note(c.Time, rec.Offset)
+	r.out.Add(c.Time, rec.Offset)
 	r.batched = append(r.batched, arrival{join.Candidate{Key: key, Time: c.Time, ID: c.ID, Offset: rec.Offset, User: c.User}, len(c.Product)})
 	r.products = append(r.products, c.Product...)
 }
@@ -136,7 +139,7 @@ func (r *clicksReader) insert() {
 		c := &r.batched[n]
 		product := products[:c.product]
 		products = products[c.product:]
-		if r.out.Judge(c.Time, frontier, late, r.fresh(c.Offset)) {
+		if r.out.IsCandidate(c.Time, frontier, late, r.fresh(c.Offset)) {
 			c.Product = string(product)
 			r.out.Candidates = append(r.out.Candidates, c.Candidate)
 		}
@@ -172,9 +175,9 @@ func (r *clicksReader) buryBatch(rec *kgo.Record, bad *kafkabatch.Bad) {
 func deadLetter(rec *kgo.Record, topicID [16]byte, err error, payloads *sink.Payloads) sink.DeadLetter {
 	d := sink.DeadLetter{
 		Topic: rec.Topic, TopicID: topicID, Partition: rec.Partition, Offset: rec.Offset,
-		RecordTime: recordTime(rec), Reason: join.ReasonShape, Detail: err.Error(),
+		RecordTime: recordTime(rec), Reason: event.ReasonShape, Detail: err.Error(),
 	}
-	var bad *join.DecodeError
+	var bad *event.DecodeError
 	if errors.As(err, &bad) {
 		d.Reason, d.Detail = bad.Reason, bad.Detail
 	}
@@ -186,13 +189,13 @@ func recordTime(rec *kgo.Record) int64 {
 	if ms := rec.Timestamp.UnixMilli(); ms >= 0 {
 		return ms * 1000
 	}
-	return join.NoTime // -1: the producer gave none
+	return event.NoTime // -1: the producer gave none
 }
 
 // checkFuture turns away an event dated more than skew ahead of its record.
 func checkFuture(t int64, rec *kgo.Record, skew time.Duration) error {
 	at := recordTime(rec)
-	if at == join.NoTime || t <= at+skew.Microseconds() {
+	if at == event.NoTime || t <= at+skew.Microseconds() {
 		return nil
 	}
 	detail := howFarAhead(t-at) + " ahead of its record's time"
@@ -202,7 +205,7 @@ func checkFuture(t int64, rec *kgo.Record, skew time.Duration) error {
 			detail += fmt.Sprintf(" (as seconds it would be %s: the producer stamps seconds where Kafka takes milliseconds)", s.Format(time.RFC3339))
 		}
 	}
-	return &join.DecodeError{Reason: join.ReasonFuture, Detail: detail}
+	return &event.DecodeError{Reason: event.ReasonFuture, Detail: detail}
 }
 
 // nonsense is before which no record of anybody's was written: Kafka is younger.

@@ -3,7 +3,7 @@ package pipeline
 import (
 	"sync"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // Place is a partition of a topic.
@@ -20,7 +20,7 @@ type reading struct {
 
 type readUpTo struct {
 	next       int64 // offset of the next record to read
-	recordTime int64 // timestamp of the newest record read, microseconds; join.NoTime: none
+	recordTime int64 // timestamp of the newest record read, microseconds; event.NoTime: none
 }
 
 // begin notes the offset at which reading of a partition begins.
@@ -46,7 +46,7 @@ func (r *reading) upTo(topic string, partition int32) (next, recordTime int64) {
 	if at, ok := r.at[Place{topic, partition}]; ok {
 		return at.next, at.recordTime
 	}
-	return -1, join.NoTime
+	return -1, event.NoTime
 }
 
 func (r *reading) next(topic string, partition int32) int64 {

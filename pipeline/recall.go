@@ -3,14 +3,12 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"firstclick/internal/kafkabatch"
-	"firstclick/join"
-	"firstclick/pipeline/sink"
+	"firstclick/join/decode"
 )
 
 // recall reads again the checkouts [from, to) that an earlier owner of a shard released and left not final, in the background:
@@ -28,10 +26,9 @@ func (r *recall) end() {
 }
 
 type historyMsg struct {
-	sh      *shard
-	records []join.Pending
-	far     []sink.Late // of those that may be too far ahead of our clock to be corrected: what notes them
-	done    bool
+	sh   *shard
+	read []*chunk // lent until the loop has taken it
+	done bool
 }
 
 // startRecalls begins to read what was left, for each shard whose clicks have been read up to where its last owner was.
@@ -56,7 +53,7 @@ func (l *loop) startRecalls(ctx context.Context, g *errgroup.Group) {
 
 func (l *loop) recallsWait() bool {
 	for _, sh := range l.shards {
-		if sh.recall != nil && len(sh.Reasserted) > maxRecalls {
+		if sh.recall != nil && len(sh.Corrections) > maxRecalls {
 			return true
 		}
 	}
@@ -67,21 +64,21 @@ func (l *loop) takeHistory(m *historyMsg) {
 	if l.shards[m.sh.Partition] != m.sh {
 		return
 	}
-	before := len(m.sh.Reasserted)
+	before := len(m.sh.Corrections)
 	l.tellClock()
-	far := l.core.Recall(m.sh.Shard, m.records)
-	for _, k := range m.far {
-		if slices.Contains(far, k.Offset) {
-			m.sh.batch.Late = append(m.sh.batch.Late, k)
+	for _, read := range m.read {
+		for _, k := range l.core.Restore(m.sh.Shard, read.records) {
+			m.sh.batch.Late = append(m.sh.batch.Late, l.s.lateCheckout(m.sh, k))
 		}
+		l.s.chunks.give(read)
 	}
 	if !reasserts() {
-		m.sh.Reasserted = m.sh.Reasserted[:before]
+		m.sh.Corrections = m.sh.Corrections[:before]
 	}
 	if m.done {
-		l.core.Restored(m.sh.Shard)
+		l.core.RestoreDone(m.sh.Shard)
 		m.sh.recall = nil
-		n, _ := m.sh.Recents()
+		n, _ := m.sh.Open()
 		l.s.log.Info("recent checkouts recalled", "topic", l.s.cfg.CheckoutsTopic, "partition", m.sh.Partition, "checkouts", n)
 	}
 }
@@ -104,7 +101,7 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 		return err
 	}
 	defer cl.Close()
-	reader := &checkoutsReader{chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: r.sh.topicID, decoder: join.NewDecoder(s.cfg.Zone)}
+	reader := &checkoutsReader{chunks: &s.chunks, hasher: s.hasher, skew: s.cfg.MaxSkew, topicID: r.sh.topicID, decoder: decode.New(s.cfg.Zone)}
 	for from < r.to {
 		fetches := s.poll(ctx, cl, maxRecalls/2)
 		if ctx.Err() != nil {
@@ -125,13 +122,8 @@ func (s *session) readHistory(ctx context.Context, r *recall) error {
 			for i := range read.records {
 				k := &read.records[i]
 				k.Skip = k.Skip || rejected[k.Offset]
-				if !k.Skip && s.core.Believe(wall().UnixMicro(), s.now()).Far(k.Time) {
-					m.far = append(m.far, s.lateCheckout(r.sh, k, reader.decoder))
-				}
-				k.Record = nil
 			}
-			m.records = append(m.records, read.records...)
-			s.chunks.give(read)
+			m.read = append(m.read, read)
 		})
 		if err := s.tellHistory(ctx, m); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -21,7 +22,8 @@ func (l *loop) release() error {
 		if room <= 0 || sh.letting != nil || sh.Queued() == 0 {
 			continue
 		}
-		_, err := l.core.Release(sh.Shard, room, now, func(k *join.Pending, r *join.Recent, late bool) { l.emit(sh, k, r, late) })
+		released, err := l.core.Release(sh.Shard, room, now)
+		l.addReleased(sh, released)
 		var lost *join.LostClicksError
 		if errors.As(err, &lost) {
 			return &GapError{l.s.cfg.ClicksTopic, lost.Partition, fmt.Sprintf("the log begins at offset %d, and the checkout at %s[%d] offset %d (time %v) needs clicks from before",
@@ -47,37 +49,32 @@ func (l *loop) share() int {
 	return min(maxRows, max(4*enough/max(busy, 1), least))
 }
 
-func (l *loop) emit(sh *shard, k *join.Pending, r *join.Recent, late bool) {
-	sh.held.gone++
-	rec, ok := k.Record.(*checkoutRecord)
-	switch {
-	case !ok: // a control record: only the position moves
-		return
-	case rec.dead != nil:
-		sh.batch.Dead = append(sh.batch.Dead, *rec.dead)
-		return
-	}
-	if sh.batch.Rows == nil {
-		sh.batch.Rows = l.rows.take()
-	}
-	sh.batch.Rows = append(sh.batch.Rows, sink.Row{
-		Offset: k.Offset, Time: k.Time, User: k.User, Key: k.Key, ID: k.ID, Own: rec.own, Click: r.Click, ClickTime: r.ClickTime, HasClick: r.HasClick,
-		Payload: rec.payload, RecordTime: rec.recordTime, Final: late,
-	})
-	if late {
-		sh.batch.Late = append(sh.batch.Late, l.s.lateCheckout(sh, k, l.decoder))
+// addReleased adds what the core released to the shard's batch.
+func (l *loop) addReleased(sh *shard, released []event.Released) {
+	sh.held.gone += len(released)
+	b := sh.batch
+	for i := range released {
+		r := &released[i]
+		switch {
+		case r.Dead != nil:
+			b.Dead = append(b.Dead, *r.Dead)
+		case !r.Skip: // else a control record: only the position moves
+			if b.Rows == nil {
+				b.Rows = l.rows.take()
+			}
+			b.Rows = append(b.Rows, *r)
+			if r.Final {
+				b.Late = append(b.Late, l.s.lateCheckout(sh, r.Checkout))
+			}
+		}
 	}
 }
 
 // lateCheckout is the note of a checkout that comes too late to be corrected, or is dated too far ahead.
-func (s *session) lateCheckout(sh *shard, k *join.Pending, decoder *join.Decoder) sink.Late {
-	var own join.Checkout
-	if rec, ok := k.Record.(*checkoutRecord); ok {
-		_ = decoder.Checkout(rec.payload, &own) // it was decoded before: that does not fail
-	}
+func (s *session) lateCheckout(sh *shard, k *event.Checkout) sink.Late {
 	return sink.Late{
 		Topic: s.cfg.CheckoutsTopic, TopicID: sh.topicID, Partition: sh.Partition, Offset: k.Offset, Kind: sink.LateCheckout,
-		EventID: k.ID.String(), User: k.User, Product: string(own.Product), Time: k.Time,
+		EventID: k.ID.String(), User: k.User, Product: string(k.Product()), Time: k.Time,
 	}
 }
 
@@ -181,7 +178,7 @@ func (l *loop) landed(dead []sink.DeadLetter) {
 	for ; n < len(l.kept) && over > 0; n++ {
 		d := &l.kept[n]
 		over -= weight(d)
-		l.core.Forget(d.Partition, d.Offset+1)
+		l.core.ForgetNotes(d.Partition, d.Offset+1)
 	}
 	l.kept = slices.Delete(l.kept, 0, n)
 }
@@ -189,7 +186,7 @@ func (l *loop) landed(dead []sink.DeadLetter) {
 func (l *loop) hasWork(sh *shard) bool {
 	b := sh.batch
 	switch {
-	case len(b.Rows)+len(b.Dead)+len(b.Late)+len(l.dead) > 0, sh.Waiting(), sh.letting != nil:
+	case len(b.Rows)+len(b.Dead)+len(b.Late)+len(l.dead) > 0, sh.HasCorrections(), sh.letting != nil:
 		return true
 	case l.targets.unwritten(l, sh):
 		return true
@@ -254,9 +251,9 @@ func (l *loop) recycle(b *sink.Batch) {
 }
 
 // spareRows is the memory of rows that are written, for whichever shard has the next ones: with many shards most have none.
-type spareRows [][]sink.Row
+type spareRows [][]event.Released
 
-func (s *spareRows) take() []sink.Row {
+func (s *spareRows) take() []event.Released {
 	n := len(*s) - 1
 	if n < 0 {
 		return nil
@@ -267,7 +264,7 @@ func (s *spareRows) take() []sink.Row {
 }
 
 // give keeps rows, but not those of a time when a shard's share was much larger.
-func (s *spareRows) give(rows []sink.Row, share int) {
+func (s *spareRows) give(rows []event.Released, share int) {
 	if rows == nil || cap(rows) > 2*share {
 		return
 	}

@@ -3,7 +3,7 @@ package pipeline
 import (
 	"testing"
 
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -12,7 +12,7 @@ import (
 func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 	const offset, large = 5, 1 << 20
 	stands := func(next int64) *sink.State {
-		return &sink.State{Position: join.Position{ClicksNext: []int64{next}, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}}
+		return &sink.State{Position: event.Position{ClicksNext: []int64{next}, Watermark: event.NoTime, FinalBefore: event.NoTime, ExpireBefore: event.NoTime}}
 	}
 	for _, c := range []struct {
 		name         string
@@ -29,7 +29,7 @@ func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := idleLoop(t)
-			l.core.AddClicks(0, 0, join.NoTime, 0)
+			l.core.AddClicks(0, 0, event.NoTime, 0)
 			letters := []sink.DeadLetter{{Offset: offset}}
 			for i := range c.later {
 				letters = append(letters, sink.DeadLetter{Offset: offset + 1 + int64(i), Payload: make([]byte, large)})
@@ -37,7 +37,7 @@ func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 			l.landed(letters)
 			l.takeShards(&shardsMsg{[]sink.State{*stands(c.known)}})
 			st := stands(c.next)
-			if got := l.core.Covers(st.Position); got != c.covers {
+			if got := l.core.CanTakeOver(st.Position); got != c.covers {
 				t.Errorf("covered: %v, want %v", got, c.covers)
 			}
 			l.owe(st)
@@ -51,11 +51,12 @@ func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 // Another instance has taken a shard over, which this one does not know yet. Postgres may lose that, and the shard be this one's as it left it.
 func TestLettersAreForgottenByWhatTheOwnerHasPassed(t *testing.T) {
 	l := idleLoop(t)
-	l.core.AddClicks(0, 0, join.NoTime, 0)
-	theirs := join.Position{ClicksNext: []int64{9}, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+	l.core.AddClicks(0, 0, event.NoTime, 0)
+	theirs := event.Position{ClicksNext: []int64{9}, Watermark: event.NoTime, FinalBefore: event.NoTime, ExpireBefore: event.NoTime}
 	mine := theirs
 	mine.ClicksNext = []int64{5}
-	l.shards[0] = &shard{Shard: l.core.AddShard(0, mine, false, nil), at: mine}
+	s, _ := l.core.AddShard(0, mine, false)
+	l.shards[0] = &shard{Shard: s, at: mine}
 	l.dead = []sink.DeadLetter{{Offset: 4}, {Offset: 7}}
 	l.takeShards(&shardsMsg{[]sink.State{{Position: theirs}}})
 	if len(l.dead) != 1 || l.dead[0].Offset != 7 {
@@ -66,7 +67,7 @@ func TestLettersAreForgottenByWhatTheOwnerHasPassed(t *testing.T) {
 // Two transactions are under way, each with all letters that are. One that has landed takes those that it held, and no other.
 func TestALetterUnderWayIsThatOfItsTransaction(t *testing.T) {
 	l := idleLoop(t)
-	l.core.AddClicks(0, 0, join.NoTime, 0)
+	l.core.AddClicks(0, 0, event.NoTime, 0)
 	l.under = []sink.DeadLetter{{Offset: 9}, {Offset: 3}} // the second came when a shard did, after the first was on its way
 	l.landed([]sink.DeadLetter{{Offset: 9}})
 	if len(l.under) != 1 || l.under[0].Offset != 3 {

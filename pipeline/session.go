@@ -15,6 +15,8 @@ import (
 
 	"firstclick/internal/kafkabatch"
 	"firstclick/join"
+	"firstclick/join/event"
+	"firstclick/join/window"
 	"firstclick/pipeline/sink"
 )
 
@@ -32,8 +34,8 @@ type session struct {
 	began           []int64 // by clicks partition: where reading begins
 	freshFrom       []int64 // by clicks partition: every click below it had its effect, which is stored, before the restart
 
-	hasher join.Hasher
-	window *join.Window
+	hasher event.Hasher
+	window *window.Window
 	core   *join.Core
 	epoch  time.Time // of now()
 
@@ -216,7 +218,7 @@ func (s *session) begin(ctx context.Context) (*targets, error) {
 	if err := s.ensureProgress(ctx); err != nil {
 		return nil, err
 	}
-	s.hasher = join.NewHasher(rand.Uint64())
+	s.hasher = event.NewHasher(rand.Uint64())
 	if _, err := s.heal(ctx); err != nil {
 		return nil, fmt.Errorf("take back times that lie ahead of every clock: %w", err)
 	}
@@ -235,9 +237,10 @@ func (s *session) begin(ctx context.Context) (*targets, error) {
 			return nil, err
 		}
 	}
-	s.window = join.NewWindow(join.WindowConfig{Seed: rand.Uint64()})
-	s.core = join.NewCore(join.Config{Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder, MaxSkew: s.cfg.MaxSkew}, s.window)
-	s.core.Clock(wall().UnixMicro(), s.now())
+	seed := rand.Uint64()
+	s.window = window.New(window.Config{Seed: seed})
+	s.core = join.NewCore(join.Config{Window: s.cfg.Window, Lateness: s.cfg.Lateness, OutOfOrder: s.cfg.OutOfOrder, MaxFutureSkew: s.cfg.MaxSkew, Seed: seed}, s.window)
+	s.core.SetClock(wall().UnixMicro(), s.now())
 	s.asks = newAsker(s)
 	if err := s.placeClicks(shards, starts[s.cfg.ClicksTopic]); err != nil {
 		return nil, err
@@ -264,14 +267,14 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 			return &GapError{s.cfg.ClicksTopic, int32(p), neverRead(next, start), s.cureForGap()}
 		}
 		s.began[p], s.freshFrom[p] = max(restore, start), next
-		lostUntil := int64(join.NoTime)
+		lostUntil := event.NoTime
 		if lost {
 			lostUntil = latestClick(shards, p)
 		}
 		s.core.AddClicks(int32(p), s.began[p], lostUntil, s.now())
 		s.p.reading.begin(s.cfg.ClicksTopic, int32(p), s.began[p])
 	}
-	s.core.KnowStored(greatestFinal(shards), s.freshFrom)
+	s.core.StoredByAll(greatestFinal(shards), s.freshFrom)
 	for p, from := range s.began {
 		s.consumeClicks(int32(p), from)
 	}
@@ -279,7 +282,7 @@ func (s *session) placeClicks(shards []sink.State, starts []int64) error {
 }
 
 func greatestFinal(shards []sink.State) int64 {
-	final := int64(join.NoTime)
+	final := event.NoTime
 	for i := range shards {
 		final = max(final, shards[i].Position.FinalBefore)
 	}
@@ -288,7 +291,7 @@ func greatestFinal(shards []sink.State) int64 {
 
 // latestClick is a time that every click of a partition lies before which all shards have read, those that are gone included.
 func latestClick(shards []sink.State, p int) int64 {
-	latest := join.Forever
+	latest := event.Forever
 	for i := range shards {
 		if at := &shards[i].Position; p < len(at.ClicksLatest) && at.ClicksLatest[p] < latest {
 			latest = at.ClicksLatest[p] + 1 // to the microsecond; where there was no click, none is missing
@@ -304,7 +307,7 @@ func (s *session) clicksPlace(shards []sink.State, p int) (restore, next int64) 
 	if !s.allClaimed(shards) {
 		return first, first
 	}
-	restore, next = join.Forever, join.Forever
+	restore, next = event.Forever, event.Forever
 	for i := range shards {
 		at := func(offsets []int64) int64 {
 			if p < len(offsets) {

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"firstclick/cdc"
-	"firstclick/join"
+	"firstclick/join/window"
 	"firstclick/pipeline/sink"
 )
 
@@ -23,8 +23,8 @@ type Stats struct {
 	Clicks        []PartitionStats
 	Shards        []ShardStats
 	Others        OthersStats
-	Watermark     int64 // microseconds; join.NoTime: not known yet
-	Window        join.WindowStats
+	Watermark     int64 // microseconds; event.NoTime: not known yet
+	Window        window.Stats
 	CommittedAt   time.Time // the end of the last transaction; zero: none yet
 	Held, MaxHeld int64     // bytes of checkouts on their way to Postgres; at the most no more are polled
 
@@ -54,7 +54,7 @@ type Totals struct {
 type PartitionStats struct {
 	Next, End, MaxTime int64
 	Paused             bool
-	RecordTime         int64     // timestamp of the newest record read, microseconds; join.NoTime: none
+	RecordTime         int64     // timestamp of the newest record read, microseconds; event.NoTime: none
 	AtEnd              time.Time // when it was last known to be read up to its end; zero: never
 }
 
@@ -69,7 +69,7 @@ type ShardStats struct {
 	FinalBefore     int64
 	Restoring       bool
 	Paused          bool
-	Time            int64     // event time of the last row committed; join.NoTime: none yet
+	Time            int64     // event time of the last row committed; event.NoTime: none yet
 	RecordTime      int64     // timestamp of its record
 	AtEnd           time.Time // when it was last known to be committed up to its end; zero: never
 }
@@ -140,7 +140,7 @@ func (l *loop) publish() {
 	full := l.full()
 	for _, s := range l.core.Shards() {
 		sh := l.shards[s.Partition]
-		n, _ := s.Recents()
+		n, _ := s.Open()
 		st.Shards = append(st.Shards, ShardStats{
 			Partition: s.Partition, Next: s.Next(), End: s.End(), Committed: sh.at.NextOffset,
 			ClicksCommitted: slices.Clone(sh.at.ClicksNext), Queued: s.Queued(), Recents: n,

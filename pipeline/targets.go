@@ -1,7 +1,7 @@
 package pipeline
 
 import (
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -16,9 +16,9 @@ type targets struct {
 // watermark is the least stored one: each shard keeps to its own where that is later. NoTime: a shard has none.
 func (t *targets) watermark() int64 {
 	if len(t.shards) == 0 {
-		return join.NoTime
+		return event.NoTime
 	}
-	w := join.Forever
+	w := event.Forever
 	for i := range t.shards {
 		w = min(w, t.shards[i].Position.Watermark)
 	}
@@ -41,7 +41,7 @@ func (t *targets) checkout(p int) int64 {
 	return 0
 }
 
-func (t *targets) reached(p int, at join.Position) bool {
+func (t *targets) reached(p int, at event.Position) bool {
 	if at.NextOffset < t.checkout(p) {
 		return false
 	}
@@ -61,7 +61,7 @@ func (l *loop) checkTargets() {
 	}
 	for p := range l.targets.checkouts {
 		if sh := l.shards[int32(p)]; sh != nil {
-			if !l.targets.reached(p, sh.at) || sh.Restoring() || sh.Waiting() || sh.inflight != nil {
+			if !l.targets.reached(p, sh.at) || sh.Restoring() || sh.HasCorrections() || sh.inflight != nil {
 				return
 			}
 			continue

@@ -8,7 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -25,13 +25,13 @@ func (l *loop) takeTick(ctx context.Context, g *errgroup.Group) {
 
 // warnOfClocks says, once a minute, that clicks are dated ahead, and whose clock is the one to look at.
 func (l *loop) warnOfClocks() {
-	n := l.core.Ahead - l.ahead
+	n := l.core.AheadOfClock - l.ahead
 	if n == 0 || time.Since(l.aheadTold) < time.Minute {
 		return
 	}
-	l.ahead, l.aheadTold = l.core.Ahead, time.Now()
+	l.ahead, l.aheadTold = l.core.AheadOfClock, time.Now()
 	skew := l.s.cfg.MaxSkew.Seconds()
-	if l.core.Trusts() {
+	if l.core.TrustsClock() {
 		l.s.log.Warn("clicks are dated ahead of this machine's clock: they decide nothing for others. A producer's clock is wrong", "clicks", n, "max_future_skew_seconds", skew)
 		return
 	}
@@ -111,7 +111,7 @@ func (l *loop) holdCheckouts() {
 // holdClicks pauses, while the window is over its budget, the partition furthest ahead in event time, never one that the oldest
 // waiting checkout needs.
 func (l *loop) holdClicks() {
-	waits := l.core.Waits()
+	waits := l.core.WaitedFor()
 	l.addWaits(waits)
 	used, budget := l.s.window.Stats().Bytes, l.s.cfg.MemoryLimit/2
 	over := budget > 0 && used > budget
@@ -125,7 +125,7 @@ func (l *loop) holdClicks() {
 	if !over {
 		return
 	}
-	furthest, ahead := int32(-1), int64(join.NoTime)
+	furthest, ahead := int32(-1), event.NoTime
 	for p, st := range l.core.ClicksStates() {
 		if !waits[p] && !l.clicksPaused[int32(p)] && st.MaxTime > ahead {
 			furthest, ahead = int32(p), st.MaxTime
@@ -160,7 +160,7 @@ func (s *session) consumeClicks(p int32, from int64) {
 // addClicksPartition begins to read a partition that was added to the topic.
 func (s *session) addClicksPartition(p int32) {
 	from := at(s.progress.ClicksStart, int(p))
-	s.core.AddClicks(p, from, join.NoTime, s.now())
+	s.core.AddClicks(p, from, event.NoTime, s.now())
 	s.consumeClicks(p, from)
 	s.log.Info("clicks partition added", "topic", s.cfg.ClicksTopic, "partition", p, "offset", from)
 }
@@ -170,10 +170,10 @@ type shardsMsg struct{ shards []sink.State }
 
 // takeShards frees clicks that no shard of any instance needs, and sees how far the others are.
 func (l *loop) takeShards(m *shardsMsg) {
-	others := join.Forever
+	others := event.Forever
 	l.countOthers(m.shards)
 	if !l.s.allClaimed(m.shards) {
-		others = join.NoTime // a shard that nobody has claimed yet needs everything
+		others = event.NoTime // a shard that nobody has claimed yet needs everything
 	}
 	for i := range m.shards {
 		if st := &m.shards[i]; l.shards[st.Claim.Partition] == nil {
@@ -189,7 +189,7 @@ func (l *loop) takeShards(m *shardsMsg) {
 				next[p] = min(next[p], at(sh.at.ClicksNext, p))
 			}
 		}
-		l.core.KnowStored(greatestFinal(m.shards), next)
+		l.core.StoredByAll(greatestFinal(m.shards), next)
 		passed := func(d sink.DeadLetter) bool { return int(d.Partition) < len(next) && d.Offset < next[d.Partition] }
 		l.dead = slices.DeleteFunc(l.dead, passed) // an instance without shards has nowhere to write them
 		l.kept = slices.DeleteFunc(l.kept, passed)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -14,7 +15,7 @@ func waiting(rows []int, ago []time.Duration) *loop {
 	l := &loop{shards: map[int32]*shard{}}
 	for i, n := range rows {
 		p := int32(i)
-		l.shards[p] = &shard{Shard: &join.Shard{Partition: p}, batch: &sink.Batch{Rows: make([]sink.Row, n)}, turn: time.Now().Add(-ago[i])}
+		l.shards[p] = &shard{Shard: &join.Shard{Partition: p}, batch: &sink.Batch{Rows: make([]event.Released, n)}, turn: time.Now().Add(-ago[i])}
 	}
 	return l
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkabatch"
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline/sink"
 )
 
@@ -108,6 +108,6 @@ func (s *session) unreadableFrom(ctx context.Context, cl *kgo.Client, topic stri
 func unreadable(rec *kgo.Record, bad *kafkabatch.Bad, topicID [16]byte) sink.DeadLetter {
 	return sink.DeadLetter{
 		Topic: rec.Topic, TopicID: topicID, Partition: rec.Partition, Offset: rec.Offset, RecordTime: recordTime(rec),
-		Reason: join.ReasonUnreadable, Detail: bad.Detail(), Size: bad.Size, Sum: bad.Sum,
+		Reason: event.ReasonUnreadable, Detail: bad.Detail(), Size: bad.Size, Sum: bad.Sum,
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/pipeline"
 )
 
@@ -83,7 +83,7 @@ type postgresView struct {
 
 // timeOrNull returns nil for a time that is not known.
 func timeOrNull(t int64) *int64 {
-	if t == join.NoTime {
+	if t == event.NoTime {
 		return nil
 	}
 	return &t

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"firstclick/deadletters"
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // letterFilter is the flags of list, retry and drop that select dead letters.
@@ -46,7 +46,7 @@ func (f *letterFilter) flags(fs *pflag.FlagSet) {
 // typing error the answer would be "no dead letters".
 func parseReasons(text string) ([]string, error) {
 	var known []string
-	for _, r := range join.Reasons() {
+	for _, r := range event.Reasons() {
 		known = append(known, string(r))
 	}
 	words := commaList(text)

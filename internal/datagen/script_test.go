@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/decode"
+	joined "firstclick/join/event"
 )
 
 // fact is what a test reads of an event.
@@ -312,7 +313,7 @@ func mapSum[K comparable](m map[K]int64) (n int64) {
 func TestPoisonIsRefusedForItsReason(t *testing.T) {
 	kinds := Poisons()
 	b := made(Config{Seed: 17, Poison: 1}, int64(3*len(kinds)))
-	d := join.NewDecoder(time.UTC)
+	d := decode.New(time.UTC)
 	sent := map[badRecord]int{}
 	for i := range b.records {
 		r := &b.records[i]
@@ -345,19 +346,19 @@ func TestPoisonIsRefusedForItsReason(t *testing.T) {
 }
 
 // verdict is the decoder's reason, or the future guard's, or none.
-func verdict(d *join.Decoder, r *record, value []byte) string {
-	var c join.Click
-	var k join.Checkout
+func verdict(d *decode.Decoder, r *record, value []byte) string {
+	var c decode.Click
+	var k joined.Checkout
 	var err error
 	var at int64
 	if r.topic == clicks {
 		err = d.Click(value, &c)
 		at = c.Time
 	} else {
-		err = d.Checkout(value, &k)
+		_, err = d.Checkout(value, &k, nil)
 		at = k.Time
 	}
-	if refused, ok := errors.AsType[*join.DecodeError](err); ok {
+	if refused, ok := errors.AsType[*joined.DecodeError](err); ok {
 		return string(refused.Reason)
 	}
 	if at > r.clock+5*minute {
@@ -373,7 +374,7 @@ func TestTooLargeRecords(t *testing.T) {
 		if r.mark.role != roleTooLarge {
 			continue
 		}
-		if value := b.value(r); len(value) <= join.MaxRecord || len(value) > largest || !json.Valid(value) {
+		if value := b.value(r); len(value) <= joined.MaxRecord || len(value) > largest || !json.Valid(value) {
 			t.Errorf("%d bytes, valid: %v", len(value), json.Valid(value))
 		}
 	}

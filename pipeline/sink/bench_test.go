@@ -8,17 +8,17 @@ import (
 	"testing"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // randomRows are rows of the usual size with random ids, in the order of their offsets.
-func randomRows(seed uint64, n int) []Row {
+func randomRows(seed uint64, n int) []event.Released {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	rows := make([]Row, n)
+	rows := make([]event.Released, n)
 	for i := range rows {
 		k := checkout(randomUUID(rnd))
 		k.User = rnd.Int32N(100)
-		k.Product = []byte(randomUUID(rnd))
+		k.Product = text(randomUUID(rnd))
 		k.Amount = text(fmt.Sprintf("%d.%02d", rnd.IntN(1000), rnd.IntN(100)))
 		k.Shipping = text(fmt.Sprintf("%d Some Street Apt. %d\nNew Town, ST %05d", rnd.IntN(9999), rnd.IntN(999), rnd.IntN(99999)))
 		k.Billing = k.Shipping
@@ -110,9 +110,9 @@ func BenchmarkReassert(b *testing.B) {
 	s := bench.open(bench.dsn, "firstclick-bench", benchNames())
 	batch := bench.claim(s, 0)
 	batch.Rows = randomRows(1, n)
-	var same []join.Correction
+	var same []event.Correction
 	for _, r := range batch.Rows {
-		same = append(same, join.Correction{Offset: r.Offset, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime})
+		same = append(same, event.Correction{Offset: r.Offset, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime})
 	}
 	bench.commit(s, batch)
 	for b.Loop() {
@@ -128,12 +128,12 @@ func columnList(b *bench) string {
 	return "(" + b.rows(`SELECT 'checkout_id, product_id, payment_method, total_amount, shipping_address, billing_address, user_agent, ip_address, checkout_time, click_id, click_time, user_name'`) + ")"
 }
 
-func BenchmarkAppendOwn(b *testing.B) {
-	k := checkout(uuid(1))
+func BenchmarkOwnColumns(b *testing.B) {
+	k := row(0, checkout(uuid(1)))
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		dst = AppendOwn(dst[:0], k)
+		dst = appendOwn(dst[:0], k.Checkout)
 	}
 }
 
@@ -158,7 +158,7 @@ func BenchmarkRender(b *testing.B) {
 	b.ReportMetric(float64(10_000*b.N)/b.Elapsed().Seconds(), "rows/s")
 }
 
-var _ = join.NoTime
+var _ = event.NoTime
 
 // BenchmarkLetters commits dead letters as a flood of bad records brings them.
 func BenchmarkLetters(b *testing.B) {
@@ -170,7 +170,7 @@ func BenchmarkLetters(b *testing.B) {
 	offset := int64(0)
 	for b.Loop() {
 		for range n {
-			batch.Dead = append(batch.Dead, DeadLetter{Topic: "clicks", Offset: offset, Reason: join.ReasonJSON, Detail: "not valid JSON", Payload: payload, RecordTime: noon})
+			batch.Dead = append(batch.Dead, DeadLetter{Topic: "clicks", Offset: offset, Reason: event.ReasonJSON, Detail: "not valid JSON", Payload: payload, RecordTime: noon})
 			offset++
 		}
 		if res := bench.commit(s, batch); res.DeadLetters != n {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // bisect writes list, and finds the members that Postgres refuses, for whatever reason: a type, a
@@ -171,7 +171,7 @@ func (a *attempt) writePieces(
 	if err == nil && len(bare) > 0 {
 		slices.SortFunc(bare, func(a, b rowRef) int { return int(a.at - b.at) })
 		err = bisect(bare, nil, inSavepoint(ctx, a, write), func(r rowRef, refusal error) {
-			delete(a.withoutClick, r.Row)
+			delete(a.withoutClick, r.Released)
 			a.refuse(r, refusal)
 		})
 	}
@@ -183,19 +183,19 @@ func (a *attempt) writePieces(
 
 // dropClick has a row written without its click. It is false if there is none to drop.
 func (a *attempt) dropClick(r rowRef) bool {
-	if !r.HasClick || a.withoutClick[r.Row] {
+	if !r.HasClick || a.withoutClick[r.Released] {
 		return false
 	}
 	if a.withoutClick == nil {
-		a.withoutClick = map[*Row]bool{}
+		a.withoutClick = map[*event.Released]bool{}
 	}
-	a.withoutClick[r.Row] = true
+	a.withoutClick[r.Released] = true
 	return true
 }
 
 func (a *attempt) refuse(r rowRef, refusal error) {
 	a.result.Refused++
-	a.reject(r, join.ReasonRefused, whyRefused(refusal))
+	a.reject(r, event.ReasonRefused, whyRefused(refusal))
 }
 
 // triggerError says that something was not written although Postgres refused nothing.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"firstclick/join"
+	"firstclick/join/event"
 	"firstclick/migrations"
 )
 
@@ -22,26 +22,26 @@ func TestRefusedRowsAreFound(t *testing.T) {
 	cases := []struct {
 		name   string
 		schema string
-		spoil  func(k *join.Checkout)
+		spoil  func(k *bought)
 		bad    []int
 		state  string
 	}{
 		{"amount, few", `ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE numeric(5,2)`,
-			func(k *join.Checkout) { k.Amount = text("1000") }, []int{0, 17, 18, 150, n - 1}, "22003"},
+			func(k *bought) { k.Amount = text("1000") }, []int{0, 17, 18, 150, n - 1}, "22003"},
 		{"amount, all", `ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE numeric(5,2)`,
-			func(k *join.Checkout) { k.Amount = text("999.995") }, count(n), "22003"},
+			func(k *bought) { k.Amount = text("999.995") }, count(n), "22003"},
 		{"text too long", `ALTER TABLE commerce.attributed_checkouts ALTER user_agent TYPE varchar(10)`,
-			func(k *join.Checkout) { k.Agent = text(strings.Repeat("x", 11)) }, []int{3}, "22001"},
-		{"NUL", ``, func(k *join.Checkout) { k.IP = text("1\x00") }, []int{n / 2, n/2 + 1}, "22021"},
+			func(k *bought) { k.Agent = text(strings.Repeat("x", 11)) }, []int{3}, "22001"},
+		{"NUL", ``, func(k *bought) { k.IP = text("1\x00") }, []int{n / 2, n/2 + 1}, "22021"},
 		{"check", `ALTER TABLE commerce.attributed_checkouts ADD CHECK (ip_address::text <> 'bad')`,
-			func(k *join.Checkout) { k.IP = text("bad") }, []int{0, 1, 2, 250}, "23514"},
+			func(k *bought) { k.IP = text("bad") }, []int{0, 1, 2, 250}, "23514"},
 		{"another unique index", `INSERT INTO commerce.attributed_checkouts (checkout_id, ip_address) VALUES ('x', 'bad');
 			CREATE UNIQUE INDEX ON commerce.attributed_checkouts (ip_address) WHERE ip_address::text = 'bad'`,
-			func(k *join.Checkout) { k.IP = text("bad") }, []int{5, 6}, "23505"},
+			func(k *bought) { k.IP = text("bad") }, []int{5, 6}, "23505"},
 		{"trigger", `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 				IF NEW.ip_address = 'bad' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
 			CREATE TRIGGER refuse BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
-			func(k *join.Checkout) { k.IP = text("bad") }, []int{99}, "P0001"},
+			func(k *bought) { k.IP = text("bad") }, []int{99}, "P0001"},
 	}
 	for _, c := range cases {
 		for _, staged := range []bool{false, true} {
@@ -106,9 +106,9 @@ func TestRefusedHeadGivesWay(t *testing.T) {
 		if strings.Contains(schema, "varchar") {
 			b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(7)`)
 		}
-		batch.Rows = []Row{row(0, checkout("k")), row(1, good), row(2, good), row(3, other)}
-		batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte("k")), Click: join.MakeID([]byte("wrong")), ClickTime: noon - 2},
-			{Offset: 1, Checkout: join.MakeID([]byte("k")), Click: join.MakeID([]byte("right")), ClickTime: noon - 1}}
+		batch.Rows = []event.Released{row(0, checkout("k")), row(1, good), row(2, good), row(3, other)}
+		batch.Corrections = []event.Correction{{Offset: 0, Checkout: event.MakeID([]byte("k")), Click: event.MakeID([]byte("wrong")), ClickTime: noon - 2},
+			{Offset: 1, Checkout: event.MakeID([]byte("k")), Click: event.MakeID([]byte("right")), ClickTime: noon - 1}}
 		res := b.commit(b.sink, batch)
 		if want := (Result{Fresh: 1, Duplicates: 1, Conflicts: 1, Refused: 1, DeadLetters: 2, Corrected: 1}); res != want {
 			t.Fatalf("got %+v, want %+v", res, want)
@@ -156,12 +156,12 @@ func TestPayloadsOfEverySize(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
 	for i, size := range []int{0, 1, 1 << 20, 1<<20 + 1, 5 << 20} {
-		batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: int64(i), Reason: join.ReasonTooLarge, RecordTime: noon})
+		batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: int64(i), Reason: event.ReasonTooLarge, RecordTime: noon})
 		b.sink.Payloads().Keep(&batch.Dead[len(batch.Dead)-1], bytes.Repeat([]byte{0xff}, size))
 	}
-	batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: 5, Reason: join.ReasonEmpty, RecordTime: noon})
+	batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: 5, Reason: event.ReasonEmpty, RecordTime: noon})
 	for i := range 2500 {
-		batch.Dead = append(batch.Dead, DeadLetter{Topic: "clicks", Offset: int64(i), Reason: join.ReasonJSON, Payload: make([]byte, 20_000), RecordTime: noon})
+		batch.Dead = append(batch.Dead, DeadLetter{Topic: "clicks", Offset: int64(i), Reason: event.ReasonJSON, Payload: make([]byte, 20_000), RecordTime: noon})
 	}
 	if res := b.commit(b.sink, batch); res.DeadLetters != 2506 {
 		t.Fatalf("%+v", res)
@@ -178,11 +178,11 @@ func TestOldColumnTypes(t *testing.T) {
 	batch := b.claim(b.sink, 0)
 	k := checkout(uuid(1))
 	k.Amount = text("-12.345")
-	batch.Rows = []Row{clicked(row(0, k), uuid(9), noon-second)}
+	batch.Rows = []event.Released{clicked(row(0, k), uuid(9), noon-second)}
 	b.commit(b.sink, batch)
-	batch.Rows = []Row{clicked(row(1, k), uuid(8), noon-2*second), row(2, checkout(uuid(2)))}
-	batch.Corrections = []join.Correction{{Checkout: join.MakeID([]byte(uuid(2))), Click: join.MakeID([]byte(uuid(7))), ClickTime: noon},
-		{Checkout: join.MakeID([]byte(uuid(1))), Click: join.MakeID([]byte(strings.Repeat("a", 37))), ClickTime: noon - 100*second}} // does not fit
+	batch.Rows = []event.Released{clicked(row(1, k), uuid(8), noon-2*second), row(2, checkout(uuid(2)))}
+	batch.Corrections = []event.Correction{{Checkout: event.MakeID([]byte(uuid(2))), Click: event.MakeID([]byte(uuid(7))), ClickTime: noon},
+		{Checkout: event.MakeID([]byte(uuid(1))), Click: event.MakeID([]byte(strings.Repeat("a", 37))), ClickTime: noon - 100*second}} // does not fit
 	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1, Corrected: 2, Unclicked: 1, DeadLetters: 1}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
@@ -204,7 +204,7 @@ func TestPathFollowsDuplicates(t *testing.T) {
 		batch.Rows = append(batch.Rows, row(int64(next), checkout(uuid(next))))
 		b.commit(b.sink, batch)
 	}
-	batch.Rows = []Row{row(0, checkout(uuid(0)))}
+	batch.Rows = []event.Released{row(0, checkout(uuid(0)))}
 	b.commit(b.sink, batch)
 	for _, duplicate := range []bool{true, true} {
 		commit(duplicate)
@@ -228,13 +228,13 @@ func TestPathFollowsDuplicates(t *testing.T) {
 func TestNamesAreAskedOnceAndTriedAgain(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))}
+	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("b"))}
 	b.names.err = &pgconn.PgError{Code: "57P01", Message: "terminated"}
 	b.commit(b.sink, batch)
 	if b.names.calls != 2 {
 		t.Fatalf("%d calls", b.names.calls)
 	}
-	batch.Rows = []Row{row(2, checkout("c"))}
+	batch.Rows = []event.Released{row(2, checkout("c"))}
 	b.names.err = errors.New("no such thing")
 	if _, err := b.sink.Commit(t.Context(), []*Batch{batch}); err == nil || !strings.Contains(err.Error(), "no such thing") {
 		t.Fatal(err)
@@ -271,9 +271,9 @@ func TestRefusedCorrectionsAreFound(t *testing.T) {
 				if slices.Contains(bad, i) {
 					click = "bad"
 				}
-				batch.Corrections = append(batch.Corrections, join.Correction{Offset: int64(i), Checkout: join.MakeID([]byte(uuid(i))), Click: join.MakeID([]byte(click)), ClickTime: noon - 1})
+				batch.Corrections = append(batch.Corrections, event.Correction{Offset: int64(i), Checkout: event.MakeID([]byte(uuid(i))), Click: event.MakeID([]byte(click)), ClickTime: noon - 1})
 			}
-			batch.Rows = []Row{row(n, checkout(uuid(n)))}
+			batch.Rows = []event.Released{row(n, checkout(uuid(n)))}
 			batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "late", User: 1, Product: "p", Time: noon}}
 			if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Corrected: int64(n - len(bad)), Unclicked: int64(len(bad)), DeadLetters: int64(len(bad)), Late: 1}); res != want {
 				t.Fatalf("got %+v, want %+v", res, want)
@@ -308,13 +308,13 @@ func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	in.dsn = latin.String()
 	in.db = in.connect("watcher")
 	batch := in.claim(in.sink, 0)
-	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("é")), clicked(row(2, checkout("c")), "€", noon)}
+	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("é")), clicked(row(2, checkout("c")), "€", noon)}
 	if res, want := in.commit(in.sink, batch), (Result{Fresh: 3, Unclicked: 1, DeadLetters: 1}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
-	batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("€")), ClickTime: noon - 1}, {Offset: 1, Checkout: join.MakeID([]byte("é")), Click: join.MakeID([]byte("ü")), ClickTime: noon - 1}}
+	batch.Corrections = []event.Correction{{Offset: 0, Checkout: event.MakeID([]byte("a")), Click: event.MakeID([]byte("€")), ClickTime: noon - 1}, {Offset: 1, Checkout: event.MakeID([]byte("é")), Click: event.MakeID([]byte("ü")), ClickTime: noon - 1}}
 	batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "€", User: 1, Product: "p", Time: noon}}
-	batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 2, Reason: join.ReasonShape, Detail: "not an object: €", Payload: []byte("€"), RecordTime: noon}}
+	batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 2, Reason: event.ReasonShape, Detail: "not an object: €", Payload: []byte("€"), RecordTime: noon}}
 	if res, want := in.commit(in.sink, batch), (Result{Corrected: 1, Late: 1, Unclicked: 1, DeadLetters: 2}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}

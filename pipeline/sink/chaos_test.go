@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // Shards commit side by side, with checkouts that others have as well, while connections are cut at random messages: every checkout is there once,
@@ -52,8 +52,8 @@ func TestRandomFaults(t *testing.T) {
 					mu.Unlock()
 					offset++
 				}
-				batch.Corrections = []join.Correction{{Offset: -1, Checkout: join.MakeID([]byte(uuid(rnd.IntN(2000)))), Click: join.MakeID([]byte("c")), ClickTime: noon - 20}}
-				batch.Dead = []DeadLetter{{Topic: "clicks", Partition: int32(i), Offset: offset, Reason: join.ReasonJSON}}
+				batch.Corrections = []event.Correction{{Offset: -1, Checkout: event.MakeID([]byte(uuid(rnd.IntN(2000)))), Click: event.MakeID([]byte("c")), ClickTime: noon - 20}}
+				batch.Dead = []DeadLetter{{Topic: "clicks", Partition: int32(i), Offset: offset, Reason: event.ReasonJSON}}
 				batch.Position.NextOffset = offset
 				res, err := s.Commit(t.Context(), []*Batch{batch})
 				if err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"firstclick/cdc"
+	"firstclick/join/event"
 )
 
 // column is a column of commerce.attributed_checkouts that is written. What walks over columns:
@@ -35,17 +36,15 @@ var (
 
 // columns is in the order of COPY.
 var columns = func() (all []column) {
-	for _, name := range ownColumns {
-		c := column{name: name, types: textTypes, required: name == "checkout_id" || name == "product_id"}
-		switch name {
-		case "total_amount":
-			c.types = numberTypes
-		case "checkout_time":
-			c.types, c.required = timeTypes, true
+	for _, c := range event.Columns {
+		types := textTypes
+		if c.Kind == event.KindNumber {
+			types = numberTypes
 		}
-		all = append(all, c)
+		all = append(all, column{name: c.Name, types: types, required: c.Kind == event.KindID})
 	}
 	return append(all,
+		column{name: "checkout_time", types: timeTypes, required: true},
 		column{name: "click_id", origin: ofClick, types: textTypes},
 		column{name: "click_time", origin: ofClick, types: timeTypes},
 		column{name: "user_name", origin: ofUser, types: textTypes, value: cdc.UsernameSQL})

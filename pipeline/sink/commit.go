@@ -49,7 +49,7 @@ func (s *Sink) Commit(ctx context.Context, batches []*Batch) (Result, error) {
 	}
 	if len(result.rejected) > 0 {
 		for _, r := range set.rows {
-			if result.rejected[r.Row] {
+			if result.rejected[r.Released] {
 				r.batch.Rejected = append(r.batch.Rejected, r.Offset)
 			}
 		}

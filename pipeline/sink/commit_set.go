@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // commitSet is what one Commit writes, in the order in which locks are taken. The attempts of the
@@ -41,13 +40,13 @@ type commitSet struct {
 
 // rowRef is a row with its batch and its place in commitSet.rows.
 type rowRef struct {
-	*Row
+	*event.Released
 	batch  *Batch
 	prefix uint64 // the first eight bytes of the checkout_id: rows are compared by them first
 	at     int32
 }
 
-func (r rowRef) id() []byte { return ownID(r.Own) }
+func (r rowRef) id() []byte { return r.IDText() }
 
 func newCommitSet(batches []*Batch) (*commitSet, error) {
 	set := &commitSet{group: batches[0].Claim.Group, batches: slices.Clone(batches), namesLimit: freshNames}
@@ -58,11 +57,6 @@ func newCommitSet(batches []*Batch) (*commitSet, error) {
 		}
 		if i > 0 && compareShards(b.Claim, set.batches[i-1].Claim) == 0 {
 			return nil, fmt.Errorf("commit: two batches of checkouts partition %d", b.Claim.Partition)
-		}
-		for j := range b.Rows {
-			if len(b.Rows[j].Own) < 4 {
-				return nil, errors.New("commit: a row without its own columns")
-			}
 		}
 		for j := range b.Dead {
 			set.dead = append(set.dead, &b.Dead[j])
@@ -104,7 +98,7 @@ func (set *commitSet) sortRows() {
 	set.rows, set.users = make([]rowRef, 0, n), make([]int32, 0, n)
 	for _, b := range set.batches {
 		for i := range b.Rows {
-			r := rowRef{Row: &b.Rows[i], batch: b, at: int32(len(set.rows))}
+			r := rowRef{Released: &b.Rows[i], batch: b, at: int32(len(set.rows))}
 			r.prefix = prefix(r.id())
 			set.rows, set.users = append(set.rows, r), append(set.users, r.User)
 		}
@@ -168,10 +162,10 @@ type commitResult struct {
 	staged     bool // some rows went through the temporary table
 	unforeseen bool // a duplicate was found that was not likely to be one
 
-	rejected   map[*Row]bool // these became dead letters
-	letters    []*DeadLetter // of rows: conflicts and refusals
-	unnamed    []rowRef      // rows without a name, fresh or found in the table
-	asserted   []correction  // of rows in the table whose click is to be corrected: see assertClick
+	rejected   map[*event.Released]bool // these became dead letters
+	letters    []*DeadLetter            // of rows: conflicts and refusals
+	unnamed    []rowRef                 // rows without a name, fresh or found in the table
+	asserted   []correction             // of rows in the table whose click is to be corrected: see assertClick
 	refusals   []refusal
 	newLetters int64 // dead letters that no other transaction is known to write
 }
@@ -179,14 +173,14 @@ type commitResult struct {
 // refusal is a checkout of a batch whose first click was refused.
 type refusal struct {
 	batch *Batch
-	join.Refusal
+	event.Refusal
 }
 
 // correction is one of a batch, or of a row of the same transaction.
 type correction struct {
-	join.Correction
+	event.Correction
 	batch *Batch
-	row   *Row // of the same transaction; nil: the row is older
+	row   *event.Released // of the same transaction; nil: the row is older
 }
 
 // corrections merges those of the batches and of rows, in lock order. Of several for one checkout
@@ -200,7 +194,7 @@ func (set *commitSet) corrections(result *commitResult) []correction {
 	rejected := make(map[record]bool, len(result.rejected))
 	if len(result.rejected) > 0 {
 		for _, r := range set.rows {
-			if result.rejected[r.Row] {
+			if result.rejected[r.Released] {
 				rejected[record{r.batch, r.Offset}] = true
 			}
 		}

@@ -53,7 +53,7 @@ func TestOrderOfRows(t *testing.T) {
 		seen := map[string]bool{}
 		for i, b := range w.batches {
 			for j := range b.Rows {
-				id := string(ownID(b.Rows[j].Own))
+				id := string(b.Rows[j].IDText())
 				want = append(want, place{id, int32(i), b.Rows[j].Offset})
 				repeats = repeats || seen[id]
 				seen[id], users[b.Rows[j].User] = true, true

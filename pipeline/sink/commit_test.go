@@ -4,22 +4,22 @@ import (
 	"slices"
 	"testing"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 func TestCommitWritesEverythingTogether(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 3)
 	batch.TopicID = [16]byte{1}
-	batch.Position = join.Position{
+	batch.Position = event.Position{
 		NextOffset: 12, RecentOffset: 10, LeaderEpoch: 4, ClicksNext: []int64{7, 8}, ClicksRestore: []int64{5, 6}, ClicksEpoch: []int32{1, -1},
-		Watermark: noon, FinalBefore: noon - second, ExpireBefore: noon - 2*second, ClicksLatest: []int64{noon, join.NoTime},
+		Watermark: noon, FinalBefore: noon - second, ExpireBefore: noon - 2*second, ClicksLatest: []int64{noon, event.NoTime},
 	}
 	unknown := checkout(uuid(1))
 	unknown.User = 100
-	unknown.Amount, unknown.Payment, unknown.Time = join.Text{}, join.Text{}, noon+1
-	batch.Rows = []Row{clicked(row(10, checkout(uuid(2))), "click", noon-second), row(11, unknown)}
-	batch.Dead = []DeadLetter{{Topic: "clicks", Partition: 1, Offset: 9, Reason: join.ReasonJSON, Detail: "bad \x00 \xff", Payload: []byte("{\x00"), RecordTime: join.NoTime}}
+	unknown.Amount, unknown.Payment, unknown.Time = nil, nil, noon+1
+	batch.Rows = []event.Released{clicked(row(10, checkout(uuid(2))), "click", noon-second), row(11, unknown)}
+	batch.Dead = []DeadLetter{{Topic: "clicks", Partition: 1, Offset: 9, Reason: event.ReasonJSON, Detail: "bad \x00 \xff", Payload: []byte("{\x00"), RecordTime: event.NoTime}}
 	batch.Late = []Late{{Topic: "clicks", Partition: 1, Offset: 8, Kind: LateClick, EventID: "c", User: 1, Product: "p", Time: noon}}
 
 	res := b.commit(b.sink, batch)
@@ -49,7 +49,7 @@ func TestCommitWritesEverythingTogether(t *testing.T) {
 		watermark AT TIME ZONE 'UTC', final_before AT TIME ZONE 'UTC', expire_before AT TIME ZONE 'UTC' FROM firstclick.offsets`)
 
 	// The same letters again, and nothing else: the position moves, nothing is kept twice.
-	batch.Dead = []DeadLetter{{Topic: "clicks", Partition: 1, Offset: 9, Reason: join.ReasonJSON}}
+	batch.Dead = []DeadLetter{{Topic: "clicks", Partition: 1, Offset: 9, Reason: event.ReasonJSON}}
 	batch.Late = []Late{{Topic: "clicks", Partition: 1, Offset: 8, Kind: LateClick, EventID: "c", User: 1, Product: "p", Time: noon}}
 	if res := b.commit(b.sink, batch); res != (Result{}) {
 		t.Fatalf("again: %+v", res)
@@ -82,15 +82,15 @@ func TestALateClickIsOpenAgainForEachShardThatMeetsIt(t *testing.T) {
 func TestDuplicatesAndConflicts(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{row(0, checkout(uuid(1))), clicked(row(1, checkout(uuid(2))), "m", noon-10)}
+	batch.Rows = []event.Released{row(0, checkout(uuid(1))), clicked(row(1, checkout(uuid(2))), "m", noon-10)}
 	b.commit(b.sink, batch)
 
 	other := checkout(uuid(1))
-	other.Product = []byte("p-2")
-	other.Payment = join.Text{}
+	other.Product = text("p-2")
+	other.Payment = nil
 	rounded := checkout(uuid(2))
 	rounded.Amount = text("12.5000001") // numeric(12,2) stores the same
-	batch.Rows = []Row{
+	batch.Rows = []event.Released{
 		row(2, other),
 		clicked(row(3, checkout(uuid(1))), "z", noon-5), // equal, and knows a click
 		clicked(row(4, rounded), "a", noon-10),          // equal, its click is less by id
@@ -108,7 +108,7 @@ func TestDuplicatesAndConflicts(t *testing.T) {
 		`SELECT "offset", reason, detail, convert_from(payload, 'UTF8') FROM firstclick.dead_letters`)
 
 	// The same rows once more change nothing.
-	batch.Rows = []Row{clicked(row(8, checkout(uuid(1))), "z", noon-5), clicked(row(9, checkout(uuid(2))), "b", noon-10)}
+	batch.Rows = []event.Released{clicked(row(8, checkout(uuid(1))), "z", noon-5), clicked(row(9, checkout(uuid(2))), "b", noon-10)}
 	if res, want := b.commit(b.sink, batch), (Result{Duplicates: 2}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
@@ -119,8 +119,8 @@ func TestFirstOfSeveralInOneCommitStays(t *testing.T) {
 	p1, p0 := b.claim(b.sink, 1), b.claim(b.sink, 0)
 	second := checkout("same")
 	second.Agent = text("second")
-	p1.Rows = []Row{row(1, checkout("same"))}
-	p0.Rows = []Row{row(9, second), row(11, checkout("same"))}
+	p1.Rows = []event.Released{row(1, checkout("same"))}
+	p0.Rows = []event.Released{row(9, second), row(11, checkout("same"))}
 	res := b.commit(b.sink, p1, p0) // partition 0 comes first, then offsets
 	if want := (Result{Fresh: 1, Conflicts: 2, DeadLetters: 2}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
@@ -132,12 +132,12 @@ func TestFirstOfSeveralInOneCommitStays(t *testing.T) {
 func TestCorrectionsMoveOnlyToEarlierClicks(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{
+	batch.Rows = []event.Released{
 		row(0, checkout(uuid(1))), clicked(row(1, checkout(uuid(2))), "m", noon-10),
 		clicked(row(2, checkout(uuid(3))), "m", noon-10), clicked(row(3, checkout(uuid(4))), "m", noon-10),
 	}
-	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
-	batch.Corrections = []join.Correction{
+	id := func(s string) event.ID { return event.MakeID([]byte(s)) }
+	batch.Corrections = []event.Correction{
 		{Offset: 0, Checkout: id(uuid(4)), Click: id("n"), ClickTime: noon - 10},  // greater by id
 		{Offset: 0, Checkout: id(uuid(3)), Click: id("B"), ClickTime: noon - 10},  // less by bytes, whatever the database's collation says
 		{Offset: 0, Checkout: id(uuid(2)), Click: id("a"), ClickTime: noon - 9},   // later

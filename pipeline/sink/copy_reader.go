@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
+
+	"firstclick/join/event"
 )
 
 // copyHeader opens binary COPY data: signature, no flags, no extension.
@@ -14,7 +16,7 @@ const copyHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x
 type rowReader struct {
 	rows         []rowRef
 	names        map[int32]string
-	withoutClick map[*Row]bool
+	withoutClick map[*event.Released]bool
 	ordinals     bool // adds rowRef.at to each row, as an int4
 
 	mu      sync.Mutex // the driver may still read for a moment after it has given up
@@ -65,8 +67,10 @@ func (r *rowReader) render(p []byte) int {
 		row := r.rows[r.next]
 		r.next++
 		name, known := r.names[row.User]
-		const beside = 2 + 4 + 255 + 12 + 4 + 8 // field count, click id, click time, name's length, ordinal
-		if len(p) >= beside+len(row.Own)+len(name) {
+		// Lengths of columns, field count, click id, click time, ordinal. A number takes a little more
+		// than its text at most.
+		const beside = 256 + 2 + 255 + 8 + 4
+		if len(p) >= beside+row.Size()+len(name) {
 			piece = r.appendRow(p[:0:len(p)], row, name, known)
 			if len(piece) <= len(p) {
 				return len(piece)
@@ -87,8 +91,8 @@ func (r *rowReader) appendRow(dst []byte, row rowRef, name string, known bool) [
 		fields++
 	}
 	dst = append(dst, 0, fields)
-	dst = append(dst, row.Own...)
-	if row.HasClick && (len(r.withoutClick) == 0 || !r.withoutClick[row.Row]) {
+	dst = appendOwn(dst, row.Checkout)
+	if row.HasClick && (len(r.withoutClick) == 0 || !r.withoutClick[row.Released]) {
 		at := len(dst)
 		dst = append(dst, 0, 0, 0, 0)
 		dst = row.Click.AppendTo(dst)

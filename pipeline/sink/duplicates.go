@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 func isUniqueViolation(err error) bool {
@@ -114,7 +114,7 @@ func (a *attempt) writeStaged(ctx context.Context, rows []rowRef) error {
 			return err
 		}
 		for _, r := range heads {
-			if a.result.rejected[r.Row] || st.compared.has(r) || st.inserted.has(r) {
+			if a.result.rejected[r.Released] || st.compared.has(r) || st.inserted.has(r) {
 				continue
 			}
 			if a.dropClick(r) { // it is tried once more
@@ -137,7 +137,7 @@ func (st *staging) heads() (heads []rowRef) {
 		for to = i; to < len(st.rows) && sameID(st.rows[i], st.rows[to]); to++ {
 			r := &st.rows[to]
 			exists = exists || st.compared.has(*r) || st.inserted.has(*r)
-			if head == nil && !st.result.rejected[r.Row] {
+			if head == nil && !st.result.rejected[r.Released] {
 				head = r
 			}
 		}
@@ -154,7 +154,7 @@ func (st *staging) insert(ctx context.Context, piece []rowRef) error {
 	wanted, withoutClick, inserted := newMask(len(st.set.rows)), newMask(len(st.set.rows)), newMask(len(st.set.rows))
 	for _, r := range piece {
 		wanted.set(r)
-		if st.withoutClick[r.Row] {
+		if st.withoutClick[r.Released] {
 			withoutClick.set(r)
 		}
 	}
@@ -198,7 +198,7 @@ func (st *staging) isID(r rowRef, returned []byte) bool {
 func (st *staging) compare(ctx context.Context) error {
 	open := newMask(len(st.set.rows))
 	for _, r := range st.rows {
-		if !st.result.rejected[r.Row] && !st.inserted.has(r) && !st.compared.has(r) {
+		if !st.result.rejected[r.Released] && !st.inserted.has(r) && !st.compared.has(r) {
 			open.set(r)
 		}
 	}
@@ -225,7 +225,7 @@ func (st *staging) compare(ctx context.Context) error {
 		st.compared.set(r)
 		if c.Differs != "" {
 			st.result.Conflicts++
-			st.reject(r, join.ReasonConflict, "another row stands under this checkout_id; different: "+c.Differs)
+			st.reject(r, event.ReasonConflict, "another row stands under this checkout_id; different: "+c.Differs)
 			continue
 		}
 		st.result.Duplicates++
@@ -234,7 +234,7 @@ func (st *staging) compare(ctx context.Context) error {
 		if c.Unnamed {
 			st.result.unnamed = append(st.result.unnamed, r)
 		}
-		if (c.Better || st.withoutClick[r.Row]) && !r.Final {
+		if (c.Better || st.withoutClick[r.Released]) && !r.Final {
 			st.assertClick(r)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // While duplicates are common each row still ends as it would: the first of an id stays, whether it was there, comes in the same transaction, is
@@ -25,12 +25,12 @@ func siftedRows(t *testing.T, before func(s *Sink)) {
 	b := newBench(t)
 	before(b.sink)
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))}
+	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("b"))}
 	b.commit(b.sink, batch)
 
 	tooLarge, other := checkout("d"), checkout("b")
 	tooLarge.Amount, other.IP = text("1"+strings.Repeat("0", 30)), text("other")
-	batch.Rows = []Row{
+	batch.Rows = []event.Released{
 		clicked(row(2, checkout("a")), "k", noon-5), // stands, and learns of its click
 		row(3, other),                // stands, and differs
 		row(4, checkout("c")),        // new
@@ -55,15 +55,15 @@ func siftedRows(t *testing.T, before func(s *Sink)) {
 		t.Fatalf("got %+v, want %+v", d.res, want)
 	}
 	b.expect("a|k\nb|-\nc|-\nd|-\nheld|-\nthe last|-", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
-	b.expect("3|"+string(join.ReasonConflict)+"\n6|"+string(join.ReasonRefused), `SELECT "offset", reason FROM firstclick.dead_letters ORDER BY 1`)
+	b.expect("3|"+string(event.ReasonConflict)+"\n6|"+string(event.ReasonRefused), `SELECT "offset", reason FROM firstclick.dead_letters ORDER BY 1`)
 }
 
 // Transactions that meet duplicates take turns, so that neither finds an id that the other has written and not committed.
 func TestSiftedTransactionsTakeTurns(t *testing.T) {
 	b := newBench(t)
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
-	one.Rows = []Row{row(0, checkout("a")), row(1, checkout("a"))}
-	two.Rows = []Row{row(0, checkout("b")), row(1, checkout("b"))}
+	one.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("a"))}
+	two.Rows = []event.Released{row(0, checkout("b")), row(1, checkout("b"))}
 	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('a')`)
 	ended := aside(t.Context(), b.sink, one)
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)

@@ -3,39 +3,28 @@ package sink
 import (
 	"encoding/binary"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
-
-// ownColumns are the columns in the order in which AppendOwn writes them: what a checkout brings
-// itself. The others of a row (clickColumns) are found out by us.
-var ownColumns = [...]string{
-	"checkout_id", "product_id", "payment_method", "total_amount", "shipping_address",
-	"billing_address", "user_agent", "ip_address", "checkout_time",
-}
 
 // postgresEpoch is 2000-01-01 in microseconds since the Unix epoch: binary timestamps count from
 // there.
 const postgresEpoch = 946_684_800_000_000
 
-// AppendOwn appends the checkout's own columns as fields of a binary COPY tuple
+// appendOwn appends the checkout's own columns as fields of a binary COPY tuple
 // (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"): of each its length as
 // int32, -1 for NULL, and its bytes.
-func AppendOwn(dst []byte, k *join.Checkout) []byte {
-	dst = appendBytes(dst, k.ID)
-	dst = appendBytes(dst, k.Product)
-	dst = appendText(dst, k.Payment)
-	dst = appendAmount(dst, k.Amount)
-	dst = appendText(dst, k.Shipping)
-	dst = appendText(dst, k.Billing)
-	dst = appendText(dst, k.Agent)
-	dst = appendText(dst, k.IP)
+func appendOwn(dst []byte, k *event.Checkout) []byte {
+	for column := range event.Columns {
+		switch value, ok := k.Column(column); {
+		case !ok:
+			dst = appendNull(dst)
+		case event.Columns[column].Kind == event.KindNumber:
+			dst = appendNumber(dst, value)
+		default:
+			dst = appendBytes(dst, value)
+		}
+	}
 	return appendTimestamp(dst, k.Time)
-}
-
-// ownID is the checkout_id in AppendOwn's output. It aliases own.
-func ownID(own []byte) []byte {
-	n := binary.BigEndian.Uint32(own)
-	return own[4 : 4+n]
 }
 
 func appendNull(dst []byte) []byte { return append(dst, 0xff, 0xff, 0xff, 0xff) }
@@ -45,25 +34,14 @@ func appendBytes(dst, b []byte) []byte {
 	return append(dst, b...)
 }
 
-func appendText(dst []byte, t join.Text) []byte {
-	if !t.Valid {
-		return appendNull(dst)
-	}
-	return appendBytes(dst, t.B)
-}
-
 func appendTimestamp(dst []byte, micros int64) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, 8)
 	return binary.BigEndian.AppendUint64(dst, uint64(micros-postgresEpoch))
 }
 
-func appendAmount(dst []byte, t join.Text) []byte {
-	if !t.Valid {
-		return appendNull(dst)
-	}
+func appendNumber(dst, text []byte) []byte {
 	at := len(dst)
-	dst = append(dst, 0, 0, 0, 0)
-	dst = appendNumeric(dst, t.B)
+	dst = appendNumeric(append(dst, 0, 0, 0, 0), text)
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	return dst
 }

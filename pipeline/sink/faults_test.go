@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 func isCommit(m message) bool { return m.kind == 'B' && m.statement == "COMMIT" }
@@ -46,14 +46,14 @@ func TestConnectionCutAnywhere(t *testing.T) {
 			p, dsn := newProxy(t, b.dsn)
 			s := b.open(dsn, "firstclick-p", b.names)
 			one, two := b.claim(s, 0), b.claim(s, 1)
-			one.Rows = []Row{row(0, checkout(uuid(1)))}
+			one.Rows = []event.Released{row(0, checkout(uuid(1)))}
 			b.commit(s, one, two)
 
 			p.once(c.what, c.match, nil)
-			one.Rows = []Row{row(1, checkout(uuid(2)))}
-			two.Rows = []Row{clicked(row(0, checkout(uuid(3))), "c", noon)}
-			two.Dead = []DeadLetter{{Topic: checkouts, Partition: 1, Offset: 1, Reason: join.ReasonEmpty}}
-			one.Corrections = []join.Correction{{Checkout: join.MakeID([]byte(uuid(1))), Click: join.MakeID([]byte("c")), ClickTime: noon}}
+			one.Rows = []event.Released{row(1, checkout(uuid(2)))}
+			two.Rows = []event.Released{clicked(row(0, checkout(uuid(3))), "c", noon)}
+			two.Dead = []DeadLetter{{Topic: checkouts, Partition: 1, Offset: 1, Reason: event.ReasonEmpty}}
+			one.Corrections = []event.Correction{{Checkout: event.MakeID([]byte(uuid(1))), Click: event.MakeID([]byte("c")), ClickTime: noon}}
 			res := b.commit(s, one, two)
 			if res.Fresh != 2 || res.Attributed != 1 || res.DeadLetters != 1 || res.Duplicates != 0 {
 				t.Errorf("got %+v", res)
@@ -116,7 +116,7 @@ func TestUnansweredCommitAndWhatCameAfter(t *testing.T) {
 func TestFencing(t *testing.T) {
 	b := newBench(t)
 	old := b.claim(b.sink, 0)
-	old.Rows = []Row{row(0, checkout("a"))}
+	old.Rows = []event.Released{row(0, checkout("a"))}
 	b.commit(b.sink, old)
 
 	next := b.open(b.dsn, "firstclick-b", b.names)
@@ -125,9 +125,9 @@ func TestFencing(t *testing.T) {
 		t.Fatalf("claim %+v", fresh.Claim)
 	}
 	other := b.claim(b.sink, 1)
-	old.Rows = []Row{row(1, checkout("b"))}
-	old.Dead = []DeadLetter{{Topic: checkouts, Offset: 2, Reason: join.ReasonEmpty}}
-	other.Rows = []Row{row(0, checkout("c"))}
+	old.Rows = []event.Released{row(1, checkout("b"))}
+	old.Dead = []DeadLetter{{Topic: checkouts, Offset: 2, Reason: event.ReasonEmpty}}
+	other.Rows = []event.Released{row(0, checkout("c"))}
 	_, err := b.sink.Commit(t.Context(), []*Batch{other, old})
 	var fenced *FencedError
 	if !errors.As(err, &fenced) || !slices.Equal(fenced.Partitions, []int32{0}) || fenced.Committed {
@@ -141,7 +141,7 @@ func TestFencing(t *testing.T) {
 	if err := b.sink.Release(t.Context(), old.Claim); err != nil {
 		t.Fatal(err)
 	}
-	fresh.Rows = []Row{row(1, checkout("b"))}
+	fresh.Rows = []event.Released{row(1, checkout("b"))}
 	b.commit(next, fresh)
 	if err := next.Release(t.Context(), fresh.Claim); err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestRewound(t *testing.T) {
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
 	b.commit(b.sink, one, two)
 	b.exec(`UPDATE firstclick.offsets SET commits = 0 WHERE partition = 1`)
-	two.Rows = []Row{row(0, checkout("a"))}
+	two.Rows = []event.Released{row(0, checkout("a"))}
 	_, err := b.sink.Commit(t.Context(), []*Batch{one, two})
 	var rewound *RewoundError
 	if !errors.As(err, &rewound) || !slices.Equal(rewound.Partitions, []int32{1}) {
@@ -247,7 +247,7 @@ func (b *bench) await(sql string) {
 func TestDeadlockIsTriedAgain(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b")), row(2, checkout("c"))}
+	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("b")), row(2, checkout("c"))}
 	b.commit(b.sink, batch)
 	const update = `UPDATE commerce.attributed_checkouts SET user_name = 'x' WHERE checkout_id = `
 	open := func(application, id string) pgx.Tx {
@@ -268,8 +268,8 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	// A session looks for deadlocks once, a while after it began to wait. The other one never does, and the gate holds the sink up until the other
 	// one waits: so the sink's is the last to wait, and the one that fails.
 	gate, other := open("gate", "'b'"), open("other", "'c'")
-	id := func(s string) join.ID { return join.MakeID([]byte(s)) }
-	batch.Corrections = []join.Correction{{Offset: 0, Checkout: id("a"), Click: id("k"), ClickTime: noon}, {Offset: 1, Checkout: id("b"), Click: id("k"), ClickTime: noon}, {Offset: 2, Checkout: id("c"), Click: id("k"), ClickTime: noon}}
+	id := func(s string) event.ID { return event.MakeID([]byte(s)) }
+	batch.Corrections = []event.Correction{{Offset: 0, Checkout: id("a"), Click: id("k"), ClickTime: noon}, {Offset: 1, Checkout: id("b"), Click: id("k"), ClickTime: noon}, {Offset: 2, Checkout: id("c"), Click: id("k"), ClickTime: noon}}
 	ended := aside(t.Context(), b.sink, batch)
 	await("firstclick-a")
 	moved := make(chan error, 1)
@@ -300,8 +300,8 @@ func TestSameNewCheckoutInTwoTransactions(t *testing.T) {
 	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('m')`)
 	conflicting := checkout("c")
 	conflicting.IP = text("other")
-	one.Rows = []Row{row(0, checkout("m")), row(1, checkout("c")), row(2, checkout("b"))}
-	two.Rows = []Row{row(0, checkout("b")), clicked(row(1, checkout("z")), "k", noon), row(2, conflicting)}
+	one.Rows = []event.Released{row(0, checkout("m")), row(1, checkout("c")), row(2, checkout("b"))}
+	two.Rows = []event.Released{row(0, checkout("b")), clicked(row(1, checkout("z")), "k", noon), row(2, conflicting)}
 	first := aside(t.Context(), b.sink, one)
 	waiting := `SELECT count(*) = %d FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`
 	b.await(strings.Replace(waiting, "%d", "1", 1))

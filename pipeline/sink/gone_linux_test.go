@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"firstclick/join/event"
 )
 
 // A server session that does not end (its process hangs in the disk) is waited for, with all that may stand in its transaction.
@@ -25,7 +27,7 @@ func TestASessionThatDoesNotEndIsWaitedFor(t *testing.T) {
 	goOn := sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	t.Cleanup(goOn)
 	b.sink.lost.add(who)
-	batch.Rows = []Row{row(0, checkout("k"))}
+	batch.Rows = []event.Released{row(0, checkout("k"))}
 	ended := aside(t.Context(), b.sink, batch)
 	for b.sink.Stats().Retries[causeConnection] == 0 {
 		select {

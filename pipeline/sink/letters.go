@@ -12,12 +12,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 const (
-	maxPayload = join.MaxRecord // larger ones are stored by size and hash only
-	maxDetail  = 2000           // bytes
+	maxPayload = event.MaxRecord // larger ones are stored by size and hash only
+	maxDetail  = 2000            // bytes
 	// lettersPerStatement and lettersBytes bound one statement, so that no message grows near
 	// Postgres' limit of 1 GB.
 	lettersPerStatement = 1000
@@ -109,7 +109,7 @@ func appendLetters(dst []byte, group string, dead []*DeadLetter) []byte {
 		size, sum := sizeAndHash(d)
 		dst = binary.BigEndian.AppendUint64(append(dst, 0, 0, 0, 8), uint64(size))
 		dst = appendBytes(dst, sum)
-		if d.RecordTime == join.NoTime {
+		if d.RecordTime == event.NoTime {
 			dst = appendNull(dst)
 		} else {
 			dst = appendTimestamp(dst, max(d.RecordTime, earliest))
@@ -157,7 +157,7 @@ func (s *Sink) Rejected(ctx context.Context, c *Claim, topicID [16]byte, from, t
 	const rejectedSQL = `SELECT "offset" FROM firstclick.dead_letters
 		WHERE group_id = $1 AND topic = $2 AND topic_id = $3 AND partition = $4
 			AND "offset" >= $5 AND "offset" < $6 AND reason = ANY ($7)`
-	reasons := []string{string(join.ReasonConflict), string(join.ReasonRefused)}
+	reasons := []string{string(event.ReasonConflict), string(event.ReasonRefused)}
 	found, err := query(ctx, s, "read which checkouts were rejected", pgx.RowTo[int64],
 		rejectedSQL, c.Group, c.Topic, topicID, c.Partition, from, to, reasons)
 	offsets := make(map[int64]bool, len(found))

@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 func letters(topic string, from, n int) (out []DeadLetter) {
 	for i := from; i < from+n; i++ {
-		out = append(out, DeadLetter{Topic: topic, TopicID: [16]byte{1, 2}, Partition: 3, Offset: int64(i), Reason: join.ReasonJSON, Detail: "é\x00\xff", Payload: fmt.Appendf(nil, "{%d", i), RecordTime: noon + int64(i)})
+		out = append(out, DeadLetter{Topic: topic, TopicID: [16]byte{1, 2}, Partition: 3, Offset: int64(i), Reason: event.ReasonJSON, Detail: "é\x00\xff", Payload: fmt.Appendf(nil, "{%d", i), RecordTime: noon + int64(i)})
 	}
 	return out
 }
@@ -23,7 +23,7 @@ func TestManyLetters(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
 	const n = 3 * copiedLetters
-	batch.Dead = append(letters("clicks", 0, n), DeadLetter{Topic: "clicks", Offset: n, Reason: join.ReasonEmpty, RecordTime: join.NoTime})
+	batch.Dead = append(letters("clicks", 0, n), DeadLetter{Topic: "clicks", Offset: n, Reason: event.ReasonEmpty, RecordTime: event.NoTime})
 	if res := b.commit(b.sink, batch); res.DeadLetters != n+1 {
 		t.Fatalf("%+v", res)
 	}
@@ -75,21 +75,20 @@ func TestPayloadsAreBounded(t *testing.T) {
 	t.Cleanup(s.Close)
 	batch := b.claim(s, 0)
 	b.exec(`ALTER TABLE commerce.attributed_checkouts ADD CHECK (ip_address <> '10.0.0.1')`)
-	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))} // 17 bytes each
-	batch.Rows[1].Payload = bytes.Repeat([]byte("x"), 90)
-	add := func(offset int64, reason join.Reason, size int) {
+	batch.Rows = []event.Released{row(0, checkout("a")), rowOf(1, checkout("b"), bytes.Repeat([]byte("x"), 90))} // 17 bytes the first
+	add := func(offset int64, reason event.Reason, size int) {
 		d := DeadLetter{Topic: "clicks", Offset: offset, Reason: reason}
 		s.Payloads().Keep(&d, bytes.Repeat([]byte("y"), size))
 		batch.Dead = append(batch.Dead, d)
 	}
 	for i, size := range []int{60, 40, 1, 0, 40} { // the last ones are too many
-		add(int64(i), join.ReasonJSON, size)
+		add(int64(i), event.ReasonJSON, size)
 	}
-	add(5, join.ReasonTime, 100)
+	add(5, event.ReasonTime, 100)
 	clock.now = clock.now.Add(time.Hour)
-	add(6, join.ReasonJSON, 100)
-	add(7, join.ReasonJSON, 2)
-	add(8, join.ReasonJSON, 1)
+	add(6, event.ReasonJSON, 100)
+	add(7, event.ReasonJSON, 2)
+	add(8, event.ReasonJSON, 1)
 	if res := b.commit(s, batch); res.Refused != 2 || res.DeadLetters != 11 {
 		t.Fatalf("%+v", res)
 	}
@@ -97,8 +96,8 @@ func TestPayloadsAreBounded(t *testing.T) {
 	b.expect("0|17|t\n1|90|f", `SELECT "offset", payload_size, payload IS NOT NULL FROM firstclick.dead_letters WHERE topic = 'checkouts' ORDER BY 1`)
 	b.expect("t", `SELECT bool_and(payload_sha256 = sha256(CASE topic WHEN 'clicks' THEN convert_to(repeat('y', payload_size::int), 'UTF8') ELSE
 		CASE payload_size WHEN 90 THEN convert_to(repeat('x', 90), 'UTF8') ELSE payload END END)) FROM firstclick.dead_letters`)
-	for _, reason := range join.Reasons() {
-		want := map[join.Reason]int64{join.ReasonJSON: 4, join.ReasonRefused: 1}[reason]
+	for _, reason := range event.Reasons() {
+		want := map[event.Reason]int64{event.ReasonJSON: 4, event.ReasonRefused: 1}[reason]
 		if got := counted(s.metrics.leftOut.WithLabelValues(string(reason))); got != want {
 			t.Errorf("%d payloads left out of reason %s, want %d", got, reason, want)
 		}

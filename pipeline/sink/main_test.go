@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"firstclick/internal/pgtest"
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -198,8 +198,8 @@ func (b *bench) as(role string) string {
 	return u.String()
 }
 
-func noPosition() join.Position {
-	return join.Position{LeaderEpoch: -1, Watermark: join.NoTime, FinalBefore: join.NoTime, ExpireBefore: join.NoTime}
+func noPosition() event.Position {
+	return event.Position{LeaderEpoch: -1, Watermark: event.NoTime, FinalBefore: event.NoTime, ExpireBefore: event.NoTime}
 }
 
 func (b *bench) commit(s *Sink, batches ...*Batch) Result {
@@ -243,24 +243,42 @@ func (b *bench) held(sql string) pgx.Tx {
 	return tx
 }
 
-func checkout(id string) *join.Checkout {
-	return &join.Checkout{
-		ID: []byte(id), User: 1, Product: []byte("p-1"), Payment: text("card"), Amount: text("12.50"),
-		Shipping: text("1 Road\nTown"), Billing: join.Text{}, Agent: text("agent"), IP: text("10.0.0.1"), Time: noon,
+// bought is what a checkout says, for row.
+type bought struct {
+	User                                                       int32
+	ID, Product, Payment, Amount, Shipping, Billing, Agent, IP *string
+	Time                                                       int64
+}
+
+func checkout(id string) *bought {
+	return &bought{
+		ID: &id, User: 1, Product: text("p-1"), Payment: text("card"), Amount: text("12.50"),
+		Shipping: text("1 Road\nTown"), Agent: text("agent"), IP: text("10.0.0.1"), Time: noon,
 	}
 }
 
-func text(s string) join.Text { return join.Text{B: []byte(s), Valid: true} }
+func text(s string) *string { return &s }
 
-func row(offset int64, k *join.Checkout) Row {
-	return Row{
-		Offset: offset, Time: k.Time, User: k.User, ID: join.MakeID(k.ID), Own: AppendOwn(nil, k),
-		Payload: fmt.Appendf(nil, "payload of %s at %d", k.ID, offset), RecordTime: noon,
-	}
+func row(offset int64, k *bought) event.Released {
+	return rowOf(offset, k, fmt.Appendf(nil, "payload of %s at %d", *k.ID, offset))
 }
 
-func clicked(r Row, click string, t int64) Row {
-	r.HasClick, r.Click, r.ClickTime = true, join.MakeID([]byte(click)), t
+// rowOf is row with the value of its record.
+func rowOf(offset int64, k *bought, memory []byte) event.Released {
+	c := &event.Checkout{Offset: offset, Time: k.Time, User: k.User, ID: event.MakeID([]byte(*k.ID)), RecordTime: noon}
+	payload := len(memory)
+	for column, v := range []*string{k.ID, k.Product, k.Payment, k.Amount, k.Shipping, k.Billing, k.Agent, k.IP} {
+		if v != nil {
+			c.Set(column, len(memory), len(memory)+len(*v))
+			memory = append(memory, *v...)
+		}
+	}
+	c.Keep(memory, payload)
+	return event.Released{Checkout: c}
+}
+
+func clicked(r event.Released, click string, t int64) event.Released {
+	r.HasClick, r.Click, r.ClickTime = true, event.MakeID([]byte(click)), t
 	return r
 }
 

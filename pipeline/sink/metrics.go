@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	dto "github.com/prometheus/client_model/go"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // Metrics count what a sink does. Safe for concurrent use.
@@ -35,7 +35,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, cause := range causes() {
 		m.retries.WithLabelValues(cause)
 	}
-	for _, reason := range join.Reasons() {
+	for _, reason := range event.Reasons() {
 		m.leftOut.WithLabelValues(string(reason))
 	}
 	return m

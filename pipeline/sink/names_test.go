@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"firstclick/cdc"
+	"firstclick/join/event"
 )
 
 // rename gives a user another name, as the mirror has it from then on.
@@ -25,7 +26,7 @@ func TestNamesAreThoseOfTheTryThatLands(t *testing.T) {
 			p, dsn := newProxy(t, b.dsn)
 			s := b.open(dsn, "firstclick-p", b.names)
 			batch := b.claim(s, 0)
-			batch.Rows = []Row{row(0, checkout("a"))}
+			batch.Rows = []event.Released{row(0, checkout("a"))}
 			p.once(cut, match, func() { b.names.rename(1, "renamed") })
 			b.commit(s, batch)
 			b.expect("renamed", `SELECT user_name FROM commerce.attributed_checkouts`)
@@ -51,7 +52,7 @@ func TestNamesAfterALock(t *testing.T) {
 	}
 	t.Cleanup(s.Close)
 	batch := b.claim(s, 0)
-	batch.Rows = []Row{row(0, checkout("a"))}
+	batch.Rows = []event.Released{row(0, checkout("a"))}
 	lock := b.held(`SELECT FROM firstclick.offsets FOR UPDATE`)
 	ended := aside(t.Context(), s, batch)
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-b' AND wait_event_type = 'Lock'`)
@@ -86,7 +87,7 @@ func TestNamesWherePostgresIsSlow(t *testing.T) {
 	}
 	t.Cleanup(s.Close)
 	batch := b.claim(s, 0)
-	batch.Rows = []Row{row(0, checkout("a"))}
+	batch.Rows = []event.Released{row(0, checkout("a"))}
 	if _, err := s.Commit(t.Context(), []*Batch{batch}); err != nil {
 		t.Fatal(err)
 	}
@@ -106,14 +107,14 @@ func TestNamesOfAnAlteredTable(t *testing.T) {
 	before := edition()
 	b.names.edition = before
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{row(0, checkout("a"))}
+	batch.Rows = []event.Released{row(0, checkout("a"))}
 	b.commit(b.sink, batch)
 	if b.names.calls != 1 || b.names.outdated != nil {
 		t.Fatalf("%d calls, %q outdated", b.names.calls, b.names.outdated)
 	}
 	b.exec(`ALTER TABLE commerce.users ALTER COLUMN username TYPE text USING upper(username)`)
 	b.names.next = edition()
-	batch.Rows = []Row{row(1, checkout("b"))}
+	batch.Rows = []event.Released{row(1, checkout("b"))}
 	b.commit(b.sink, batch)
 	if !slices.Equal(b.names.outdated, []string{before}) || b.names.calls != 3 {
 		t.Fatalf("%d calls, %q outdated", b.names.calls, b.names.outdated)

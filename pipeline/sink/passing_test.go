@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // A transaction that holds no row is fenced as every other: its shard went elsewhere while it was frozen.
@@ -24,22 +24,22 @@ func TestEveryKindOfCommitIsFenced(t *testing.T) {
 	}{
 		{"positions only", func(*Batch) {}},
 		{"corrections only", func(b *Batch) {
-			b.Corrections = []join.Correction{{Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("c")), ClickTime: noon}}
+			b.Corrections = []event.Correction{{Checkout: event.MakeID([]byte("a")), Click: event.MakeID([]byte("c")), ClickTime: noon}}
 		}},
 		{"dead letters only", func(b *Batch) {
-			b.Dead = []DeadLetter{{Topic: checkouts, Offset: 1, Reason: join.ReasonEmpty}}
+			b.Dead = []DeadLetter{{Topic: checkouts, Offset: 1, Reason: event.ReasonEmpty}}
 		}},
 		{"late events only", func(b *Batch) {
 			b.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "c", User: 1, Product: "p-1", Time: noon}}
 		}},
-		{"rows", func(b *Batch) { b.Rows = []Row{row(1, checkout("b"))} }},
-		{"a duplicate", func(b *Batch) { b.Rows = []Row{clicked(row(1, checkout("a")), "c", noon)} }},
+		{"rows", func(b *Batch) { b.Rows = []event.Released{row(1, checkout("b"))} }},
+		{"a duplicate", func(b *Batch) { b.Rows = []event.Released{clicked(row(1, checkout("a")), "c", noon)} }},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			old := b.claim(b.sink, 0)
-			old.Rows = []Row{row(0, checkout("a"))}
+			old.Rows = []event.Released{row(0, checkout("a"))}
 			b.commit(b.sink, old)
 			old.Position.NextOffset = 7
 			c.fill(old)
@@ -89,7 +89,7 @@ func TestWhatPassesIsTriedAgain(t *testing.T) {
 			b := newBench(t)
 			batch := b.claim(b.sink, 0)
 			b.exec(strings.Replace(raising, "STATE", c.state, 1))
-			batch.Rows = []Row{row(0, checkout("a"))}
+			batch.Rows = []event.Released{row(0, checkout("a"))}
 			if res := b.commit(b.sink, batch); res.Fresh != 1 || res.Refused != 0 {
 				t.Errorf("%+v", res)
 			}
@@ -123,7 +123,7 @@ func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
 			if _, err := tx.Exec(t.Context(), `LOCK TABLE commerce.attributed_checkouts`); err != nil {
 				t.Fatal(err)
 			}
-			batch.Rows = []Row{row(0, checkout("a"))}
+			batch.Rows = []event.Released{row(0, checkout("a"))}
 			ended := aside(t.Context(), s, batch)
 			watcher := b.connect("another watcher") // the transaction sees one moment
 			eventually(t, "a long wait", func() (waits bool) {

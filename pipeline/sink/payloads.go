@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // Payloads bounds how much of bad records is kept with their dead letters, by reason and hour: a
@@ -22,7 +22,7 @@ type Payloads struct {
 
 	mu      sync.Mutex
 	hour    int64
-	kept    map[join.Reason]int64  // bytes, in this hour
+	kept    map[event.Reason]int64 // bytes, in this hour
 	leftOut *prometheus.CounterVec // payloads by reason
 }
 
@@ -39,7 +39,7 @@ func (p *Payloads) Keep(d *DeadLetter, value []byte) {
 }
 
 // room takes room for a payload, if there is any.
-func (p *Payloads) room(reason join.Reason, size int) bool {
+func (p *Payloads) room(reason event.Reason, size int) bool {
 	switch {
 	case size == 0:
 		return true

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // list is the values of one column, as an array.
@@ -42,7 +42,7 @@ var earliest = time.Date(-4712, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 // instant is a timestamptz: NULL for none, -infinity before what it holds.
 func instant(micros int64) pgtype.Timestamptz {
 	switch {
-	case micros == join.NoTime:
+	case micros == event.NoTime:
 		return pgtype.Timestamptz{}
 	case micros < earliest:
 		return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
@@ -54,7 +54,7 @@ func instant(micros int64) pgtype.Timestamptz {
 func micros(t pgtype.Timestamptz) int64 {
 	switch {
 	case !t.Valid || t.InfinityModifier == pgtype.NegativeInfinity:
-		return join.NoTime
+		return event.NoTime
 	case t.InfinityModifier == pgtype.Infinity:
 		return math.MaxInt64
 	}

@@ -81,7 +81,7 @@ const advanceSQL = `WITH shards AS MATERIALIZED (
 			OR greatest(p.final_before, l.final_before) IS DISTINCT FROM p.final_before)`
 
 // AdvanceProgress moves the group's watermark and final_before up to the least over its shards,
-// never back, and returns them (or join.NoTime).
+// never back, and returns them (or event.NoTime).
 func (s *Sink) AdvanceProgress(ctx context.Context, group string) (watermark, finalBefore int64, err error) {
 	err = s.run(ctx, "advance the group's progress", func(ctx context.Context, conn *pgx.Conn) error {
 		var b pgx.Batch

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"testing"
 	"time"
+
+	"firstclick/join/event"
 )
 
 // What was met lately is familiar, whatever came since, and what never was is not: but for one in a million, and one in a hundred million.
@@ -54,9 +56,9 @@ func TestFamiliarDuplicates(t *testing.T) {
 	b := newBench(t)
 	b.sink.recentIDs.record(true)
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("b"))}
+	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("b"))}
 	b.commit(b.sink, batch)
-	batch.Rows = []Row{row(2, checkout("b")), row(3, checkout("c")), row(4, checkout("c"))}
+	batch.Rows = []event.Released{row(2, checkout("b")), row(3, checkout("c")), row(4, checkout("c"))}
 	if res := b.commit(b.sink, batch); res != (Result{Fresh: 1, Duplicates: 2}) {
 		t.Fatalf("%+v", res)
 	}
@@ -71,9 +73,9 @@ func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
 	b := newBench(t)
 	b.sink.recentIDs.record(true)
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
-	one.Rows = []Row{row(0, checkout("a")), row(1, checkout("a")), row(2, checkout("held"))}
+	one.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("a")), row(2, checkout("held"))}
 	other := clicked(row(0, checkout("a")), "k", noon-5)
-	two.Rows = []Row{other, row(1, checkout("new"))}
+	two.Rows = []event.Released{other, row(1, checkout("new"))}
 	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('held')`)
 	first := aside(t.Context(), b.sink, one)
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
@@ -97,14 +99,14 @@ func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
 // Tickets are served in the order in which they were drawn, and a wait for one ends by its timeout.
 func TestTickets(t *testing.T) {
 	var ids recentIDs
-	setOf := func(rows ...Row) *commitSet {
+	setOf := func(rows ...event.Released) *commitSet {
 		set, err := newCommitSet([]*Batch{{Claim: &Claim{}, Rows: rows}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return set
 	}
-	repeated := []Row{row(0, checkout("a")), row(1, checkout("a"))}
+	repeated := []event.Released{row(0, checkout("a")), row(1, checkout("a"))}
 	one, two, plain := setOf(repeated...), setOf(repeated...), setOf(repeated[0])
 	ids.mark(one, false)
 	ids.mark(plain, false)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // maxClicks bounds how many clicks of one checkout are tried in one transaction.
@@ -17,7 +17,7 @@ const maxClicks = 16
 // clickSearch looks for the first click of a checkout that Postgres takes.
 type clickSearch struct {
 	correction
-	refused []join.ClickAt
+	refused []event.ClickAt
 	why     string // the first of them was refused
 	state   searchState
 }
@@ -34,10 +34,10 @@ const (
 // assertClick has the click of a row corrected once the row is in the table.
 func (a *attempt) assertClick(r rowRef) {
 	a.result.asserted = append(a.result.asserted, correction{
-		Correction: join.Correction{
+		Correction: event.Correction{
 			Offset: r.Offset, Key: r.Key, Time: r.Time, Checkout: r.ID, Click: r.Click, ClickTime: r.ClickTime,
 		},
-		batch: r.batch, row: r.Row,
+		batch: r.batch, row: r.Released,
 	})
 }
 
@@ -66,7 +66,7 @@ func (a *attempt) correctEach(ctx context.Context) error {
 		if err := a.correct(ctx, due); err != nil {
 			return err
 		}
-		done := map[join.ID]bool{} // what else there is for these checkouts is worse
+		done := map[event.ID]bool{} // what else there is for these checkouts is worse
 		for _, s := range open {
 			if s.state == found {
 				done[s.Checkout] = true
@@ -132,7 +132,7 @@ func (a *attempt) nextClick(s *clickSearch, why string) {
 	if len(s.refused) == 0 {
 		s.why = why
 	}
-	s.refused = append(s.refused, join.ClickAt{Time: s.ClickTime, ID: s.Click})
+	s.refused = append(s.refused, event.ClickAt{Time: s.ClickTime, ID: s.Click})
 	if len(s.refused) == maxClicks {
 		s.state = gaveUp
 		return
@@ -148,9 +148,9 @@ func (a *attempt) nextClick(s *clickSearch, why string) {
 // reportRefused makes a dead letter of the checkout, whose row is in the table, and tells the join
 // which click the row has.
 func (a *attempt) reportRefused(s *clickSearch) {
-	r := join.Refusal{Offset: s.Offset, Key: s.Key, Time: s.Time, ID: s.Checkout, Tried: s.refused}
+	r := event.Refusal{Offset: s.Offset, Key: s.Key, Time: s.Time, ID: s.Checkout, Tried: s.refused}
 	if s.state != noClick {
-		r.HasClick, r.Took = true, join.ClickAt{Time: s.ClickTime, ID: s.Click}
+		r.HasClick, r.Took = true, event.ClickAt{Time: s.ClickTime, ID: s.Click}
 	}
 	a.result.refusals = append(a.result.refusals, refusal{s.batch, r})
 	a.result.Unclicked++
@@ -167,12 +167,12 @@ func (a *attempt) reportRefused(s *clickSearch) {
 	}
 	letter := &DeadLetter{
 		Topic: s.batch.Claim.Topic, TopicID: s.batch.TopicID, Partition: s.batch.Claim.Partition, Offset: s.Offset,
-		Reason: join.ReasonRefusedClick, Detail: detail.String(), RecordTime: join.NoTime,
+		Reason: event.ReasonRefusedClick, Detail: detail.String(), RecordTime: event.NoTime,
 		Again: true, Unread: s.row == nil,
 	}
 	if s.row != nil {
 		letter.RecordTime = s.row.RecordTime
-		a.sink.payloads.Keep(letter, s.row.Payload)
+		a.sink.payloads.Keep(letter, s.row.Value())
 	}
 	a.result.letters = append(a.result.letters, letter)
 }

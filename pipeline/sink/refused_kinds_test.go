@@ -6,7 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"firstclick/join"
+	"firstclick/join/event"
+	"firstclick/join/window"
 )
 
 // meddling makes a trigger that does what is given for a row whose ip_address is 'bad'.
@@ -63,7 +64,7 @@ func TestWhateverIsSaidOfARow(t *testing.T) {
 					}
 					batch.Rows = append(batch.Rows, row(int64(i), k))
 				}
-				batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 1, Reason: join.ReasonJSON}}
+				batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 1, Reason: event.ReasonJSON}}
 				res := b.commit(b.sink, batch)
 				bad := int64(len(c.bad))
 				if want := (Result{Fresh: int64(c.n) - bad, Refused: bad, DeadLetters: bad + 1}); res != want {
@@ -155,12 +156,12 @@ func TestWhatIsSaidOfEverything(t *testing.T) {
 				var err error
 				if batch != nil {
 					if running {
-						batch.Rows = []Row{clicked(row(0, checkout(uuid(0))), "z", noon)}
+						batch.Rows = []event.Released{clicked(row(0, checkout(uuid(0))), "z", noon)}
 						b.commit(s, batch)
 						b.exec(c.schema)
 					}
-					batch.Rows = []Row{row(17, checkout(uuid(1))), row(18, checkout(uuid(2)))}
-					batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte(uuid(0))), Click: join.MakeID([]byte("a")), ClickTime: noon - 1}}
+					batch.Rows = []event.Released{row(17, checkout(uuid(1))), row(18, checkout(uuid(2)))}
+					batch.Corrections = []event.Correction{{Offset: 0, Checkout: event.MakeID([]byte(uuid(0))), Click: event.MakeID([]byte("a")), ClickTime: noon - 1}}
 					_, err = s.Commit(t.Context(), []*Batch{batch})
 					if err == nil || !strings.Contains(err.Error(), "checkouts[3]") || !strings.Contains(err.Error(), "17") {
 						t.Fatalf("no place in %v", err)
@@ -184,18 +185,18 @@ func TestTheTableIsAlteredMeanwhile(t *testing.T) {
 	b.sink.duplicates.record(true)
 	b.sink.duplicates.record(true) // asks: everything goes through the temporary table that can
 	batch := b.claim(b.sink, 0)
-	at := func(offset int64, id, ip, amount string) Row {
+	at := func(offset int64, id, ip, amount string) event.Released {
 		k := checkout(id)
 		k.IP, k.Amount = text(ip), text(amount)
 		return row(offset, k)
 	}
-	batch.Rows = []Row{at(0, "a", "1", "1"), at(1, "a", "1", "1"), at(2, "b", "12345", "1"), at(3, "b", "12345", "1")}
+	batch.Rows = []event.Released{at(0, "a", "1", "1"), at(1, "a", "1", "1"), at(2, "b", "12345", "1"), at(3, "b", "12345", "1")}
 	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1, Refused: 2, DeadLetters: 2}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
 	b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(5), ALTER click_id TYPE varchar, ALTER total_amount TYPE numeric(12,4)`)
-	batch.Rows = []Row{at(4, "b", "12345", "1.2345"), at(5, "b", "12345", "1.2345"), at(6, "c", "1", "1.23")}
-	batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("longer")), ClickTime: noon - 1}}
+	batch.Rows = []event.Released{at(4, "b", "12345", "1.2345"), at(5, "b", "12345", "1.2345"), at(6, "c", "1", "1.23")}
+	batch.Corrections = []event.Correction{{Offset: 0, Checkout: event.MakeID([]byte("a")), Click: event.MakeID([]byte("longer")), ClickTime: noon - 1}}
 	if res, want := b.commit(b.sink, batch), (Result{Fresh: 2, Duplicates: 1, Corrected: 1}); res != want {
 		t.Fatalf("got %+v, want %+v\n%s", res, want, b.log)
 	}
@@ -204,7 +205,7 @@ func TestTheTableIsAlteredMeanwhile(t *testing.T) {
 	b.exec(`CREATE TABLE fresh (LIKE commerce.attributed_checkouts INCLUDING ALL); ALTER TABLE commerce.attributed_checkouts RENAME TO old;
 		ALTER TABLE fresh SET SCHEMA commerce; ALTER TABLE commerce.fresh RENAME TO attributed_checkouts;
 		ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE text`)
-	batch.Rows = []Row{at(7, "a", "123456", "1"), at(8, "a", "123456", "1")}
+	batch.Rows = []event.Released{at(7, "a", "123456", "1"), at(8, "a", "123456", "1")}
 	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1}); res != want {
 		t.Fatalf("got %+v, want %+v\n%s", res, want, b.log)
 	}
@@ -217,7 +218,7 @@ func TestKeptOutHeadGivesWay(t *testing.T) {
 	batch := b.claim(b.sink, 0)
 	bad := checkout("k")
 	bad.IP = text("bad")
-	batch.Rows = []Row{row(0, bad), row(1, checkout("k")), row(2, checkout("k"))}
+	batch.Rows = []event.Released{row(0, bad), row(1, checkout("k")), row(2, checkout("k"))}
 	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1, Refused: 1, DeadLetters: 1}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
@@ -230,7 +231,7 @@ func TestNoPartition(t *testing.T) {
 		CREATE TABLE commerce.attributed_checkouts (LIKE commerce.whole INCLUDING DEFAULTS, PRIMARY KEY (checkout_id)) PARTITION BY RANGE (checkout_id);
 		CREATE TABLE commerce.part PARTITION OF commerce.attributed_checkouts FOR VALUES FROM ('a') TO ('c')`)
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{row(0, checkout("a")), row(1, checkout("c")), row(2, checkout("b")), row(3, checkout("b"))}
+	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("c")), row(2, checkout("b")), row(3, checkout("b"))}
 	if res, want := b.commit(b.sink, batch), (Result{Fresh: 2, Duplicates: 1, Refused: 1, DeadLetters: 1}); res != want {
 		t.Fatalf("got %+v, want %+v", res, want)
 	}
@@ -254,11 +255,11 @@ func TestTriggersOfPartitionsComeAtAnyTime(t *testing.T) {
 				CREATE TABLE commerce.attributed_checkouts (LIKE commerce.whole INCLUDING DEFAULTS, PRIMARY KEY (checkout_id)) PARTITION BY RANGE (checkout_id);
 				CREATE TABLE commerce.part PARTITION OF commerce.attributed_checkouts FOR VALUES FROM ('a') TO ('z')`)
 			batch := b.claim(b.sink, 0)
-			batch.Rows = []Row{row(0, checkout("a"))}
+			batch.Rows = []event.Released{row(0, checkout("a"))}
 			b.commit(b.sink, batch)
 			b.exec(sql)
-			batch.Rows = []Row{row(1, checkout("b"))}
-			batch.Corrections = []join.Correction{{Offset: 0, Checkout: join.MakeID([]byte("a")), Click: join.MakeID([]byte("c")), ClickTime: noon - 1}}
+			batch.Rows = []event.Released{row(1, checkout("b"))}
+			batch.Corrections = []event.Correction{{Offset: 0, Checkout: event.MakeID([]byte("a")), Click: event.MakeID([]byte("c")), ClickTime: noon - 1}}
 			if res, want := b.commit(b.sink, batch), (Result{Refused: 1, Unclicked: 1, DeadLetters: 2}); res != want {
 				t.Errorf("got %+v, want %+v", res, want)
 			}
@@ -274,16 +275,16 @@ func TestATriggerThatKeepsTheClick(t *testing.T) {
 	b.exec(`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF NEW.click_id LIKE 'bad%' THEN NEW.click_id := OLD.click_id; NEW.click_time := OLD.click_time; END IF; RETURN NEW; END $$;
 		CREATE TRIGGER keep BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION keep()`)
-	w, key := join.NewWindow(join.WindowConfig{}), join.Key{Lo: 1}
+	w, key := window.New(window.Config{}), event.Key{Lo: 1}
 	for i, id := range []string{"bad1", "bad2", "good"} {
-		w.Insert(key, noon-10+int64(i), join.MakeID([]byte(id)))
+		w.Insert(key, noon-10+int64(i), event.MakeID([]byte(id)))
 	}
 	batch := b.claim(b.sink, 0)
-	batch.Rows = []Row{clicked(row(0, checkout("a")), "later", noon-1), row(1, checkout("b"))}
+	batch.Rows = []event.Released{clicked(row(0, checkout("a")), "later", noon-1), row(1, checkout("b"))}
 	b.commit(b.sink, batch)
 	batch.Clicks = w
 	for i, id := range []string{"a", "b"} {
-		batch.Corrections = append(batch.Corrections, join.Correction{Offset: int64(i), Key: key, Time: noon, Checkout: join.MakeID([]byte(id)), Click: join.MakeID([]byte("bad1")), ClickTime: noon - 10})
+		batch.Corrections = append(batch.Corrections, event.Correction{Offset: int64(i), Key: key, Time: noon, Checkout: event.MakeID([]byte(id)), Click: event.MakeID([]byte("bad1")), ClickTime: noon - 10})
 	}
 	if res, want := b.commit(b.sink, batch), (Result{Corrected: 2, Unclicked: 2, DeadLetters: 2}); res != want {
 		t.Errorf("got %+v, want %+v", res, want)
@@ -303,7 +304,7 @@ func TestRightsOnAPartitionedTable(t *testing.T) {
 		GRANT SELECT, INSERT, UPDATE ON commerce.attributed_checkouts TO writer`)
 	s := b.open(b.as("writer"), "firstclick-writer", b.names)
 	batch := b.claim(s, 0)
-	batch.Rows = []Row{row(0, checkout("a"))}
+	batch.Rows = []event.Released{row(0, checkout("a"))}
 	if res, want := b.commit(s, batch), (Result{Fresh: 1}); res != want {
 		t.Errorf("got %+v, want %+v", res, want)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // Claim takes a shard over, under a new owner, and returns it as it is stored. fresh is stored if
@@ -144,7 +144,7 @@ func scanState(row pgx.CollectableRow, more ...any) (State, error) {
 }
 
 // positionArgs are topic_id and what follows it, in the order of moveSQL.
-func positionArgs(topicID [16]byte, p *join.Position) []any {
+func positionArgs(topicID [16]byte, p *event.Position) []any {
 	return []any{
 		optionalUUID(topicID), p.LeaderEpoch, p.NextOffset, p.RecentOffset,
 		notNull(p.ClicksNext), notNull(p.ClicksRestore), notNull(p.ClicksEpoch),

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"firstclick/internal/pgsession"
-	"firstclick/join"
+	"firstclick/join/event"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -84,7 +84,7 @@ func New(cfg Config, names Names) (*Sink, error) {
 		goneLimit:   goneLimit,
 		payloads: &Payloads{
 			clock: cfg.Clock, log: cfg.Logger, most: cfg.Payloads,
-			kept: map[join.Reason]int64{}, leftOut: cfg.Metrics.leftOut,
+			kept: map[event.Reason]int64{}, leftOut: cfg.Metrics.leftOut,
 		},
 	}
 	pool, err := pgsession.PoolConfig(cfg.Database, cfg.Application, commitSessions+spareSessions)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // target is commerce.attributed_checkouts as it stands: the statements that fit its columns' types.
@@ -62,20 +62,22 @@ func Check(ctx context.Context, conn *pgx.Conn) error {
 // Click says what is against a click's id: that the column, as it was last seen, does not hold it.
 // Such a click is no row's, whatever comes first, it or the checkout, and must not hide another
 // one.
-func (s *Sink) Click(id join.ID) error {
+func (s *Sink) Click(id event.ID) error {
 	t := s.target.Load()
 	if t == nil || !t.tooLong(id) {
 		return nil
 	}
-	return &join.DecodeError{Reason: join.ReasonRefused, Detail: fmt.Sprintf(
+	return &event.DecodeError{Reason: event.ReasonRefused, Detail: fmt.Sprintf(
 		"click_id has %d characters, and commerce.attributed_checkouts.click_id holds %d", characters(id), t.clickMax)}
 }
 
-func (t *target) tooLong(click join.ID) bool { return t.clickMax > 0 && characters(click) > t.clickMax }
+func (t *target) tooLong(click event.ID) bool {
+	return t.clickMax > 0 && characters(click) > t.clickMax
+}
 
 // characters is how many characters Postgres counts in an id.
-func characters(id join.ID) int {
-	var room [join.MaxID]byte
+func characters(id event.ID) int {
+	var room [event.MaxID]byte
 	return utf8.RuneCount(id.AppendTo(room[:0]))
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"firstclick/cdc"
 	"firstclick/internal/pgsession"
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // attempt is one transaction that writes a commitSet. This file is the transaction from top to
@@ -28,7 +28,7 @@ type attempt struct {
 	rowsDone   bool // what follows the rows is being written
 	commitSent bool // COMMIT may have reached Postgres
 
-	withoutClick map[*Row]bool // rows written without their click, which Postgres refused
+	withoutClick map[*event.Released]bool // rows written without their click, which Postgres refused
 	corrections  []correction
 	corrected    bool          // the corrections are made: see correctEach
 	letters      []*DeadLetter // not copied yet, in the order of their keys
@@ -218,7 +218,7 @@ func (a *attempt) countFresh(rows []rowRef) {
 	a.result.Fresh += int64(len(rows))
 	for _, r := range rows {
 		switch {
-		case a.withoutClick[r.Row]:
+		case a.withoutClick[r.Released]:
 			a.assertClick(r)
 		case r.HasClick:
 			a.result.Attributed++
@@ -231,16 +231,16 @@ func (a *attempt) countFresh(rows []rowRef) {
 }
 
 // reject makes a row a dead letter.
-func (a *attempt) reject(r rowRef, reason join.Reason, detail string) {
+func (a *attempt) reject(r rowRef, reason event.Reason, detail string) {
 	if a.result.rejected == nil {
-		a.result.rejected = map[*Row]bool{}
+		a.result.rejected = map[*event.Released]bool{}
 	}
-	a.result.rejected[r.Row] = true
+	a.result.rejected[r.Released] = true
 	letter := &DeadLetter{
 		Topic: r.batch.Claim.Topic, TopicID: r.batch.TopicID, Partition: r.batch.Claim.Partition, Offset: r.Offset,
 		Reason: reason, Detail: detail, RecordTime: r.RecordTime,
 	}
-	a.sink.payloads.Keep(letter, r.Payload)
+	a.sink.payloads.Keep(letter, r.Value())
 	a.result.letters = append(a.result.letters, letter)
 }
 
@@ -248,7 +248,7 @@ func (a *attempt) notRejected(rows []rowRef) []rowRef {
 	if len(a.result.rejected) == 0 {
 		return rows
 	}
-	return slices.DeleteFunc(slices.Clone(rows), func(r rowRef) bool { return a.result.rejected[r.Row] })
+	return slices.DeleteFunc(slices.Clone(rows), func(r rowRef) bool { return a.result.rejected[r.Released] })
 }
 
 const (

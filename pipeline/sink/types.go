@@ -2,13 +2,12 @@ package sink
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 // Names answers the names of users. Ids without a user stay absent. Names is called before each try
@@ -56,52 +55,18 @@ type Claim struct {
 type State struct {
 	Claim    Claim // Owner is zero in what Shards returns for a shard that nobody owns
 	TopicID  [16]byte
-	Position join.Position
+	Position event.Position
 	Instance string // application_name of the owner's sessions; empty where nobody owns the shard
-}
-
-// Row is a checkout with its best click so far.
-type Row struct {
-	Offset    int64 // in the checkouts partition of the batch
-	Time      int64 // the checkout's
-	User      int32
-	Key       join.Key // of User and the product, for Batch.Clicks
-	ID        join.ID
-	Own       []byte // AppendOwn's output
-	Click     join.ID
-	ClickTime int64
-	HasClick  bool
-	// Final says that the checkout came after its time was final: should it be a duplicate, the row
-	// that stands does not move.
-	Final bool
-	// Payload is the record's value as Kafka gave it, for a dead letter where Postgres refuses the
-	// row or it conflicts with one that stands.
-	Payload    []byte
-	RecordTime int64 // the record's timestamp, or join.NoTime
 }
 
 // Clicks are asked for another click where Postgres refuses the first one of a checkout.
 type Clicks interface {
 	// After gives the click that comes next after (t, click), if its time is not after to.
-	After(key join.Key, t int64, click join.ID, to int64) (int64, join.ID, bool)
+	After(key event.Key, t int64, click event.ID, to int64) (int64, event.ID, bool)
 }
 
-// DeadLetter is a record that does not become a row. The same (group, topic, topic id, partition,
-// offset) is kept once.
-type DeadLetter struct {
-	Topic      string
-	TopicID    [16]byte
-	Partition  int32
-	Offset     int64
-	Reason     join.Reason
-	Detail     string // made valid UTF-8 without NUL before it is stored
-	Payload    []byte // nil: the record had no value, or it is not kept. See Payloads
-	Size       int64  // of a payload that is not kept, else 0
-	Sum        [sha256.Size]byte
-	RecordTime int64 // or join.NoTime
-	Again      bool  // another transaction may have written it, or be about to
-	Unread     bool  // the record's value is not at hand: its size and hash are not known either
-}
+// DeadLetter is a record that does not become a row.
+type DeadLetter = event.DeadLetter
 
 // Kinds of Late.
 const (
@@ -126,11 +91,11 @@ type Late struct {
 type Batch struct {
 	Claim    *Claim // Commits is moved on when the transaction has landed
 	TopicID  [16]byte
-	Position join.Position
-	Rows     []Row
+	Position event.Position
+	Rows     []event.Released
 	// Corrections change nothing where the stored click is as early or earlier, or where there is
 	// no row. One of a row that is rejected in the same batch is left out.
-	Corrections []join.Correction
+	Corrections []event.Correction
 	Dead        []DeadLetter
 	Late        []Late
 	Clicks      Clicks // nil: there are no others
@@ -138,7 +103,7 @@ type Batch struct {
 	// Rejected is set by Commit: the offsets of rows that became dead letters (conflict, refused).
 	Rejected []int64
 	// Refused is set by Commit: checkouts whose first click Postgres refused.
-	Refused []join.Refusal
+	Refused []event.Refusal
 }
 
 // Result counts what a Commit did. A row given to it is in exactly one of Fresh, Duplicates,
@@ -167,7 +132,7 @@ type Progress struct {
 	Zone                         string
 	Start                        string
 	ClicksStart, CheckoutsStart  []int64 // where the group began, by partition
-	Watermark, FinalBefore       int64   // the least over the shards, or join.NoTime
+	Watermark, FinalBefore       int64   // the least over the shards, or event.NoTime
 }
 
 // Announcement describes this instance in firstclick.instances.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
 )
 
 func TestFillUnknown(t *testing.T) {
@@ -97,7 +97,7 @@ func TestUserWhoAppearsDuringCommit(t *testing.T) {
 	b.exec(`INSERT INTO commerce.users VALUES (50, 'just now', '')`) // which the names do not know
 	k := checkout("a")
 	k.User = 50
-	batch.Rows = []Row{row(0, k)}
+	batch.Rows = []event.Released{row(0, k)}
 	if res := b.commit(b.sink, batch); res.Unknown != 1 {
 		t.Fatalf("%+v", res)
 	}
@@ -133,7 +133,7 @@ func TestProgress(t *testing.T) {
 	p := Progress{
 		Group: testGroup, ClicksTopic: "clicks", CheckoutsTopic: checkouts, ClicksTopicID: [16]byte{1}, Window: time.Hour, Lateness: 15 * time.Minute,
 		OutOfOrder: 15*time.Second + time.Microsecond, Zone: "UTC", Start: "earliest", ClicksStart: []int64{3, 4}, CheckoutsStart: []int64{0, 0},
-		Watermark: join.NoTime, FinalBefore: join.NoTime,
+		Watermark: event.NoTime, FinalBefore: event.NoTime,
 	}
 	got, err := b.sink.EnsureProgress(t.Context(), p)
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(p) {
@@ -151,13 +151,13 @@ func TestProgress(t *testing.T) {
 			t.Fatalf("%d %d %v", w, f, err)
 		}
 	}
-	settle(join.NoTime, join.NoTime)
+	settle(event.NoTime, event.NoTime)
 	one := b.claim(b.sink, 0)
 	one.Position.Watermark, one.Position.FinalBefore = noon, noon-second
 	b.commit(b.sink, one)
-	settle(join.NoTime, join.NoTime) // partition 1 has no shard yet
+	settle(event.NoTime, event.NoTime) // partition 1 has no shard yet
 	two := b.claim(b.sink, 1)
-	settle(join.NoTime, join.NoTime) // and then no times
+	settle(event.NoTime, event.NoTime) // and then no times
 	two.Position.Watermark, two.Position.FinalBefore = noon+second, noon-2*second
 	b.commit(b.sink, two)
 	settle(noon, noon-2*second)

@@ -13,7 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
-	"firstclick/join"
+	"firstclick/join/decode"
+	"firstclick/join/event"
 	"firstclick/tools/testbed"
 )
 
@@ -60,16 +61,16 @@ func (p *place) decode(ctx context.Context) (Figures, error) {
 }
 
 func decodeAll(work <-chan []*kgo.Record, clicks string) error {
-	decoder := join.NewDecoder(time.UTC)
+	decoder, slab := decode.New(time.UTC), []byte(nil)
 	for records := range work {
 		for _, r := range records {
 			var err error
 			if r.Topic == clicks {
-				var click join.Click
+				var click decode.Click
 				err = decoder.Click(r.Value, &click)
 			} else {
-				var checkout join.Checkout
-				err = decoder.Checkout(r.Value, &checkout)
+				var checkout event.Checkout
+				slab, err = decoder.Checkout(r.Value, &checkout, slab[:0])
 			}
 			if err != nil {
 				return fmt.Errorf("decode %s/%d offset %d: %w", r.Topic, r.Partition, r.Offset, err)

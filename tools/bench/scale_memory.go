@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/event"
+	"firstclick/join/window"
 	"firstclick/tools/testbed"
 )
 
@@ -36,19 +37,19 @@ const (
 func windowOf(n int) ScaleResult {
 	debug.FreeOSMemory()
 	before := resident()
-	hasher := join.NewHasher(1)
+	hasher := event.NewHasher(1)
 	begin := firstEvent().UnixMicro()
 	at := func(i int) int64 { return begin + int64(float64(i)/float64(n)*float64(windowSpan.Microseconds())) }
 	var product, id []byte
-	key := func(session int) join.Key {
+	key := func(session int) event.Key {
 		product = appendUUID(product[:0], int64(session), saltProduct)
 		return hasher.Key(int32(1+session%1_000_000), product)
 	}
-	w := join.NewWindow(join.WindowConfig{})
+	w := window.New(window.Config{})
 	began, cpu, most := time.Now(), ownCPU(), before
 	for i := range n {
 		id = appendUUID(id[:0], int64(i), saltClick)
-		w.Insert(key(i/2), at(i), join.MakeID(id))
+		w.Insert(key(i/2), at(i), event.MakeID(id))
 		if i%(n/100) == 0 {
 			most = max(most, resident())
 		}

@@ -3,11 +3,14 @@ package docstest
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"firstclick/join"
+	"firstclick/join/decode"
+	"firstclick/join/event"
+	"firstclick/join/window"
 )
 
 // table returns the rows of the table of docs/semantics.md whose head has these words.
@@ -31,7 +34,7 @@ func table(t *testing.T, head string) (rows [][]string) {
 // The examples of decoding are what the decoder does with them. Dots stand for the members that are as they should be.
 func TestDecodingExamples(t *testing.T) {
 	const usual = `"click_id":"c","checkout_id":"k","user_id":7,"product_id":"p","datetime_occured":"2026-11-23 10:00:00"`
-	d := join.NewDecoder(time.UTC)
+	d := decode.New(time.UTC)
 	rows := table(t, "value | outcome")
 	for _, row := range rows {
 		value, want := strings.Trim(row[0], "`"), strings.Trim(row[1], "`")
@@ -39,18 +42,19 @@ func TestDecodingExamples(t *testing.T) {
 			value = "{" + usual + "," + strings.Trim(strings.ReplaceAll(value, "…", ""), "{},") + "}"
 		}
 		got := "a click of user 7"
-		var c join.Click
-		var k join.Checkout
-		var wrong *join.DecodeError
+		var c decode.Click
+		var k event.Checkout
+		var wrong *event.DecodeError
 		err := d.Click([]byte(value), &c)
 		if strings.Contains(value, "total_amount") {
-			err = d.Checkout([]byte(value), &k)
-			got = string(k.Amount.B)
+			_, err = d.Checkout([]byte(value), &k, nil)
+			amount, _ := k.Column(slices.IndexFunc(event.Columns[:], func(c event.Column) bool { return c.Name == "total_amount" }))
+			got = string(amount)
 		}
 		switch {
 		case errors.As(err, &wrong):
 			got = string(wrong.Reason)
-		case err == nil && k.ID == nil && c.User != 7:
+		case err == nil && k.ID.IsZero() && c.User != 7:
 			got = "a click of somebody else"
 		}
 		if got != want {
@@ -73,9 +77,9 @@ func TestEndsOfTheWindow(t *testing.T) {
 	}
 	rows := table(t, "click.time | K.time | candidate")
 	for _, row := range rows {
-		w := join.NewWindow(join.WindowConfig{})
-		key, at := join.NewHasher(1).Key(7, []byte("p")), micros(row[1])
-		w.Insert(key, micros(row[0]), join.MakeID([]byte("c")))
+		w := window.New(window.Config{})
+		key, at := event.NewHasher(1).Key(7, []byte("p")), micros(row[1])
+		w.Insert(key, micros(row[0]), event.MakeID([]byte("c")))
 		_, _, is := w.First(key, at-time.Hour.Microseconds(), at)
 		if want := strings.HasPrefix(row[2], "yes"); is != want {
 			t.Errorf("%v: candidate is %v", row, is)
@@ -95,11 +99,11 @@ func TestTies(t *testing.T) {
 	}
 	for _, pair := range append(pairs, []string{"", "a9", "b1"}) {
 		for _, order := range [][2]string{{pair[1], pair[2]}, {pair[2], pair[1]}} {
-			w, key := join.NewWindow(join.WindowConfig{}), join.NewHasher(1).Key(7, []byte("p"))
+			w, key := window.New(window.Config{}), event.NewHasher(1).Key(7, []byte("p"))
 			for _, id := range order {
-				w.Insert(key, 5, join.MakeID([]byte(id)))
+				w.Insert(key, 5, event.MakeID([]byte(id)))
 			}
-			if _, id, _ := w.First(key, 0, 10); id != join.MakeID([]byte(pair[1])) {
+			if _, id, _ := w.First(key, 0, 10); id != event.MakeID([]byte(pair[1])) {
 				t.Errorf("%q does not win against %q", pair[1], pair[2])
 			}
 		}

@@ -1,0 +1,385 @@
+package open
+
+import (
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"firstclick/internal/jointest"
+	"firstclick/join/event"
+)
+
+const minute = int64(60_000_000)
+
+// plainRecents is what Checkouts is tested against.
+type plainRecents struct{ all []plainRecent }
+
+type plainRecent struct {
+	key event.Key
+	Checkout
+}
+
+// lateClick is one that came for the checkouts of a span.
+type lateClick struct {
+	key      event.Key
+	t        int64
+	id       event.ID
+	from, to int64
+}
+
+func (c *lateClick) betters(key event.Key, k *Checkout) bool {
+	return c.key == key && c.from <= k.Time && k.Time <= c.to && (!k.HasClick || c.t < k.ClickTime || c.t == k.ClickTime && c.id.Compare(k.Click) < 0)
+}
+
+// best is the answer for checkouts of a key at one time, given what it was.
+func best(clicks []lateClick, key event.Key, k Checkout) Checkout {
+	for i := range clicks {
+		if c := &clicks[i]; c.betters(key, &k) {
+			k.ClickTime, k.Click, k.HasClick = c.t, c.id, true
+		}
+	}
+	return k
+}
+
+// take makes the improvements that were given out, which must be such.
+func (p *plainRecents) take(t jointest.Fataler, got []Checkout, clicks []lateClick) {
+	for _, k := range got {
+		i := slices.IndexFunc(p.all, func(x plainRecent) bool {
+			return x.Offset == k.Offset && x.Time == k.Time && x.ID == k.ID && best(clicks, x.key, x.Checkout) == k
+		})
+		if i < 0 || p.all[i].Checkout == k {
+			t.Fatalf("%+v is no improvement", k)
+		}
+		p.all[i].Checkout = k
+	}
+}
+
+// marked checks that nothing before the time given is to be improved.
+func (p *plainRecents) marked(t jointest.Fataler, r *Checkouts, clicks []lateClick) {
+	for i := range p.all {
+		if k := p.all[i].Checkout; k.Time < r.Marked() && best(clicks, p.all[i].key, k) != k {
+			t.Fatalf("marked from %d on, and %+v could be better", r.Marked(), k)
+		}
+	}
+}
+
+func (p *plainRecents) expire(before int64) {
+	p.all = slices.DeleteFunc(p.all, func(k plainRecent) bool { return k.Time < before })
+}
+
+func (p *plainRecents) oldest() (least int64, ok bool) {
+	for _, k := range p.all {
+		if !ok || k.Offset < least {
+			least, ok = k.Offset, true
+		}
+	}
+	return least, ok
+}
+
+func compareRecent(a, b Checkout) int {
+	switch {
+	case a.Time != b.Time:
+		return int(min(max(a.Time-b.Time, -1), 1))
+	case a.Offset != b.Offset:
+		return int(min(max(a.Offset-b.Offset, -1), 1))
+	case a.ID != b.ID:
+		return a.ID.Compare(b.ID)
+	case a.ClickTime != b.ClickTime:
+		return int(min(max(a.ClickTime-b.ClickTime, -1), 1))
+	}
+	return a.Click.Compare(b.Click)
+}
+
+func sameRecents(t jointest.Fataler, what string, got, want []Checkout) {
+	slices.SortFunc(got, compareRecent)
+	slices.SortFunc(want, compareRecent)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func (p *plainRecents) check(t jointest.Fataler, r *Checkouts) {
+	if r.Len() != len(p.all) {
+		t.Fatalf("%d held, want %d", r.Len(), len(p.all))
+	}
+	got, gotOK := r.OldestOffset()
+	want, wantOK := p.oldest()
+	if got != want || gotOK != wantOK {
+		t.Fatalf("oldest offset %d %t, want %d %t", got, gotOK, want, wantOK)
+	}
+	byKey := map[event.Key][]Checkout{}
+	r.Each(func(key event.Key, k *Checkout) bool {
+		byKey[key] = append(byKey[key], *k)
+		return true
+	})
+	for _, k := range p.all {
+		if byKey[k.key] == nil {
+			t.Fatalf("nothing of %v", k.key)
+		}
+	}
+	for key, got := range byKey {
+		var want []Checkout
+		for _, k := range p.all {
+			if k.key == key {
+				want = append(want, k.Checkout)
+			}
+		}
+		sameRecents(t, "all", got, want)
+	}
+}
+
+func TestRecentsLikePlain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r, p := New(7), &plainRecents{}
+		start := rapid.SampledFrom([]int64{0, 1_795_000_000_000_000}).Draw(t, "start")
+		span := rapid.SampledFrom([]int64{1, 50, 100 * minute}).Draw(t, "span")
+		keys := rapid.IntRange(1, 8).Draw(t, "keys")
+		key := func(t *rapid.T) event.Key { return event.Key{Lo: uint64(rapid.IntRange(0, keys-1).Draw(t, "key"))} }
+		at := func(t *rapid.T) int64 { return start + rapid.Int64Range(0, span).Draw(t, "at") }
+		id := func(t *rapid.T) event.ID {
+			return event.MakeID([]byte(jointest.MixedID(rapid.IntRange(0, 40).Draw(t, "id"))))
+		}
+		offset := int64(1000)
+		var clicks, sweep []lateClick
+		add := func(key event.Key, k Checkout) {
+			k = best(clicks, key, k) // as the window would answer
+			r.Add(key, k)
+			p.all = append(p.all, plainRecent{key, k})
+		}
+		floor := start
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				offset++
+				k := Checkout{Time: at(t), Offset: offset, ID: id(t)}
+				if rapid.Bool().Draw(t, "has click") {
+					k.ClickTime, k.Click, k.HasClick = at(t), id(t), true
+				}
+				add(key(t), k)
+			},
+			"add history": func(t *rapid.T) {
+				n, key, seed := rapid.IntRange(1, 60).Draw(t, "n"), key(t), uint64(rapid.IntRange(0, 1000).Draw(t, "seed"))
+				rnd := rand.New(rand.NewPCG(5, seed))
+				for range n {
+					offset++
+					k := Checkout{Time: start + rnd.Int64N(span+1), Offset: offset, ID: event.MakeID([]byte(jointest.MixedID(rnd.IntN(99))))}
+					if rnd.IntN(2) == 0 {
+						k.ClickTime, k.Click, k.HasClick = start+rnd.Int64N(span+1), event.MakeID([]byte(jointest.MixedID(rnd.IntN(9)))), true
+					}
+					add(key, k)
+				}
+			},
+			"click": func(t *rapid.T) {
+				c := lateClick{key: key(t), t: at(t), id: id(t)}
+				c.from, c.to = c.t, c.t+rapid.SampledFrom([]int64{-1, 0, 1, 60 * minute}).Draw(t, "window")
+				if rapid.Bool().Draw(t, "anywhere") {
+					c.from = at(t)
+				}
+				clicks = append(clicks, c)
+				r.Mark(c.key, c.t, c.id, c.from, c.to)
+				p.marked(t, r, clicks)
+			},
+			"clicks, newest first": func(t *rapid.T) {
+				key, when := key(t), at(t)
+				for i := range rapid.Int64Range(1, 100).Draw(t, "n") {
+					c := lateClick{key: key, t: when - i, id: id(t), from: when - i, to: when + span}
+					clicks = append(clicks, c)
+					r.Mark(c.key, c.t, c.id, c.from, c.to)
+				}
+				p.marked(t, r, clicks)
+			},
+			"take": func(t *rapid.T) {
+				if sweep == nil {
+					sweep = clicks
+				}
+				most, asked := rapid.SampledFrom([]int{0, 1, 2, 10, 1 << 30}).Draw(t, "most"), 0
+				var got []Checkout
+				done := r.Improve(most, func(key event.Key, at int64) (int64, event.ID, bool) {
+					asked++
+					k := best(clicks, key, Checkout{Time: at})
+					return k.ClickTime, k.Click, k.HasClick
+				}, func(_ event.Key, k *Checkout) { got = append(got, *k) })
+				if asked > most {
+					t.Fatalf("%d asked for, of %d", asked, most)
+				}
+				p.take(t, got, clicks)
+				if done {
+					for i := range p.all {
+						if k := p.all[i].Checkout; best(sweep, p.all[i].key, k) != k {
+							t.Fatalf("the sweep is done, and %+v could be better", k)
+						}
+					}
+					sweep = nil
+				}
+				p.marked(t, r, clicks)
+			},
+			"expire": func(t *rapid.T) {
+				floor += rapid.Int64Range(0, max(span/4, 1)).Draw(t, "by")
+				before := floor
+				if rapid.IntRange(0, 9).Draw(t, "back") == 0 {
+					before = at(t)
+				}
+				r.Expire(before)
+				p.expire(before)
+			},
+			"": func(t *rapid.T) { p.check(t, r) },
+		})
+	})
+}
+
+func TestRecentsEachStops(t *testing.T) {
+	r := New(7)
+	for i := range int64(10) {
+		r.Add(event.Key{Lo: uint64(i / 5)}, Checkout{Time: i, Offset: i})
+	}
+	n := 0
+	r.Each(func(event.Key, *Checkout) bool { n++; return n < 7 })
+	if n != 7 {
+		t.Fatalf("called %d times", n)
+	}
+}
+
+// A hundred thousand checkouts of one key: in order, at one time and at random, with clicks that improve one of them, none,
+// and all. Anything that takes all of them in hand for each call would need 10^10 steps.
+func TestRecentsHotKey(t *testing.T) {
+	const n = 100_000
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for name, at := range map[string]func(i int64) int64{
+		"in order": func(i int64) int64 { return jointest.Start + i*1000 }, "at one time": func(int64) int64 { return jointest.Start },
+		"at random": func(int64) int64 { return jointest.Start + rnd.Int64N(n*1000) }, "in reverse": func(i int64) int64 { return jointest.Start + (n-i)*1000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, k := New(7), event.Key{Hi: 1, Lo: 1}
+			began := time.Now()
+			for i := range int64(n) {
+				r.Add(k, Checkout{Time: at(i), Offset: i, ID: jointest.ID(int(i))})
+			}
+			improved := 0
+			better := func(at int64, click event.ID) {
+				r.Mark(k, at, click, event.NoTime, event.Forever)
+				done := r.Improve(n, func(event.Key, int64) (int64, event.ID, bool) { return at, click, true }, func(event.Key, *Checkout) { improved++ })
+				if !done || r.Marked() != event.Forever {
+					t.Fatal("not all were asked for")
+				}
+			}
+			for i := range int64(n) { // newest first
+				r.Mark(k, jointest.Start-i, jointest.ID(n), event.NoTime, event.Forever)
+			}
+			better(jointest.Start-minute, jointest.ID(n))
+			if improved != n {
+				t.Fatalf("%d improved, want all once", improved)
+			}
+			worse := event.FromParts(math.MaxUint64, math.MaxUint64, "")
+			for range n { // the same click again, and one of the same time that is greater
+				better(jointest.Start-minute, jointest.ID(n))
+				better(jointest.Start-minute, worse)
+			}
+			if improved != n {
+				t.Fatal("improved by what is no better")
+			}
+			for i := range int64(n) {
+				r.Expire(jointest.Start + i*1000)
+				if _, ok := r.OldestOffset(); ok != (r.Len() > 0) {
+					t.Fatal("oldest offset and length disagree")
+				}
+			}
+			r.Expire(event.Forever)
+			if r.Len() != 0 || r.Bytes() > 1<<20 {
+				t.Fatalf("%d left in %d bytes", r.Len(), r.Bytes())
+			}
+			if took := time.Since(began); took > time.Minute {
+				t.Fatalf("took %s", took)
+			}
+		})
+	}
+}
+
+func BenchmarkRecentsBytes(b *testing.B) {
+	const n = 5_000_000
+	for b.Loop() {
+		before := jointest.Heap()
+		r := New(7)
+		for i := range n {
+			r.Add(jointest.Key(i), Checkout{Time: jointest.Start + int64(i)*200, Offset: int64(i), ID: jointest.ID(i), HasClick: true, ClickTime: jointest.Start, Click: jointest.ID(i + 1)})
+		}
+		b.ReportMetric(float64(r.Bytes())/n, "B/recent")
+		b.ReportMetric(float64(jointest.Heap()-before)/n, "heap-B/recent")
+		runtime.KeepAlive(r)
+	}
+}
+
+// BenchmarkRecents is the life of a checkout with 500,000 held: added, an improvement tried, swept, forgotten.
+func BenchmarkRecents(b *testing.B) {
+	const held = 500_000
+	r := New(7)
+	b.ReportAllocs()
+	for i := 0; i < held+b.N; i++ {
+		if i == held {
+			b.ResetTimer()
+			jointest.OnCPU(b, "checkouts")
+		}
+		at := jointest.Start + int64(i)*1000
+		r.Add(jointest.Key(i), Checkout{Time: at, Offset: int64(i), ID: jointest.ID(i), HasClick: true, ClickTime: at - minute, Click: jointest.ID(i + 1)})
+		r.Mark(jointest.Key(i-1000), at-2*minute, jointest.ID(i), at-2*minute, at)
+		r.Improve(1, func(event.Key, int64) (int64, event.ID, bool) { return at - 2*minute, jointest.ID(i), true }, func(event.Key, *Checkout) {})
+		if i%100 == 0 {
+			r.Expire(at - held*1000)
+			r.OldestOffset()
+		}
+	}
+}
+
+func BenchmarkRecentsImproveMiss(b *testing.B) {
+	const held = 500_000
+	r := New(7)
+	for i := range held {
+		r.Add(jointest.Key(i), Checkout{Time: jointest.Start + int64(i), Offset: int64(i), ID: jointest.ID(i)})
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		r.Mark(jointest.Key(held+i), jointest.Start, jointest.ID(i), jointest.Start, jointest.Start+60*minute)
+	}
+	if r.Marked() != event.Forever {
+		b.Fatal("marked")
+	}
+}
+
+// An answer that became worse, or none, is improved by what is better than it now.
+func TestAnAnswerMayBecomeWorse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r, key := New(7), event.Key{Lo: 1}
+		id := func(what string) event.ID {
+			return event.MakeID([]byte(jointest.MixedID(rapid.IntRange(0, 9).Draw(t, what))))
+		}
+		all := make([]Checkout, rapid.IntRange(1, 60).Draw(t, "checkouts"))
+		for i := range all {
+			all[i] = Checkout{Time: 100 + rapid.Int64Range(0, 5).Draw(t, "time"), Offset: int64(i), ID: id("checkout"), HasClick: true, ClickTime: rapid.Int64Range(0, 9).Draw(t, "clicked"), Click: id("click")}
+			r.Add(key, all[i])
+		}
+		for range rapid.IntRange(1, 30).Draw(t, "answers") {
+			k := &all[rapid.IntRange(0, len(all)-1).Draw(t, "which")]
+			k.HasClick, k.ClickTime, k.Click = rapid.Bool().Draw(t, "has click"), 0, event.ID{}
+			to := &event.Refusal{Offset: k.Offset, Key: key, Time: k.Time, HasClick: k.HasClick}
+			if k.HasClick {
+				k.ClickTime, k.Click = rapid.Int64Range(0, 99).Draw(t, "to"), id("to click")
+				to.Took = event.ClickAt{Time: k.ClickTime, ID: k.Click}
+			}
+			r.SetClick(to)
+		}
+		r.SetClick(&event.Refusal{Offset: 9999, Key: key, Time: 101}) // not held any more
+		c := lateClick{key: key, t: rapid.Int64Range(0, 99).Draw(t, "late"), id: id("late click"), to: 200}
+		var want, got []Checkout
+		for _, k := range all {
+			if c.betters(key, &k) {
+				want = append(want, best([]lateClick{c}, key, k))
+			}
+		}
+		r.Mark(key, c.t, c.id, 0, 200)
+		r.Improve(len(all), func(event.Key, int64) (int64, event.ID, bool) { return c.t, c.id, true }, func(_ event.Key, k *Checkout) { got = append(got, *k) })
+		sameRecents(t, "improved", got, want)
+	})
+}

@@ -1,0 +1,200 @@
+package window
+
+import (
+	"math"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"firstclick/join/event"
+)
+
+// Config configures a Window.
+type Config struct {
+	Bucket  time.Duration // event time that is freed at once; 0: 1 min; kept within 1 and 4 min
+	Stripes int           // parts with a lock each; 0: 16; rounded up to a power of two, at most 256
+	Seed    uint64        // a secret of the process, against events that are made to unbalance trees
+}
+
+// The bounds of a bucket's length. Less, and the numbers of buckets up to the year 9999 would not fit 32 bits; more, and a
+// time within a bucket would not fit 28 bits of micros.
+const (
+	minBucket = time.Minute
+	maxBucket = 4 * time.Minute
+)
+
+// Stats says what a Window holds. Times are micros.
+type Stats struct {
+	Clicks  int64 // held, with those of a bucket that is only in part below the floor
+	Bytes   int64 // allocated: slabs, index, directories, slabs kept for reuse
+	Buckets int64 // time buckets held
+	Oldest  int64 // no click held is older (true to a bucket's length); NoTime when there is none
+	Floor   int64 // the greatest time that Expire was called with; NoTime before the first call
+}
+
+// Window holds the clicks of every key for as long as a checkout may ask for them. Safe for concurrent use.
+//
+// Keys are spread over stripes. A stripe has a lock, an index from Key to the key's newest click (see index), and for each
+// bucket of event time the words in which the clicks of that bucket lie (see bucket). Clicks of one key in one bucket are a
+// group (see group.go): few are a chain, many a tree. Groups are linked from newer to older; a key of many groups has a
+// directory of them instead (see stripe.promote). So everything takes logarithmic time, however many clicks a key has and in
+// whatever order they come. A bucket is freed whole; what pointed into it is known to be dead by the bucket's number alone.
+//
+// Nothing of it holds a pointer per click.
+type Window struct {
+	length  int64 // of a bucket, micros
+	mask    uint64
+	seed    uint64
+	stripes []stripe
+	floor   atomic.Int64
+
+	mu      sync.Mutex       // guards held; taken with a stripe's lock held, never the other way round
+	held    map[uint32]int32 // stripes that hold a bucket, by its number
+	buckets atomic.Int64
+}
+
+// New returns an empty window.
+func New(cfg Config) *Window {
+	if cfg.Bucket == 0 {
+		cfg.Bucket = minBucket
+	}
+	if cfg.Stripes <= 0 {
+		cfg.Stripes = 16
+	}
+	n := 1 << bits.Len(uint(min(cfg.Stripes, 256)-1))
+	w := &Window{
+		length: min(max(cfg.Bucket, minBucket), maxBucket).Microseconds(),
+		mask:   uint64(n - 1), seed: cfg.Seed, stripes: make([]stripe, n), held: map[uint32]int32{},
+	}
+	w.floor.Store(event.NoTime)
+	for i := range w.stripes {
+		w.stripes[i].window = w
+		w.stripes[i].oldest.Store(math.MaxUint32)
+	}
+	return w
+}
+
+// stripeOf finds a key's stripe, and mixes the key so that its place in the index is even, whoever made the key. The mixing is
+// a bijection: keys stay different.
+func (w *Window) stripeOf(key event.Key) (*stripe, event.Key) {
+	key = mixed(key)
+	return &w.stripes[key.Hi&w.mask], key
+}
+
+func mixed(key event.Key) event.Key {
+	return event.Key{Hi: event.Mix(key.Hi ^ event.Mix(key.Lo)), Lo: key.Lo}
+}
+
+// placeOf finds a time's bucket, and where in it the time is. ok is false for times that are not held.
+func (w *Window) placeOf(t int64) (number, off uint32, ok bool) {
+	if t < 0 || t >= event.EndOfTime {
+		return 0, 0, false
+	}
+	return uint32(t / w.length), uint32(t % w.length), true
+}
+
+// Insert adds a click. It returns false, and adds nothing, when t is below the floor, before 1970 or after 9999, or when that
+// (t, id) is there already.
+func (w *Window) Insert(key event.Key, t int64, id event.ID) bool {
+	number, off, ok := w.placeOf(t)
+	if !ok {
+		return false
+	}
+	s, key := w.stripeOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t < w.floor.Load() || !s.insert(key, number, off, id) {
+		return false
+	}
+	s.clicks.Add(1)
+	return true
+}
+
+// First returns the click of key with the least (t, id) among those with from <= t <= to.
+func (w *Window) First(key event.Key, from, to int64) (t int64, id event.ID, ok bool) {
+	s, key := w.stripeOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.earliest(key, from, to, nil)
+}
+
+// After returns the click of key that comes next after (t, id), if its time is not after to.
+func (w *Window) After(key event.Key, t int64, id event.ID, to int64) (int64, event.ID, bool) {
+	s, key := w.stripeOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.earliest(key, t, to, &id)
+}
+
+// earliest is First of a mixed key. Where after is given, clicks at from itself count only if their
+// ids are greater.
+func (s *stripe) earliest(key event.Key, from, to int64, after *event.ID) (t int64, id event.ID, ok bool) {
+	w := s.window
+	if least := max(w.floor.Load(), 0); from < least {
+		from, after = least, nil
+	}
+	if to = min(to, event.EndOfTime-1); from > to {
+		return 0, event.ID{}, false
+	}
+	b, ref := s.first(key, uint32(from/w.length), uint32(from%w.length), after)
+	if ref == 0 {
+		return 0, event.ID{}, false
+	}
+	r := b.words(ref)
+	if t = int64(b.number)*w.length + int64(r[0]&timeMask); t > to {
+		return 0, event.ID{}, false
+	}
+	return t, idOf(r).Clone(), true // what it views may be freed and used again
+}
+
+// Expire raises the floor: clicks with t < before are never returned again and are refused from now on. Memory is freed for
+// whole buckets. The floor never goes back.
+func (w *Window) Expire(before int64) {
+	for {
+		floor := w.floor.Load()
+		if before <= floor {
+			return
+		}
+		if w.floor.CompareAndSwap(floor, before) {
+			if before < w.length || floor > 0 && before/w.length == floor/w.length {
+				return // no bucket became free
+			}
+			break
+		}
+	}
+	// An insertion that saw the old floor is over once its stripe's lock can be had.
+	dead := uint32(min(before, event.EndOfTime) / w.length)
+	for i := range w.stripes {
+		s := &w.stripes[i]
+		s.mu.Lock()
+		s.expire(dead)
+		s.mu.Unlock()
+	}
+}
+
+// Stats says what the window holds. It takes no lock: figures of different stripes may be of slightly different moments.
+func (w *Window) Stats() Stats {
+	st := Stats{Buckets: w.buckets.Load(), Oldest: event.NoTime, Floor: w.floor.Load()}
+	oldest := uint32(math.MaxUint32)
+	for i := range w.stripes {
+		s := &w.stripes[i]
+		st.Clicks += s.clicks.Load()
+		st.Bytes += s.bytes.Load()
+		oldest = min(oldest, s.oldest.Load())
+	}
+	if oldest != math.MaxUint32 {
+		st.Oldest = max(int64(oldest)*w.length, st.Floor)
+	}
+	return st
+}
+
+// hold notes that one more (n = 1) or one less (n = -1) stripe holds a bucket.
+func (w *Window) hold(number uint32, n int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.held[number] += n; w.held[number] == 0 {
+		delete(w.held, number)
+	}
+	w.buckets.Store(int64(len(w.held)))
+}
