@@ -59,7 +59,7 @@ func newLogReader(config kafkaconn.Config) (*logReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure kafka client: %w", err)
 	}
-	decompressor, err := kafkabatch.NewDecompressor(0, new(kafkabatch.Large))
+	decompressor, err := kafkabatch.NewDecompressor(0, new(kafkabatch.LargeBuffers))
 	if err != nil {
 		client.Close()
 		return nil, err

@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"time"
 
-	"firstclick/internal/pgsession"
-
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"firstclick/internal/pgsession"
 )
 
 //go:embed *.sql
@@ -30,14 +30,15 @@ const (
 	lockKey int64 = 0x6669727374636c69
 )
 
-// FileStatus is what one SQL file has come to in a database.
+// FileStatus says whether a database has one SQL file.
 type FileStatus struct {
 	Version int64
 	File    string
 	Applied time.Time // zero: not applied
 }
 
-// Up brings the database up to the newest version. It waits, as long as ctx lets it, while another instance does the same. The logger may be nil.
+// Up brings the database up to the newest version. It waits while another instance does the same.
+// The logger may be nil.
 func Up(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -54,11 +55,13 @@ func Up(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 	defer func() { err = errors.Join(err, provider.Close()) }()
 	results, err := provider.Up(ctx)
 	for _, r := range results {
-		logger.InfoContext(ctx, "migration applied", "version", r.Source.Version, "file", r.Source.Path, "duration", r.Duration)
+		logger.InfoContext(ctx, "migration applied",
+			"version", r.Source.Version, "file", r.Source.Path, "duration", r.Duration)
 	}
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
-		return fmt.Errorf("migrate the database: %w; this role may not change the tables: run firstclick migrate as their owner", err)
+		return fmt.Errorf("migrate the database: %w; this role may not change the tables: "+
+			"run firstclick migrate as their owner", err)
 	}
 	if err != nil {
 		return fmt.Errorf("migrate the database: %w", err)
@@ -66,7 +69,8 @@ func Up(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 	return nil
 }
 
-// Status says for each SQL file, in order, whether the database has it. It changes nothing, a database never migrated included.
+// Status says for each SQL file, in order, whether the database has it. It changes nothing, also in
+// a database that was never migrated.
 func Status(ctx context.Context, dsn string) (statuses []FileStatus, err error) {
 	conn, err := pgsession.Connect(ctx, dsn, application)
 	if err != nil {
@@ -82,7 +86,7 @@ func Status(ctx context.Context, dsn string) (statuses []FileStatus, err error) 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, provider.Close()) }()
-	if !known { // asking goose would make its table
+	if !known { // goose would make its table
 		for _, s := range provider.ListSources() {
 			statuses = append(statuses, FileStatus{Version: s.Version, File: s.Path})
 		}
@@ -112,9 +116,10 @@ func open(dsn string) (*goose.Provider, error) {
 	return provider, nil
 }
 
-// lock takes the advisory lock on a connection of its own, and creates the schema of the version table under it: two at once
-// would meet a unique violation, with IF NOT EXISTS too. goose's own session lock is not used because goose takes it too late for that, asks for it
-// every few seconds only, and reads what is pending before.
+// lock takes the advisory lock on its own connection, and creates the schema of the version table
+// under it: two instances at once would meet a unique violation, even with IF NOT EXISTS. goose's
+// own session lock is not used: goose takes it after that, tries only every few seconds, and reads
+// what is pending before it.
 func lock(ctx context.Context, dsn string, logger *slog.Logger) (unlock func() error, err error) {
 	conn, err := pgsession.Connect(ctx, dsn, application)
 	if err != nil {
@@ -129,18 +134,18 @@ func lock(ctx context.Context, dsn string, logger *slog.Logger) (unlock func() e
 	if err == nil {
 		err = conn.QueryRow(ctx, "SELECT to_regnamespace('firstclick') IS NOT NULL").Scan(&known)
 	}
-	if err == nil && !known { // IF NOT EXISTS would ask for the right to create one also where there is one
+	if err == nil && !known { // IF NOT EXISTS needs the right to create one even if it exists
 		_, err = conn.Exec(ctx, "CREATE SCHEMA firstclick")
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("take the migration lock: %w", err), conn.Close(context.WithoutCancel(ctx)))
 	}
 	return func() error {
-		// The lock goes with its session. Closing must not hang on a server that is gone.
+		// The lock ends with its session. Closing must not hang on a server that is gone.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if err := conn.Close(ctx); err != nil {
-			return fmt.Errorf("let go of the migration lock: %w", err)
+			return fmt.Errorf("release the migration lock: %w", err)
 		}
 		return nil
 	}, nil

@@ -19,10 +19,10 @@ var (
 	ourSchemas = regexp.MustCompile(`\b(?:commerce|firstclick)\.`)
 )
 
-// madeIn is where Remake makes all tables, to see what the database has not.
+// madeIn is the schema in which Remake makes all tables, to see what the database lacks.
 const madeIn = "firstclick_made"
 
-// Tables are those that the files make and firstclick cannot do without, sorted.
+// Tables returns the tables that the files make and firstclick needs, sorted.
 func Tables() ([]string, error) {
 	ups, err := ups()
 	if err != nil {
@@ -30,7 +30,7 @@ func Tables() ([]string, error) {
 	}
 	var tables []string
 	for _, m := range creates.FindAllStringSubmatch(ups, -1) {
-		if m[1] != "commerce.products" { // the readers'
+		if m[1] != "commerce.products" { // only readers need it
 			tables = append(tables, m[1])
 		}
 	}
@@ -38,7 +38,7 @@ func Tables() ([]string, error) {
 	return tables, nil
 }
 
-// ups is what all files do to a database that has nothing, in order.
+// ups is the SQL of all files for an empty database, in order.
 func ups() (string, error) {
 	names, err := files.ReadDir(".")
 	if err != nil {
@@ -62,12 +62,10 @@ func Missing(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not to_regclass, which asks for the right to use the schema.
-	rows, err := conn.Query(ctx, `SELECT t FROM unnest($1::text[]) t WHERE NOT EXISTS (
-		SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname || '.' || c.relname = t) ORDER BY 1`, tables)
-	if err != nil {
-		return nil, fmt.Errorf("look for missing tables: %w", err)
-	}
+	// Not to_regclass, which needs the right to use the schema.
+	rows, _ := conn.Query(ctx, `SELECT t FROM unnest($1::text[]) t WHERE NOT EXISTS (
+		SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname || '.' || c.relname = t) ORDER BY 1`, tables) // its error comes with the rows
 	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return nil, fmt.Errorf("look for missing tables: %w", err)
@@ -75,9 +73,10 @@ func Missing(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return missing, nil
 }
 
-// Remake makes again, empty, what was dropped from a database that has every migration, which Up leaves alone: tables, and columns of
-// firstclick's own. It makes everything aside, as in a new database, and moves over what is missing; what stands is not touched. It is for a
-// person who asks for it. A run that began in the middle of somebody's exchange of tables would only be in the way.
+// Remake makes again, empty, what was dropped from a database that has every migration: tables, and
+// columns of firstclick's own. Up leaves those alone. Remake makes everything in another schema, as
+// in a new database, and moves over what is missing. It does not touch what exists. It is for a
+// person who asks for it: a run that begins while somebody exchanges tables must not make them.
 func Remake(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 	unlock, err := lock(ctx, dsn, logger)
 	if err != nil {
@@ -99,9 +98,10 @@ func Remake(ctx context.Context, dsn string, logger *slog.Logger) (err error) {
 	}
 	switch {
 	case !may && len(missing) == 0:
-		return nil // columns are looked for by those who may make them
+		return nil // who may not make columns does not look for missing ones
 	case !may:
-		return fmt.Errorf("%s missing, and this role may not make tables: run firstclick migrate as their owner", strings.Join(missing, ", "))
+		return fmt.Errorf("%s missing, and this role may not make tables: run firstclick migrate as their owner",
+			strings.Join(missing, ", "))
 	}
 	var statements []string
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
@@ -122,7 +122,7 @@ func remake(ctx context.Context, tx pgx.Tx, missing []string) (made []string, er
 	if err != nil {
 		return nil, err
 	}
-	// Schemas that are gone are made by the files themselves.
+	// The files themselves make schemas that are gone.
 	aside = "CREATE SCHEMA " + madeIn + ";" + ourSchemas.ReplaceAllString(aside, madeIn+".")
 	if _, err := tx.Exec(ctx, aside, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return nil, err
@@ -133,15 +133,17 @@ func remake(ctx context.Context, tx pgx.Tx, missing []string) (made []string, er
 		statements = append(statements, fmt.Sprintf("ALTER TABLE %s.%s SET SCHEMA %s", madeIn, name, schema))
 		made = append(made, table)
 	}
-	rows, err := tx.Query(ctx, `SELECT m.relname || '.' || a.attname, format('ALTER TABLE firstclick.%I ADD COLUMN %I %s', m.relname, a.attname, format_type(a.atttypid, a.atttypmod))
-			|| coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '') || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
+	rows, _ := tx.Query(ctx, `SELECT m.relname || '.' || a.attname,
+			format('ALTER TABLE firstclick.%I ADD COLUMN %I %s', m.relname, a.attname,
+				format_type(a.atttypid, a.atttypmod))
+			|| coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '')
+			|| CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
 		FROM pg_class m JOIN pg_class c ON c.relname = m.relname AND c.relnamespace = 'firstclick'::regnamespace
-		JOIN pg_attribute a ON a.attrelid = m.oid AND a.attnum > 0 AND NOT a.attisdropped LEFT JOIN pg_attrdef d ON d.adrelid = m.oid AND d.adnum = a.attnum
+		JOIN pg_attribute a ON a.attrelid = m.oid AND a.attnum > 0 AND NOT a.attisdropped
+		LEFT JOIN pg_attrdef d ON d.adrelid = m.oid AND d.adnum = a.attnum
 		WHERE m.relnamespace = $1::regnamespace AND m.relkind = 'r'
-		AND NOT EXISTS (SELECT FROM pg_attribute h WHERE h.attrelid = c.oid AND h.attname = a.attname AND NOT h.attisdropped) ORDER BY 1`, madeIn)
-	if err != nil {
-		return nil, err
-	}
+		AND NOT EXISTS (SELECT FROM pg_attribute h
+			WHERE h.attrelid = c.oid AND h.attname = a.attname AND NOT h.attisdropped) ORDER BY 1`, madeIn)
 	var what, add string
 	if _, err := pgx.ForEachRow(rows, []any{&what, &add}, func() error {
 		statements, made = append(statements, add), append(made, "firstclick."+what)

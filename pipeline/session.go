@@ -41,7 +41,7 @@ type session struct {
 
 	asks    *asker
 	buffers buffers
-	large   kafkabatch.Large
+	large   kafkabatch.LargeBuffers
 	chunks  chunks
 
 	disturbed disturbances

@@ -17,14 +17,14 @@ import (
 
 // Bad is a batch that cannot be read.
 type Bad struct {
-	First, Next int64 // offsets of its first record, and behind its last one
+	First, Next int64 // offsets of its first record, and after its last one
 	Epoch       int32 // of the leader that wrote it
-	Records     int32 // as it says
+	Records     int32 // by its header
 	Codec       string
 	Size        int64             // as it is stored, compressed
 	Sum         [sha256.Size]byte // of that
 	Time        time.Time         // the latest timestamp in it
-	Aborted     bool              // of a transaction that was aborted: nobody is to read it
+	Aborted     bool              // of an aborted transaction: nobody reads it
 	Cause       error
 }
 
@@ -34,12 +34,14 @@ func (b *Bad) Detail() string {
 	if !errors.Is(b.Cause, errLarge) {
 		why = "it does not decompress: " + why
 	}
-	return fmt.Sprintf("a batch of %d records, offsets %d to %d, %d bytes of %s: %s", b.Records, b.First, b.Next-1, b.Size, b.Codec, why)
+	return fmt.Sprintf("a batch of %d records, offsets %d to %d, %d bytes of %s: %s",
+		b.Records, b.First, b.Next-1, b.Size, b.Codec, why)
 }
 
 type badKey struct{}
 
-// Record stands for the batch among the records of its partition: at its first offset, or where reading stood behind that.
+// Record stands for the batch among the records of its partition: at its first offset, or at the
+// offset of the fetch if that is later.
 func (b *Bad) Record(topic string, partition int32, at int64) *kgo.Record {
 	return &kgo.Record{
 		Topic: topic, Partition: partition, Offset: max(b.First, at), LeaderEpoch: b.Epoch, Timestamp: b.Time,
@@ -47,7 +49,7 @@ func (b *Bad) Record(topic string, partition int32, at int64) *kgo.Record {
 	}
 }
 
-// Of is the batch that a record stands for; nil: it is a record.
+// Of returns the batch that a record stands for; nil: it is a record.
 func Of(r *kgo.Record) *Bad {
 	if r.Context == nil {
 		return nil
@@ -56,7 +58,7 @@ func Of(r *kgo.Record) *Bad {
 	return b
 }
 
-// Next is the offset to go on at behind a record.
+// Next is the offset after a record, or after the batch that it stands for.
 func Next(r *kgo.Record) int64 {
 	if b := Of(r); b != nil {
 		return b.Next
@@ -64,15 +66,17 @@ func Next(r *kgo.Record) int64 {
 	return r.Offset + 1
 }
 
-// Read fetches what the partition's leader has from an offset on, as it is stored.
-func Read(ctx context.Context, client *kgo.Client, topic string, id [16]byte, partition int32, at int64) (*kmsg.FetchResponseTopicPartition, error) {
+// Read fetches batches from an offset on from the partition's leader, as they are stored.
+func Read(
+	ctx context.Context, client *kgo.Client, topic string, id [16]byte, partition int32, at int64,
+) (*kmsg.FetchResponseTopicPartition, error) {
 	leader, _, err := client.PartitionLeader(topic, partition)
 	if err != nil {
 		return nil, fmt.Errorf("find the leader of %s[%d]: %w", topic, partition, err)
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 500, 1, readBytes
-	req.IsolationLevel = 1 // read_committed: the answer tells which transactions were aborted
+	req.IsolationLevel = 1 // read_committed: the answer lists aborted transactions
 	req.SessionEpoch = -1  // no fetch session
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID = topic, id
@@ -97,17 +101,17 @@ func Read(ctx context.Context, client *kgo.Client, topic string, id [16]byte, pa
 	return nil, fmt.Errorf("fetch %s[%d] from offset %d: the answer is about something else", topic, partition, at)
 }
 
-const readBytes = 256 << 10 // asked for at a time; a larger batch comes whole
+const readBytes = 256 << 10 // of a fetch; a larger batch comes whole
 
-// Unreadable returns the batches of an answer from an offset on that cannot be read, up to the first behind them that can.
+// Unreadable returns the batches of an answer that cannot be read, from an offset on, up to the
+// next one that can.
 func (d *Decompressor) Unreadable(answer *kmsg.FetchResponseTopicPartition, at int64) (bad []*Bad) {
 	aborted := abortedOf(answer)
-	for in := answer.RecordBatches; ; {
-		batch, rest := cut(in)
-		if batch == nil {
+	for rest := answer.RecordBatches; ; {
+		var batch *kmsg.RecordBatch
+		if batch, rest = parse(rest); batch == nil {
 			return bad
 		}
-		in = rest
 		next := batch.FirstOffset + int64(batch.LastOffsetDelta) + 1
 		gone := aborted.holds(batch)
 		if next <= at {
@@ -121,8 +125,9 @@ func (d *Decompressor) Unreadable(answer *kmsg.FetchResponseTopicPartition, at i
 		switch {
 		case err != nil:
 			bad = append(bad, &Bad{
-				First: batch.FirstOffset, Next: next, Epoch: batch.PartitionLeaderEpoch, Records: batch.NumRecords, Codec: nameOf(codec),
-				Size: int64(len(batch.Records)), Sum: sha256.Sum256(batch.Records), Time: time.UnixMilli(batch.MaxTimestamp), Aborted: gone, Cause: err,
+				First: batch.FirstOffset, Next: next, Epoch: batch.PartitionLeaderEpoch, Records: batch.NumRecords,
+				Codec: nameOf(codec), Size: int64(len(batch.Records)), Sum: sha256.Sum256(batch.Records),
+				Time: time.UnixMilli(batch.MaxTimestamp), Aborted: gone, Cause: err,
 			})
 		case bad != nil:
 			return bad
@@ -130,17 +135,16 @@ func (d *Decompressor) Unreadable(answer *kmsg.FetchResponseTopicPartition, at i
 	}
 }
 
-// castagnoli is the polynomial of a batch's checksum, which begins behind itself.
+// Positions in a batch. The checksum covers what comes after it.
 // https://kafka.apache.org/documentation/#recordbatch
 const (
-	castagnoli = crc32.Castagnoli
-	lengthEnds = 12 // offset and length
+	lengthEnds = 12 // after offset and length
 	magicAt    = 16
 	sumEnds    = 21
 )
 
-// cut parses the first batch. It gives nil for what is cut off, of an older format, or damaged.
-func cut(in []byte) (batch *kmsg.RecordBatch, rest []byte) {
+// parse parses the first batch. It returns nil if that is cut off, of an older format, or damaged.
+func parse(in []byte) (batch *kmsg.RecordBatch, rest []byte) {
 	if len(in) <= sumEnds || in[magicAt] != 2 {
 		return nil, nil
 	}
@@ -152,7 +156,7 @@ func cut(in []byte) (batch *kmsg.RecordBatch, rest []byte) {
 	if err := batch.ReadFrom(in[:length]); err != nil || batch.LastOffsetDelta < 0 {
 		return nil, nil
 	}
-	if sum := crc32.Checksum(in[sumEnds:length], crc32.MakeTable(castagnoli)); sum != uint32(batch.CRC) {
+	if sum := crc32.Checksum(in[sumEnds:length], crc32.MakeTable(crc32.Castagnoli)); sum != uint32(batch.CRC) {
 		return nil, nil
 	}
 	return batch, in[length:]
@@ -172,7 +176,8 @@ func abortedOf(answer *kmsg.FetchResponseTopicPartition) transactions {
 	return t
 }
 
-// holds says whether the batch is of an aborted transaction. Batches are shown in order: a marker ends one.
+// holds says whether the batch is of an aborted transaction. Batches must come in order: a marker
+// ends a transaction.
 func (t transactions) holds(batch *kmsg.RecordBatch) bool {
 	const transactional, control = 0x10, 0x20
 	firsts := t[batch.ProducerID]
@@ -186,9 +191,9 @@ func (t transactions) holds(batch *kmsg.RecordBatch) bool {
 }
 
 func nameOf(codec kgo.CompressionCodecType) string {
-	names := map[kgo.CompressionCodecType]string{kgo.CodecGzip: "gzip", kgo.CodecSnappy: "snappy", kgo.CodecLz4: "lz4", kgo.CodecZstd: "zstd"}
-	if name, known := names[codec]; known {
-		return name
+	names := []string{"none", "gzip", "snappy", "lz4", "zstd"}
+	if int(codec) < len(names) {
+		return names[codec]
 	}
 	return fmt.Sprintf("compression %d", codec)
 }

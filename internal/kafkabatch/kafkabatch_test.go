@@ -19,7 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var codecs = map[string]kgo.CompressionCodecType{"gzip": kgo.CodecGzip, "snappy": kgo.CodecSnappy, "lz4": kgo.CodecLz4, "zstd": kgo.CodecZstd}
+var codecs = map[string]kgo.CompressionCodecType{"gzip": kgo.CodecGzip, "snappy": kgo.CodecSnappy, "lz4": kgo.CodecLz4,
+	"zstd": kgo.CodecZstd}
 
 func made(t *testing.T, b *kmsg.RecordBatch, err error) *kmsg.RecordBatch {
 	t.Helper()
@@ -31,14 +32,15 @@ func made(t *testing.T, b *kmsg.RecordBatch, err error) *kmsg.RecordBatch {
 
 func decompressor(t *testing.T, budget int64) *kafkabatch.Decompressor {
 	t.Helper()
-	d, err := kafkabatch.NewDecompressor(budget, new(kafkabatch.Large))
+	d, err := kafkabatch.NewDecompressor(budget, new(kafkabatch.LargeBuffers))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-// Whatever the codec: up to the limit a batch is read, above it is not, and what is counted on top of its bytes are its records.
+// Whatever the codec: up to the limit a batch is read, above it is not, and what is counted on top
+// of its bytes are its records.
 func TestWhatABatchMayBecome(t *testing.T) {
 	for name, codec := range codecs {
 		d := decompressor(t, 0)
@@ -48,8 +50,10 @@ func TestWhatABatchMayBecome(t *testing.T) {
 			size  int // -1: not read
 		}{
 			{"small", func() (*kmsg.RecordBatch, error) { return kafkatest.Grains(codec, 3, "abc") }, 3 * 10},
-			{"above what is ordinary", func() (*kmsg.RecordBatch, error) { return kafkatest.Bomb(codec, 20<<20) }, 20<<20 + 13},
-			{"just below", func() (*kmsg.RecordBatch, error) { return kafkatest.Bomb(codec, kafkabatch.MaxBytes-1024) }, kafkabatch.MaxBytes - 1024 + 13},
+			{"above what is ordinaryBytes", func() (*kmsg.RecordBatch, error) { return kafkatest.Bomb(codec, 20<<20) },
+				20<<20 + 13},
+			{"just below", func() (*kmsg.RecordBatch, error) { return kafkatest.Bomb(codec, kafkabatch.MaxBytes-1024) },
+				kafkabatch.MaxBytes - 1024 + 13},
 			{"just above", func() (*kmsg.RecordBatch, error) { return kafkatest.Bomb(codec, kafkabatch.MaxBytes) }, -1},
 			{"many records", func() (*kmsg.RecordBatch, error) {
 				return kafkatest.Grains(codec, kafkabatch.MaxBytes/kafkabatch.PerRecord, "")
@@ -70,9 +74,11 @@ func TestWhatABatchMayBecome(t *testing.T) {
 	}
 }
 
-// A Java producer compresses in frames that do not say how long they are, with a window that may be larger than what is ordinary.
+// A Java producer compresses in frames that do not say how long they are, with a window that may be
+// larger than what is ordinaryBytes.
 func TestZstdOfALargeWindow(t *testing.T) {
-	// A frame by RFC 8878: no content size, a window of 8 MiB, one RLE block of 100,000 bytes that is the last.
+	// A frame by RFC 8878: no content size, a window of 8 MiB, one RLE block of 100,000 bytes that
+	// is the last.
 	frame := []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 13 << 3}
 	head := uint32(100_000)<<3 | 1<<1 | 1
 	frame = append(frame, byte(head), byte(head>>8), byte(head>>16), 'x')
@@ -90,7 +96,8 @@ func TestBudgetIsSpentUntilReset(t *testing.T) {
 		if _, err := d.Decompress(packed, kgo.CodecZstd); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Decompress(packed, kgo.CodecZstd); !errors.Is(err, kafkabatch.ErrFull) || kafkabatch.Undecodable(err) {
+		if _, err := d.Decompress(packed, kgo.CodecZstd); !errors.Is(err, kafkabatch.ErrFull) ||
+			kafkabatch.Undecodable(err) {
 			t.Errorf("past the budget: %v", err)
 		}
 		d.Reset()
@@ -145,8 +152,10 @@ func TestUnreadable(t *testing.T) {
 		t.Fatalf("%d batches that cannot be read, want 2", len(bad))
 	}
 	for i, want := range []kafkabatch.Bad{
-		{First: begins, Next: second, Records: 5, Codec: "lz4", Size: int64(len(first.Records)), Sum: sha256.Sum256(first.Records)},
-		{First: second, Next: behind, Records: 1, Codec: "zstd", Size: int64(len(bomb.Records)), Sum: sha256.Sum256(bomb.Records)},
+		{First: begins, Next: second, Records: 5, Codec: "lz4", Size: int64(len(first.Records)),
+			Sum: sha256.Sum256(first.Records)},
+		{First: second, Next: behind, Records: 1, Codec: "zstd", Size: int64(len(bomb.Records)),
+			Sum: sha256.Sum256(bomb.Records)},
 	} {
 		got := *bad[i]
 		got.Cause, got.Time, got.Epoch = nil, time.Time{}, 0
@@ -154,7 +163,8 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
-	if rec := bad[0].Record("clicks", 0, begins+2); rec.Offset != begins+2 || kafkabatch.Next(rec) != second || kafkabatch.Of(rec) != bad[0] {
+	if rec := bad[0].Record("clicks", 0, begins+2); rec.Offset != begins+2 || kafkabatch.Next(rec) != second ||
+		kafkabatch.Of(rec) != bad[0] {
 		t.Errorf("the record of a batch that reading stands in: %+v", rec)
 	}
 	if bad := from(behind); len(bad) != 1 || bad[0].First != third {
@@ -165,7 +175,8 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// A batch of an aborted transaction is passed over; one of the same producer that was committed before is not.
+// A batch of an aborted transaction is passed over; one of the same producer that was committed
+// before is not.
 func TestUnreadableOfATransaction(t *testing.T) {
 	batch := func(first, producer int64, attributes int16) []byte {
 		b := kafkatest.Rubble(kgo.CodecGzip, 1)
@@ -174,13 +185,16 @@ func TestUnreadableOfATransaction(t *testing.T) {
 	}
 	const transactional, control = 0x10, 0x20
 	marker := func(first, producer int64) []byte {
-		return kafkatest.Sealed(&kmsg.RecordBatch{FirstOffset: first, Magic: 2, Attributes: transactional | control, ProducerID: producer, NumRecords: 1, Records: []byte{12, 0, 0, 0, 1, 1, 0}})
+		return kafkatest.Sealed(&kmsg.RecordBatch{FirstOffset: first, Magic: 2, Attributes: transactional | control,
+			ProducerID: producer, NumRecords: 1, Records: []byte{12, 0, 0, 0, 1, 1, 0}})
 	}
 	var all []byte
-	for _, b := range [][]byte{batch(10, 1, transactional), batch(11, 1, transactional), marker(12, 1), batch(13, 1, transactional), batch(14, 2, transactional), batch(15, -1, 0)} {
+	for _, b := range [][]byte{batch(10, 1, transactional), batch(11, 1, transactional), marker(12, 1),
+		batch(13, 1, transactional), batch(14, 2, transactional), batch(15, -1, 0)} {
 		all = append(all, b...)
 	}
-	answer := &kmsg.FetchResponseTopicPartition{RecordBatches: all, AbortedTransactions: []kmsg.FetchResponseTopicPartitionAbortedTransaction{{ProducerID: 1, FirstOffset: 11}}}
+	answer := &kmsg.FetchResponseTopicPartition{RecordBatches: all,
+		AbortedTransactions: []kmsg.FetchResponseTopicPartitionAbortedTransaction{{ProducerID: 1, FirstOffset: 11}}}
 	d := decompressor(t, 0)
 	var got []bool
 	for _, at := range []int64{10, 13} {

@@ -21,7 +21,7 @@ import (
 	"firstclick/internal/kafkabatch"
 )
 
-// ClientID is what brokers see us as, in their logs, metrics and quotas.
+// ClientID is our name in the logs, metrics and quotas of brokers.
 const ClientID = "firstclick"
 
 // The SASL mechanisms that Config.SASL may name.
@@ -43,7 +43,7 @@ type Config struct {
 	Password string
 }
 
-// ConfigError is a Config that cannot be meant, or that names a file that cannot be used.
+// ConfigError is an invalid Config, or one that names a file that cannot be used.
 type ConfigError struct {
 	Flag string // like --kafka-ca
 	Err  error
@@ -51,19 +51,22 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.Flag + ": " + e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 func wrong(flag, format string, args ...any) error {
 	return &ConfigError{Flag: flag, Err: fmt.Errorf(format, args...)}
 }
 
-// Opts returns the client options: seed brokers, client id, TLS, SASL, and the bound on what a batch may become (kafkabatch.MaxBytes). Every error is a *ConfigError.
+// Opts returns the client options: seed brokers, client id, TLS, SASL, and the bound on a
+// decompressed batch (kafkabatch.MaxBytes). Every error is a *ConfigError.
 func (c Config) Opts() ([]kgo.Opt, error) {
 	if err := CheckBrokers(c.Brokers); err != nil {
 		return nil, &ConfigError{"--kafka", err}
 	}
-	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID(ClientID), kgo.MaxDecompressBatchBytes(kafkabatch.MaxBytes)}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...), kgo.ClientID(ClientID), kgo.MaxDecompressBatchBytes(kafkabatch.MaxBytes),
+	}
 	encryption, err := c.encryption()
 	if err != nil {
 		return nil, err
@@ -81,7 +84,8 @@ func (c Config) Opts() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-// CheckBrokers says what is wrong with addresses. It quotes none: one that is written like a URL may hold a password.
+// CheckBrokers says what is wrong with addresses. It quotes none: one that is written as a URL may
+// hold a password.
 func CheckBrokers(brokers []string) error {
 	if len(brokers) == 0 {
 		return errors.New("no broker given, want host:port[,host:port...]")
@@ -122,7 +126,10 @@ func ofAddress(r rune) bool {
 }
 
 func (c Config) encryption() (*tls.Config, error) {
-	for _, f := range []struct{ flag, file string }{{"--kafka-ca", c.CAFile}, {"--kafka-cert", c.CertFile}, {"--kafka-key", c.KeyFile}} {
+	files := []struct{ flag, file string }{
+		{"--kafka-ca", c.CAFile}, {"--kafka-cert", c.CertFile}, {"--kafka-key", c.KeyFile},
+	}
+	for _, f := range files {
 		if f.file != "" && !c.TLS {
 			return nil, wrong(f.flag, "needs --kafka-tls")
 		}
@@ -210,7 +217,7 @@ func (c Config) String() string {
 // GoString is String: %#v shows no password either.
 func (c Config) GoString() string { return "kafkaconn.Config{" + c.String() + "}" }
 
-// LogValue is what a log shows.
+// LogValue is String for logs.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // MarshalText is String: encoders show no password either.

@@ -45,7 +45,8 @@ type authority struct {
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	a := &authority{dir: t.TempDir()}
-	a.cert, a.key = sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	a.cert, a.key = sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign},
+		nil, nil)
 	a.file = a.write(t, "ca.pem", "CERTIFICATE", a.cert.Raw)
 	return a
 }
@@ -71,7 +72,8 @@ func (a *authority) pair(t *testing.T, name string) (certFile, keyFile string) {
 	return a.write(t, name+".pem", "CERTIFICATE", cert.Raw), a.write(t, name+".key", "EC PRIVATE KEY", der)
 }
 
-func sign(t *testing.T, cert, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+func sign(t *testing.T, cert, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate,
+	*ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -135,7 +137,8 @@ func TestConnects(t *testing.T) {
 		return kafkatest.FakeCluster(t, opts...).ListenAddrs()
 	}
 	server := &tls.Config{Certificates: []tls.Certificate{pair}}
-	mutual := &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert}
+	mutual := &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: clients,
+		ClientAuth: tls.RequireAndVerifyClientCert}
 	encrypted, both := secured("", server), secured("SCRAM-SHA-512", mutual)
 	plain, scram256 := secured("PLAIN", nil), secured("SCRAM-SHA-256", server)
 
@@ -143,17 +146,22 @@ func TestConnects(t *testing.T) {
 		config kafkaconn.Config
 		ok     bool
 	}{
-		"nothing":               {kafkaconn.Config{Brokers: open}, true},
-		"tls":                   {kafkaconn.Config{Brokers: encrypted, TLS: true, CAFile: a.file}, true},
-		"tls, unknown CA":       {kafkaconn.Config{Brokers: encrypted, TLS: true, CAFile: stranger.file}, false},
-		"tls, system CAs":       {kafkaconn.Config{Brokers: encrypted, TLS: true}, false},
-		"plain":                 {kafkaconn.Config{Brokers: plain, SASL: "plain", User: "ada", Password: secret}, true},
-		"plain, wrong password": {kafkaconn.Config{Brokers: plain, SASL: "plain", User: "ada", Password: "other-" + secret}, false},
-		"scram-sha-256 and tls": {kafkaconn.Config{Brokers: scram256, TLS: true, CAFile: a.file, SASL: "scram-sha-256", User: "ada", Password: secret}, true},
-		"scram, wrong password": {kafkaconn.Config{Brokers: scram256, TLS: true, CAFile: a.file, SASL: "scram-sha-256", User: "ada", Password: "other-" + secret}, false},
-		"everything": {kafkaconn.Config{Brokers: both, TLS: true, CAFile: a.file, CertFile: clientCert, KeyFile: clientKey,
-			SASL: "scram-sha-512", User: "ada", Password: secret}, true},
-		"no client certificate": {kafkaconn.Config{Brokers: both, TLS: true, CAFile: a.file, SASL: "scram-sha-512", User: "ada", Password: secret}, false},
+		"nothing":         {kafkaconn.Config{Brokers: open}, true},
+		"tls":             {kafkaconn.Config{Brokers: encrypted, TLS: true, CAFile: a.file}, true},
+		"tls, unknown CA": {kafkaconn.Config{Brokers: encrypted, TLS: true, CAFile: stranger.file}, false},
+		"tls, system CAs": {kafkaconn.Config{Brokers: encrypted, TLS: true}, false},
+		"plain":           {kafkaconn.Config{Brokers: plain, SASL: "plain", User: "ada", Password: secret}, true},
+		"plain, wrong password": {kafkaconn.Config{Brokers: plain, SASL: "plain", User: "ada", Password: "other-" +
+			secret}, false},
+		"scram-sha-256 and tls": {kafkaconn.Config{Brokers: scram256, TLS: true, CAFile: a.file, SASL: "scram-sha-256",
+			User: "ada", Password: secret}, true},
+		"scram, wrong password": {kafkaconn.Config{Brokers: scram256, TLS: true, CAFile: a.file, SASL: "scram-sha-256",
+			User: "ada", Password: "other-" + secret}, false},
+		"everything": {kafkaconn.Config{Brokers: both, TLS: true, CAFile: a.file, CertFile: clientCert,
+			KeyFile: clientKey,
+			SASL:    "scram-sha-512", User: "ada", Password: secret}, true},
+		"no client certificate": {kafkaconn.Config{Brokers: both, TLS: true, CAFile: a.file, SASL: "scram-sha-512",
+			User: "ada", Password: secret}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := ping(t, c.config)
@@ -195,34 +203,50 @@ func TestWrongCombinations(t *testing.T) {
 		config kafkaconn.Config
 		want   string
 	}{
-		"no brokers":            {kafkaconn.Config{}, "--kafka: no broker given"},
-		"empty broker":          {kafkaconn.Config{Brokers: []string{"a:1", ""}}, "--kafka: broker address 2 of 2 is empty"},
-		"protocol":              {kafkaconn.Config{Brokers: []string{"SASL_SSL://a:1"}}, "without a protocol"},
-		"user and password":     {kafkaconn.Config{Brokers: []string{"app:" + secret + "@a:1"}}, "without a user"},
-		"URL with a password":   {kafkaconn.Config{Brokers: []string{"SASL_SSL://app:" + secret + "@a:1"}}, "without a protocol"},
-		"password for a port":   {kafkaconn.Config{Brokers: []string{"app:" + secret}}, "port from 1 to 65535"},
-		"more colons":           {kafkaconn.Config{Brokers: []string{"a:1", "a:1:" + secret}}, "broker address 2 of 2: too many colons"},
-		"properties":            {kafkaconn.Config{Brokers: []string{"a:1;password=" + secret}}, "want host:port"},
-		"space":                 {kafkaconn.Config{Brokers: []string{"a:1 b:2"}}, "want host:port"},
-		"port word":             {kafkaconn.Config{Brokers: []string{"a:kafka"}}, "port from 1 to 65535"},
-		"port 0":                {kafkaconn.Config{Brokers: []string{"a:0"}}, "port from 1 to 65535"},
-		"port too large":        {kafkaconn.Config{Brokers: []string{"a:65536"}}, "port from 1 to 65535"},
-		"no host":               {kafkaconn.Config{Brokers: []string{":9092"}}, "want host:port"},
-		"bare IPv6":             {kafkaconn.Config{Brokers: []string{"::1:9092"}}, "too many colons"},
-		"ca without tls":        {kafkaconn.Config{Brokers: brokers, CAFile: a.file}, "--kafka-ca: needs --kafka-tls"},
-		"cert without tls":      {kafkaconn.Config{Brokers: brokers, CertFile: certFile, KeyFile: keyFile}, "--kafka-cert: needs --kafka-tls"},
-		"key without tls":       {kafkaconn.Config{Brokers: brokers, KeyFile: keyFile}, "--kafka-key: needs --kafka-tls"},
-		"cert without key":      {kafkaconn.Config{Brokers: brokers, TLS: true, CertFile: certFile}, "--kafka-cert: needs --kafka-key"},
-		"key without cert":      {kafkaconn.Config{Brokers: brokers, TLS: true, KeyFile: keyFile}, "--kafka-key: needs --kafka-cert"},
-		"key of another":        {kafkaconn.Config{Brokers: brokers, TLS: true, CertFile: certFile, KeyFile: otherKey}, "does not match"},
-		"ca missing":            {kafkaconn.Config{Brokers: brokers, TLS: true, CAFile: "/nowhere/ca.pem"}, "no such file"},
-		"ca empty":              {kafkaconn.Config{Brokers: brokers, TLS: true, CAFile: empty}, "--kafka-ca: no certificate in"},
-		"unknown mechanism":     {kafkaconn.Config{Brokers: brokers, SASL: "kerberos", User: "u", Password: secret}, `--kafka-sasl: unknown mechanism "kerberos", want plain`},
-		"mechanism in capitals": {kafkaconn.Config{Brokers: brokers, SASL: "SCRAM-SHA-256", User: "u", Password: secret}, "unknown mechanism"},
-		"sasl without user":     {kafkaconn.Config{Brokers: brokers, SASL: "plain", Password: secret}, "needs --kafka-user"},
-		"sasl without password": {kafkaconn.Config{Brokers: brokers, SASL: "plain", User: "u"}, "needs --kafka-password"},
-		"user without sasl":     {kafkaconn.Config{Brokers: brokers, User: "u", Password: secret}, "--kafka-user: needs --kafka-sasl"},
-		"password alone":        {kafkaconn.Config{Brokers: brokers, Password: secret}, "--kafka-password: needs --kafka-user"},
+		"no brokers": {kafkaconn.Config{}, "--kafka: no broker given"},
+		"empty broker": {kafkaconn.Config{Brokers: []string{"a:1", ""}},
+			"--kafka: broker address 2 of 2 is empty"},
+		"protocol":          {kafkaconn.Config{Brokers: []string{"SASL_SSL://a:1"}}, "without a protocol"},
+		"user and password": {kafkaconn.Config{Brokers: []string{"app:" + secret + "@a:1"}}, "without a user"},
+		"URL with a password": {kafkaconn.Config{Brokers: []string{"SASL_SSL://app:" + secret + "@a:1"}},
+			"without a protocol"},
+		"password for a port": {kafkaconn.Config{Brokers: []string{"app:" + secret}}, "port from 1 to 65535"},
+		"more colons": {kafkaconn.Config{Brokers: []string{"a:1", "a:1:" + secret}},
+			"broker address 2 of 2: too many colons"},
+		"properties":     {kafkaconn.Config{Brokers: []string{"a:1;password=" + secret}}, "want host:port"},
+		"space":          {kafkaconn.Config{Brokers: []string{"a:1 b:2"}}, "want host:port"},
+		"port word":      {kafkaconn.Config{Brokers: []string{"a:kafka"}}, "port from 1 to 65535"},
+		"port 0":         {kafkaconn.Config{Brokers: []string{"a:0"}}, "port from 1 to 65535"},
+		"port too large": {kafkaconn.Config{Brokers: []string{"a:65536"}}, "port from 1 to 65535"},
+		"no host":        {kafkaconn.Config{Brokers: []string{":9092"}}, "want host:port"},
+		"bare IPv6":      {kafkaconn.Config{Brokers: []string{"::1:9092"}}, "too many colons"},
+		"ca without tls": {kafkaconn.Config{Brokers: brokers, CAFile: a.file}, "--kafka-ca: needs --kafka-tls"},
+		"cert without tls": {kafkaconn.Config{Brokers: brokers, CertFile: certFile, KeyFile: keyFile},
+			"--kafka-cert: needs --kafka-tls"},
+		"key without tls": {kafkaconn.Config{Brokers: brokers, KeyFile: keyFile},
+			"--kafka-key: needs --kafka-tls"},
+		"cert without key": {kafkaconn.Config{Brokers: brokers, TLS: true, CertFile: certFile},
+			"--kafka-cert: needs --kafka-key"},
+		"key without cert": {kafkaconn.Config{Brokers: brokers, TLS: true, KeyFile: keyFile},
+			"--kafka-key: needs --kafka-cert"},
+		"key of another": {kafkaconn.Config{Brokers: brokers, TLS: true, CertFile: certFile, KeyFile: otherKey},
+			"does not match"},
+		"ca missing": {kafkaconn.Config{Brokers: brokers, TLS: true, CAFile: "/nowhere/ca.pem"},
+			"no such file"},
+		"ca empty": {kafkaconn.Config{Brokers: brokers, TLS: true, CAFile: empty},
+			"--kafka-ca: no certificate in"},
+		"unknown mechanism": {kafkaconn.Config{Brokers: brokers, SASL: "kerberos", User: "u", Password: secret},
+			`--kafka-sasl: unknown mechanism "kerberos", want plain`},
+		"mechanism in capitals": {kafkaconn.Config{Brokers: brokers, SASL: "SCRAM-SHA-256", User: "u",
+			Password: secret}, "unknown mechanism"},
+		"sasl without user": {kafkaconn.Config{Brokers: brokers, SASL: "plain", Password: secret},
+			"needs --kafka-user"},
+		"sasl without password": {kafkaconn.Config{Brokers: brokers, SASL: "plain", User: "u"},
+			"needs --kafka-password"},
+		"user without sasl": {kafkaconn.Config{Brokers: brokers, User: "u", Password: secret},
+			"--kafka-user: needs --kafka-sasl"},
+		"password alone": {kafkaconn.Config{Brokers: brokers, Password: secret},
+			"--kafka-password: needs --kafka-user"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts, err := c.config.Opts()

@@ -1,5 +1,6 @@
-// Package kafkaconn turns the connection flags that every command shares into options of the Kafka client.
+// Package kafkaconn turns the connection flags that all commands share into options of the Kafka
+// client.
 //
-// Nothing is dialled here. Combinations that cannot be meant are a *ConfigError that names the flag. The password appears in no error,
-// log or formatted value.
+// It dials nothing. An invalid combination is a *ConfigError that names the flag. The password
+// appears in no error, log or formatted value.
 package kafkaconn

@@ -13,45 +13,64 @@ import (
 
 const example = "write postgres://user:password@host:5432/database, or host=db user=app dbname=shop"
 
-// The forms that a connection string is mistaken in. The texts quote nothing of it.
+// The errors of a connection string continue a sentence and quote nothing.
 var (
 	errEmpty  = errors.New("must not be empty")
 	errMark   = errors.New("begins with a byte order mark: take it off")
 	errQuoted = errors.New("stands in quotes: take them off")
 	errNUL    = errors.New("holds a NUL byte")
 	errScheme = errors.New("has another scheme than postgres:// or postgresql://; " + example)
-	// PGDATABASE and dbname may be a connection string for libpq; the driver would take it for a
+	// PGDATABASE and dbname may be a connection string for libpq. The driver would take it for a
 	// name, which is shown.
-	errMisplaced = errors.New("the name of the database's host, its user or itself (PGHOST, PGUSER, PGDATABASE, or host, user, dbname of the connection string) is a connection string, or part of one: give the whole of it by --database")
-
-	errForm    = errors.New("is not a Postgres connection string; " + example)
-	errPart    = errors.New("is not a Postgres connection string: in a URL, user, password and database have %40 %3A %2F %3F %23 %25 for @ : / ? # %; " + example)
-	errKeyword = errors.New("holds a keyword that is none of host, port, user, password, dbname, sslmode, sslrootcert, sslcert, sslkey, connect_timeout, " +
-		"target_session_attrs, options and the others that the manual of the driver (pgx) names; any setting of Postgres can be given as options='-c name=value'")
+	errMisplaced = errors.New("the name of the database's host, its user or itself (PGHOST, PGUSER, PGDATABASE, " +
+		"or host, user, dbname of the connection string) is a connection string, or part of one: " +
+		"give the whole of it by --database")
+	errForm = errors.New("is not a Postgres connection string; " + example)
+	errPart = errors.New("is not a Postgres connection string: in a URL, user, password and database have " +
+		"%40 %3A %2F %3F %23 %25 for @ : / ? # %; " + example)
+	errKeyword = errors.New("holds a keyword that is none of host, port, user, password, dbname, sslmode, " +
+		"sslrootcert, " +
+		"sslcert, sslkey, connect_timeout, target_session_attrs, options and the others that the manual of the " +
+		"driver " +
+		"(pgx) names; any setting of Postgres can be given as options='-c name=value'")
 )
 
-// keywords are those that the driver knows. https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+// keywords are those of the driver.
+// https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 var keywords = []string{
-	"host", "port", "dbname", "database", "user", "password", "passfile", "connect_timeout", "application_name", "client_encoding", "options",
-	"sslmode", "sslkey", "sslcert", "sslcertmode", "sslrootcert", "sslnegotiation", "sslpassword", "sslsni", "krbspn", "krbsrvname",
-	"target_session_attrs", "service", "servicefile", "min_protocol_version", "max_protocol_version", "channel_binding", "require_auth",
-	"replication",
+	"host", "port", "dbname", "database", "user", "password", "passfile", "connect_timeout", "application_name",
+	"client_encoding", "options", "sslmode", "sslkey", "sslcert", "sslcertmode", "sslrootcert", "sslnegotiation",
+	"sslpassword", "sslsni", "krbspn", "krbsrvname", "target_session_attrs", "service", "servicefile",
+	"min_protocol_version", "max_protocol_version", "channel_binding", "require_auth", "replication",
 }
 
-// postgresSettings are those that people put beside them, in lower case: Postgres takes them in any.
+// postgresSettings are settings that people put beside them, in lower case: Postgres takes any
+// case.
 var postgresSettings = []string{
-	"array_nulls", "bytea_output", "datestyle", "default_transaction_deferrable", "default_transaction_isolation", "default_transaction_read_only", "extra_float_digits", "idle_in_transaction_session_timeout",
-	"idle_session_timeout", "intervalstyle", "jit", "lock_timeout", "maintenance_work_mem", "role", "row_security", "search_path",
-	"standard_conforming_strings", "statement_timeout", "synchronous_commit", "tcp_keepalives_count", "tcp_keepalives_idle",
-	"tcp_keepalives_interval", "tcp_user_timeout", "timezone", "transaction_timeout", "wal_sender_timeout", "work_mem",
+	"array_nulls", "bytea_output", "datestyle", "default_transaction_deferrable", "default_transaction_isolation",
+	"default_transaction_read_only", "extra_float_digits", "idle_in_transaction_session_timeout",
+	"idle_session_timeout", "intervalstyle", "jit", "lock_timeout", "maintenance_work_mem", "role", "row_security",
+	"search_path", "standard_conforming_strings", "statement_timeout", "synchronous_commit", "tcp_keepalives_count",
+	"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout", "timezone", "transaction_timeout",
+	"wal_sender_timeout", "work_mem",
 }
 
-// dropped are the driver's own settings: how statements are run and how many sessions there are is not for the connection string to say.
+// dropped are the driver's own settings. The connection string does not decide how statements are
+// run and how many sessions there are.
 var dropped = []string{
-	"default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity", "pool_max_conns", "pool_min_conns",
-	"pool_min_idle_conns", "pool_max_conn_lifetime", "pool_max_conn_idle_time", "pool_health_check_period",
-	"pool_max_conn_lifetime_jitter", "pool_ping_timeout",
+	"default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity", "pool_max_conns",
+	"pool_min_conns", "pool_min_idle_conns", "pool_max_conn_lifetime", "pool_max_conn_idle_time",
+	"pool_health_check_period", "pool_max_conn_lifetime_jitter", "pool_ping_timeout",
 }
+
+var (
+	anyScheme     = regexp.MustCompile(`^[^\s=']*://`)
+	anotherString = regexp.MustCompile(`://|(?i:password)\s*=`)
+	// customSetting is the name of an extension's setting, or of the customer's own.
+	customSetting = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$`)
+	// passwordPair finds a password among canonical pairs.
+	passwordPair = regexp.MustCompile(`^(\w+='([^'\\]|\\.)*' )*password='`)
+)
 
 // misplaced says whether a connection string stands where a name belongs.
 func misplaced(config *pgx.ConnConfig) bool {
@@ -59,33 +78,30 @@ func misplaced(config *pgx.ConnConfig) bool {
 	for _, f := range config.Fallbacks {
 		hosts = append(hosts, f.Host)
 	}
-	return slices.ContainsFunc(append(hosts, config.Database), anotherString.MatchString) || strings.Contains(config.User, "://") ||
-		slices.ContainsFunc(hosts, func(host string) bool { return strings.LastIndexByte(host, '@') > 0 }) // an abstract socket begins with it
+	return slices.ContainsFunc(append(hosts, config.Database), anotherString.MatchString) ||
+		strings.Contains(config.User, "://") ||
+		// An abstract socket begins with an @.
+		slices.ContainsFunc(hosts, func(host string) bool { return strings.LastIndexByte(host, '@') > 0 })
 }
-
-var anotherString = regexp.MustCompile(`://|(?i:password)\s*=`)
 
 func known(keyword string) bool {
-	return slices.Contains(keywords, keyword) || slices.Contains(dropped, keyword) || slices.Contains(postgresSettings, strings.ToLower(keyword)) ||
-		customSetting.MatchString(keyword) // of an extension, or the customer's own
+	return slices.Contains(keywords, keyword) || slices.Contains(dropped, keyword) ||
+		slices.Contains(postgresSettings, strings.ToLower(keyword)) || customSetting.MatchString(keyword)
 }
 
-var customSetting = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$`)
-
-// Check says whether text is a connection string of which every part is understood, and returns it without the space around it. It looks at
-// nothing else: whether the files that it names are there is found by Config. The errors continue a sentence, and quote nothing.
+// Check says whether every part of a connection string is understood, and returns it without the
+// space around it. It does not check whether the files that it names exist: Config does. Its errors
+// continue a sentence, and quote nothing.
 func Check(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	_, err := canonical(text)
 	return text, err
 }
 
-// IsURL tells a URL from keywords.
+// IsURL distinguishes a URL from keywords.
 func IsURL(text string) bool {
 	return strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://")
 }
-
-var anyScheme = regexp.MustCompile(`^[^\s=']*://`)
 
 // canonical is the connection string for the driver, in a form that cannot be read in two ways.
 func canonical(text string) (string, error) {
@@ -106,7 +122,8 @@ func canonical(text string) (string, error) {
 	return canonicalPairs(text)
 }
 
-// canonicalPairs reads keyword=value pairs by libpq's rules: a value may stand in single quotes, a backslash takes the next byte as it is.
+// canonicalPairs reads keyword=value pairs by libpq's rules: a value may stand in single quotes,
+// and a backslash takes the next byte as it is.
 func canonicalPairs(text string) (string, error) {
 	var out []string
 	for rest := text; rest != ""; {
@@ -146,8 +163,7 @@ func pairValue(text string) (value, rest string, ok bool) {
 				return "", "", false
 			}
 			b.WriteByte(text[i])
-		case quoted && c == '\'':
-			// What follows the quote at once is no pair of its own.
+		case quoted && c == '\'': // the next pair must not follow at once
 			rest = text[i+1:]
 			return b.String(), rest, rest == "" || isSpace(rune(rest[0]))
 		case !quoted && isSpace(rune(c)):
@@ -159,34 +175,29 @@ func pairValue(text string) (value, rest string, ok bool) {
 	return b.String(), "", !quoted
 }
 
-// canonicalURL is stricter than the driver: in what one takes for a port, a database or a parameter may stand the second half of a password
-// with a character that should have been escaped.
+// canonicalURL is stricter than the driver: what one takes for a port, a database or a parameter
+// may be the second half of a password with a character that should have been escaped.
 func canonicalURL(text string) (string, error) {
 	scheme, rest, _ := strings.Cut(text, "://")
-	if strings.ContainsAny(rest, "# \t\r\n") {
-		return "", errPart
-	}
-	// The driver, as libpq, looks for the end of the password in what others take for parameters, too.
-	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' && strings.Contains(rest[:i], "?") {
-		return "", errPart
-	}
 	address, query, _ := strings.Cut(rest, "?")
 	hosts, database, _ := strings.Cut(address, "/")
-	if credentials, after, found := strings.Cut(hosts, "@"); found {
-		if !soundText(credentials) {
-			return "", errPart
-		}
+	credentials, after, found := strings.Cut(hosts, "@")
+	if found {
 		hosts = after
 	}
-	if strings.ContainsAny(database, "/@:") || !soundText(database) {
+	// Like libpq, the driver looks for the end of the password also in what others take for
+	// parameters.
+	at := strings.IndexAny(rest, "@/")
+	if strings.ContainsAny(rest, "# \t\r\n") || at >= 0 && rest[at] == '@' && strings.Contains(rest[:at], "?") ||
+		found && !validEscapes(credentials) || strings.ContainsAny(database, "/@:") || !validEscapes(database) {
 		return "", errPart
 	}
 	for host := range strings.SplitSeq(hosts, ",") {
-		if !soundHost(host) {
+		if !validHost(host) {
 			return "", errPart
 		}
 	}
-	parameters, err := soundParameters(query)
+	parameters, err := canonicalParameters(query)
 	if err != nil {
 		return "", err
 	}
@@ -197,8 +208,7 @@ func canonicalURL(text string) (string, error) {
 	return out, nil
 }
 
-// soundParameters are those that the driver is given.
-func soundParameters(query string) (string, error) {
+func canonicalParameters(query string) (string, error) {
 	var out []string
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
@@ -206,7 +216,7 @@ func soundParameters(query string) (string, error) {
 		}
 		rawKeyword, value, found := strings.Cut(pair, "=")
 		keyword, err := url.PathUnescape(rawKeyword)
-		if !found || err != nil || strings.Contains(value, "=") || !soundText(value) {
+		if !found || err != nil || strings.Contains(value, "=") || !validEscapes(value) {
 			return "", errPart
 		}
 		switch {
@@ -221,14 +231,14 @@ func soundParameters(query string) (string, error) {
 	return strings.Join(out, "&"), nil
 }
 
-// soundText says whether every percent sign begins an escape, of no NUL.
-func soundText(text string) bool {
+// validEscapes says whether every percent sign begins an escape, and none of a NUL.
+func validEscapes(text string) bool {
 	plain, err := url.PathUnescape(text)
 	return err == nil && !strings.ContainsRune(plain, 0)
 }
 
-// soundHost takes host, host:port, [address]:port.
-func soundHost(host string) bool {
+// validHost accepts host, host:port, [address]:port.
+func validHost(host string) bool {
 	name := host
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
 		port := host[colon+1:]
@@ -240,10 +250,10 @@ func soundHost(host string) bool {
 	if strings.HasPrefix(name, "[") {
 		return strings.HasSuffix(name, "]")
 	}
-	return soundText(name) && !strings.ContainsAny(name, ":@[]")
+	return validEscapes(name) && !strings.ContainsAny(name, ":@[]")
 }
 
-// AddPassword gives a connection string a password where it has none, or, with replace, in any case.
+// AddPassword gives a connection string a password if it has none, or, with replace, in any case.
 func AddPassword(text, password string, replace bool) string {
 	text = strings.TrimSpace(text)
 	if hasPassword(text) && !replace {
@@ -269,8 +279,5 @@ func hasPassword(text string) bool {
 	_, password, _ := strings.Cut(strings.SplitN(credentials, "://", 2)[1], ":")
 	return found && password != "" || strings.HasPrefix(query, "password=") || strings.Contains(query, "&password=")
 }
-
-// passwordPair finds a password among canonical pairs.
-var passwordPair = regexp.MustCompile(`^(\w+='([^'\\]|\\.)*' )*password='`)
 
 func escapePair(value string) string { return strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) }

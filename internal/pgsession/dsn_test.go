@@ -11,23 +11,33 @@ import (
 	"firstclick/internal/pgsession"
 )
 
-// What can be read in two ways, or is for another driver, is refused, and nothing of it is said again.
+// What can be read in two ways, or is for another driver, is refused, and nothing of it is said
+// again.
 func TestStringsThatAreRefused(t *testing.T) {
 	const secret = "s3cr3t"
 	for _, dsn := range []string{
 		"", "  ",
-		"postgresql+psycopg://u:" + secret + "@h/db", "postgresql+psycopg://u:" + secret + "@h/db?sslmode=disable", "jdbc:postgresql://h/db?user=u&password=" + secret,
-		"mysql://u:" + secret + "@h/db", "Postgres://u:" + secret + "@h/db", "postgres:/u:" + secret + "@h/db", "postgres:u:" + secret + "@h/db?x=y",
-		`"postgres://u:` + secret + `@h/db"`, "'postgres://u:" + secret + "@h/db'", "`postgres://u:" + secret + "@h/db`", "“postgres://u:" + secret + "@h/db”",
+		"postgresql+psycopg://u:" + secret + "@h/db", "postgresql+psycopg://u:" + secret + "@h/db?sslmode=disable",
+		"jdbc:postgresql://h/db?user=u&password=" + secret,
+		"mysql://u:" + secret + "@h/db", "Postgres://u:" + secret + "@h/db", "postgres:/u:" + secret + "@h/db",
+		"postgres:u:" + secret + "@h/db?x=y",
+		`"postgres://u:` + secret + `@h/db"`, "'postgres://u:" + secret + "@h/db'", "`postgres://u:" + secret +
+			"@h/db`", "“postgres://u:" + secret + "@h/db”",
 		`"host=h password=` + secret + `"`, "'host=h' password=" + secret, `host="h" "password"=` + secret,
 		"\ufeffpostgres://u:" + secret + "@h/db", "\ufeffhost=h password=" + secret, "\xff\xfepassword=" + secret,
-		"postgres://u:" + secret + "#1@h/db", "postgres://u:" + secret + "/1@h/db", "postgres://u:5/" + secret + "@h/db", "postgres://u:" + secret + "?1@h/db",
-		"postgres://u:5?" + secret + "@h/db", "postgres://u:p@" + secret + "@h/db", "postgres://u:" + secret + "%@h/db", "postgres://u:" + secret + "@h:port/db",
-		"postgres://u:" + secret + " @h/db", "postgres://u:" + secret + "@h:70000/db", "postgres://u@h/db?password=" + secret + "&x" + secret + "=1",
-		"postgres://u@h/db?password=a@" + secret + "&pg" + secret, "postgres://h?password=" + secret + "@b", "postgres://u@h/db?sslmode=disable&password=a=" + secret,
+		"postgres://u:" + secret + "#1@h/db", "postgres://u:" + secret + "/1@h/db", "postgres://u:5/" + secret +
+			"@h/db", "postgres://u:" + secret + "?1@h/db",
+		"postgres://u:5?" + secret + "@h/db", "postgres://u:p@" + secret + "@h/db", "postgres://u:" + secret + "%@h/db",
+		"postgres://u:" + secret + "@h:port/db",
+		"postgres://u:" + secret + " @h/db", "postgres://u:" + secret + "@h:70000/db", "postgres://u@h/db?password=" +
+			secret + "&x" + secret + "=1",
+		"postgres://u@h/db?password=a@" + secret + "&pg" + secret, "postgres://h?password=" + secret + "@b",
+		"postgres://u@h/db?sslmode=disable&password=a=" + secret,
 		"postgres://u@h/db?schema=" + secret, "postgres://u@h/db?ssl=" + secret, "postgres://u@h/db?HOST=" + secret,
-		"host=h password=a " + secret + "=b", "host=h password=" + secret + " x", "password=" + secret + " hots=h", "HOST=h password=" + secret,
-		"host=h password='" + secret, "host=h password='a'" + secret + "=1", `host=h password=` + secret + `\`, "=" + secret, "host=h\x00password=" + secret,
+		"host=h password=a " + secret + "=b", "host=h password=" + secret + " x", "password=" + secret + " hots=h",
+		"HOST=h password=" + secret,
+		"host=h password='" + secret, "host=h password='a'" + secret + "=1", `host=h password=` + secret + `\`, "=" +
+			secret, "host=h\x00password=" + secret,
 		"ssl=true password=" + secret, "Server=h;Password=" + secret + ";", secret,
 	} {
 		_, err := pgsession.Check(dsn)
@@ -49,14 +59,17 @@ func TestStringsInPlaceOfNames(t *testing.T) {
 	clearEnvironment(t)
 	const secret = "s3cr3t"
 	for _, dsn := range []string{
-		"host=postgres://u:" + secret + "@h", "host=h dbname=postgres://u:" + secret + "@h/db", "host=u:" + secret + "@h", "host=h,u:" + secret + "@h2",
-		"host=h user='postgres://u:" + secret + "@h'", "host=h dbname='host=h Password = " + secret + "'", "postgres://h/db?host=u:" + secret + "@h",
+		"host=postgres://u:" + secret + "@h", "host=h dbname=postgres://u:" + secret + "@h/db", "host=u:" + secret +
+			"@h", "host=h,u:" + secret + "@h2",
+		"host=h user='postgres://u:" + secret + "@h'", "host=h dbname='host=h Password = " + secret + "'",
+		"postgres://h/db?host=u:" + secret + "@h",
 	} {
 		if _, err := pgsession.Config(dsn, ""); err == nil || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v", dsn, err)
 		}
 	}
-	for _, dsn := range []string{"host=h user=u@realm dbname=d", "host=@socket user=u dbname=d", "host=/var/run user=u=x dbname=d"} {
+	for _, dsn := range []string{"host=h user=u@realm dbname=d", "host=@socket user=u dbname=d",
+		"host=/var/run user=u=x dbname=d"} {
 		if _, err := pgsession.Config(dsn, ""); err != nil {
 			t.Errorf("%s: %v", dsn, err)
 		}
@@ -93,7 +106,8 @@ func TestStringsThatAreTaken(t *testing.T) {
 			t.Errorf("%s: %v", dsn, err)
 			continue
 		}
-		if got := strings.Join([]string{config.User, config.Password, config.Host, itoa(config.Port), config.Database}, " "); got != want {
+		if got := strings.Join([]string{config.User, config.Password, config.Host, itoa(config.Port), config.Database},
+			" "); got != want {
 			t.Errorf("%s: %s, not %s", dsn, got, want)
 		}
 		if config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement || config.StatementCacheCapacity == 0 {
@@ -106,7 +120,8 @@ func TestStringsThatAreTaken(t *testing.T) {
 			}
 			seen[strings.ToLower(name)] = value
 		}
-		if seen["timezone"] != "UTC" || seen["statement_timeout"] != "0" || seen["application_name"] != "app" || seen["replication"] != "" {
+		if seen["timezone"] != "UTC" || seen["statement_timeout"] != "0" || seen["application_name"] != "app" ||
+			seen["replication"] != "" {
 			t.Errorf("%s: %v", dsn, seen)
 		}
 	}
@@ -115,16 +130,21 @@ func TestStringsThatAreTaken(t *testing.T) {
 func TestPasswords(t *testing.T) {
 	clearEnvironment(t)
 	const secret = `a&b=c+d %'\/`
-	for _, dsn := range []string{"postgres://u@h/db", "postgres://u:@h/db?sslmode=disable", "postgres://h/db", "host=h user=u dbname=db", `user='x password=\'' host=h`} {
-		if config, err := pgsession.Config(pgsession.AddPassword(dsn, secret, false), ""); err != nil || config.Password != secret || config.Host != "h" {
+	for _, dsn := range []string{"postgres://u@h/db", "postgres://u:@h/db?sslmode=disable", "postgres://h/db",
+		"host=h user=u dbname=db", `user='x password=\'' host=h`} {
+		if config, err := pgsession.Config(pgsession.AddPassword(dsn, secret, false), ""); err != nil ||
+			config.Password != secret || config.Host != "h" {
 			t.Errorf("%s: %v", dsn, err)
 		}
 	}
-	for _, dsn := range []string{"postgres://u:own@h/db", "postgres://u@h/db?password=own", "host=h user=u password=own", `user='a b' password = 'own'`} {
-		if config, err := pgsession.Config(pgsession.AddPassword(dsn, secret, false), ""); err != nil || config.Password != "own" {
+	for _, dsn := range []string{"postgres://u:own@h/db", "postgres://u@h/db?password=own",
+		"host=h user=u password=own", `user='a b' password = 'own'`} {
+		if config, err := pgsession.Config(pgsession.AddPassword(dsn, secret, false), ""); err != nil ||
+			config.Password != "own" {
 			t.Errorf("%s: %v", dsn, err)
 		}
-		if config, err := pgsession.Config(pgsession.AddPassword(dsn, secret, true), ""); err != nil || config.Password != secret {
+		if config, err := pgsession.Config(pgsession.AddPassword(dsn, secret, true), ""); err != nil ||
+			config.Password != secret {
 			t.Errorf("%s, replaced: %v", dsn, err)
 		}
 	}
@@ -138,8 +158,10 @@ func TestWrongEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, value := range map[string]string{
-		"PGPORT": "", "PGSSLMODE": "", "PGSSLROOTCERT": "", "PGSSLCERT": "", "PGSSLKEY": "", "PGSSLCERTMODE": "", "PGSSLNEGOTIATION": "", "PGSSLSNI": "", "PGCONNECT_TIMEOUT": "",
-		"PGTARGETSESSIONATTRS": "", "PGMINPROTOCOLVERSION": "", "PGMAXPROTOCOLVERSION": "", "PGCHANNELBINDING": "", "PGREQUIREAUTH": "", "PGSERVICE": "",
+		"PGPORT": "", "PGSSLMODE": "", "PGSSLROOTCERT": "", "PGSSLCERT": "", "PGSSLKEY": "", "PGSSLCERTMODE": "",
+		"PGSSLNEGOTIATION": "", "PGSSLSNI": "", "PGCONNECT_TIMEOUT": "",
+		"PGTARGETSESSIONATTRS": "", "PGMINPROTOCOLVERSION": "", "PGMAXPROTOCOLVERSION": "", "PGCHANNELBINDING": "",
+		"PGREQUIREAUTH": "", "PGSERVICE": "",
 		"PGSSLROOTCERT ": certificate,
 	} {
 		name = strings.TrimSpace(name)
@@ -154,7 +176,8 @@ func TestWrongEnvironment(t *testing.T) {
 					dsn = "postgres://u:p@localhost/db"
 				}
 				_, err := pgsession.Config(dsn, "")
-				if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "n0nsense") || strings.Contains(err.Error(), "\n") {
+				if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "n0nsense") ||
+					strings.Contains(err.Error(), "\n") {
 					t.Errorf("%s: %v", dsn, err)
 				}
 			})
@@ -162,10 +185,12 @@ func TestWrongEnvironment(t *testing.T) {
 	}
 	clearEnvironment(t)
 	for keyword, dsn := range map[string]string{
-		"sslrootcert": "postgres://u:p@h/db?sslrootcert=" + nonsense, "sslmode": "host=h sslmode=n0nsense", "connect_timeout": "host=h connect_timeout=n0nsense",
+		"sslrootcert": "postgres://u:p@h/db?sslrootcert=" + nonsense, "sslmode": "host=h sslmode=n0nsense",
+		"connect_timeout":      "host=h connect_timeout=n0nsense",
 		"target_session_attrs": "postgres://h/db?target_session_attrs=n0nsense", "service": "host=h service=n0nsense",
 	} {
-		if _, err := pgsession.Config(dsn, ""); err == nil || !strings.Contains(err.Error(), keyword) || strings.Contains(err.Error(), "n0nsense") {
+		if _, err := pgsession.Config(dsn, ""); err == nil || !strings.Contains(err.Error(), keyword) ||
+			strings.Contains(err.Error(), "n0nsense") {
 			t.Errorf("%s: %v", dsn, err)
 		}
 	}

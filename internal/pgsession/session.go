@@ -16,10 +16,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// settings are what our statements depend on, in every session. https://www.postgresql.org/docs/current/runtime-config-client.html
+// settings are what our statements depend on, in every session.
+// https://www.postgresql.org/docs/current/runtime-config-client.html
 func settings() map[string]string {
 	return map[string]string{
-		// What goes back and forth as text is read in one way only.
+		// Values that are sent as text have one meaning.
 		"client_encoding":             "UTF8", // as events are, whatever the database's own encoding is
 		"TimeZone":                    "UTC",
 		"DateStyle":                   "ISO, MDY",
@@ -28,20 +29,21 @@ func settings() map[string]string {
 		"extra_float_digits":          "1",
 		"standard_conforming_strings": "on",
 		"array_nulls":                 "on",
-		// A transaction takes as long as it takes: one that is cut off each time never gets done.
+		// A transaction that a timeout ends each time never gets done.
 		"statement_timeout":                   "0",
 		"lock_timeout":                        "0",
 		"idle_in_transaction_session_timeout": "0",
 		"default_transaction_isolation":       "read committed",
 		"default_transaction_read_only":       "off",
 		"default_transaction_deferrable":      "off",
-		// A policy is an error: rows that are hidden without a word would be taken for rows that are not there.
+		// A policy is an error: a hidden row would pass for a row that is not there.
 		"row_security": "off",
 	}
 }
 
-// newer are settings by the major version that brought them. A version that does not know one refuses a startup message with it.
-func newer() map[string]int {
+// newerSettings are settings by the major version that brought them. An older version refuses a
+// startup message that has one.
+func newerSettings() map[string]int {
 	return map[string]int{"idle_session_timeout": 14, "transaction_timeout": 17}
 }
 
@@ -51,11 +53,13 @@ const connectTimeout = 10 * time.Second
 type PoolerError struct{ Seen string }
 
 func (e *PoolerError) Error() string {
-	return "a connection pooler stands between firstclick and Postgres (" + e.Seen + "): sessions, their locks and their settings are not its own there; give --database the address of Postgres itself"
+	return "a connection pooler stands between firstclick and Postgres (" + e.Seen + "): sessions, their locks and " +
+		"their settings are not its own there; give --database the address of Postgres itself"
 }
 
-// Config is the driver's configuration of a session with the connection string, the environment (PG...) and our settings. application is its
-// application_name. The error names what cannot be used, and quotes nothing of it.
+// Config is the driver's configuration of a session with the connection string, the environment
+// (PG...) and our settings. application is its application_name. The error names what cannot be
+// used, and quotes nothing of it.
 func Config(dsn, application string) (*pgx.ConnConfig, error) {
 	text, err := canonical(strings.TrimSpace(dsn))
 	if err != nil {
@@ -63,11 +67,12 @@ func Config(dsn, application string) (*pgx.ConnConfig, error) {
 	}
 	config, err := pgx.ParseConfig(text)
 	if err != nil {
-		return nil, blame(text, err)
+		return nil, explainRefusal(text, err)
 	}
-	// These two the driver takes whatever they are.
+	// The driver does not check these two.
 	if n := config.SSLNegotiation; n != "" && n != "postgres" && n != "direct" {
-		return nil, errors.New("PGSSLNEGOTIATION, or sslnegotiation of the connection string, is neither postgres nor direct")
+		return nil,
+			errors.New("PGSSLNEGOTIATION, or sslnegotiation of the connection string, is neither postgres nor direct")
 	}
 	if sni := os.Getenv("PGSSLSNI"); sni != "" && sni != "0" && sni != "1" {
 		return nil, errors.New("PGSSLSNI is neither 0 nor 1")
@@ -75,8 +80,30 @@ func Config(dsn, application string) (*pgx.ConnConfig, error) {
 	if misplaced(config) {
 		return nil, errMisplaced
 	}
-	settle(config, application)
+	applySettings(config, application)
 	return config, nil
+}
+
+func applySettings(config *pgx.ConnConfig, application string) {
+	ours := settings()
+	ours["application_name"] = application
+	lower := map[string]bool{"replication": true}
+	for name := range ours {
+		lower[strings.ToLower(name)] = true
+	}
+	// Names have no case in Postgres, and the last of several counts: only ours may be there.
+	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return lower[strings.ToLower(name)] })
+	maps.Copy(config.RuntimeParams, ours)
+	config.AfterConnect = examine
+	config.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	// When the server's host is gone, reads fail after half a minute instead of never.
+	dialer := &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4},
+	}
+	config.DialFunc = dialer.DialContext
 }
 
 // PoolConfig is Config for a pool of at most so many sessions.
@@ -91,7 +118,7 @@ func PoolConfig(dsn, application string, most int) (*pgxpool.Config, error) {
 	}
 	pool, err := pgxpool.ParseConfig(text)
 	if err != nil {
-		return nil, blame(text, err)
+		return nil, explainRefusal(text, err)
 	}
 	pool.ConnConfig, pool.MaxConns, pool.MinConns = conn, int32(most), 0
 	return pool, nil
@@ -106,22 +133,23 @@ func Connect(ctx context.Context, dsn, application string) (*pgx.Conn, error) {
 	return Open(ctx, config)
 }
 
-// Open opens a session that Config has described.
+// Open opens a session by what Config returned.
 func Open(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, config)
-	return conn, refusedByPooler(err)
+	return conn, asPoolerError(err)
 }
 
-// OpenReplication opens a session for replication, of a database, that Config has described.
+// OpenReplication opens a session for replication of a database by what Config returned.
 // https://www.postgresql.org/docs/current/protocol-replication.html
 func OpenReplication(ctx context.Context, config *pgx.ConnConfig) (*pgconn.PgConn, error) {
 	config = config.Copy()
 	config.RuntimeParams["replication"] = "database"
 	conn, err := pgconn.ConnectConfig(ctx, &config.Config)
-	return conn, refusedByPooler(err)
+	return conn, asPoolerError(err)
 }
 
-// AdmitsPhysical says whether Postgres lets the role in for physical replication, by which it may copy the whole server.
+// AdmitsPhysical says whether Postgres admits the role for physical replication, by which it may
+// copy the whole server.
 func AdmitsPhysical(ctx context.Context, config *pgx.ConnConfig) bool {
 	config = config.Copy()
 	config.RuntimeParams["replication"] = "true"
@@ -136,7 +164,7 @@ func AdmitsPhysical(ctx context.Context, config *pgx.ConnConfig) bool {
 	return true
 }
 
-// OpenPool makes a pool that PoolConfig has described. It opens no session yet.
+// OpenPool makes a pool by what PoolConfig returned. It opens no session yet.
 func OpenPool(config *pgxpool.Config) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
@@ -145,47 +173,28 @@ func OpenPool(config *pgxpool.Config) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-func settle(config *pgx.ConnConfig, application string) {
-	ours := settings()
-	ours["application_name"] = application
-	lower := map[string]bool{"replication": true}
-	for name := range ours {
-		lower[strings.ToLower(name)] = true
-	}
-	// Postgres takes names in any case, and of several the last one counts: only ours may be there.
-	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return lower[strings.ToLower(name)] })
-	maps.Copy(config.RuntimeParams, ours)
-	config.AfterConnect = examine
-	config.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-	}
-	// Half a minute after the host of the server is gone, reads fail instead of waiting for ever.
-	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}}
-	config.DialFunc = dialer.DialContext
-}
-
-// TheirPathSQL makes the search_path the one that the role, the database or the connection string
-// names, until the transaction ends. The customer's triggers find by it what they name. Invariant:
-// a statement that runs under it names the schema of every function and operator, for whoever may
-// create one there could otherwise have it called by us (CVE-2018-1058).
-const TheirPathSQL = `SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('firstclick.search_path'), true)`
+// TheirPathSQL sets the search_path that the role, the database or the connection string names,
+// until the transaction ends. The customer's triggers find by it what they name. Invariant: a
+// statement that runs under it names the schema of every function and operator. Else whoever may
+// create one there could have it called by us (CVE-2018-1058).
+const TheirPathSQL = `SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('firstclick.search_path'),
+	true)`
 
 // OurPathSQL goes back to the path of the session, within the transaction.
 const OurPathSQL = `SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)`
 
-// examine finishes a new session: what only newer versions have, and the search_path. Our
-// statements find nothing but Postgres' own; the path that was set is kept for TheirPathSQL, with
-// pg_catalog first. It refuses a session whose settings or process id are not those that we were
-// given.
+// examine finishes a new session. It sets what only newer versions have, and our search_path: our
+// statements find nothing but Postgres' own, and TheirPathSQL finds the path that was set, with
+// pg_catalog first. It refuses a session whose settings or process id are not ours.
 func examine(ctx context.Context, conn *pgconn.PgConn) error {
 	version := majorVersion(conn.ParameterStatus("server_version"))
 	sql := `SELECT pg_catalog.pg_backend_pid(),
 		(SELECT source FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'row_security'),
 		pg_catalog.set_config('search_path', CASE WHEN pg_catalog.set_config('firstclick.search_path',
-			pg_catalog.concat_ws(', ', 'pg_catalog'::pg_catalog.text, NULLIF(pg_catalog.current_setting('search_path'), ''::pg_catalog.text)), false) IS NOT NULL
+			pg_catalog.concat_ws(', ', 'pg_catalog'::pg_catalog.text,
+				NULLIF(pg_catalog.current_setting('search_path'), ''::pg_catalog.text)), false) IS NOT NULL
 			THEN 'pg_catalog' END, false)`
-	for name, since := range newer() {
+	for name, since := range newerSettings() {
 		if version >= since {
 			sql += `, pg_catalog.set_config('` + name + `', '0', false)`
 		}
@@ -206,19 +215,15 @@ func examine(ctx context.Context, conn *pgconn.PgConn) error {
 
 // majorVersion reads "17.2 (Debian ...)" and "18beta1"; 0: it is none of Postgres' own.
 func majorVersion(text string) int {
-	end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(text)
-	}
-	major, err := strconv.Atoi(text[:end])
-	if err != nil {
-		return 0
-	}
+	end := strings.IndexFunc(text+".", func(r rune) bool { return r < '0' || r > '9' })
+	major, _ := strconv.Atoi(text[:end]) // 0 on an error
 	return major
 }
 
-// refusedByPooler tells a pooler's refusal of a startup message, which Postgres itself would have taken. https://www.pgbouncer.org/config.html#ignore_startup_parameters
-func refusedByPooler(err error) error {
+// asPoolerError recognizes a pooler's refusal of a startup message, which Postgres would have
+// taken.
+// https://www.pgbouncer.org/config.html#ignore_startup_parameters
+func asPoolerError(err error) error {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && answer.Code == "08P01" && answer.Routine == "" {
 		return &PoolerError{"it refuses our settings: " + answer.Message}

@@ -33,10 +33,14 @@ func clearEnvironment(t *testing.T) {
 // hostile is what a role or a database may set, each to something else than we need.
 func hostile() map[string]string {
 	return map[string]string{
-		"client_encoding": "LATIN1", "TimeZone": "America/St_Johns", "DateStyle": "SQL, DMY", "IntervalStyle": "sql_standard", "bytea_output": "escape",
-		"extra_float_digits": "-15", "standard_conforming_strings": "off", "array_nulls": "off", "statement_timeout": "60s", "lock_timeout": "30s",
-		"idle_in_transaction_session_timeout": "30s", "default_transaction_isolation": "serializable", "default_transaction_read_only": "on",
-		"default_transaction_deferrable": "on", "row_security": "on", "search_path": "evil, pg_catalog", "idle_session_timeout": "30s", "transaction_timeout": "30s",
+		"client_encoding": "LATIN1", "TimeZone": "America/St_Johns", "DateStyle": "SQL, DMY",
+		"IntervalStyle": "sql_standard", "bytea_output": "escape",
+		"extra_float_digits": "-15", "standard_conforming_strings": "off", "array_nulls": "off",
+		"statement_timeout": "60s", "lock_timeout": "30s",
+		"idle_in_transaction_session_timeout": "30s", "default_transaction_isolation": "serializable",
+		"default_transaction_read_only":  "on",
+		"default_transaction_deferrable": "on", "row_security": "on", "search_path": "evil, pg_catalog",
+		"idle_session_timeout": "30s", "transaction_timeout": "30s",
 	}
 }
 
@@ -50,7 +54,8 @@ func setAll(t *testing.T, dsn, whose string) {
 	defer conn.Close(context.Background())
 	for name, value := range hostile() {
 		if _, err := conn.Exec(t.Context(), fmt.Sprintf("ALTER %s SET %s = %s", whose, name, value)); err != nil {
-			if _, err = conn.Exec(t.Context(), fmt.Sprintf("ALTER %s SET %s = '%s'", whose, name, value)); err != nil && !unknownSetting(err) {
+			if _, err = conn.Exec(t.Context(), fmt.Sprintf("ALTER %s SET %s = '%s'", whose, name, value)); err != nil &&
+				!unknownSetting(err) {
 				t.Fatal(err)
 			}
 		}
@@ -62,8 +67,9 @@ func unknownSetting(err error) bool {
 	return errors.As(err, &answer) && answer.Code == "42704"
 }
 
-// Whatever the role, the database, the environment and the connection string set, a session of ours has what our statements depend on, before
-// its first statement, and after RESET ALL; a replication session too.
+// Whatever the role, the database, the environment and the connection string set, a session of ours
+// has what our statements depend on, before its first statement, and after RESET ALL; a replication
+// session too.
 func TestSettingsWinOverAllOthers(t *testing.T) {
 	dsn := pgtest.Empty(t)
 	name := pgx.Identifier{dsn[strings.LastIndex(dsn, "/")+1 : strings.Index(dsn, "?")]}.Sanitize()
@@ -72,13 +78,19 @@ func TestSettingsWinOverAllOthers(t *testing.T) {
 	clearEnvironment(t)
 	t.Setenv("PGTZ", "Asia/Tokyo")
 	t.Setenv("PGOPTIONS", "-c statement_timeout=77s -c datestyle=German")
-	dsn += "&options=-c%20lock_timeout%3D78s%20-c%20timezone%3DAsia%2FTokyo&statement_timeout=79000&timezone=Asia/Tokyo&row_security=on&DATESTYLE=German&search_path=evil,pg_catalog"
+	dsn += "&options=-c%20lock_timeout%3D78s%20-c%20timezone%3DAsia%2FTokyo&statement_timeout=79000" +
+		"&timezone=Asia/Tokyo&row_security=on&DATESTYLE=German&search_path=evil,pg_catalog"
 	want := map[string]string{
-		"client_encoding": "UTF8", "TimeZone": "UTC", "DateStyle": "ISO, MDY", "IntervalStyle": "postgres", "bytea_output": "hex", "extra_float_digits": "1",
-		"standard_conforming_strings": "on", "array_nulls": "on", "statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0",
-		"default_transaction_isolation": "read committed", "transaction_isolation": "read committed", "default_transaction_read_only": "off",
-		"transaction_read_only": "off", "default_transaction_deferrable": "off", "row_security": "off", "application_name": "firstclick x",
-		"search_path": "pg_catalog", "firstclick.search_path": "pg_catalog, evil,pg_catalog", "idle_session_timeout": "0", "transaction_timeout": "0",
+		"client_encoding": "UTF8", "TimeZone": "UTC", "DateStyle": "ISO, MDY", "IntervalStyle": "postgres",
+		"bytea_output": "hex", "extra_float_digits": "1",
+		"standard_conforming_strings": "on", "array_nulls": "on", "statement_timeout": "0", "lock_timeout": "0",
+		"idle_in_transaction_session_timeout": "0",
+		"default_transaction_isolation":       "read committed", "transaction_isolation": "read committed",
+		"default_transaction_read_only": "off",
+		"transaction_read_only":         "off", "default_transaction_deferrable": "off", "row_security": "off",
+		"application_name": "firstclick x",
+		"search_path":      "pg_catalog", "firstclick.search_path": "pg_catalog, evil,pg_catalog",
+		"idle_session_timeout": "0", "transaction_timeout": "0",
 	}
 	check := func(how string, show func(sql string) (string, error)) {
 		for name, value := range want {
@@ -144,13 +156,15 @@ func TestWhatIsOnTheSearchPath(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	database := pgx.Identifier{conn.Config().Database}.Sanitize()
-	if _, err := conn.Exec(t.Context(), `CREATE SCHEMA evil; CREATE FUNCTION evil.lower(varchar) RETURNS text LANGUAGE sql AS $$ SELECT 'evil' $$;
+	if _, err := conn.Exec(t.Context(), `CREATE SCHEMA evil;
+		CREATE FUNCTION evil.lower(varchar) RETURNS text LANGUAGE sql AS $$ SELECT 'evil' $$;
 		CREATE FUNCTION evil.never(varchar, varchar) RETURNS bool LANGUAGE sql AS $$ SELECT false $$;
 		CREATE OPERATOR evil.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = evil.never);
 		CREATE TABLE evil.theirs (n int)`); err != nil {
 		t.Fatal(err)
 	}
-	for path, kept := range map[string]string{"evil": "pg_catalog, evil", "evil, pg_catalog": "pg_catalog, evil, pg_catalog", "''": `pg_catalog, ""`} {
+	for path, kept := range map[string]string{"evil": "pg_catalog, evil",
+		"evil, pg_catalog": "pg_catalog, evil, pg_catalog", "''": `pg_catalog, ""`} {
 		if _, err := conn.Exec(t.Context(), `ALTER DATABASE `+database+` SET search_path = `+path); err != nil {
 			t.Fatal(err)
 		}
@@ -161,14 +175,16 @@ func TestWhatIsOnTheSearchPath(t *testing.T) {
 		defer ours.Close(context.Background())
 		var got string
 		var equal bool
-		if err := ours.QueryRow(t.Context(), `SELECT lower('A'::varchar), 'a'::varchar = 'a'::varchar`).Scan(&got, &equal); err != nil || got != "a" || !equal {
+		if err := ours.QueryRow(t.Context(), `SELECT lower('A'::varchar), 'a'::varchar = 'a'::varchar`).Scan(&got,
+			&equal); err != nil || got != "a" || !equal {
 			t.Errorf("path %s: lower is %s, equal %v, %v", path, got, equal, err)
 		}
 		tx, err := ours.Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, set := range []struct{ sql, want string }{{pgsession.TheirPathSQL, kept}, {pgsession.OurPathSQL, "pg_catalog"}, {pgsession.TheirPathSQL, kept}} {
+		for _, set := range []struct{ sql, want string }{{pgsession.TheirPathSQL, kept},
+			{pgsession.OurPathSQL, "pg_catalog"}, {pgsession.TheirPathSQL, kept}} {
 			var is string
 			if err := tx.QueryRow(t.Context(), set.sql).Scan(&is); err != nil || is != set.want {
 				t.Errorf("path %s: %s, want %s, %v", path, is, set.want, err)
@@ -191,7 +207,8 @@ func TestWhatIsOnTheSearchPath(t *testing.T) {
 // A pooler is named, whether it refuses our settings or drops them.
 func TestPoolerIsRefused(t *testing.T) {
 	dsn := pgtest.Empty(t)
-	for strict, says := range map[bool]string{true: "it refuses our settings: unsupported startup parameter", false: "the process that answers is not the one"} {
+	for strict, says := range map[bool]string{true: "it refuses our settings: unsupported startup parameter",
+		false: "the process that answers is not the one"} {
 		conn, err := pgsession.Connect(t.Context(), pgtest.Pooler(t, dsn, strict), "x")
 		var pooler *pgsession.PoolerError
 		if !errors.As(err, &pooler) || !strings.Contains(err.Error(), says) {

@@ -1,2 +1,3 @@
-// Package progress shows how far long work is: on a terminal in one line that rewrites itself, else in a line now and then.
+// Package progress shows the progress of long work: on a terminal in one line that rewrites itself,
+// else in a new line now and then.
 package progress

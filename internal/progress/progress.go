@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// Line is where progress is shown. Not safe for concurrent use.
+// Line shows progress. Not safe for concurrent use.
 type Line struct {
 	out      io.Writer
 	terminal bool
@@ -26,7 +26,7 @@ func New(out io.Writer) *Line {
 	return &Line{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
 }
 
-// Every is how often it is worth showing something: a second on a terminal, else ten.
+// Every is how often to show something: each second on a terminal, else every ten.
 func (l *Line) Every() time.Duration {
 	if l.terminal {
 		return time.Second
@@ -34,7 +34,7 @@ func (l *Line) Every() time.Duration {
 	return 10 * time.Second
 }
 
-// Show shows text, in place of what was shown before on a terminal. A line that can't be written is no harm.
+// Show shows text. On a terminal it replaces the text before. Write errors are ignored.
 func (l *Line) Show(text string) {
 	if l.terminal {
 		_, _ = fmt.Fprint(l.out, "\r"+text+"\x1b[K")
@@ -44,7 +44,7 @@ func (l *Line) Show(text string) {
 	_, _ = fmt.Fprintln(l.out, text)
 }
 
-// End leaves the last text standing.
+// End ends the line with the last text.
 func (l *Line) End() {
 	if l.open {
 		_, _ = fmt.Fprintln(l.out)
@@ -52,7 +52,7 @@ func (l *Line) End() {
 	}
 }
 
-// Grouped writes 1234567 as 1,234,567.
+// Grouped formats 1234567 as 1,234,567.
 func Grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

@@ -8,7 +8,8 @@ import (
 )
 
 func TestGrouped(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000", -999: "-999"} {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000",
+		-999: "-999"} {
 		if got := progress.Grouped(n); got != want {
 			t.Errorf("%d is shown as %s, want %s", n, got, want)
 		}
