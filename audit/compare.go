@@ -17,65 +17,20 @@ type Other struct {
 	Grace        time.Duration // records stamped within so long before the table was read need not be in it yet
 }
 
-// Comparison is what Compare found. Numbers count checkout_ids unless said otherwise.
-type Comparison struct {
-	Table  string        `json:"table"`
-	Window time.Duration `json:"window_ns"`
-
-	Clicks     int64            `json:"clicks"`     // valid clicks read from Kafka
-	Checkouts  int64            `json:"checkouts"`  // valid checkouts read from Kafka, duplicates included
-	Duplicates int64            `json:"duplicates"` // checkouts beyond the first of their checkout_id
-	Invalid    map[string]int64 `json:"invalid"`    // records that are no events, by reason: nobody can have made rows of them
-	Rows       int64            `json:"rows"`       // rows of the table
-	Attributed int64            `json:"attributed"` // rows with a click
-	Outside    int64            `json:"outside"`    // left out by Since and Until
-
-	Same         int64 `json:"same"`
-	Missing      int64 `json:"missing"`      // checkouts that the table has no row of
-	Extra        int64 `json:"extra"`        // rows of no checkout in Kafka
-	Doubled      int64 `json:"doubled"`      // rows beyond the first of their checkout_id
-	Different    int64 `json:"different"`    // rows with another click; the five below say how
-	Unattributed int64 `json:"unattributed"` // without a click, and there is one
-	Misled       int64 `json:"misled"`       // with a click, and there is none
-	Later        int64 `json:"later"`        // with a later click than the first
-	Earlier      int64 `json:"earlier"`      // with an earlier one than there is in the window
-	Mistimed     int64 `json:"mistimed"`     // the right click_id at another click_time, or without one
-	Pending      int64 `json:"pending"`      // too fresh to be judged
-	Unverifiable int64 `json:"unverifiable"` // needs records that Kafka no longer holds
-
-	// Digests of (checkout_id, click_id, click_time) over what was judged, as Verify's.
-	ExpectedDigest string `json:"expected_digest"`
-	ActualDigest   string `json:"actual_digest"`
-
-	Notes    []string      `json:"notes,omitempty"`
-	Examples []Example     `json:"examples,omitempty"`
-	Elapsed  time.Duration `json:"elapsed_ns"`
-}
-
-// OK is true when the table says what Kafka's records say, as far as that can be judged.
-func (r Comparison) OK() bool {
-	return r.Missing == 0 && r.Extra == 0 && r.Doubled == 0 && r.Different == 0
-}
-
-// KindDoubled is a row beyond the first of its checkout_id.
-const KindDoubled Kind = "doubled"
-
-// Compare recomputes the click of every checkout from all that Kafka holds, and compares a table of any
-// origin with that, such as another job's. The truth has every click, however late. The error is
-// about not having been able to.
+// Compare recomputes the click of every checkout from all that Kafka holds, and compares a table of
+// any origin with that, such as another job's. The truth has every click, however late. The error
+// is about not having been able to.
 func Compare(ctx context.Context, cfg Config, other Other) (*Comparison, error) {
-	c := &compareRun{run: newRun(cfg, true), other: other, several: map[string]*difference{}}
+	c := &compareRun{run: newRun(cfg, true), other: other}
 	return &c.out, c.onDisk(func() error { return c.compare(ctx) })
 }
 
 // compareRun is one run of Compare.
 type compareRun struct {
 	*run
-	other            Other
-	out              Comparison
-	expected, actual digest
-	group            firsts
-	several          map[string]*difference // checkout_ids with several checkouts: the row may be right for any of them
+	other Other
+	out   Comparison
+	group plainGroup
 }
 
 func (c *compareRun) compare(ctx context.Context) error {
@@ -91,12 +46,18 @@ func (c *compareRun) compare(ctx context.Context) error {
 	if err := c.readKafka(ctx, c); err != nil {
 		return err
 	}
-	c.progress.phase("clicks of rows compared", c.asked)
-	if err := c.walk(ctx, c.judge); err != nil {
-		return err
+	c.progress.phase("clicks of rows compared", c.enqueued)
+	w := newWindow(&c.snap)
+	for k, err := range c.walk(ctx, w) {
+		if err != nil {
+			return err
+		}
+		if f := c.judge(k, w); !c.postponed(f) {
+			c.count(f)
+		}
 	}
-	for _, d := range c.several {
-		c.count(d)
+	for _, f := range c.several {
+		c.count(f)
 	}
 	r, s := &c.out, &c.snap
 	r.Table, r.Window, r.Rows, r.Attributed = c.other.Table, s.window, s.rowCount, s.attributed
@@ -119,24 +80,33 @@ func (r *run) readTable(ctx context.Context, tx pgx.Tx, table string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%w %s has no column %s: name a view that has checkout_id, click_id, click_time and, if need be, checkout_time",
-			ErrTable, table, strings.Join(missing, ", "))
+		return fmt.Errorf("%w %s has no column %s: name a view that has checkout_id, click_id, click_time "+
+			"and, if need be, checkout_time", ErrTable, table, strings.Join(missing, ", "))
 	}
 	r.snap.columns = columns
 	return r.addRows(ctx, tx, table, selectRows(columns, name, false, asText))
 }
 
-// firsts is what there is of one checkout_id: its rows, and the first checkout of each partition, of
-// several with the same user, product and time one. Which of several partitions' records comes first
-// is for the pipeline to decide; within a partition it is the one with the lowest offset.
-type firsts struct {
+// plainGroup is what there is of one checkout_id: its rows, and the first checkout of each
+// partition, of several with the same user, product and time one. Which of several partitions'
+// records comes first is for the pipeline to decide; within a partition it is the one with the
+// lowest offset.
+type plainGroup struct {
 	rows      []item
 	checkouts []item
 	records   int64
 	partition int32 // of the last record
 }
 
-func (f *firsts) add(x *item) {
+// row is the first of them; nil: there is none.
+func (f *plainGroup) row() *item {
+	if len(f.rows) == 0 {
+		return nil
+	}
+	return &f.rows[0]
+}
+
+func (f *plainGroup) add(x *item) {
 	if x.kind == kindRow {
 		f.rows = append(f.rows, *x)
 		return
@@ -154,21 +124,7 @@ func (f *firsts) add(x *item) {
 	f.checkouts = append(f.checkouts, *x)
 }
 
-// ask puts a checkout into the stream by key, with the checkout_id's row and the given values.
-func (r *run) ask(k item, rows []item, flags int32, values ...optional) error {
-	k.flags, k.values = k.flags|flags, values
-	if len(rows) > 0 {
-		k.flags |= flagRow
-		k.click = rows[0].click
-	}
-	r.asked++
-	return r.byKey.add(&k)
-}
-
-func (c *compareRun) add(x *item) error {
-	c.group.add(x)
-	return nil
-}
+func (c *compareRun) add(x *item) { c.group.add(x) }
 
 func (c *compareRun) inside(micros int64) bool {
 	from, to := int64(math.MinInt64), int64(math.MaxInt64)
@@ -182,9 +138,9 @@ func (c *compareRun) inside(micros int64) bool {
 }
 
 // conclude counts what needs no click, and asks for the clicks of the rest.
-func (c *compareRun) conclude() error {
+func (c *compareRun) conclude() {
 	g := c.group
-	c.group = firsts{}
+	c.group = plainGroup{}
 	c.out.Duplicates += max(0, g.records-1)
 	inside := len(g.rows) > 0 && len(g.checkouts) == 0 && (g.rows[0].flags&flagTimed == 0 || c.inside(g.rows[0].time))
 	for _, k := range g.checkouts {
@@ -192,7 +148,7 @@ func (c *compareRun) conclude() error {
 	}
 	if !inside {
 		c.out.Outside++
-		return nil
+		return
 	}
 	for i, row := range g.rows {
 		if i > 0 {
@@ -217,95 +173,72 @@ func (c *compareRun) conclude() error {
 		several = flagSeveral
 	}
 	for _, k := range g.checkouts {
-		if err := c.ask(k, g.rows, several); err != nil {
-			return err
-		}
+		k.values = nil
+		c.enqueue(k, g.row(), several)
 	}
-	return nil
 }
 
 func noRecord(id, expected, actual string) Example {
 	return Example{CheckoutID: id, Expected: expected, Actual: actual, Partition: -1, Offset: -1}
 }
 
-// difference is what is to be said of a checkout's row.
-type difference struct {
-	k       item // with the row's click
-	best    click
-	kind    Kind   // "": the row is right
-	counter *int64 // of KindDifferent: how
-}
-
-// judge compares a row's click with the first of all in the window, and the first that need have had
-// its effect by now.
-func (c *compareRun) judge(k *item, w *window) error {
-	d := &difference{k: *k, best: w.column.storedClick(w.first(rule{}, shard{}))}
-	read := w.column.storedClick(w.first(rule{without: flagPending}, shard{}))
+// judge compares a row's click with the first of all in the window, and the first that need have
+// had its effect by now.
+func (c *compareRun) judge(k *item, w *window) *finding {
+	f := &finding{k: *k}
+	f.best = w.column.storedClick(w.first(rule{}, shard{}))
+	f.read = w.column.storedClick(w.first(rule{without: flagPending}, shard{}))
 	row, there := k.click, k.flags&flagRow != 0
 	inWindow := row.ok() && row.time >= k.time-w.length && row.time <= k.time
-	different := func(counter *int64) { d.kind, d.counter = KindDifferent, counter }
+	different := func(counter *int64) { f.kind, f.counter = KindDifferent, counter }
 	switch {
-	case there && row == d.best:
+	case there && row == f.best:
 	case k.flags&flagPending != 0,
-		there && !row.odd() && row.compare(d.best) > 0 && row.compare(read) <= 0:
-		d.kind = KindPending
+		there && !row.halfSet() && row.compare(f.best) > 0 && row.compare(f.read) <= 0:
+		f.kind = KindPending
 	case !there:
-		d.kind = KindMissing
-	case row.odd(), row.ok() && row.id == d.best.id:
+		f.kind = KindMissing
+	case row.halfSet(), row.ok() && row.id == f.best.id:
 		different(&c.out.Mistimed)
-	case c.gone[topicClicks] && inWindow && row.compare(d.best) < 0:
-		d.kind = KindUnverifiable
+	case c.gone[topicClicks] && inWindow && row.compare(f.best) < 0:
+		f.kind = KindUnverifiable
 	case !row.ok():
 		different(&c.out.Unattributed)
-	case !d.best.ok():
+	case !f.best.ok():
 		different(&c.out.Misled)
-	case row.compare(d.best) > 0:
+	case row.compare(f.best) > 0:
 		different(&c.out.Later)
 	default:
 		different(&c.out.Earlier)
 	}
-	if k.flags&flagSeveral == 0 {
-		c.count(d)
-	} else if before := c.several[k.id]; before == nil || leniency(d.kind) < leniency(before.kind) {
-		c.several[k.id] = d
-	}
-	return nil
+	return f
 }
 
-func (c *compareRun) count(d *difference) {
-	r, k, want := &c.out, &d.k, d.best
-	if d.kind == KindPending || d.kind == KindUnverifiable {
+func (c *compareRun) count(f *finding) {
+	r, k, want := &c.out, &f.k, f.best
+	if f.kind == KindPending || f.kind == KindUnverifiable {
 		want = k.click // not held against the table
 	}
 	there := k.flags&flagRow != 0
 	if there {
 		c.actual.add(k.id, k.click)
 	}
-	if there || d.kind == KindMissing {
+	if there || f.kind == KindMissing {
 		c.expected.add(k.id, want)
 	}
-	e := Example{
-		CheckoutID: k.id, Topic: c.logs[topicCheckouts].name, Partition: k.partition, Offset: k.offset,
-		Expected: describeAnswer(d.best.String(), k), Actual: k.click.String(),
-	}
-	switch {
-	case !there:
-		e.Actual = "no row"
-	case k.click.odd():
-		e.Actual = "click_id and click_time are not both set or both NULL"
-	}
-	switch d.kind {
+	e := c.exampleOf(f.kind, k, answerText(f.best.String(), k), clickText(k))
+	switch f.kind {
 	case "":
 		r.Same++
 	case KindPending:
 		r.Pending++
 	case KindUnverifiable:
-		c.example(d.kind, &r.Unverifiable, e)
+		c.example(f.kind, &r.Unverifiable, e)
 	case KindMissing:
-		c.example(d.kind, &r.Missing, e)
+		c.example(f.kind, &r.Missing, e)
 	default:
-		*d.counter++
-		c.example(KindDifferent, &r.Different, e)
+		*f.counter++
+		c.example(f.kind, &r.Different, e)
 	}
 }
 

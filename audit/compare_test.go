@@ -11,10 +11,12 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// never is a grace by which nothing is too fresh, whatever the clock says: the records of these tests are of a fixed day.
+// never is a grace by which nothing is too fresh, whatever the clock says: the records of these
+// tests are of a fixed day.
 const never = -1_000_000 * time.Hour
 
-// legacy gives another job's table, in which everything is right: see base. Its columns are of other types than ours.
+// legacy gives another job's table, in which everything is right: see base. Its columns are of
+// other types than ours.
 func legacy(t *testing.T) *world {
 	t.Helper()
 	w := base(t)

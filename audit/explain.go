@@ -15,10 +15,10 @@ import (
 // ErrCheckoutID is returned for a checkout_id that no checkout can have.
 var ErrCheckoutID = errors.New("a checkout_id is a text of 1 to 255 bytes, UTF-8, without NUL")
 
-// Explain finds out why a checkout has the click it has. As in the package's protocol Postgres is read
-// first, then Kafka: by the records' timestamps as far as they lead, else whole. It changes nothing. A
-// checkout that is nowhere is an Explanation too; the error is about not having been able to look, or
-// [ErrCheckoutID].
+// Explain finds out why a checkout has the click it has. As in the package's protocol Postgres is
+// read first, then Kafka: by the records' timestamps as far as they lead, else whole. It changes
+// nothing. A checkout that is nowhere is an Explanation too; the error is about not having been
+// able to look, or [ErrCheckoutID].
 //
 // Of Config, TempDir, SortMemory, Examples and Names are not used. How long it takes depends on
 // whether the records' timestamps are near the event times; ctx bounds it.
@@ -31,7 +31,7 @@ func Explain(ctx context.Context, cfg Config, id string) (*Explanation, error) {
 	if err := x.explain(ctx); err != nil {
 		return nil, err
 	}
-	x.describe()
+	x.fillIn()
 	x.out.Elapsed = time.Since(begun)
 	x.progress.done()
 	return x.out, nil
@@ -40,12 +40,14 @@ func Explain(ctx context.Context, cfg Config, id string) (*Explanation, error) {
 func newExplainer(cfg Config, id string) *explainer {
 	x := &explainer{run: newRun(cfg, false), id: id, dead: map[recordRef]DeadLetter{}}
 	x.out = &Explanation{
-		CheckoutID: id, Group: x.cfg.Group, Records: []CheckoutRecord{}, Clicks: []ClickRecord{}, Searched: []OffsetRange{},
+		CheckoutID: id, Group: x.cfg.Group,
+		Records: []CheckoutRecord{}, Clicks: []ClickRecord{}, Searched: []OffsetRange{},
 	}
 	return x
 }
 
-// explainer is one run of Explain. It sorts nothing on disk: it reads only what concerns the checkout.
+// explainer is one run of Explain. It sorts nothing on disk: it reads only what concerns the
+// checkout.
 type explainer struct {
 	*run
 	out  *Explanation
@@ -62,7 +64,7 @@ type explainer struct {
 	source    *foundCheckout // what the row is made of, or would be
 	shorten   bool           // texts were too long to be held and shown whole
 	several   bool           // records of several users may have made the row
-	picked    *picker        // clicks; nil before they are looked for
+	picked    *clickList     // clicks; nil before they are looked for
 	byClick   Verdict        // what the clicks say of a row whose record is gone
 }
 
@@ -109,8 +111,9 @@ func (x *explainer) explain(ctx context.Context) (err error) {
 	return nil
 }
 
-// explainClicks chooses the source and judges by its clicks. Several records of the same content but of
-// other users may have written the row, which has no user: then the one counts for which the row is right.
+// explainClicks chooses the source and judges by its clicks. Several records of the same content
+// but of other users may have written the row, which has no user: then the one counts for which the
+// row is right.
 func (x *explainer) explainClicks(ctx context.Context) error {
 	sources := x.sources()
 	if len(sources) == 0 {
@@ -139,74 +142,8 @@ func (x *explainer) explainClicks(ctx context.Context) error {
 	return nil
 }
 
-// differs names the first own column in which the row is not what a record would be stored as.
-func (x *explainer) differs(k *foundCheckout) string {
-	name, _, _ := x.snap.columns.differing(x.row, k.event)
-	return name
-}
-
-// sources are the records that may have written the row, or would write it, the likeliest first. A dead
-// letter that was retried is another record by then; only where no other record is found may somebody
-// have written the row by hand.
-func (x *explainer) sources() []*foundCheckout {
-	var same, other []*foundCheckout
-	onlyLetters := !slices.ContainsFunc(x.records, func(k foundCheckout) bool { return k.reason == "" && k.dead == "" })
-	for i := range x.records {
-		k := &x.records[i]
-		switch {
-		case k.reason != "", k.dead != "" && (!onlyLetters || x.row == nil || k.status != "retried"):
-		case x.row != nil && x.differs(k) != "":
-			other = append(other, k)
-		default:
-			same = append(same, k)
-		}
-	}
-	byTime := func(a, b *foundCheckout) int { // what was read comes first
-		return cmp.Or(cmp.Compare(a.flags&flagPending, b.flags&flagPending), cmp.Compare(a.stamp, b.stamp))
-	}
-	slices.SortStableFunc(same, byTime)
-	slices.SortStableFunc(other, byTime)
-	if len(same) > 0 {
-		return same
-	}
-	return other[:min(1, len(other))]
-}
-
-// withoutSource is the verdict when no record can have written the row.
-func (x *explainer) withoutSource() Verdict {
-	hasLetter := false
-	for ref := range x.dead {
-		hasLetter = hasLetter || ref.topic == topicCheckouts
-	}
-	switch {
-	case x.row != nil && (x.gone[topicCheckouts] || x.beforeStart()):
-		return VerdictUnverifiable
-	case x.row != nil:
-		return VerdictWrong
-	case hasLetter:
-		return VerdictDeadLetter
-	case slices.ContainsFunc(x.records, func(k foundCheckout) bool { return k.flags&flagPending != 0 }):
-		return VerdictPending
-	case len(x.records) > 0:
-		return VerdictMissing
-	default:
-		return VerdictUnknown
-	}
-}
-
-// beforeStart says whether the row's time is before the group's start, in a topic that has records from
-// there: then it is another job's.
-func (x *explainer) beforeStart() bool {
-	some := slices.ContainsFunc(x.snap.topics[topicCheckouts].starts, func(from int64) bool { return from > 0 })
-	if !some || x.row.flags&flagTimed == 0 || x.row.time >= x.snap.begun+x.snap.skew {
-		return false
-	}
-	x.note("the row's time is before the start of group %s, which does not answer for it: another job wrote it", x.cfg.Group)
-	return true
-}
-
-// explainGone shows what can be shown when Kafka no longer holds the checkout. The row says product and
-// time; the user may be known from elsewhere.
+// explainGone shows what can be shown when Kafka no longer holds the checkout. The row says product
+// and time; the user may be known from elsewhere.
 func (x *explainer) explainGone(ctx context.Context) error {
 	if x.row == nil || x.row.flags&flagTimed == 0 || !x.row.productID().valid {
 		return nil
@@ -232,42 +169,11 @@ func (x *explainer) explainGone(ctx context.Context) error {
 	return err
 }
 
-// judge compares the row with the answers found so far, by the rules of Verify.
-func (x *explainer) judge() Verdict {
-	p := x.picked
-	if x.row == nil {
-		if x.source.flags&flagPending != 0 {
-			return VerdictPending
-		}
-		return VerdictMissing
-	}
-	if x.source != nil && x.differs(x.source) != "" {
-		if x.source.flags&flagPending != 0 && x.gone[topicCheckouts] {
-			return VerdictUnverifiable // the record that it was made of may be among those that are gone
-		}
-		return VerdictWrong
-	}
-	switch kind, exists := kindOf(&p.k, p.answers, newWindow(&x.snap)); {
-	case kind == "":
-		return VerdictRight
-	case kind == KindPending:
-		return VerdictPending
-	case kind == KindExplained:
-		return VerdictLate
-	case !exists && x.gone[topicClicks]:
-		return VerdictUnverifiable
-	case refusedClick(&p.k, p.answers):
-		return VerdictRefusedClick
-	default:
-		return VerdictWrong
-	}
-}
-
 // describe fills in the explanation from what was found.
-func (x *explainer) describe() {
-	x.describeRecords()
+func (x *explainer) fillIn() {
+	x.listRecords()
 	if x.picked != nil {
-		x.describeClicks()
+		x.listClicks()
 	}
 	for _, d := range x.dead {
 		x.out.DeadLetters = append(x.out.DeadLetters, d)
@@ -277,13 +183,13 @@ func (x *explainer) describe() {
 		x.out.Late = append(x.out.Late, l.LateEvent)
 	}
 	if x.row != nil || x.source != nil {
-		x.describeTimes()
+		x.timeStory()
 	}
 	x.out.Why = x.why()
 	x.out.Summary = x.summary()
 	if x.shorten {
-		x.note("texts of more than %d bytes are held against each other whole, and shown by their first %d characters, length and hash",
-			longText, shortText)
+		x.note("texts of more than %d bytes are held against each other whole, "+
+			"and shown by their first %d characters, length and hash", longText, shortText)
 	}
 	x.out.Notes = x.report.Notes
 }

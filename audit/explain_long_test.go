@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// However long the texts are, and however many records hold them: what is held and shown of them is bounded, says what was left out, and
-// tells equal texts from others.
+// However long the texts are, and however many records hold them: what is held and shown of them is
+// bounded, says what was left out, and tells equal texts from others.
 func TestExplainLongTexts(t *testing.T) {
 	w := newWorld(t)
 	text := strings.Repeat("ä", 100_000)

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Verify and Explain look at the same table by different ways: whatever is in it, what the one counts the other says of each row.
+// Verify and Explain look at the same table by different ways: whatever is in it, what the one
+// counts the other says of each row.
 func TestExplainAgreesWithVerify(t *testing.T) {
 	total := map[Verdict]int64{}
 	for seed := range uint64(3) {
@@ -49,7 +50,8 @@ func TestExplainAgreesWithVerify(t *testing.T) {
 	}
 }
 
-// disturbed fills a world with clicks, late and unread ones among them, and with rows, wrong and missing ones among them.
+// disturbed fills a world with clicks, late and unread ones among them, and with rows, wrong and
+// missing ones among them.
 func disturbed(w *world, random *rand.Rand) (ids []string) {
 	w.exec(`INSERT INTO commerce.users VALUES (1, 'u', 'x'), (2, 'u', 'x')`)
 	type made struct {

@@ -13,7 +13,8 @@ import (
 	"firstclick/migrations"
 )
 
-// One key with very many clicks: the first ones are shown, the others counted, and the answer is of all of them.
+// One key with very many clicks: the first ones are shown, the others counted, and the answer is of
+// all of them.
 func TestExplainManyClicks(t *testing.T) {
 	w := newWorld(t)
 	var clicks []string

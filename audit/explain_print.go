@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// WriteTo prints the explanation for people. Whatever came from outside is escaped where a terminal would take it for a command.
+// WriteTo prints the explanation for people. Whatever came from outside is escaped where a terminal
+// would take it for a command.
 func (e *Explanation) WriteTo(w io.Writer) (int64, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "checkout %s, group %s\n%s\n", escape(e.CheckoutID), escape(e.Group), e.Summary)
@@ -78,7 +79,8 @@ func (e *Explanation) writeRow(b *bytes.Buffer) {
 
 // marks are how roles are drawn in the time line, and before the clicks' list.
 var marks = map[string]byte{
-	RoleWinner: 'W', RoleRunnerUp: '2', RoleCandidate: '*', RoleDuplicate: '=', RoleBefore: 'o', RoleAfter: 'o', RoleRejected: 'x',
+	RoleWinner: 'W', RoleRunnerUp: '2', RoleCandidate: '*', RoleDuplicate: '=',
+	RoleBefore: 'o', RoleAfter: 'o', RoleRejected: 'x',
 }
 
 func (e *Explanation) writeClicks(b *bytes.Buffer) {
@@ -91,12 +93,16 @@ func (e *Explanation) writeClicks(b *bytes.Buffer) {
 		for _, r := range []struct {
 			is   bool
 			text string
-		}{{c.Row, "the row's"}, {c.Pending, "not read yet"}, {c.Late, "in firstclick.late"}, {c.DeadLetter != "", "dead letter, " + c.DeadLetter}} {
+		}{
+			{c.Row, "the row's"}, {c.Pending, "not read yet"}, {c.Late, "in firstclick.late"},
+			{c.DeadLetter != "", "dead letter, " + c.DeadLetter},
+		} {
 			if r.is {
 				remarks += "  [" + r.text + "]"
 			}
 		}
-		fmt.Fprintf(b, "  %c %-26s  %14s  %s  %s%s\n", marks[c.Role], shortTime(c.Time), signed(c.Before), c.place(), escape(c.ClickID), remarks)
+		fmt.Fprintf(b, "  %c %-26s  %14s  %s  %s%s\n",
+			marks[c.Role], shortTime(c.Time), signed(c.Before), c.place(), escape(c.ClickID), remarks)
 	}
 	if e.More > 0 {
 		fmt.Fprintf(b, "  and %s more in the window\n", plural(e.More, "click"))
@@ -154,7 +160,8 @@ func (e *Explanation) writeNoted(b *bytes.Buffer) {
 		b.WriteString("\ndead letters\n")
 	}
 	for _, d := range e.DeadLetters {
-		fmt.Fprintf(b, "  %d  %s  %s, %s, written %s\n     %s\n", d.ID, d.Reason, d.place(), d.Status, shortTime(d.CreatedAt), quote(d.Detail))
+		fmt.Fprintf(b, "  %d  %s  %s, %s, written %s\n     %s\n",
+			d.ID, d.Reason, d.place(), d.Status, shortTime(d.CreatedAt), quote(d.Detail))
 	}
 	if len(e.Late) > 0 {
 		b.WriteString("\nfirstclick.late\n")
@@ -164,56 +171,7 @@ func (e *Explanation) writeNoted(b *bytes.Buffer) {
 		if l.RepairedAt != nil {
 			repaired = "repaired " + shortTime(*l.RepairedAt)
 		}
-		fmt.Fprintf(b, "  %s %s at %s, %s, noted %s, %s\n", l.Kind, escape(l.EventID), shortTime(l.Time), l.place(), shortTime(l.RecordedAt), repaired)
+		fmt.Fprintf(b, "  %s %s at %s, %s, noted %s, %s\n",
+			l.Kind, escape(l.EventID), shortTime(l.Time), l.place(), shortTime(l.RecordedAt), repaired)
 	}
-}
-
-const (
-	margin   = 9  // columns on each side of the window
-	narrow   = 48 // least width
-	ticksGap = 20 // columns that the time at an end of the window takes
-)
-
-// Timeline draws the window and the clicks in ASCII, in lines of at most width columns (at least 48); nil where there is nothing
-// to draw. Inside the window positions are to scale, outside only the order is.
-func (e *Explanation) Timeline(width int) []string {
-	if e.Join == nil {
-		return nil
-	}
-	width = max(width, narrow)
-	left, right := margin, width-margin-4
-	events, axis := []byte(strings.Repeat(" ", width)), []byte(strings.Repeat("-", width-2)+"> ")
-	axis[left], axis[right] = '+', 'K'
-	before, after := 0, 0
-	for _, c := range e.Clicks {
-		before += map[bool]int{true: 1}[c.Time.Before(e.Join.From)]
-	}
-	span := float64(e.Join.Window)
-	rank := func(mark byte) int { return strings.IndexByte(" ox=*2W", mark) }
-	for _, c := range e.Clicks {
-		column := left + int(float64(e.Join.Window-c.Before)/span*float64(right-left))
-		switch {
-		case c.Time.Before(e.Join.From):
-			column = max(0, left-2*before)
-			before--
-		case c.Time.After(e.Join.To):
-			after++
-			column = min(width-3, right+2*after)
-		case c.Before > 0:
-			column = min(column, right-1) // only what is at the checkout's instant stands there
-		}
-		if mark := marks[c.Role]; rank(mark) > rank(events[column]) {
-			events[column] = mark
-		}
-	}
-	label := " " + e.Join.Window.String() + " "
-	dashes := right - left - 1 - len(label) - 2
-	window := strings.Repeat(" ", left) + "|<" + strings.Repeat("-", max(0, dashes/2)) + label + strings.Repeat("-", max(0, dashes-dashes/2)) + ">|"
-	from, to := e.Join.From.Format("15:04:05"), e.Join.To.Format("15:04:05")
-	if d := e.Join.To.Format(" 2006-01-02"); right-left > 2*ticksGap {
-		from, to = from+e.Join.From.Format(" 2006-01-02"), to+d
-	}
-	start := max(0, left-4)
-	ticks := strings.Repeat(" ", start) + from + strings.Repeat(" ", max(1, right+5-len(to)-start-len(from)+4)) + to
-	return []string{strings.TrimRight(string(events), " "), strings.TrimRight(string(axis), " "), window, strings.TrimRight(ticks, " ")}
 }

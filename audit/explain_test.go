@@ -14,7 +14,8 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// live appends values stamped at the given minute, as a producer does that sends events as they happen.
+// live appends values stamped at the given minute, as a producer does that sends events as they
+// happen.
 func (w *world) live(topic string, partition int32, minutes float64, values ...string) int64 {
 	w.t.Helper()
 	records := make([]*kgo.Record, len(values))
@@ -71,8 +72,9 @@ func (w *world) judged(e *Explanation, verdict Verdict, roles string, says ...st
 	}
 }
 
-// shop is a live world: user 1's clicks on p at 10:50 (early), 11:10 (a, and b at the same time), 11:30 (c, twice), 12:05 (after),
-// and checkout k at 12:00 with its row; other users' and products' clicks between.
+// shop is a live world: user 1's clicks on p at 10:50 (early), 11:10 (a, and b at the same time),
+// 11:30 (c, twice), 12:05 (after), and checkout k at 12:00 with its row; other users' and products'
+// clicks between.
 func shop(t *testing.T) *world {
 	w := newWorld(t)
 	w.live("clicks", 0, -70, clickOf("early", 1, "p", -70), clickOf("other", 2, "p", -55))

@@ -10,7 +10,7 @@ const (
 	VerdictRight        Verdict = "right"         // the row is what Kafka's records say
 	VerdictPending      Verdict = "pending"       // records that firstclick has not read yet will make the row, or move it
 	VerdictLate         Verdict = "late"          // the row differs as firstclick.late says; `firstclick repair` mends it
-	VerdictRefusedClick Verdict = "refused_click" // the row has a later click or none, for Postgres refused its first one: a dead letter says why
+	VerdictRefusedClick Verdict = "refused_click" // Postgres refused the row's first click: a dead letter says why
 	VerdictWrong        Verdict = "wrong"         // the row differs and nothing explains it
 	VerdictMissing      Verdict = "missing"       // the checkout was read and has neither a row nor a dead letter
 	VerdictDeadLetter   Verdict = "dead_letter"   // it has no row because its record became a dead letter
@@ -18,8 +18,8 @@ const (
 	VerdictUnknown      Verdict = "unknown"       // no row, no record, no dead letter
 )
 
-// Explanation is all that is known about one checkout. Texts are as they came, so hostile ones too: whoever shows them escapes
-// them, as WriteTo does. Times are UTC, to the microsecond.
+// Explanation is all that is known about one checkout. Texts are as they came, so hostile ones too:
+// whoever shows them escapes them, as WriteTo does. Times are UTC, to the microsecond.
 type Explanation struct {
 	CheckoutID string   `json:"checkout_id"`
 	Group      string   `json:"group"`
@@ -61,11 +61,13 @@ type RowNow struct {
 // own are the columns of ownColumns, in their order.
 func (r *RowNow) own() []**string {
 	return []**string{
-		&r.ProductID, &r.PaymentMethod, &r.TotalAmount, &r.ShippingAddress, &r.BillingAddress, &r.UserAgent, &r.IPAddress,
+		&r.ProductID, &r.PaymentMethod, &r.TotalAmount, &r.ShippingAddress, &r.BillingAddress,
+		&r.UserAgent, &r.IPAddress,
 	}
 }
 
-// JoinSpan is what was joined: candidates are the user's clicks on the product from From to To, both included.
+// JoinSpan is what was joined: candidates are the user's clicks on the product from From to To,
+// both included.
 type JoinSpan struct {
 	UserID    int32         `json:"user_id"`
 	ProductID string        `json:"product_id"`
@@ -75,7 +77,8 @@ type JoinSpan struct {
 	Source    string        `json:"source"` // where the user and the time are known from
 }
 
-// Place is where a record lies. RecordTime is its timestamp, nil where it has none or is not known any more.
+// Place is where a record lies. RecordTime is its timestamp, nil where it has none or is not known
+// any more.
 type Place struct {
 	Topic      string     `json:"topic"`
 	Partition  int32      `json:"partition"`
@@ -113,8 +116,8 @@ const (
 	RoleAfter     = "after"     // after the checkout
 )
 
-// ClickRecord is a click of the user on the product. Besides those for clicks, Role may be [RoleDuplicate] (same time, same
-// id as one before it) or [RoleRejected].
+// ClickRecord is a click of the user on the product. Besides those for clicks, Role may be
+// [RoleDuplicate] (same time, same id as one before it) or [RoleRejected].
 type ClickRecord struct {
 	Place
 	ClickID    string        `json:"click_id"`
@@ -141,7 +144,7 @@ type Timeliness struct {
 	CommittedAt    *time.Time `json:"committed_at,omitempty"`    // of the row as it stands; only under track_commit_timestamp
 	NotBefore      *time.Time `json:"not_before,omitempty"`      // the record's timestamp
 	NotAfter       *time.Time `json:"not_after,omitempty"`       // when the shard last said how far it is
-	CorrectedAfter *time.Time `json:"corrected_after,omitempty"` // the row's click came to Kafka then, after the checkout: the row was most likely corrected
+	CorrectedAfter *time.Time `json:"corrected_after,omitempty"` // the row's click came to Kafka then: most likely a correction
 	Watermark      *time.Time `json:"watermark,omitempty"`
 	FinalBefore    *time.Time `json:"final_before,omitempty"` // click columns of rows before it do not move
 	Final          bool       `json:"final"`
@@ -170,7 +173,8 @@ type LateEvent struct {
 	RepairedAt *time.Time `json:"repaired_at,omitempty"`
 }
 
-// OffsetRange is what was read of a partition: From <= offset < To. Several ranges of one partition may follow one another.
+// OffsetRange is what was read of a partition: From <= offset < To. Several ranges of one partition
+// may follow one another.
 type OffsetRange struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`

@@ -6,9 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -25,25 +22,9 @@ const (
 	fetchBytes  = 1 << 20          // of one fetch; a larger batch comes whole
 )
 
-// topicLog is a topic as it was when its ends were read.
-type topicLog struct {
-	name       string
-	id         string // "" where the broker gives none
-	compacted  bool   // records that have a key may have made way for later ones
-	unsure     error  // why it is not known whether it is compacted; nil: it is known
-	partitions []partitionLog
-}
-
-type partitionLog struct {
-	partition int32
-	logStart  int64 // of what Kafka still holds
-	end       int64 // the last stable offset: beyond it a transaction is open, or nothing is
-	high      int64 // the high watermark
-}
-
 // logReader reads partitions by Fetch requests of its own. A consumer would not say how far it has
-// come over records that read_committed leaves out (aborted ones, control records), nor that it is at
-// the end where the last record before the end never comes.
+// come over records that read_committed leaves out (aborted ones, control records), nor that it is
+// at the end where the last record before the end never comes.
 type logReader struct {
 	client       *kgo.Client
 	admin        *kadm.Client
@@ -69,55 +50,8 @@ func newLogReader(config kafkaconn.Config) (*logReader, error) {
 
 func (l *logReader) Close() { l.client.Close() }
 
-// describe reads the topic's partitions, starts and ends.
-func (l *logReader) describe(ctx context.Context, topic string) (topicLog, error) {
-	details, err := l.admin.ListTopics(ctx, topic)
-	detail := details[topic]
-	if err := cmp.Or(err, detail.Err); err != nil {
-		return topicLog{}, fmt.Errorf("describe topic %s: %w", topic, err)
-	}
-	starts, startErr := l.admin.ListStartOffsets(ctx, topic)
-	// High watermarks first: a stable end below one is held back by a transaction, not by what came in between.
-	high, highErr := l.admin.ListEndOffsets(ctx, topic)
-	stable, stableErr := l.admin.ListCommittedOffsets(ctx, topic)
-	if err := cmp.Or(startErr, highErr, stableErr); err != nil {
-		return topicLog{}, fmt.Errorf("read the offsets of topic %s: %w", topic, err)
-	}
-	t := topicLog{name: topic, id: topicID(detail.ID)}
-	t.compacted, t.unsure = l.compacted(ctx, topic)
-	for _, p := range slices.Sorted(maps.Keys(detail.Partitions)) {
-		s, _ := starts.Lookup(topic, p)
-		e, _ := stable.Lookup(topic, p)
-		h, _ := high.Lookup(topic, p)
-		if err := cmp.Or(s.Err, e.Err, h.Err); err != nil {
-			return topicLog{}, fmt.Errorf("read the offsets of %s-%d: %w", topic, p, err)
-		}
-		t.partitions = append(t.partitions, partitionLog{partition: p, logStart: s.Offset, end: e.Offset, high: h.Offset})
-	}
-	return t, nil
-}
-
-// compacted reads the topic's cleanup.policy. Where it may not, the answer is no: then a row whose
-// record compaction deleted is called extra.
-func (l *logReader) compacted(ctx context.Context, topic string) (is bool, unsure error) {
-	configs, err := l.admin.DescribeTopicConfigs(ctx, topic)
-	if err != nil {
-		return false, err
-	}
-	config, err := configs.On(topic, nil)
-	if err := cmp.Or(err, config.Err); err != nil {
-		return false, err
-	}
-	for _, c := range config.Configs {
-		if c.Key == "cleanup.policy" && c.Value != nil {
-			return strings.Contains(*c.Value, "compact"), nil
-		}
-	}
-	return false, errors.New("the broker names no cleanup.policy")
-}
-
-// read gives every committed record of the partition at offsets from <= o < to, in order; in place of
-// a batch that cannot be read, a record that stands for it (kafkabatch.Of). If retention deletes
+// read gives every committed record of the partition at offsets from <= o < to, in order; in place
+// of a batch that cannot be read, a record that stands for it (kafkabatch.Of). If retention deletes
 // records that were still to be read, moved is called with the new start of the log, where reading
 // goes on.
 func (l *logReader) read(

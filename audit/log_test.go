@@ -44,8 +44,8 @@ func (w *world) transaction(id string, end *kgo.TransactionEndTry, topic string,
 	}
 }
 
-// Aborted events are none, control records take an offset, and what is behind an open transaction is not read. The last
-// record that can be read is not there to be read: it was aborted.
+// Aborted events are none, control records take an offset, and what is behind an open transaction
+// is not read. The last record that can be read is not there to be read: it was aborted.
 func TestVerifyTransactions(t *testing.T) {
 	w := base(t)
 	commit, abort := kgo.TryCommit, kgo.TryAbort
@@ -63,7 +63,8 @@ func TestVerifyTransactions(t *testing.T) {
 	}
 }
 
-// An aborted record whose marker lies behind an open transaction is below the end, and so are only such ones.
+// An aborted record whose marker lies behind an open transaction is below the end, and so are only
+// such ones.
 func TestReadToAnEndThatNoRecordReaches(t *testing.T) {
 	w := newWorld(t)
 	abort := kgo.TryAbort
@@ -136,8 +137,8 @@ func TestVerifyAfterRetention(t *testing.T) {
 	w.expect(w.verify(), map[string]int64{"Unverifiable": 1, "Different": 1})
 }
 
-// A click that came too late would have been better than the one that the row has, which retention has taken since: nobody can say any more
-// whether that one was right.
+// A click that came too late would have been better than the one that the row has, which retention
+// has taken since: nobody can say any more whether that one was right.
 func TestVerifyLateClickAfterRetention(t *testing.T) {
 	w := base(t)
 	w.deleteBelow("clicks", 1, 1)    // a
@@ -167,7 +168,7 @@ func TestVerifyTopicMadeAnew(t *testing.T) {
 	}
 }
 
-// A fetch is asked for no more than so many bytes; larger batches come all the same.
+// A fetch is enqueued for no more than so many bytes; larger batches come all the same.
 func TestVerifyLargeRecords(t *testing.T) {
 	w := base(t)
 	c := w.client(kgo.ProducerBatchMaxBytes(8<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))

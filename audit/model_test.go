@@ -17,9 +17,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The model makes a table as the rules say, by brute force: random topics, shards at random positions, a group that began somewhere, clicks that
-// came too late; and then retention and compaction take what they like. Verify must not call it wrong. Then one thing in it is falsified. Verify must
-// call that wrong wherever what is left in Kafka, and what is stored, tells.
+// The model makes a table as the rules say, by brute force: random topics, shards at random
+// positions, a group that began somewhere, clicks that came too late; and then retention and
+// compaction take what they like. Verify must not call it wrong. Then one thing in it is falsified.
+// Verify must call that wrong wherever what is left in Kafka, and what is stored, tells.
 
 type modelEvent struct {
 	id        string
@@ -152,7 +153,8 @@ func (m *model) draw() {
 	}
 }
 
-// produce appends the record; one that compaction takes is there as an offset only, as an aborted one is.
+// produce appends the record; one that compaction takes is there as an offset only, as an aborted
+// one is.
 func (m *model) produce(topic string, e *modelEvent, value string) (offsets int64) {
 	r := &kgo.Record{Topic: topic, Partition: int32(e.partition), Value: []byte(value), Timestamp: noon.Add(time.Duration(e.stamp * float64(time.Minute)))}
 	client := m.w.producer
@@ -338,7 +340,8 @@ func (m *model) held(name string, e modelEvent) bool {
 	return !e.gone && e.offset >= m.logs[name][e.partition]
 }
 
-// losses counts the offsets that are gone of what was read, and says whether any lie below the start.
+// losses counts the offsets that are gone of what was read, and says whether any lie below the
+// start.
 func (m *model) losses(name string) (n int64, beforeStart bool) {
 	for p := range m.ends[name] {
 		start, log := m.starts[name][p], m.logs[name][p]

@@ -45,7 +45,7 @@ func (p *progress) add(n int64) {
 	defer p.mu.Unlock()
 	p.n += n
 	if p.n&0x3ff != 0 && n == 1 {
-		return // the clock is not asked for every record
+		return // the clock is not enqueued for every record
 	}
 	if now := time.Now(); now.Sub(p.said) >= progressEvery {
 		p.said = now
@@ -72,7 +72,7 @@ func (p *progress) say() {
 		of = fmt.Sprintf(" of %s (%d %%)", grouped(p.total), 100*p.n/p.total)
 	}
 	seconds := max(time.Since(p.begun).Seconds(), 0.001)
-	_, _ = fmt.Fprintf(p.out, "%s%s %s, %s/s\n", grouped(p.n), of, p.what, grouped(int64(float64(p.n)/seconds))) // a line lost is no harm
+	fmt.Fprintf(p.out, "%s%s %s, %s/s\n", grouped(p.n), of, p.what, grouped(int64(float64(p.n)/seconds)))
 }
 
 // grouped writes 1234567 as 1,234,567.

@@ -27,7 +27,8 @@ func (w *world) clickOfRow(id string) string {
 
 func TestRepair(t *testing.T) {
 	w := base(t)
-	// 0 moves k1 only; 00 is of a user with a checkout and no click; k2 is late itself and has none.
+	// 0 moves k1 only; 00 is of a user with a checkout and no click; k2 is late itself and has
+	// none.
 	w.produce("clicks", 0, clickOf("0", 1, "p", -55), clickOf("00", 2, "p", -1))
 	w.read([2]int64{4, 2}, [2]int64{2, 2})
 	w.late("click", 0, 2, "0", 1, "p", -55)
@@ -55,7 +56,8 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// Rows only move to an earlier click, and a row that is wrong for no late event's sake is not touched.
+// Rows only move to an earlier click, and a row that is wrong for no late event's sake is not
+// touched.
 func TestRepairKeepsEarlierClicks(t *testing.T) {
 	w := base(t)
 	w.produce("clicks", 0, clickOf("0", 1, "p", -55))
@@ -74,7 +76,8 @@ func TestRepairKeepsEarlierClicks(t *testing.T) {
 	}
 }
 
-// What a server, a database or a role sets for its sessions moves no time, whatever the columns' types.
+// What a server, a database or a role sets for its sessions moves no time, whatever the columns'
+// types.
 func TestRepairInAnotherTimeZone(t *testing.T) {
 	for _, kind := range []string{"timestamp", "timestamptz"} {
 		t.Run(kind, func(t *testing.T) {
@@ -126,7 +129,7 @@ func TestRepairIsMonotone(t *testing.T) {
 		t.Fatal(err)
 	}
 	fix := func(checkout, clickID string, minutes int64) item {
-		return item{event: event{id: checkout}, clicks: []click{{clickID, noon.UnixMicro() + minutes*60_000_000, whole}}}
+		return item{event: event{id: checkout}, clicks: []click{{clickID, noon.UnixMicro() + minutes*60_000_000, hasBoth}}}
 	}
 	batch := []item{
 		fix("k1", "a2", -50), // same time, greater id
@@ -150,7 +153,8 @@ func TestRepairIsMonotone(t *testing.T) {
 	}
 }
 
-// A late click that Kafka has dropped since is still in firstclick.late; a late checkout cannot be recomputed from there.
+// A late click that Kafka has dropped since is still in firstclick.late; a late checkout cannot be
+// recomputed from there.
 func TestRepairAfterRetention(t *testing.T) {
 	w := base(t)
 	w.exec(`UPDATE firstclick.progress SET clicks_start = '{0,0}'`)
@@ -169,7 +173,8 @@ func TestRepairAfterRetention(t *testing.T) {
 	}
 }
 
-// A shard notes a late click that another shard has not read. Whatever repair does before the other one reads it, its row is mended in the end.
+// A shard notes a late click that another shard has not read. Whatever repair does before the other
+// one reads it, its row is mended in the end.
 func TestRepairWhileAShardLags(t *testing.T) {
 	for _, between := range []int{0, 1, 2} { // runs of repair while the shard lags
 		w := base(t)
@@ -199,7 +204,8 @@ func TestRepairWhileAShardLags(t *testing.T) {
 	}
 }
 
-// The row's own click is gone from Kafka, so nobody can say that it was right; the late click is better all the same.
+// The row's own click is gone from Kafka, so nobody can say that it was right; the late click is
+// better all the same.
 func TestRepairMovesARowWhoseClickIsGone(t *testing.T) {
 	w := base(t)
 	w.produce("clicks", 1, clickOf("c", 1, "p", -55))

@@ -1,6 +1,11 @@
 package audit
 
-import "time"
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"time"
+)
 
 // Report is what Verify found. All numbers count records, rows or dead letters; see the fields.
 type Report struct {
@@ -21,8 +26,8 @@ type Report struct {
 	Extra        int64 `json:"extra"`         // rows whose checkout_id is in no record
 	Different    int64 `json:"different"`     // rows with another click or other own columns than recomputed
 	Unfilled     int64 `json:"unfilled"`      // rows without the name of a user that exists
-	Explained    int64 `json:"explained"`     // rows that differ as firstclick.late says; `firstclick repair` mends them
-	RefusedClick int64 `json:"refused_click"` // rows whose first click Postgres refuses, as a dead letter says: they have a later one or none
+	Explained    int64 `json:"explained"`     // rows that differ as firstclick.late says
+	RefusedClick int64 `json:"refused_click"` // rows whose first click Postgres refuses
 	Unverifiable int64 `json:"unverifiable"`  // rows that need records that Kafka no longer holds
 	Doubtful     int64 `json:"doubtful"`      // of these: rows of a time from which Kafka most likely holds all records
 	BeforeStart  int64 `json:"before_start"`  // rows of before the group's start: another job's
@@ -32,11 +37,12 @@ type Report struct {
 	PendingRows      int64 `json:"pending_rows"` // rows that pending clicks (or users just added) will still move
 
 	DeadLetters            map[string]int64 `json:"dead_letters"`             // all that the group has, by reason
-	DeadLettersMissing     int64            `json:"dead_letters_missing"`     // records that should be dead letters and are not
+	DeadLettersMissing     int64            `json:"dead_letters_missing"`     // records that should be dead letters
 	DeadLettersReason      int64            `json:"dead_letters_reason"`      // with another reason than found here
-	DeadLettersUnexplained int64            `json:"dead_letters_unexplained"` // of records that have nothing wrong, or do not exist
+	DeadLettersUnexplained int64            `json:"dead_letters_unexplained"` // of sound records, or none
 
-	// Digests of (checkout_id, click_id, click_time) over all rows, whatever their order: equal tables have equal digests.
+	// Digests of (checkout_id, click_id, click_time) over all rows, whatever their order: equal
+	// tables have equal digests.
 	ExpectedDigest string `json:"expected_digest"`
 	ActualDigest   string `json:"actual_digest"`
 
@@ -90,11 +96,12 @@ func (r Report) OK() bool {
 const (
 	VerdictGreen      Verdict = "green"       // nothing wrong, and every row was judged whose records Kafka should hold
 	VerdictRed        Verdict = "red"         // something is wrong: see [Report.OK]
-	VerdictCannotTell Verdict = "cannot_tell" // nothing wrong was found, but too little could be judged to say that nothing is
+	VerdictCannotTell Verdict = "cannot_tell" // nothing wrong was found, but too little could be judged
 )
 
-// verdict is red where anything is wrong. Rows that are older than what Kafka holds are no news: they are counted, and the rest decides. But where
-// no row at all could be judged, or rows could not that Kafka most likely should still tell of, nobody can tell.
+// verdict is red where anything is wrong. Rows that are older than what Kafka holds are no news:
+// they are counted, and the rest decides. But where no row at all could be judged, or rows could
+// not that Kafka most likely should still tell of, nobody can tell.
 func (r Report) verdict(known bool) Verdict {
 	switch {
 	case !r.OK():
@@ -103,5 +110,107 @@ func (r Report) verdict(known bool) Verdict {
 		return VerdictCannotTell
 	default:
 		return VerdictGreen
+	}
+}
+
+// add counts a finding, and keeps it as an example while there are fewer than limit of its kind.
+func (r *Report) add(e Example, limit int) {
+	*r.counter(e.Kind)++
+	shown := 0
+	for _, x := range r.Examples {
+		if x.Kind == e.Kind {
+			shown++
+		}
+	}
+	if shown < limit {
+		r.Examples = append(r.Examples, e)
+	}
+}
+
+func (r *Report) counter(k Kind) *int64 {
+	switch k {
+	case KindMissing:
+		return &r.Missing
+	case KindExtra:
+		return &r.Extra
+	case KindUnfilled:
+		return &r.Unfilled
+	case KindExplained:
+		return &r.Explained
+	case KindRefusedClick:
+		return &r.RefusedClick
+	case KindPending:
+		return &r.PendingRows
+	case KindUnverifiable:
+		return &r.Unverifiable
+	case KindDeadLetterMissing:
+		return &r.DeadLettersMissing
+	case KindDeadLetterReason:
+		return &r.DeadLettersReason
+	case KindDeadLetterUnexplained:
+		return &r.DeadLettersUnexplained
+	default:
+		return &r.Different
+	}
+}
+
+// WriteTo prints the report for people.
+func (r Report) WriteTo(w io.Writer) (int64, error) {
+	t := &printer{width: 12}
+	fmt.Fprintf(t, "group %s, window %s: read %s clicks and %s checkouts (%s duplicates), "+
+		"%s rows (%s with a click, %s without) in %s\n\n",
+		r.Group, r.Window, grouped(r.Clicks), grouped(r.Checkouts), grouped(r.Duplicates), grouped(r.Rows),
+		grouped(r.Attributed), grouped(r.Unattributed), r.Elapsed.Round(10*time.Millisecond))
+	t.line(r.Missing, "missing", "checkouts without a row")
+	t.line(r.Extra, "extra", "rows without a checkout")
+	t.line(r.Different, "different", "rows that are not what they should be")
+	t.line(r.Unfilled, "unfilled", "rows without the name of a user that exists")
+	t.line(r.Explained, "explained",
+		"rows that differ because of events that came too late; `firstclick repair` mends them")
+	t.some(r.RefusedClick, "refused",
+		"rows whose first click Postgres refuses, as a dead letter says: they have a later one or none")
+	t.some(r.Unverifiable, "unverifiable", "rows that need records that Kafka no longer holds")
+	t.some(r.Doubtful, "", "of these: rows of a time from which Kafka most likely holds all records")
+	t.some(r.BeforeStart, "earlier", "rows of before the group's start: another job's, not judged")
+	if r.Pending() > 0 {
+		t.line(r.PendingCheckouts, "pending", "checkouts not yet read by firstclick")
+		t.line(r.PendingClicks, "pending", "clicks not yet read by firstclick")
+		t.line(r.PendingRows, "pending", "rows that wait for these clicks, or for a user's name")
+	}
+	var sum int64
+	reasons := ""
+	for _, reason := range sortedKeys(r.DeadLetters) {
+		sum += r.DeadLetters[reason]
+		reasons += fmt.Sprintf(" %s %s", reason, grouped(r.DeadLetters[reason]))
+	}
+	t.line(sum, "dead letters", "by reason:"+cmp.Or(reasons, " none"))
+	t.some(r.DeadLettersMissing, "", "records that should be dead letters and are not")
+	t.some(r.DeadLettersReason, "", "dead letters with a wrong reason")
+	t.some(r.DeadLettersUnexplained, "", "dead letters of records that have nothing wrong, or do not exist")
+	fmt.Fprintf(t, "\nexpected  %s\nactual    %s\n", r.ExpectedDigest, r.ActualDigest)
+	t.notes(r.Notes)
+	t.examples(r.Examples)
+	t.WriteString("\n" + r.conclusion() + "\n")
+	return t.Buffer.WriteTo(w)
+}
+
+// conclusion is the report in one sentence.
+func (r Report) conclusion() string {
+	switch {
+	case r.Verdict == VerdictRed:
+		return "NOT as it should be."
+	case r.Verdict == VerdictCannotTell && r.Judged == 0:
+		return "CANNOT TELL: no row could be judged."
+	case r.Verdict == VerdictCannotTell:
+		return "CANNOT TELL: nothing wrong was found, " +
+			"but rows could not be judged of which Kafka should still hold the records."
+	case r.Pending() > 0:
+		return "Nothing wrong so far; firstclick is not through yet, see pending."
+	case r.Explained > 0:
+		return "Nothing wrong but what came too late: run `firstclick repair`."
+	case r.Unverifiable > 0:
+		return "Everything that Kafka still tells of is as it should be; the unverifiable rows are older."
+	default:
+		return "Everything as it should be."
 	}
 }

@@ -1,17 +1,18 @@
 package audit
 
 import (
+	"cmp"
 	"slices"
 )
 
-// verifyPolicy is what Verify and Repair do with the rows and records of a checkout_id: it finds what
-// is missing, extra or has other own columns, checks dead letters for conflicts, and puts the
+// verifyPolicy is what Verify and Repair do with the rows and records of a checkout_id: it finds
+// what is missing, extra or has other own columns, checks dead letters for conflicts, and puts the
 // checkouts whose click is to be compared next into the stream by key.
 //
 // The pipeline's commits decide which of several records comes first; but within a partition it is
 // the one with the lowest offset, unless Postgres refused it. So the row must be one of the
-// partitions' first ones. Its click must be right for each of these that has its user: a shard whose
-// checkout has a row already moves the row to the earlier click.
+// partitions' first ones. Its click must be right for each of these that has its user: a shard
+// whose checkout has a row already moves the row to the earlier click.
 type verifyPolicy struct {
 	*verifyRun
 	group rowGroup
@@ -31,21 +32,22 @@ type rowGroup struct {
 	before    *item // lies before the group's start
 }
 
-func (v *verifyPolicy) add(x *item) error {
+func (v *verifyPolicy) add(x *item) {
 	g, k := &v.group, *x
 	if k.kind == kindRow {
 		v.actual.add(k.id, k.click)
 		if g.row != nil {
-			return v.withoutRecord(&k, "no row: no record that was read has this checkout_id")
+			v.withoutRecord(&k, "no row: no record that was read has this checkout_id")
+			return
 		}
 		g.row, g.partition = &k, -1
-		return nil
+		return
 	}
 	if k.flags&flagBefore != 0 {
 		if g.before == nil || k.flags&flagSkipped != 0 {
 			g.before = &k
 		}
-		return nil
+		return
 	}
 	if g.records++; g.records > 1 {
 		v.report.Duplicates++
@@ -53,9 +55,7 @@ func (v *verifyPolicy) add(x *item) error {
 	if k.flags&flagRefused != 0 {
 		g.shadowed = true
 		if k.flags&flagResolved == 0 { // else the columns may have been changed since
-			if err := v.compareClick(k, nil, 0); err != nil {
-				return err
-			}
+			v.compareClick(k, nil, 0)
 		}
 	}
 	if g.row == nil {
@@ -66,7 +66,7 @@ func (v *verifyPolicy) add(x *item) error {
 		case k.flags&(flagPending|flagOptional) == 0 && g.missing == nil:
 			g.missing = &k
 		}
-		return nil
+		return
 	}
 	first := false
 	if k.flags&(flagRefused|flagOptional) != 0 {
@@ -82,36 +82,36 @@ func (v *verifyPolicy) add(x *item) error {
 				g.unequal = &k
 			}
 		}
-		return nil
+		return
 	}
 	if k.flags&flagConflict != 0 {
 		v.unexplained(&k, "no dead letter: it equals its row", reasonConflict)
 	}
-	// A later one of the partition is equal to the first, and so is its click, unless only the user is
-	// another: the table has no user.
+	// A later one of the partition is equal to the first, and so is its click, unless only the user
+	// is another: the table has no user.
 	if first || len(g.winners) > 0 && g.winners[0].user != k.user {
 		g.winners = append(g.winners, k)
 	} else if g.equal == nil {
 		g.equal = &k
 	}
-	return nil
 }
 
 // conclude decides when all records of the checkout_id were added.
-func (v *verifyPolicy) conclude() error {
+func (v *verifyPolicy) conclude() {
 	g := v.group
 	v.group = rowGroup{}
 	if g.row == nil {
 		switch {
 		case g.missing != nil:
-			return v.compareClick(*g.missing, nil, 0)
+			v.compareClick(*g.missing, nil, 0)
 		case g.records == 0 && g.before != nil && g.before.flags&flagSkipped != 0:
-			v.addExample(KindMissing, g.before,
-				"a row: its time is not before --start, which could not find it, for its record has no timestamp", "no row")
+			v.addExample(KindMissing, g.before, "a row: its time is not before --start, "+
+				"which could not find it, for its record has no timestamp", "no row")
 		}
-		return nil
+		return
 	}
-	if len(g.winners) == 0 && g.equal != nil && (g.shadowed || g.before != nil || v.lost[topicCheckouts].in[g.equal.partition]) {
+	if len(g.winners) == 0 && g.equal != nil &&
+		(g.shadowed || g.before != nil || v.lost[topicCheckouts].in[g.equal.partition]) {
 		g.winners = append(g.winners, *g.equal) // what came before it is not known well enough
 	}
 	var name, want, there string
@@ -134,48 +134,35 @@ func (v *verifyPolicy) conclude() error {
 			if i == 0 && several == 0 && (v.cfg.Names || !g.row.name.valid) {
 				flags |= flagName
 			}
-			if err := v.compareClick(k, g.row, flags); err != nil {
-				return err
-			}
+			v.compareClick(k, g.row, flags)
 		}
-		return nil
 	case g.before != nil:
 		v.otherJobs(g.row)
-		return nil
 	case g.equal != nil:
 		v.addExample(KindDifferent, g.equal,
 			"the content of the first record with this checkout_id", "the content of a later one")
+		v.compareClick(*cmp.Or(g.unequal, g.equal), g.row, flagJudged)
 	case g.unequal != nil:
 		v.addExample(KindDifferent, g.unequal, name+" "+want, name+" "+there)
+		v.compareClick(*g.unequal, g.row, flagJudged)
 	case g.records == 0:
-		return v.withoutRecord(g.row, "no row: no record that was read has this checkout_id")
+		v.withoutRecord(g.row, "no row: no record that was read has this checkout_id")
 	default:
-		return v.withoutRecord(g.row, "no row: every record that was read with this checkout_id is a dead letter, or will be")
+		v.withoutRecord(g.row, "no row: every record that was read with this checkout_id is a dead letter, or will be")
 	}
-	k := g.unequal
-	if k == nil {
-		k = g.equal
-	}
-	return v.compareClick(*k, g.row, flagJudged)
 }
 
-// compareClick puts a checkout into the stream by key. Without a row it is one that is missing, or refused.
-func (v *verifyPolicy) compareClick(k item, row *item, flags int32) error {
-	k.flags |= flags
-	if row != nil {
-		k.flags |= flagRow
-		k.click, k.name = row.click, row.name
-	}
+// compareClick enqueues a checkout. Without a row it is one that is missing, or refused.
+func (v *verifyPolicy) compareClick(k item, row *item, flags int32) {
 	if k.flags&(flagRefused|flagRefusedClick) == 0 {
-		k.values = nil // only Postgres is asked about them
+		k.values = nil // only Postgres is enqueued about them
 	}
-	v.asked++
-	return v.byKey.add(&k)
+	v.enqueue(k, row, flags)
 }
 
 // withoutRecord reports a row that no record can have made, in the words of want, unless what Kafka
 // has lost can have.
-func (v *verifyPolicy) withoutRecord(row *item, want string) error {
+func (v *verifyPolicy) withoutRecord(row *item, want string) {
 	lost := &v.lost[topicCheckouts]
 	timed := row.flags&flagTimed != 0
 	why, doubtful, ok := lost.admits(row.time)
@@ -187,15 +174,15 @@ func (v *verifyPolicy) withoutRecord(row *item, want string) error {
 	if isAhead = isAhead && !ok && timed && ahead.time == row.time; isAhead {
 		why, doubtful, ok = ahead.why, false, true
 	}
-	e := Example{Kind: KindExtra, CheckoutID: row.id, Expected: want, Actual: describeRow(row), Partition: -1, Offset: -1}
+	e := Example{Kind: KindExtra, CheckoutID: row.id, Expected: want, Actual: rowText(row), Partition: -1, Offset: -1}
 	switch {
 	case !ok:
 		v.report.Judged++
 		v.report.add(e, v.cfg.Examples)
-		return nil
+		return
 	case why == lostBeforeStart && !doubtful:
 		v.otherJobs(row)
-		return nil
+		return
 	case !isAhead: // else its note says that it was there
 		lost.claim(row.time)
 	}
@@ -205,23 +192,27 @@ func (v *verifyPolicy) withoutRecord(row *item, want string) error {
 	v.expected.add(row.id, row.click)
 	e.Kind, e.Expected = KindUnverifiable, "unknown: "+why
 	v.report.add(e, v.cfg.Examples)
-	return nil
 }
 
-// otherJobs counts a row of before the group's start: another job's, for which the group does not answer.
+// otherJobs counts a row of before the group's start: another job's, for which the group does not
+// answer.
 func (v *verifyPolicy) otherJobs(row *item) {
 	v.report.BeforeStart++
 	v.expected.add(row.id, row.click)
 }
 
 func (v *verifyRun) unexplained(k *item, want, reason string) {
-	v.addExample(KindDeadLetterUnexplained, k, want, letter(reason))
+	v.addExample(KindDeadLetterUnexplained, k, want, letterText(reason))
 }
 
 // addExample counts a finding about a checkout, and shows it if there is room.
 func (v *verifyRun) addExample(kind Kind, k *item, expected, actual string) {
-	v.report.add(Example{
+	v.report.add(v.exampleOf(kind, k, expected, actual), v.cfg.Examples)
+}
+
+func (r *run) exampleOf(kind Kind, k *item, expected, actual string) Example {
+	return Example{
 		Kind: kind, CheckoutID: k.id, Expected: expected, Actual: actual,
-		Topic: v.logs[topicCheckouts].name, Partition: k.partition, Offset: k.offset,
-	}, v.cfg.Examples)
+		Topic: r.logs[topicCheckouts].name, Partition: k.partition, Offset: k.offset,
+	}
 }

@@ -20,10 +20,13 @@ type scratch struct {
 
 func (s scratch) sql() string { return pgx.Identifier{s.schema, s.name}.Sanitize() }
 
-var scratchColumns = []string{"checkout_id", "user_id", "product_id", "total_amount", "checkout_time", "click_id", "click_time", "clicks", "weight"}
+var scratchColumns = []string{
+	"checkout_id", "user_id", "product_id", "total_amount", "checkout_time", "click_id", "click_time", "clicks", "weight",
+}
 
 const scratchTypes = `(checkout_id text NOT NULL, user_id int NOT NULL, product_id text NOT NULL, total_amount numeric,
-	checkout_time timestamp NOT NULL, click_id text, click_time timestamp, clicks int NOT NULL, weight numeric(13,12) NOT NULL)`
+	checkout_time timestamp NOT NULL, click_id text, click_time timestamp, clicks int NOT NULL,
+	weight numeric(13,12) NOT NULL)`
 
 // scratchMark is what the comment on tables begins with that WhatIf made.
 const scratchMark = "made by firstclick whatif"
@@ -56,14 +59,16 @@ func (w *whatIfRun) findScratch(ctx context.Context, tx pgx.Tx) error {
 		s.schema == "commerce" && slices.Contains(known, s.name):
 		return fmt.Errorf("%w %s is not for this: name one of your own, as in scratch.half_hour", ErrTable, typed)
 	case len(s.name) > longestName:
-		return fmt.Errorf("%w %s: the name has %d bytes, and Postgres would cut it at %d", ErrTable, typed, len(s.name), longestName)
+		return fmt.Errorf("%w %s: the name has %d bytes, and Postgres would cut it at %d",
+			ErrTable, typed, len(s.name), longestName)
 	case !schemaThere:
 		return fmt.Errorf("%w %s: there is no schema %s; CREATE SCHEMA %s",
 			ErrTable, typed, s.schema, pgx.Identifier{s.schema}.Sanitize())
 	case s.kind == "":
 		return nil
 	case !ours || s.kind != "r":
-		return fmt.Errorf("%w %s is there, and was not made by whatif: name another, or drop it yourself", ErrTable, typed)
+		return fmt.Errorf("%w %s is there, and was not made by whatif: name another, or drop it yourself",
+			ErrTable, typed)
 	case !w.scenario.Replace:
 		return fmt.Errorf("%w %s is there from an earlier whatif: --replace it, or name another", ErrTable, typed)
 	}
@@ -71,11 +76,11 @@ func (w *whatIfRun) findScratch(ctx context.Context, tx pgx.Tx) error {
 }
 
 // writeScratch makes the table under another name and gives it its own at the end, all in one
-// transaction. Whatever comes in between, there is the old table or the new one, and nobody who reads
-// the old one waits.
+// transaction. Whatever comes in between, there is the old table or the new one, and nobody who
+// reads the old one waits.
 func (w *whatIfRun) writeScratch(ctx context.Context) error {
 	typed := w.scenario.Into
-	w.progress.phase("checkouts written to "+typed, w.asked)
+	w.progress.phase("checkouts written to "+typed, w.enqueued)
 	conn, err := connect(ctx, w.cfg.Database)
 	if err != nil {
 		return err
@@ -86,8 +91,9 @@ func (w *whatIfRun) writeScratch(ctx context.Context) error {
 		return fmt.Errorf("begin to write %s: %w", typed, err)
 	}
 	making := pgx.Identifier{w.into.schema, fmt.Sprintf("firstclick_whatif_%d", conn.PgConn().PID())}
-	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; CREATE TABLE "+
-		making.Sanitize()+scratchTypes); err != nil {
+	_, err = tx.Exec(ctx, "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; "+
+		"CREATE TABLE "+making.Sanitize()+scratchTypes)
+	if err != nil {
 		return fmt.Errorf("create table %s: %w", typed, err)
 	}
 	next, stop := iter.Pull2(w.scratchRows(ctx))

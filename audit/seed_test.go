@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// seeded is a world with the real events, spread over two partitions each, and the rows that SQL written by hand gives for them.
-// Each of them has a click, so a test may take every n-th click only.
+// seeded is a world with the real events, spread over two partitions each, and the rows that SQL
+// written by hand gives for them. Each of them has a click, so a test may take every n-th click
+// only.
 func seeded(t *testing.T, every int) *world {
 	w := newWorld(t)
 	w.cfg.SortMemory = 20_000

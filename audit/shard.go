@@ -10,16 +10,19 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// noTime stands for a time that is not known, before all others; endless for one that nothing is at or after.
+// noTime stands for a time that is not known, before all others; endless for one that nothing is at
+// or after.
 const (
 	noTime  = math.MinInt64
 	endless = math.MaxInt64
 )
 
-// shard is what a checkouts partition had stored in the snapshot. Everything below its positions has
-// had its effect on the shard's rows, and only on those. Times are microseconds since the Unix epoch.
+// shard is what a checkouts partition had stored in the snapshot. Everything below its positions
+// has had its effect on the shard's rows, and only on those. Times are microseconds since the Unix
+// epoch.
 type shard struct {
-	next, recent int64   // every checkout below next is a row or a dead letter; every one below recent is before finalBefore
+	next         int64   // every checkout below it is a row or a dead letter
+	recent       int64   // every checkout below it is before finalBefore
 	clicks       []int64 // clicks_next
 	restore      []int64 // clicks_restore: every click below is before expireBefore
 	latest       []int64 // by clicks partition, the greatest event time below clicks_next; noTime: there was none
@@ -53,44 +56,6 @@ func (s *snapshot) finalAt(t int64) bool {
 	return true
 }
 
-// clockSlack is how far, in microseconds, the clocks may be apart that a stored time and an event's
-// time come from: skew, and a minute between Postgres' clock and the instances'.
-func (s *snapshot) clockSlack() int64 { return s.skew + time.Minute.Microseconds() }
-
-// tooEarly says that an event was recorded as too late before it can have been. By a clock that is at
-// most skew ahead, rows are final no sooner than lateness and out-of-order allowance after their time.
-// A note from before that comes from a watermark that ran ahead, and explains nothing.
-//
-// An event dated further ahead than skew and a window is recorded at once: no restart reads it again.
-// The clock that found this may itself have been behind by skew, and is believed.
-func (s *snapshot) tooEarly(event, recorded time.Time) bool {
-	ahead, slack := event.Sub(recorded), time.Duration(s.clockSlack())*time.Microsecond
-	return ahead+s.lateness+s.outOfOrder > slack && ahead < s.window+time.Duration(s.skew)*time.Microsecond-slack
-}
-
-// lateFlags are those of an event in firstclick.late.
-func (s *snapshot) lateFlags(event, recorded time.Time) int32 {
-	flags := int32(flagLate)
-	if s.tooEarly(event, recorded) {
-		flags |= flagEarly
-	}
-	if event.After(recorded) {
-		flags |= flagAhead
-	}
-	return flags
-}
-
-// instant is a stored time: noTime where it is NULL.
-func instant(t pgtype.Timestamptz) int64 {
-	switch {
-	case !t.Valid, t.InfinityModifier == pgtype.NegativeInfinity:
-		return noTime
-	case t.InfinityModifier == pgtype.Infinity:
-		return endless
-	}
-	return t.Time.UnixMicro()
-}
-
 // readShards reads how far each shard was.
 func (r *run) readShards(ctx context.Context, tx pgx.Tx) error {
 	s := &r.snap
@@ -100,42 +65,44 @@ func (r *run) readShards(ctx context.Context, tx pgx.Tx) error {
 	var latest []pgtype.Timestamptz
 	var final, expire pgtype.Timestamptz
 	var ahead bool
-	err := each(ctx, tx, "read offsets of group "+r.cfg.Group,
-		[]any{&partition, &p.next, &p.recent, &p.clicks, &p.restore, &latest, &final, &expire, &p.committed, &ahead}, func() error {
-			p.finalBefore, p.expireBefore, p.committed = instant(final), instant(expire), p.committed.UTC()
-			for _, at := range latest {
-				p.latest = append(p.latest, instant(at))
+	dest := []any{&partition, &p.next, &p.recent, &p.clicks, &p.restore, &latest, &final, &expire, &p.committed, &ahead}
+	err := each(ctx, tx, "read offsets of group "+r.cfg.Group, dest, func() error {
+		p.finalBefore, p.expireBefore, p.committed = instant(final), instant(expire), p.committed.UTC()
+		for _, at := range latest {
+			p.latest = append(p.latest, instant(at))
+		}
+		if len(s.shards) == 0 {
+			s.clicksLeast = append([]int64(nil), p.clicks...)
+		}
+		// A shard has not read partitions that it does not list.
+		s.clicksLeast = s.clicksLeast[:min(len(s.clicksLeast), len(p.clicks))]
+		for i, next := range p.clicks {
+			if i < len(s.clicksLeast) {
+				s.clicksLeast[i] = min(s.clicksLeast[i], next)
 			}
-			if len(s.shards) == 0 {
-				s.clicksLeast = append([]int64(nil), p.clicks...)
+			if i < len(s.clicksMost) {
+				s.clicksMost[i] = max(s.clicksMost[i], next)
+			} else {
+				s.clicksMost = append(s.clicksMost, next)
 			}
-			s.clicksLeast = s.clicksLeast[:min(len(s.clicksLeast), len(p.clicks))] // a shard has not read what it does not list
-			for i, next := range p.clicks {
-				if i < len(s.clicksLeast) {
-					s.clicksLeast[i] = min(s.clicksLeast[i], next)
-				}
-				if i < len(s.clicksMost) {
-					s.clicksMost[i] = max(s.clicksMost[i], next)
-				} else {
-					s.clicksMost = append(s.clicksMost, next)
-				}
-			}
-			if ahead {
-				r.note("checkouts partition %d: the stored watermark is ahead of the clock: "+
-					"what was noted as late because of it explains no row", partition)
-			}
-			s.shards[partition] = p
-			p, latest = shard{}, nil
-			return nil
-		}, `SELECT partition, next_offset, recent_offset, clicks_next, clicks_restore, clicks_latest, final_before, expire_before,
-		       committed_at, coalesce(watermark > now() + $3 * interval '1 microsecond', false)
+		}
+		if ahead {
+			r.note("checkouts partition %d: the stored watermark is ahead of the clock: "+
+				"what was noted as late because of it explains no row", partition)
+		}
+		s.shards[partition] = p
+		p, latest = shard{}, nil
+		return nil
+	}, `SELECT partition, next_offset, recent_offset, clicks_next, clicks_restore, clicks_latest,
+		       final_before, expire_before, committed_at, coalesce(watermark > now() + $3 * interval '1 microsecond', false)
 		FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 ORDER BY partition`,
 		r.cfg.Group, s.topics[topicCheckouts].name, s.clockSlack())
 	if err != nil {
 		return err
 	}
 	err = tx.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM firstclick.instances WHERE group_id = $1 AND heartbeat_at > now() - interval '1 minute')`,
+		SELECT EXISTS (SELECT FROM firstclick.instances
+			WHERE group_id = $1 AND heartbeat_at > now() - interval '1 minute')`,
 		r.cfg.Group).Scan(&s.running)
 	if err != nil {
 		return fmt.Errorf("read instances of group %s: %w", r.cfg.Group, err)

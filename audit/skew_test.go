@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A note of what was dated far ahead of the clock was not written too early; one of an ordinary event, under a watermark that ran ahead, was.
+// A note of what was dated far ahead of the clock was not written too early; one of an ordinary
+// event, under a watermark that ran ahead, was.
 func TestWhatIsNotedTooEarly(t *testing.T) {
 	s := &snapshot{window: time.Hour, lateness: 15 * time.Minute, outOfOrder: 15 * time.Second, skew: (5 * time.Minute).Microseconds()}
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -19,7 +20,8 @@ func TestWhatIsNotedTooEarly(t *testing.T) {
 	}
 }
 
-// An event dated ahead stays noted until its time has passed in every shard: rows that need it may come until then.
+// An event dated ahead stays noted until its time has passed in every shard: rows that need it may
+// come until then.
 func TestWhatIsFinalInEveryShard(t *testing.T) {
 	s := &snapshot{shards: map[int32]shard{0: {finalBefore: 100}, 1: {finalBefore: 50}}}
 	for at, want := range map[int64]bool{49: true, 50: false, 99: false, 100: false} {

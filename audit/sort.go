@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"container/heap"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -23,8 +21,8 @@ const (
 	arenaStep         = 1 << 20  // up to here the arena grows by append, then to its limit at once
 )
 
-// sorter sorts items. It holds up to limit bytes; beyond that, sorted runs go to files in dir. First
-// add, from any goroutine, then read as often as wanted.
+// sorter sorts items. It holds up to limit bytes; beyond that, sorted runs go to files in dir.
+// First add, from any goroutine, then read as often as wanted.
 type sorter struct {
 	dir, name string
 	limit     int
@@ -36,7 +34,8 @@ type sorter struct {
 	runs  []string
 	made  int // run files so far, for their names
 	count int64
-	done  bool // nothing is added any more
+	done  bool  // nothing is added any more
+	err   error // the first
 }
 
 // sorted is where an item lies in the arena. Its first eight bytes decide most comparisons.
@@ -54,19 +53,17 @@ func newSorter(dir, name string, limit int64, order order) *sorter {
 	return &sorter{dir: dir, name: name, limit: int(min(limit, 1<<31)), order: order}
 }
 
-func (s *sorter) add(x *item) error {
+// add copies an item. Its errors come out where items are read, and by failed.
+func (s *sorter) add(x *item) {
 	var room [256]byte
-	return s.addBytes(s.order.append(room[:0], x))
+	s.addBytes(s.order.append(room[:0], x))
 }
 
-// addBytes copies an encoded item.
-func (s *sorter) addBytes(encoded []byte) error {
+func (s *sorter) addBytes(encoded []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.index) > 0 && len(s.arena)+len(encoded)+sortedSize*(len(s.index)+1) > s.limit {
-		if err := s.spill(); err != nil {
-			return err
-		}
+		s.spill()
 	}
 	if need := len(s.arena) + len(encoded); need > cap(s.arena) && need > arenaStep {
 		// Doubling would leave as much again to the collector. Pages not written to cost nothing.
@@ -77,7 +74,13 @@ func (s *sorter) addBytes(encoded []byte) error {
 	s.index = append(s.index, sorted{binary.BigEndian.Uint64(prefix[:]), uint32(len(s.arena)), uint32(len(encoded))})
 	s.arena = append(s.arena, encoded...)
 	s.count++
-	return nil
+}
+
+// failed is the first error so far.
+func (s *sorter) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }
 
 func (s *sorter) item(e sorted) []byte { return s.arena[e.at : e.at+e.n] }
@@ -92,37 +95,37 @@ func (s *sorter) sortHeld() {
 }
 
 // spill writes what is held as one sorted run.
-func (s *sorter) spill() error {
+func (s *sorter) spill() {
 	s.sortHeld()
-	err := s.writeRun(func(write func([]byte)) error {
+	s.writeRun(func(yield func([]byte, error) bool) {
 		for _, e := range s.index {
-			write(s.item(e))
+			if !yield(s.item(e), nil) {
+				return
+			}
 		}
-		return nil
 	})
 	s.arena, s.index = s.arena[:0], s.index[:0]
-	return err
 }
 
-// writeRun adds a run of the sorted items that fill writes.
-func (s *sorter) writeRun(fill func(write func([]byte)) error) error {
+// writeRun adds a run of sorted items.
+func (s *sorter) writeRun(items iter.Seq2[[]byte, error]) {
 	path := filepath.Join(s.dir, fmt.Sprintf("%s-%05d.run", s.name, s.made))
 	s.made++
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("create sort run: %w", err)
+	if err == nil {
+		buf := bufio.NewWriterSize(f, 256<<10) // which keeps its first error for Flush
+		for encoded, readErr := range items {
+			var n [binary.MaxVarintLen64]byte
+			_, _ = buf.Write(n[:binary.PutUvarint(n[:], uint64(len(encoded)))])
+			_, _ = buf.Write(encoded)
+			err = cmp.Or(err, readErr)
+		}
+		err = errors.Join(err, buf.Flush(), f.Close())
 	}
-	buf := bufio.NewWriterSize(f, 256<<10) // which keeps its first error for Flush
-	err = fill(func(encoded []byte) {
-		var n [binary.MaxVarintLen64]byte
-		_, _ = buf.Write(n[:binary.PutUvarint(n[:], uint64(len(encoded)))])
-		_, _ = buf.Write(encoded)
-	})
-	if err := errors.Join(err, buf.Flush(), f.Close()); err != nil {
-		return fmt.Errorf("write sort run: %w", err)
+	if err != nil && s.err == nil {
+		s.err = fmt.Errorf("write sort run: %w", err)
 	}
 	s.runs = append(s.runs, path)
-	return nil
 }
 
 // finish sorts what is left. Items that never spilled stay in memory; others are in at most
@@ -130,8 +133,8 @@ func (s *sorter) writeRun(fill func(write func([]byte)) error) error {
 func (s *sorter) finish() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.done {
-		return nil
+	if s.done || s.err != nil {
+		return s.err
 	}
 	s.done = true
 	if len(s.runs) == 0 {
@@ -139,64 +142,30 @@ func (s *sorter) finish() error {
 		return nil
 	}
 	if len(s.index) > 0 {
-		if err := s.spill(); err != nil {
-			return err
-		}
+		s.spill()
 	}
 	s.arena, s.index = nil, nil
-	for len(s.runs) > mergeWidth {
+	for len(s.runs) > mergeWidth && s.err == nil {
 		first := s.runs[:mergeWidth]
 		s.runs = slices.Clone(s.runs[mergeWidth:])
-		if err := s.merge(first); err != nil {
-			return err
+		s.writeRun((&cursor{paths: first}).all())
+		for _, path := range first {
+			s.err = errors.Join(s.err, os.Remove(path))
 		}
 	}
-	return nil
-}
-
-// merge makes one run of several.
-func (s *sorter) merge(paths []string) error {
-	c, err := openRuns(paths)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	err = s.writeRun(func(write func([]byte)) error {
-		for {
-			encoded, ok, err := c.next()
-			if err != nil || !ok {
-				return err
-			}
-			write(encoded)
-		}
-	})
-	for _, path := range paths {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
+	return s.err
 }
 
 // items gives the items in order. What is given is overwritten by the next one; a copy of the
 // struct is not.
 func (s *sorter) items() iter.Seq2[*item, error] {
 	return func(yield func(*item, error) bool) {
-		c, err := s.open()
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer c.close()
 		var x item
-		for {
-			encoded, ok, err := c.next()
-			if err != nil {
-				yield(nil, err)
-				return
+		for encoded, err := range s.open().all() {
+			if err == nil {
+				s.order.parse(encoded, &x)
 			}
-			if !ok {
-				return
-			}
-			if s.order.parse(encoded, &x); !yield(&x, nil) {
+			if !yield(&x, err) || err != nil {
 				return
 			}
 		}
@@ -204,15 +173,7 @@ func (s *sorter) items() iter.Seq2[*item, error] {
 }
 
 // open gives the encoded items in order.
-func (s *sorter) open() (*cursor, error) {
-	if err := s.finish(); err != nil {
-		return nil, err
-	}
-	if len(s.runs) == 0 {
-		return &cursor{held: s}, nil
-	}
-	return openRuns(s.runs)
-}
+func (s *sorter) open() *cursor { return &cursor{sorter: s} }
 
 // drop frees memory and files. Nothing may be reading.
 func (s *sorter) drop() error {
@@ -222,102 +183,4 @@ func (s *sorter) drop() error {
 	}
 	s.runs, s.arena, s.index = nil, nil, nil
 	return errors.Join(errs...)
-}
-
-// cursor walks sorted items.
-type cursor struct {
-	held *sorter // items in memory, or
-	at   int
-	runs runHeap // runs on disk
-	last *runReader
-}
-
-type runReader struct {
-	file    *os.File
-	buf     *bufio.Reader
-	encoded []byte
-}
-
-// read moves on; false at the end.
-func (r *runReader) read() (bool, error) {
-	n, err := binary.ReadUvarint(r.buf)
-	if errors.Is(err, io.EOF) {
-		return false, nil
-	}
-	if err == nil {
-		r.encoded = slices.Grow(r.encoded[:0], int(n))[:n]
-		_, err = io.ReadFull(r.buf, r.encoded)
-	}
-	if err != nil {
-		return false, fmt.Errorf("read sort run: %w", err)
-	}
-	return true, nil
-}
-
-type runHeap []*runReader
-
-func (h runHeap) Len() int           { return len(h) }
-func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].encoded, h[j].encoded) < 0 }
-func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *runHeap) Push(x any)        { *h = append(*h, x.(*runReader)) }
-func (h *runHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
-}
-
-func openRuns(paths []string) (*cursor, error) {
-	c := &cursor{}
-	for _, path := range paths {
-		f, err := os.Open(path)
-		if err != nil {
-			c.close()
-			return nil, fmt.Errorf("open sort run: %w", err)
-		}
-		r := &runReader{file: f, buf: bufio.NewReaderSize(f, runBuffer)}
-		c.runs = append(c.runs, r)
-		if _, err := r.read(); err != nil { // no run is empty
-			c.close()
-			return nil, err
-		}
-	}
-	heap.Init(&c.runs)
-	return c, nil
-}
-
-// next gives the next item; ok is false at the end. The item is valid until the next call.
-func (c *cursor) next() (encoded []byte, ok bool, err error) {
-	if c.held != nil {
-		if c.at >= len(c.held.index) {
-			return nil, false, nil
-		}
-		c.at++
-		return c.held.item(c.held.index[c.at-1]), true, nil
-	}
-	if c.last != nil { // only now may its item be overwritten
-		more, err := c.last.read()
-		switch {
-		case err != nil:
-			return nil, false, err
-		case more:
-			heap.Fix(&c.runs, 0)
-		default:
-			c.last.file.Close()
-			heap.Pop(&c.runs)
-		}
-		c.last = nil
-	}
-	if len(c.runs) == 0 {
-		return nil, false, nil
-	}
-	c.last = c.runs[0]
-	return c.last.encoded, true, nil
-}
-
-// close frees the files. It may be called at any time.
-func (c *cursor) close() {
-	for _, r := range c.runs {
-		r.file.Close()
-	}
 }

@@ -3,118 +3,48 @@ package audit
 import (
 	"encoding/json"
 	"math/big"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// parseTime reads YYYY-MM-DD HH:MM[:SS[.f+]] with a blank or T in the middle, a point or comma before the fraction, and optionally Z, z or
-// ±HH[[:]MM] behind: microseconds
-// since the Unix epoch, further digits dropped. Without a zone it is a wall clock's time in zone, by time.Date's rule where the
-// clock was changed.
+// timeShape is YYYY-MM-DD HH:MM[:SS[.f+]][zone] with a blank or T in the middle, a point or comma
+// before 1 to 9 digits of a fraction, and Z, z or ±HH[[:]MM] as the zone.
+var timeShape = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d)(?:(:\d\d)(?:[.,](\d{1,9}))?)?` +
+	`(?:([Zz])|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?$`)
+
+// parseTime reads microseconds since the Unix epoch; further digits are dropped. Without a zone it
+// is a wall clock's time in zone, by time.Date's rule where the clock was changed.
 func parseTime(s string, zone *time.Location) (int64, bool) {
-	if short := len("dddd-dd-dd dd:dd"); len(s) >= short && (len(s) == short || s[short] != ':') {
-		s = s[:short] + ":00" + s[short:]
-		if len(s) > short+3 && strings.ContainsAny(s[short+3:short+4], ".,") {
-			return 0, false // a fraction of a minute
-		}
-	}
-	const shape = "dddd-dd-dd dd:dd:dd"
-	if len(s) < len(shape) {
+	m := timeShape.FindStringSubmatch(s)
+	if m == nil {
 		return 0, false
 	}
-	for i := range len(shape) {
-		switch c := s[i]; shape[i] {
-		case 'd':
-			if c < '0' || c > '9' {
-				return 0, false
-			}
-		case ' ':
-			if c != ' ' && c != 'T' {
-				return 0, false
-			}
-		default:
-			if c != shape[i] {
-				return 0, false
-			}
-		}
+	day, minute, second, fraction := m[1], m[2], m[3], m[4]
+	utc, sign, offsetHours, offsetMinutes := m[5], m[6], m[7], m[8]
+	if second == "" {
+		second = ":00"
 	}
-	number := func(from, to int) int {
-		n, _ := strconv.Atoi(s[from:to]) // digits, as just seen
+	number := func(digits string) int {
+		n, _ := strconv.Atoi(digits) // digits or nothing
 		return n
 	}
-	year, month, day := number(0, 4), number(5, 7), number(8, 10)
-	hour, minute, second := number(11, 13), number(14, 16), number(17, 19)
-	if hour > 23 || minute > 59 || second > 59 {
-		return 0, false
-	}
-	// A day that the calendar does not have comes back as another one.
-	if d := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC); d.Year() != year || int(d.Month()) != month || d.Day() != day {
-		return 0, false
-	}
-	rest := s[len(shape):]
-	micros, rest, ok := parseFraction(rest)
-	if !ok {
-		return 0, false
-	}
-	if zone, ok = parseZone(rest, zone); !ok {
-		return 0, false
-	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, 0, zone)
-	if y := t.UTC().Year(); y < 1970 || y > 9999 {
-		return 0, false
-	}
-	return t.Unix()*1_000_000 + micros, true
-}
-
-// parseFraction reads .f or ,f with 1 to 9 digits, if there is a point or comma.
-func parseFraction(s string) (micros int64, rest string, ok bool) {
-	if !strings.HasPrefix(s, ".") && !strings.HasPrefix(s, ",") {
-		return 0, s, true
-	}
-	rest = strings.TrimLeft(s[1:], "0123456789")
-	digits := s[1 : len(s)-len(rest)]
-	if len(digits) < 1 || len(digits) > 9 {
-		return 0, "", false
-	}
-	micros, err := strconv.ParseInt((digits + "00000")[:6], 10, 64)
-	return micros, rest, err == nil
-}
-
-func parseZone(s string, zone *time.Location) (*time.Location, bool) {
 	switch {
-	case s == "":
-		return zone, true
-	case s == "Z", s == "z":
-		return time.UTC, true
-	case s[0] != '+' && s[0] != '-':
-		return nil, false
+	case utc != "":
+		zone = time.UTC
+	case sign != "":
+		zone = time.FixedZone("", number(sign+"1")*(number(offsetHours)*60+number(offsetMinutes))*60)
 	}
-	switch len(s) {
-	case len("+HH"):
-		s += ":00"
-	case len("+HHMM"):
-		s = s[:3] + ":" + s[3:]
+	t, err := time.ParseInLocation("2006-01-02 15:04:05", day+" "+minute+second, zone)
+	if y := t.UTC().Year(); err != nil || y < 1970 || y > 9999 {
+		return 0, false
 	}
-	if len(s) != len("+HH:MM") || s[3] != ':' {
-		return nil, false
-	}
-	hours, err := strconv.ParseUint(s[1:3], 10, 8)
-	if err != nil || hours > 23 {
-		return nil, false
-	}
-	minutes, err := strconv.ParseUint(s[4:6], 10, 8)
-	if err != nil || minutes > 59 {
-		return nil, false
-	}
-	seconds := int(hours*60+minutes) * 60
-	if s[0] == '-' {
-		seconds = -seconds
-	}
-	return time.FixedZone("", seconds), true
+	return t.Unix()*1_000_000 + int64(number((fraction + "000000")[:6])), true
 }
 
-// decodeAmount takes a JSON number, or a string that holds one, as it is written. NULL or absent is no amount.
+// decodeAmount takes a JSON number, or a string that holds one, as it is written. NULL or absent is
+// no amount.
 func decodeAmount(raw json.RawMessage) (amount optional, reason string) {
 	if isNull(raw) {
 		return optional{}, ""
@@ -144,63 +74,22 @@ func isNumber(s string) bool {
 		return false
 	}
 	last := s[len(s)-1]
-	return last >= '0' && last <= '9' && json.Valid([]byte(s)) // no blanks around, and then valid JSON can only be a number
+	return last >= '0' && last <= '9' && json.Valid([]byte(s)) // without blanks around, that is a number
 }
 
-// decimal is an exact number: unscaled / 10^scale, scale >= 0.
-type decimal struct {
-	unscaled *big.Int
-	scale    int
-}
-
-// parseDecimal reads [-]digits[.digits][e[±]digits]; false for anything else (Postgres' NaN and Infinity, say) and for exponents
-// beyond any that decodeAmount lets through.
-func parseDecimal(s string) (decimal, bool) {
-	mantissa, exponent, hasExp := strings.Cut(strings.ToLower(s), "e")
-	exp := 0
-	if hasExp {
-		var err error
-		if exp, err = strconv.Atoi(exponent); err != nil || exp < -1000 || exp > 1000 {
-			return decimal{}, false
-		}
-	}
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	unscaled, ok := new(big.Int).SetString(whole+fraction, 10)
-	if !ok {
-		return decimal{}, false
-	}
-	d := decimal{unscaled: unscaled, scale: len(fraction) - exp}
-	if d.scale < 0 {
-		d.unscaled.Mul(d.unscaled, pow10(-d.scale))
-		d.scale = 0
-	}
-	return d, true
-}
-
-func pow10(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
+// parseDecimal reads what decodeAmount accepts, or Postgres prints; false for Postgres' NaN and
+// Infinity.
+func parseDecimal(s string) (*big.Rat, bool) { return new(big.Rat).SetString(s) }
 
 // round rounds to scale digits behind the point, halves away from zero, as Postgres' numeric does
-// (https://www.postgresql.org/docs/current/datatype-numeric.html#DATATYPE-NUMERIC-DECIMAL). A negative scale rounds before the point.
-func (d decimal) round(scale int) decimal {
-	if d.scale <= scale {
-		return d
-	}
-	unit := pow10(d.scale - scale)
-	quotient, rest := new(big.Int).QuoRem(d.unscaled, unit, new(big.Int))
-	if rest.Abs(rest).Lsh(rest, 1).Cmp(unit) >= 0 {
-		quotient.Add(quotient, big.NewInt(int64(d.unscaled.Sign())))
-	}
+// (https://www.postgresql.org/docs/current/datatype-numeric.html#DATATYPE-NUMERIC-DECIMAL). A
+// negative scale rounds before the point.
+func round(r *big.Rat, scale int) *big.Rat {
+	unit := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(scale, -scale))), nil))
 	if scale < 0 {
-		return decimal{unscaled: quotient.Mul(quotient, pow10(-scale))}
+		unit.Inv(unit)
 	}
-	return decimal{unscaled: quotient, scale: scale}
-}
-
-func (d decimal) equal(o decimal) bool {
-	scale := max(d.scale, o.scale)
-	return d.times(scale).Cmp(o.times(scale)) == 0
-}
-
-func (d decimal) times(scale int) *big.Int {
-	return new(big.Int).Mul(d.unscaled, pow10(scale-d.scale))
+	scaled := new(big.Rat).Mul(r, unit)
+	whole, _ := new(big.Int).SetString(scaled.FloatString(0), 10) // which rounds halves away from zero
+	return scaled.Quo(new(big.Rat).SetInt(whole), unit)
 }

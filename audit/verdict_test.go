@@ -11,7 +11,8 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// stored writes what a shard knows of what it has read: rows before final are final, clicks below restore lie before expire.
+// stored writes what a shard knows of what it has read: rows before final are final, clicks below
+// restore lie before expire.
 func (w *world) stored(partition int, recent int64, final float64, restore [2]int64, latest [2]float64) {
 	w.t.Helper()
 	when := func(minutes float64) time.Time { return noon.Add(time.Duration(minutes * float64(time.Minute))) }
@@ -19,7 +20,8 @@ func (w *world) stored(partition int, recent int64, final float64, restore [2]in
 		partition, recent, when(final), when(final-60), restore[:], []time.Time{when(latest[0]), when(latest[1])})
 }
 
-// What retention has taken excuses what it can have been, and no more: as many rows as records, of times that those can have had.
+// What retention has taken excuses what it can have been, and no more: as many rows as records, of
+// times that those can have had.
 func TestVerifyWhatIsLostExcusesLittle(t *testing.T) {
 	type counts = map[string]int64
 	// k1 and click a are gone, and all that is known of them is that they were.
@@ -143,7 +145,8 @@ func TestVerifyCannotTell(t *testing.T) {
 	}
 }
 
-// Rows of before the group's start are another job's: neither extra nor judged. A row whose time says that it cannot be one of them is.
+// Rows of before the group's start are another job's: neither extra nor judged. A row whose time
+// says that it cannot be one of them is.
 func TestVerifyRowsOfBeforeTheStart(t *testing.T) {
 	type counts = map[string]int64
 	begin := func(w *world, start string) {
@@ -201,8 +204,8 @@ func TestVerifyRowsOfBeforeTheStart(t *testing.T) {
 	}
 }
 
-// A note explains a row only if the event can have come too late for it: neither before rows of its time were final by any clock, nor for
-// a row that is not final.
+// A note explains a row only if the event can have come too late for it: neither before rows of its
+// time were final by any clock, nor for a row that is not final.
 func TestVerifyLateNotesThatExplainNothing(t *testing.T) {
 	type counts = map[string]int64
 	null := func(w *world) {
@@ -278,7 +281,8 @@ func TestVerifyCoarseClickTimes(t *testing.T) {
 	}
 }
 
-// compact says that the topic is compacted, and takes a record: what is aborted is as little there as what compaction took.
+// compact says that the topic is compacted, and takes a record: what is aborted is as little there
+// as what compaction took.
 func (w *world) compact(topic, value string) {
 	w.t.Helper()
 	policy := "compact"
@@ -289,7 +293,8 @@ func (w *world) compact(topic, value string) {
 	w.transaction("compaction of "+topic, &abort, topic, value) // to partition 0, with a marker behind it
 }
 
-// What compaction took is no reason to call a row extra, but for no more rows than records, and nobody can tell.
+// What compaction took is no reason to call a row extra, but for no more rows than records, and
+// nobody can tell.
 func TestVerifyCompacted(t *testing.T) {
 	type counts = map[string]int64
 	for _, c := range []struct {
@@ -351,7 +356,8 @@ func TestVerifyCompacted(t *testing.T) {
 	}
 }
 
-// --start with a time finds no record that has no timestamp. Whatever is of that time or later, and lies before the start for that reason, is missing.
+// A start by time finds no record that has no timestamp. Such a record of that time or later lies
+// before the start, and is missing.
 func TestVerifyStartWithoutTimestamps(t *testing.T) {
 	w := newWorld(t)
 	none := func(value string) *kgo.Record {

@@ -5,11 +5,15 @@ import (
 	"testing"
 )
 
-// base is a world in which everything is as it should be: clicks a (11:10), b (11:20) of user 1 on p, and checkouts
+// base is a world in which everything is as it should be: clicks a (11:10) and b (11:20) of user 1 on
+// p, z (11:00) of user 3 on q, and checkouts
 //
-//	k1 12:00 user 1 p -> a     k2 12:15 user 1 p -> b (a is too old)     k3 12:00 user 2 p -> none     k4 12:00 user 3 q -> z at the window's very beginning
+//	k1 12:00 user 1 p -> a
+//	k2 12:15 user 1 p -> b (a is too old)
+//	k3 12:00 user 2 p -> none
+//	k4 12:00 user 3 q -> z, at the window's very beginning
 //
-// of which k1 and k3 are in partition 0 (offsets 0, 1), k2 and k4 in partition 1. User 3 does not exist.
+// k1 and k3 are in partition 0 (offsets 0, 1), k2 and k4 in partition 1. User 3 does not exist.
 func base(t *testing.T) *world {
 	w := newWorld(t)
 	w.produce("clicks", 0, clickOf("b", 1, "p", -40), clickOf("z", 3, "q", -60))
@@ -426,7 +430,8 @@ func TestVerifyExplained(t *testing.T) {
 	}
 }
 
-// A row under the id of a record that became a dead letter is extra, but not for want of a record: an old job's row, say, with other content.
+// A row under the id of a record that became a dead letter is extra, but not for want of a record:
+// an old job's row, say, with other content.
 func TestVerifySaysWhyARowIsExtra(t *testing.T) {
 	w := base(t)
 	w.exec(`UPDATE commerce.attributed_checkouts SET total_amount = 99 WHERE checkout_id = 'k1'`)

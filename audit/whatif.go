@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,43 +33,9 @@ type Scenario struct {
 	Replace bool   // the table may be there, if an earlier WhatIf made it
 }
 
-// Outcome is what WhatIf did, and what would change. Numbers count checkouts unless said otherwise.
-type Outcome struct {
-	Into   string        `json:"into"`
-	Model  Model         `json:"model"`
-	Window time.Duration `json:"window_ns"`
-
-	Clicks     int64            `json:"clicks"`     // valid clicks read from Kafka
-	Checkouts  int64            `json:"checkouts"`  // checkout_ids
-	Duplicates int64            `json:"duplicates"` // records beyond the first of their checkout_id
-	Invalid    map[string]int64 `json:"invalid"`    // records that are no events, by reason
-	Written    int64            `json:"written"`    // rows of the new table
-
-	AttributedNow  int64 `json:"attributed_now"`  // of the checkouts that the current table has too
-	AttributedThen int64 `json:"attributed_then"` // of all
-	Same           int64 `json:"same"`            // all credit stays where it is
-	Gained         int64 `json:"gained"`          // no click now, one or more then
-	Lost           int64 `json:"lost"`            // a click now, none then
-	Moved          int64 `json:"moved"`           // all credit goes to another click
-	Split          int64 `json:"split"`           // credit goes to several clicks
-	New            int64 `json:"new"`             // not in the current table, or not yet
-	Left           int64 `json:"left"`            // rows of the current table whose checkout Kafka does not hold: not in the new one
-
-	Notes    []string      `json:"notes,omitempty"`
-	Examples []Example     `json:"examples,omitempty"`
-	Elapsed  time.Duration `json:"elapsed_ns"`
-}
-
-// Kinds of examples of WhatIf's.
-const (
-	KindGained Kind = "gained"
-	KindLost   Kind = "lost"
-	KindSplit  Kind = "split"
-)
-
-// WhatIf recomputes every checkout from Kafka by another window or model into a table of its own, in one
-// transaction, and says what would change against commerce.attributed_checkouts. It never touches
-// that table, nor any that it did not make itself.
+// WhatIf recomputes every checkout from Kafka by another window or model into a table of its own,
+// in one transaction, and says what would change against commerce.attributed_checkouts. It never
+// touches that table, nor any that it did not make itself.
 func WhatIf(ctx context.Context, cfg Config, scenario Scenario) (*Outcome, error) {
 	if !slices.Contains(Models(), scenario.Model) {
 		return nil, fmt.Errorf("there is no model %q", scenario.Model)
@@ -84,7 +50,7 @@ type whatIfRun struct {
 	scenario Scenario
 	out      Outcome
 	into     scratch
-	group    firsts
+	group    plainGroup
 }
 
 func (w *whatIfRun) whatIf(ctx context.Context) error {
@@ -113,88 +79,52 @@ func (w *whatIfRun) whatIf(ctx context.Context) error {
 	return nil
 }
 
-func (w *whatIfRun) add(x *item) error {
-	w.group.add(x)
-	return nil
-}
+func (w *whatIfRun) add(x *item) { w.group.add(x) }
 
-// conclude asks for the clicks of a checkout. Of several different ones with one id it is the first by
-// partition and offset.
-func (w *whatIfRun) conclude() error {
+// conclude asks for the clicks of a checkout. Of several different ones with one id it is the first
+// by partition and offset.
+func (w *whatIfRun) conclude() {
 	g, o := w.group, &w.out
-	w.group = firsts{}
+	w.group = plainGroup{}
 	o.Duplicates += max(0, g.records-1)
 	if len(g.checkouts) == 0 {
 		o.Left++
-		return nil
+		return
 	}
 	o.Checkouts++
-	if len(g.rows) > 0 && g.rows[0].click.ok() {
+	if row := g.row(); row != nil && row.click.ok() {
 		o.AttributedNow++
 	}
 	k := g.checkouts[0]
-	return w.ask(k, g.rows, 0, k.values[slices.IndexFunc(ownColumns, func(c ownColumn) bool { return c.amount })])
+	amount := slices.IndexFunc(ownColumns, func(c ownColumn) bool { return c.amount })
+	k.values = k.values[amount : amount+1] // the only one that is written
+	w.enqueue(k, g.row(), 0)
 }
 
-// creditMemory is how many bytes of clicks one checkout's window may hold for the linear model.
-const creditMemory = 64 << 20
-
-// credit gives the clicks that a checkout's credit goes to.
-func credit(model Model, k *item, w *window) ([]click, error) {
-	clicks := w.clicks()
-	switch {
-	case len(clicks) == 0:
-		return nil, nil
-	case model == ModelFirst:
-		return []click{clicks[0].click()}, nil
-	case model == ModelLast:
-		return []click{clicks[len(clicks)-1].click()}, nil
-	}
-	var list []click
-	size := 0
-	for _, c := range clicks {
-		if len(list) > 0 && list[len(list)-1] == c.click() {
-			continue // the same click was sent twice
-		}
-		list = append(list, c.click())
-		if size += len(c.id) + 40; size > creditMemory {
-			return nil, fmt.Errorf("user %d clicked product %s more than %d times within a window of checkout %s: "+
-				"too many to credit one by one; take a shorter --window or another --model",
-				k.user, quote(k.product), len(list), quote(k.id))
-		}
-	}
-	return list, nil
-}
-
-// weightDigits behind the point are what a weight has. Where the number of clicks does not divide 1, the
-// first ones get a last digit more, so that the weights of a checkout sum to exactly 1.
-const weightDigits = 12
-
-// weight is the i-th of n equal ones, in units of the last digit.
-func weight(i, n int) *big.Int {
-	one := new(big.Int).Exp(big.NewInt(10), big.NewInt(weightDigits), nil)
-	each, rest := one.QuoRem(one, big.NewInt(int64(n)), new(big.Int))
-	if big.NewInt(int64(i)).Cmp(rest) < 0 {
-		each.Add(each, big.NewInt(1))
-	}
-	return each
-}
-
-// scratchRows gives the rows of the new table in the order of scratchColumns: one for every click of a
-// checkout's, or one without a click.
+// scratchRows gives the rows of the new table in the order of scratchColumns: one for every click
+// of a checkout's, or one without a click.
 func (w *whatIfRun) scratchRows(ctx context.Context) iter.Seq2[[]any, error] {
 	return func(yield func([]any, error) bool) {
-		stopped := errors.New("no more rows are wanted")
-		err := w.walk(ctx, func(k *item, win *window) error {
-			clicks, err := credit(w.scenario.Model, k, win)
+		win := newWindow(&w.snap)
+		for k, err := range w.walk(ctx, win) {
+			var clicks []click
+			if err == nil {
+				clicks, err = credit(w.scenario.Model, k, win)
+			}
+			var amount pgtype.Numeric
+			if err == nil && k.values[0].valid {
+				text := k.values[0].text
+				if d, ok := parseDecimal(text); ok && strings.ContainsAny(text, "eE") {
+					digits, _ := d.FloatPrec()
+					text = d.FloatString(digits)
+				}
+				err = amount.Scan(text)
+			}
 			if err != nil {
-				return err
+				yield(nil, err)
+				return
 			}
 			w.tally(k, clicks)
-			var amount pgtype.Numeric
-			if d, ok := parseDecimal(k.values[0].text); ok && k.values[0].valid {
-				amount = pgtype.Numeric{Int: d.unscaled, Exp: int32(-d.scale), Valid: true}
-			}
 			n := max(1, len(clicks))
 			for i := range n {
 				row := []any{k.id, k.user, k.product, amount, moment(k.time), nil, nil, int32(len(clicks)),
@@ -203,13 +133,9 @@ func (w *whatIfRun) scratchRows(ctx context.Context) iter.Seq2[[]any, error] {
 					row[5], row[6] = clicks[i].id, moment(clicks[i].time)
 				}
 				if !yield(row, nil) {
-					return stopped
+					return
 				}
 			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, stopped) {
-			yield(nil, err)
 		}
 	}
 }
@@ -243,8 +169,5 @@ func (w *whatIfRun) tally(k *item, clicks []click) {
 	if n := len(clicks); n > 1 {
 		text += fmt.Sprintf(" and %d more", n-1)
 	}
-	o.Examples = append(o.Examples, Example{
-		Kind: kind, CheckoutID: k.id, Topic: w.logs[topicCheckouts].name, Partition: k.partition, Offset: k.offset,
-		Actual: now.String(), Expected: describeAnswer(text, k),
-	})
+	o.Examples = append(o.Examples, w.exampleOf(kind, k, answerText(text, k), now.String()))
 }

@@ -30,8 +30,8 @@ func (w *world) number(sql string, args ...any) (n int64) {
 	return n
 }
 
-// bustle fills Kafka and, as plain tables, Postgres with the same events: few users and products, times by the second so that many
-// are equal, and some clicks sent twice.
+// bustle fills Kafka and, as plain tables, Postgres with the same events: few users and products,
+// times by the second so that many are equal, and some clicks sent twice.
 func bustle(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -86,7 +86,8 @@ func plainAnswer(model, window string) string {
 				AND at BETWEEN k.at - interval '` + window + `' AND k.at) d) c ON ` + pick
 }
 
-// Every model and some windows against plain SQL: the rows, their weights, and what the summary says.
+// Every model and some windows against plain SQL: the rows, their weights, and what the summary
+// says.
 func TestWhatIfLikePlain(t *testing.T) {
 	w := bustle(t)
 	for _, model := range Models() {
@@ -244,16 +245,16 @@ func TestLinearIsBounded(t *testing.T) {
 		return &item{kind: kindClick, event: event{id: fmt.Sprintf("%s%08d", long[8:], i), user: 1, product: "p", time: int64(i)}}
 	}
 	for i := range n {
-		w.moveTo(click(i))
+		w.advance(click(i))
 	}
 	k := &item{kind: kindCheckout, event: event{id: "k", user: 1, product: "p", time: int64(n)}}
-	w.moveTo(k)
+	w.advance(k)
 	if got, err := credit(ModelLinear, k, w); err != nil || len(got) != 100 || len(w.held) > 1000 {
 		t.Errorf("%d clicks of %d held, %v", len(got), len(w.held), err)
 	}
 	w = &window{length: 1 << 40}
 	for i := range n {
-		w.moveTo(click(i))
+		w.advance(click(i))
 	}
 	if _, err := credit(ModelLinear, k, w); err == nil || !strings.Contains(err.Error(), "too many to credit one by one") {
 		t.Errorf("got %v", err)

@@ -2,8 +2,6 @@ package audit
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"slices"
 )
 
@@ -18,7 +16,7 @@ type window struct {
 	product string
 	held    []near // by time and id
 	head    int    // those before it are too early
-	noted   bool   // some are in firstclick.late
+	late    bool   // some are in firstclick.late
 	cursors []ruleCursor
 
 	exists bool // the user exists
@@ -34,13 +32,13 @@ type near struct {
 	flags     int32
 }
 
-func (c near) click() click { return click{id: c.id, time: c.time, set: whole} }
+func (c near) click() click { return click{id: c.id, time: c.time, set: hasBoth} }
 
 // rule says which clicks count.
 type rule struct {
 	read    bool  // only those that the shard has read
 	shard   int32 // likewise
-	without int32 // none with one of these flags; but one that was recorded too early counts unless flagEarly is among them
+	without int32 // none with one of these flags; with flagEarly, only flagEarly decides
 }
 
 func (r rule) admits(c near, s shard) bool {
@@ -64,14 +62,14 @@ func newWindow(s *snapshot) *window {
 	return &window{length: s.window.Microseconds(), column: s.columns["click_time"]}
 }
 
-// moveTo goes to the next item of the stream, and forgets what is too early for it.
-func (w *window) moveTo(x *item) {
+// advance goes to the next item of the stream, and forgets what is too early for it.
+func (w *window) advance(x *item) {
 	if w.user != x.user || w.product != x.product {
 		if w.user != x.user {
 			w.exists = false
 		}
 		w.user, w.product = x.user, x.product
-		w.held, w.head, w.noted, w.cursors = w.held[:0], 0, false, w.cursors[:0]
+		w.held, w.head, w.late, w.cursors = w.held[:0], 0, false, w.cursors[:0]
 	}
 	switch x.kind {
 	case kindUser:
@@ -79,7 +77,7 @@ func (w *window) moveTo(x *item) {
 		return
 	case kindClick:
 		w.held = append(w.held, near{x.time, x.id, x.partition, x.offset, x.flags})
-		w.noted = w.noted || x.flags&flagLate != 0
+		w.late = w.late || x.flags&flagLate != 0
 	}
 	for w.head < len(w.held) && w.held[w.head].time < x.time-w.length {
 		w.head++
@@ -114,11 +112,12 @@ func (w *window) first(r rule, s shard) click {
 	return w.held[c.at].click()
 }
 
-// maxBetter is of how many clicks Postgres is asked whether it accepts them in a row: the pipeline
-// tries no more where it writes rows.
+// maxBetter is of how many clicks Postgres is enqueued whether it accepts them in a row: the
+// pipeline tries no more where it writes rows.
 const maxBetter = 16
 
-// better are the first clicks in the window that the shard has read and that are better than the row's.
+// better are the first clicks in the window that the shard has read and that are better than the
+// row's.
 func (w *window) better(row click, s shard) (list []near) {
 	for _, c := range w.clicks() {
 		if len(list) == maxBetter || c.click().compare(row) >= 0 {
@@ -138,7 +137,8 @@ func (w *window) find(row click) click {
 	}
 	slack := w.column.unit() / 2
 	clicks := w.clicks()
-	from, _ := slices.BinarySearchFunc(clicks, row.time-slack, func(c near, t int64) int { return cmp.Compare(c.time, t) })
+	byTime := func(c near, t int64) int { return cmp.Compare(c.time, t) }
+	from, _ := slices.BinarySearchFunc(clicks, row.time-slack, byTime)
 	for _, c := range clicks[from:] {
 		if c.time > row.time+slack {
 			break
@@ -148,93 +148,4 @@ func (w *window) find(row click) click {
 		}
 	}
 	return click{}
-}
-
-// answers are the best clicks of a checkout, of those not below the group's start: of all; of those that
-// the checkout's shard has read; of those that are also not rightly noted as too late; of those that
-// are not noted at all.
-type answers struct {
-	best, read, onTime, unnoted click
-	real                        click // the row's click as it was clicked, where there is such a click
-}
-
-// rules of the answers read, onTime and unnoted. Once a row is final, a click that comes too late is
-// noted. A noted click is no excuse for a row that still moves, unless it was dated far ahead: a
-// restart may have forgotten it.
-func rules(k *item, s shard) (read, onTime, unnoted rule) {
-	read = rule{read: true, shard: k.partition}
-	onTime, unnoted = read, read
-	onTime.without, unnoted.without = flagAhead, flagLate|flagEarly
-	if k.time < s.finalBefore {
-		onTime.without = flagLate
-	}
-	return read, onTime, unnoted
-}
-
-// answers finds them.
-func (w *window) answers(k *item, s shard) answers {
-	a := answers{best: w.first(rule{}, s), real: w.find(k.click)}
-	if k.flags&flagPending != 0 {
-		return a // the shard has not read the checkout: nothing is demanded of the row
-	}
-	read, onTime, unnoted := rules(k, s)
-	a.read = w.first(read, s)
-	a.onTime, a.unnoted = a.read, a.read
-	if w.noted {
-		a.onTime, a.unnoted = w.first(onTime, s), w.first(unnoted, s)
-	}
-	return a
-}
-
-// walk goes through users, clicks and checkouts by key, and calls judge for each checkout.
-func (r *run) walk(ctx context.Context, judge func(k *item, w *window) error) error {
-	w := newWindow(&r.snap)
-	for x, err := range r.byKey.items() {
-		if err := cmp.Or(err, ctx.Err()); err != nil {
-			return err
-		}
-		if w.moveTo(x); x.kind != kindCheckout {
-			continue
-		}
-		r.progress.add(1)
-		if err := judge(x, w); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkoutPolicy is what a command does with all that there is of one checkout_id.
-type checkoutPolicy interface {
-	add(x *item) error // its row, if there is one, then its records by place
-	conclude() error   // there are no more
-}
-
-// eachCheckout goes through rows and records by checkout_id, and drops them.
-func (r *run) eachCheckout(ctx context.Context, p checkoutPolicy) error {
-	r.progress.phase("rows compared", r.snap.rowCount)
-	var id string
-	begun := false
-	for x, err := range r.byID.items() {
-		if err := cmp.Or(err, ctx.Err()); err != nil {
-			return err
-		}
-		if begun && x.id != id {
-			if err := p.conclude(); err != nil {
-				return err
-			}
-		}
-		begun, id = true, x.id
-		if err := p.add(x); err != nil {
-			return err
-		}
-		if x.kind == kindRow {
-			r.progress.add(1)
-		}
-	}
-	var err error
-	if begun {
-		err = p.conclude()
-	}
-	return errors.Join(err, r.byID.drop())
 }

@@ -105,7 +105,8 @@ func (w *world) row(id, name, product string, minutes float64, click string, cli
 		VALUES ($1, $2, $3, $4, 12.35, '10.0.0.1', $5::text::timestamp, $6::text::timestamp)`, id, userName, clickID, product, at(minutes), clickTime)
 }
 
-// begun writes what the pipeline stores, with everything read so far and all rows final, but nothing that tells how old lost records are.
+// begun writes what the pipeline stores, with everything read so far and all rows final, but
+// nothing that tells how old lost records are.
 func (w *world) begun(clicksNext, checkoutsNext [2]int64) {
 	w.t.Helper()
 	w.exec(`INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, window_length, lateness, out_of_order, time_zone, start, clicks_start, checkouts_start, created_at)
@@ -137,7 +138,8 @@ func (w *world) verify() *Report {
 	return r
 }
 
-// expect compares the counters that the want map names, and demands that all other findings are zero.
+// expect compares the counters that the want map names, and demands that all other findings are
+// zero.
 func (w *world) expect(r *Report, want map[string]int64) {
 	w.t.Helper()
 	findings := []string{"Missing", "Extra", "Different", "Unfilled", "Explained", "Unverifiable", "Doubtful", "BeforeStart", "PendingCheckouts", "PendingClicks", "PendingRows",

@@ -1,0 +1,116 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// describeTopics reads both topics' ends and compares them with what the group knows of them.
+func (r *run) describeTopics(ctx context.Context) (err error) {
+	for which, stored := range r.snap.topics {
+		log, err := r.reader.describe(ctx, stored.name)
+		if err != nil {
+			return err
+		}
+		r.logs[which] = log
+		if stored.id != "" && log.id != "" && stored.id != log.id {
+			return errors.New(r.createdAnew(stored.name))
+		}
+		if log.unsure != nil {
+			r.note("%s: whether it is compacted is not known (%v), and is taken for no: "+
+				"rows whose records compaction took are called wrong. Grant DescribeConfigs on it",
+				log.name, log.unsure)
+		}
+		for _, p := range log.partitions {
+			from := stored.start(p.partition)
+			r.gone[which] = r.gone[which] || p.logStart > from
+			switch {
+			case p.logStart > from && r.fromKafka:
+				r.note("%s-%d: Kafka holds what is at offset %d and later: what needs older records cannot be judged",
+					log.name, p.partition, p.logStart)
+			case p.logStart > from:
+				r.note("%s-%d: the group began at offset %d, Kafka holds what is at %d and later: "+
+					"rows that need older records cannot be verified", log.name, p.partition, from, p.logStart)
+			}
+			if p.end < p.high {
+				r.note("%s-%d: a transaction has been open since offset %d of %d: what follows is not read",
+					log.name, p.partition, p.end, p.high)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) createdAnew(topic string) string {
+	return fmt.Sprintf("topic %s was deleted and created anew since group %s began: "+
+		"its records are not those the rows were made of", topic, r.cfg.Group)
+}
+
+// describe reads the topic's partitions, starts and ends.
+func (l *logReader) describe(ctx context.Context, topic string) (topicLog, error) {
+	details, err := l.admin.ListTopics(ctx, topic)
+	detail := details[topic]
+	if err := cmp.Or(err, detail.Err); err != nil {
+		return topicLog{}, fmt.Errorf("describe topic %s: %w", topic, err)
+	}
+	starts, startErr := l.admin.ListStartOffsets(ctx, topic)
+	// High watermarks first: a stable end below one is held back by a transaction, not by what came
+	// in between.
+	high, highErr := l.admin.ListEndOffsets(ctx, topic)
+	stable, stableErr := l.admin.ListCommittedOffsets(ctx, topic)
+	if err := cmp.Or(startErr, highErr, stableErr); err != nil {
+		return topicLog{}, fmt.Errorf("read the offsets of topic %s: %w", topic, err)
+	}
+	t := topicLog{name: topic, id: topicID(detail.ID)}
+	t.compacted, t.unsure = l.compacted(ctx, topic)
+	for _, p := range slices.Sorted(maps.Keys(detail.Partitions)) {
+		s, _ := starts.Lookup(topic, p)
+		e, _ := stable.Lookup(topic, p)
+		h, _ := high.Lookup(topic, p)
+		if err := cmp.Or(s.Err, e.Err, h.Err); err != nil {
+			return topicLog{}, fmt.Errorf("read the offsets of %s-%d: %w", topic, p, err)
+		}
+		t.partitions = append(t.partitions, partitionLog{p, s.Offset, e.Offset, h.Offset})
+	}
+	return t, nil
+}
+
+// compacted reads the topic's cleanup.policy. Where it may not, the answer is no: then a row whose
+// record compaction deleted is called extra.
+func (l *logReader) compacted(ctx context.Context, topic string) (is bool, unsure error) {
+	configs, err := l.admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return false, err
+	}
+	config, err := configs.On(topic, nil)
+	if err := cmp.Or(err, config.Err); err != nil {
+		return false, err
+	}
+	for _, c := range config.Configs {
+		if c.Key == "cleanup.policy" && c.Value != nil {
+			return strings.Contains(*c.Value, "compact"), nil
+		}
+	}
+	return false, errors.New("the broker names no cleanup.policy")
+}
+
+// topicLog is a topic as it was when its ends were read.
+type topicLog struct {
+	name       string
+	id         string // "" where the broker gives none
+	compacted  bool   // records that have a key may have made way for later ones
+	unsure     error  // why it is not known whether it is compacted; nil: it is known
+	partitions []partitionLog
+}
+
+type partitionLog struct {
+	partition int32
+	logStart  int64 // of what Kafka still holds
+	end       int64 // the last stable offset: beyond it a transaction is open, or nothing is
+	high      int64 // the high watermark
+}
