@@ -1,6 +1,7 @@
-// Package grafana is the dashboards as code: [Dashboards] renders what stands in grafana/dashboards/, which Grafana reads by way of provisioning/.
+// Package grafana renders the dashboards: [Dashboards] reads dashboards.yml beside this file, and
+// Dashboard.Render makes of each what Grafana reads from grafana/dashboards.
 //
-// To change a panel, change it here and run `go test -C tools ./grafana -update`. Invariants, held by tests: every panel has a unit, a description and
-// thresholds; the files are what this package renders; every query of every panel answers in a real Prometheus that scrapes a demo
-// (build tag prometheus).
+// To change a panel, change dashboards.yml and run `go test -C tools ./grafana -update`. Tests hold the
+// invariants: every panel has a unit, a description and thresholds; the files are what is rendered; every
+// query answers in a real Prometheus that scrapes a demo (build tag prometheus).
 package grafana

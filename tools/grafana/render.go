@@ -2,14 +2,23 @@ package grafana
 
 import (
 	"bytes"
+	_ "embed" // dashboards.yml
 	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // Dashboard is a page of rows of panels.
 type Dashboard struct {
-	UID, Title, Description string
-	Tags                    []string
-	Rows                    []Row
+	File        string
+	UID         string `yaml:"uid"`
+	Title       string
+	Description string
+	Rows        []Row
 }
 
 // Row is a headline and the panels under it.
@@ -18,14 +27,15 @@ type Row struct {
 	Panels []Panel
 }
 
-// Panel is one figure. All fields but Repeat are needed.
+// Panel is one figure.
 type Panel struct {
-	Title, Description string
-	Kind               string // timeseries, stat or table
-	Unit               string // as Grafana names it
-	Width              int    // of 24
-	Steps              []Step // thresholds: from a value on, a colour. The first one's value is ignored: it is the base
-	Queries            []Query
+	Title       string
+	Description string
+	Kind        string // timeseries (also ""), stat or table
+	Unit        string // as Grafana names it
+	Width       int    // of 24
+	Steps       []Step // thresholds; the first one's value is ignored: it is the base
+	Queries     []Query
 }
 
 // Step is where a colour begins.
@@ -34,24 +44,60 @@ type Step struct {
 	Color string
 }
 
+// UnmarshalText reads "green" or "10_000 yellow".
+func (s *Step) UnmarshalText(text []byte) (err error) {
+	from, color, found := strings.Cut(string(text), " ")
+	if !found {
+		s.Color = from
+		return nil
+	}
+	s.Color = color
+	s.From, err = strconv.ParseFloat(strings.ReplaceAll(from, "_", ""), 64)
+	return err
+}
+
 // Query is one PromQL expression and how its series are called.
 type Query struct{ Expr, Legend string }
 
-const (
-	green, yellow, red = "green", "yellow", "red"
-	datasource         = "prometheus" // uid in provisioning/datasources
-)
+//go:embed dashboards.yml
+var dashboardsYAML []byte
 
-// low is for figures that ought to be small.
-func low(warn, bad float64) []Step {
-	return []Step{{0, green}, {warn, yellow}, {bad, red}}
+var quantile = regexp.MustCompile(`^quantile\(([0-9.]+), (\w+)\)$`)
+
+// Dashboards reads dashboards.yml.
+func Dashboards() ([]Dashboard, error) {
+	var all []Dashboard
+	decoder := yaml.NewDecoder(bytes.NewReader(dashboardsYAML))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&all); err != nil {
+		return nil, fmt.Errorf("read dashboards.yml: %w", err)
+	}
+	const s, i = `{group=~"$group",instance=~"$instance"`, `{instance=~"$instance"`
+	labels := strings.NewReplacer("{S}", s+"}", "{S,", s+",", "{T}", s+`,topic=~"$topic"}`, "{I}", i+"}", "{I,", i+",")
+	for _, board := range all {
+		for _, row := range board.Rows {
+			for n := range row.Panels {
+				p := &row.Panels[n]
+				if p.Kind == "" {
+					p.Kind = "timeseries"
+				}
+				if p.Width == 0 {
+					p.Width = map[string]int{"stat": 4}[p.Kind]
+				}
+				if p.Width == 0 {
+					p.Width = 12
+				}
+				for n := range p.Queries {
+					expr := quantile.ReplaceAllString(p.Queries[n].Expr,
+						`histogram_quantile($1, sum by (le) (rate(${2}_bucket{S}[$$__rate_interval]))) `+
+							`or histogram_quantile($1, sum(rate($2{S}[$$__rate_interval])))`)
+					p.Queries[n].Expr = labels.Replace(expr)
+				}
+			}
+		}
+	}
+	return all, nil
 }
-
-// none is for what ought not to happen at all.
-func none(from float64) []Step { return []Step{{0, green}, {from, red}} }
-
-// high is for figures that ought not to be below one.
-func high(from float64) []Step { return []Step{{0, red}, {from, green}} }
 
 type object = map[string]any
 
@@ -86,7 +132,7 @@ func (d *Dashboard) Render() ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	err := enc.Encode(object{
-		"uid": d.UID, "title": d.Title, "description": d.Description, "tags": d.Tags, "schemaVersion": 41, "version": 1,
+		"uid": d.UID, "title": d.Title, "description": d.Description, "tags": []any{"firstclick"}, "schemaVersion": 41, "version": 1,
 		"editable": true, "graphTooltip": 1, "refresh": "10s", "timezone": "browser", "fiscalYearStartMonth": 0, "weekStart": "",
 		"time": object{"from": "now-30m", "to": "now"}, "timepicker": object{},
 		"annotations": object{"list": []any{}}, "links": links(), "templating": object{"list": variables()}, "panels": panels,
@@ -101,7 +147,8 @@ func links() []any {
 	}}
 }
 
-func source() object { return object{"type": "prometheus", "uid": datasource} }
+// source is the data source, as provisioning/datasources names it.
+func source() object { return object{"type": "prometheus", "uid": "prometheus"} }
 
 // variables choose groups, instances and topics; each is narrowed by those before it.
 func variables() []any {
@@ -124,7 +171,8 @@ func variables() []any {
 func (p *Panel) render(id int, place object) object {
 	var targets []any
 	for i, q := range p.Queries {
-		t := object{"refId": string(rune('A' + i)), "datasource": source(), "expr": q.Expr, "legendFormat": q.Legend, "editorMode": "code", "range": true, "instant": false}
+		t := object{"refId": string(rune('A' + i)), "datasource": source(), "expr": q.Expr, "legendFormat": q.Legend,
+			"editorMode": "code", "range": true, "instant": false}
 		if p.Kind == "table" {
 			t["format"], t["range"], t["instant"] = "table", false, true
 		}
@@ -157,16 +205,19 @@ func (p *Panel) render(id int, place object) object {
 		defaults["color"] = object{"mode": "thresholds"}
 		defaults["custom"] = object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false}
 		out["options"] = object{"showHeader": true, "cellHeight": "sm"}
-		out["transformations"] = []any{object{"id": "organize", "options": object{"excludeByName": object{"Time": true, "__name__": true, "job": true}}}}
+		out["transformations"] = []any{object{"id": "organize",
+			"options": object{"excludeByName": object{"Time": true, "__name__": true, "job": true}}}}
 	default:
 		defaults["min"] = 0
 		defaults["custom"] = object{
 			"drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 8, "showPoints": "never", "spanNulls": false,
-			"thresholdsStyle": object{"mode": "dashed"}, "stacking": object{"group": "A", "mode": "none"}, "axisPlacement": "auto",
+			"thresholdsStyle": object{"mode": "dashed"}, "stacking": object{"group": "A",
+				"mode": "none"}, "axisPlacement": "auto",
 			"scaleDistribution": object{"type": "linear"},
 		}
 		out["options"] = object{
-			"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []any{"lastNotNull", "max"}},
+			"legend": object{"displayMode": "list", "placement": "bottom", "showLegend": true,
+				"calcs": []any{"lastNotNull", "max"}},
 			"tooltip": object{"mode": "multi", "sort": "desc"},
 		}
 	}

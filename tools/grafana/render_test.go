@@ -18,13 +18,16 @@ var update = flag.Bool("update", false, "write the dashboards anew")
 
 // The files are what the code says.
 func TestFilesAreRendered(t *testing.T) {
-	boards := grafana.Dashboards()
-	for name, board := range boards {
+	boards, err := grafana.Dashboards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, board := range boards {
 		want, err := board.Render()
 		if err != nil {
 			t.Fatal(err)
 		}
-		file := filepath.Join(dashboards, name)
+		file := filepath.Join(dashboards, board.File)
 		if *update {
 			if err := os.WriteFile(file, want, 0o644); err != nil {
 				t.Fatal(err)
@@ -51,7 +54,12 @@ func TestFilesAreRendered(t *testing.T) {
 var units = map[string]bool{"s": true, "short": true, "bytes": true, "Bps": true, "cps": true, "rowsps": true, "percentunit": true}
 
 func TestEveryPanelSaysWhatItShows(t *testing.T) {
-	for name, board := range grafana.Dashboards() {
+	boards, err := grafana.Dashboards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, board := range boards {
+		name := board.File
 		for _, row := range board.Rows {
 			for _, p := range row.Panels {
 				if p.Title == "" || len(p.Description) < 20 || !units[p.Unit] || len(p.Steps) < 2 || len(p.Queries) == 0 || p.Width <= 0 || p.Width > 24 {
