@@ -224,7 +224,7 @@ fuzz: ## Every fuzz target for FUZZTIME each (10s)
 	@.ci/fuzz
 
 # Build tags of tests that need more than Go.
-TAGS := realkafka,prometheus,attack,browser,shells
+TAGS := realkafka,prometheus,attack,browser,shells,deploy
 
 .PHONY: lint
 lint: ## Rules of the house, go vet, golangci-lint

@@ -13,11 +13,12 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// Whoever may produce sends batches of some kilobytes that become a gigabyte, by every codec, to both topics: each is a dead letter, and what stands
-// behind it is read.
+// Whoever may produce sends batches of some kilobytes that become a gigabyte, by every codec, to
+// both topics: each is a dead letter, and what stands behind it is read.
 func TestBatchBombs(t *testing.T) {
 	const mib = 1 << 20
-	s := begin(t, props{brokers: kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "16777216"})).ListenAddrs()})
+	s := begin(t, props{brokers: kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"),
+		kfake.BrokerConfigs(map[string]string{"message.max.bytes": "16777216"})).ListenAddrs()})
 	send := func(topic string, batch *kmsg.RecordBatch) (offset int64) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -33,7 +34,8 @@ func TestBatchBombs(t *testing.T) {
 		codec   kgo.CompressionCodecType
 		becomes int64
 	}{
-		{"zstd", kgo.CodecZstd, 1000 * mib}, {"zstd, more than the client takes", kgo.CodecZstd, 1100 * mib}, {"gzip", kgo.CodecGzip, 300 * mib},
+		{"zstd", kgo.CodecZstd, 1000 * mib}, {"zstd, more than the client takes", kgo.CodecZstd, 1100 * mib}, {"gzip",
+			kgo.CodecGzip, 300 * mib},
 		{"lz4", kgo.CodecLz4, 300 * mib}, {"snappy", kgo.CodecSnappy, 100 * mib},
 	} {
 		bomb, err := kafkatest.Bomb(b.codec, b.becomes)
@@ -43,7 +45,8 @@ func TestBatchBombs(t *testing.T) {
 		for _, topic := range []string{"clicks", "checkouts"} {
 			at := send(topic, bomb)
 			s.await(b.name+" is a dead letter of "+topic, func() bool {
-				return s.count(`SELECT count(*) FROM firstclick.dead_letters WHERE topic = $1 AND partition = 0 AND "offset" = $2 AND payload IS NULL AND payload_sha256 IS NOT NULL`, topic, at) == 1
+				return s.count(`SELECT count(*) FROM firstclick.dead_letters WHERE topic = $1 AND partition = 0 AND `+
+					`"offset" = $2 AND payload IS NULL AND payload_sha256 IS NOT NULL`, topic, at) == 1
 			})
 		}
 		s.writes()

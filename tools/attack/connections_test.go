@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Connections that only cost: the job has few open files, as it would have anywhere, and somebody has to say who they are.
+// Connections that only cost: the job has few open files, as it would have anywhere, and somebody
+// has to say who they are.
 func TestConnections(t *testing.T) {
 	auth := filepath.Join(t.TempDir(), "auth")
 	if err := os.WriteFile(auth, []byte("ada:correct horse battery\n"), 0o600); err != nil {
@@ -29,7 +30,8 @@ func TestConnections(t *testing.T) {
 	}{
 		{"headers of 1 MB that do not end", 1000, head + strings.Repeat("a", 1<<20)},
 		{"connections that say nothing", 8000, ""},
-		{"bodies that never come", 1000, "POST /api/actions/drop-letter HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n{"},
+		{"bodies that never come", 1000,
+			"POST /api/actions/drop-letter HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n{"},
 		{"metrics that nobody reads", 1000, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -49,7 +51,8 @@ func TestConnections(t *testing.T) {
 				})
 			}
 			open.Wait()
-			for path, want := range map[string]int{"/readyz": http.StatusOK, "/livez": http.StatusOK, "/metrics": http.StatusUnauthorized} {
+			for path, want := range map[string]int{"/readyz": http.StatusOK, "/livez": http.StatusOK,
+				"/metrics": http.StatusUnauthorized} {
 				began := time.Now()
 				answer, err := s.ask(http.MethodGet, path, "", "", nil)
 				if err != nil || answer.StatusCode != want {

@@ -11,14 +11,16 @@ import (
 	"time"
 )
 
-// A checkout that was sent 300 times, with a text as long as a record may be, is explained on the page.
+// A checkout that was sent 300 times, with a text as long as a record may be, is explained on the
+// page.
 func TestExplainOfLargeRecords(t *testing.T) {
 	s := begin(t, props{})
 	long := strings.Repeat("a", 950_000)
 	now := time.Now()
 	for i := range 300 {
 		s.produce("checkouts", event{
-			"checkout_id": "large", "user_id": 1, "product_id": "p", "total_amount": 1, "user_agent": fmt.Sprint(i) + long, "shipping_address": "somewhere",
+			"checkout_id": "large", "user_id": 1, "product_id": "p", "total_amount": 1, "user_agent": fmt.Sprint(i) +
+				long, "shipping_address": "somewhere",
 			"datetime_occured": stamp(now.Add(-time.Second)),
 		})
 	}

@@ -23,7 +23,8 @@ func TestPoisonFlood(t *testing.T) {
 		quiet = 150 * time.Millisecond // 90 ms were measured
 	)
 	s := begin(t, props{args: []string{"--dead-letter-payloads", "16MiB"}})
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ProducerLinger(5*time.Millisecond))
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
+		kgo.ProducerLinger(5*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,9 +37,12 @@ func TestPoisonFlood(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		s.await("every poisoned record is a dead letter", func() bool { return s.count(`SELECT count(*) FROM firstclick.dead_letters`) == int64(sent) })
-		t.Logf("%d letters, the last %v after the flood; %d bytes of table a letter; good rows: before the flood %s, meanwhile %s", sent,
-			time.Since(began).Round(time.Millisecond), s.count(`SELECT pg_total_relation_size('firstclick.dead_letters')`)/int64(sent), before, late)
+		s.await("every poisoned record is a dead letter",
+			func() bool { return s.count(`SELECT count(*) FROM firstclick.dead_letters`) == int64(sent) })
+		t.Logf("%d letters, the last %v after the flood; %d bytes of table a letter; good rows: before the flood %s, "+
+			"meanwhile %s", sent,
+			time.Since(began).Round(time.Millisecond), s.count(`SELECT `+
+				`pg_total_relation_size('firstclick.dead_letters')`)/int64(sent), before, late)
 		// The same rows without a flood say whether the machine is busy with other things: then
 		// rows are late by what these take, too.
 		allowed := time.Second
@@ -53,10 +57,13 @@ func TestPoisonFlood(t *testing.T) {
 			break
 		}
 	}
-	if kept := s.count(`SELECT coalesce(sum(octet_length(payload)), 0) FROM firstclick.dead_letters`); kept == 0 || kept > 2*keep { // the hour may turn
+	// the hour may turn
+	if kept := s.count(`SELECT coalesce(sum(octet_length(payload)), 0) FROM firstclick.dead_letters`); kept == 0 ||
+		kept > 2*keep {
 		t.Errorf("%d bytes of payloads are kept, with a limit of %d", kept, keep)
 	}
-	if n := s.count(`SELECT count(*) FROM firstclick.dead_letters WHERE payload_sha256 IS NULL OR payload_size = 0`); n > 0 {
+	if n := s.count(`SELECT count(*) FROM firstclick.dead_letters WHERE payload_sha256 IS NULL OR payload_size = ` +
+		`0`); n > 0 {
 		t.Errorf("of %d letters neither size nor hash is known", n)
 	}
 	s.end()
@@ -70,7 +77,8 @@ func flood(ctx context.Context, client *kgo.Client) (sent int) {
 	for began := time.Now(); ; {
 		for ; sent < int(time.Since(began).Seconds()*rate); sent++ {
 			topic := []string{"clicks", "checkouts"}[sent%2]
-			client.Produce(context.WithoutCancel(ctx), &kgo.Record{Topic: topic, Value: fmt.Appendf(nil, "poison %d %s", sent, strings.Repeat("x", 300))}, nil)
+			client.Produce(context.WithoutCancel(ctx), &kgo.Record{Topic: topic,
+				Value: fmt.Appendf(nil, "poison %d %s", sent, strings.Repeat("x", 300))}, nil)
 		}
 		select {
 		case <-ticker.C:
@@ -88,7 +96,8 @@ func (d delays) within(share float64) time.Duration {
 }
 
 func (d delays) String() string {
-	return fmt.Sprintf("%d, half of them within %v, 99 %% within %v, the latest %v", len(d), d.within(0.5), d.within(0.99), d.within(1))
+	return fmt.Sprintf("%d, half of them within %v, 99 %% within %v, the latest %v", len(d), d.within(0.5),
+		d.within(0.99), d.within(1))
 }
 
 // lateness writes rows, one after the other, for so long, while something else happens; nil:

@@ -21,7 +21,8 @@ import (
 func TestLettersOfAnotherGroup(t *testing.T) {
 	s := begin(t, props{args: []string{"--ui-actions"}, brokers: kafkatest.Fake(t, 1, "clicks", "checkouts", "theirs")})
 	var theirs int64
-	if err := s.db.QueryRow(t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, payload, payload_size)
+	if err := s.db.QueryRow(t.Context(), `INSERT INTO firstclick.dead_letters
+			(group_id, topic, partition, "offset", reason, payload, payload_size)
 		VALUES ('another', 'theirs', 0, 1, 'json', '{', 1) RETURNING id`).Scan(&theirs); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,8 @@ func TestLettersOfAnotherGroup(t *testing.T) {
 		t.Fatalf("no token: %v", err)
 	}
 	for _, action := range []string{"retry-letter", "drop-letter"} {
-		answer, err := s.ask(http.MethodPost, "/api/actions/"+action, "", fmt.Sprintf(`{"id":%d}`, theirs), map[string]string{"Origin": s.base, "X-Firstclick-Token": hello.Token})
+		answer, err := s.ask(http.MethodPost, "/api/actions/"+action, "", fmt.Sprintf(`{"id":%d}`, theirs),
+			map[string]string{"Origin": s.base, "X-Firstclick-Token": hello.Token})
 		if err != nil || answer.StatusCode != http.StatusAccepted {
 			t.Fatalf("%s: %v, %v", action, answer, err)
 		}

@@ -20,7 +20,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// Whoever can read the memory of the process, or a core dump, finds no user's password there, also where Postgres sends whole rows.
+// Whoever can read the memory of the process, or a core dump, finds no user's password there, also
+// where Postgres sends whole rows.
 func TestNoPasswordsInMemory(t *testing.T) {
 	// The kernel saves the registers of a thread that is interrupted in mid copy: some 100 bytes on
 	// its signal stack, until the next signal.
@@ -33,9 +34,11 @@ func TestNoPasswordsInMemory(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	for _, sql := range []string{
-		`INSERT INTO commerce.users (id, username, password) SELECT i, 'user' || i, '` + marker + `' || i FROM generate_series(1, 200) i`,
+		`INSERT INTO commerce.users (id, username, password) SELECT i, 'user' || i, '` + marker +
+			`' || i FROM generate_series(1, 200) i`,
 		`ALTER TABLE commerce.users REPLICA IDENTITY FULL`,
-		`CREATE PUBLICATION firstclick_users FOR TABLE ONLY commerce.users WITH (publish = 'insert, update, delete, truncate')`,
+		`CREATE PUBLICATION firstclick_users FOR TABLE ONLY commerce.users WITH (publish = 'insert, update, delete, ` +
+			`truncate')`,
 	} {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -45,9 +48,11 @@ func TestNoPasswordsInMemory(t *testing.T) {
 	renamed := 0
 	s.await("a change is mirrored", func() bool {
 		renamed++
-		s.exec(`UPDATE commerce.users SET username = 'renamed ' || $1::text, password = $2 || 'new' || $1::text`, strconv.Itoa(renamed), marker)
+		s.exec(`UPDATE commerce.users SET username = 'renamed ' || $1::text, password = $2 || 'new' || $1::text`,
+			strconv.Itoa(renamed), marker)
 		id := fmt.Sprintf("named-%d", renamed)
-		s.produce("checkouts", event{"checkout_id": id, "user_id": 5, "product_id": "p", "total_amount": 1, "datetime_occured": stamp(time.Now())})
+		s.produce("checkouts", event{"checkout_id": id, "user_id": 5, "product_id": "p", "total_amount": 1,
+			"datetime_occured": stamp(time.Now())})
 		s.await("its row", func() bool {
 			return s.count(`SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1`, id) == 1
 		})
@@ -89,13 +94,15 @@ func (s *scene) inMemory(text []byte) (found int, looked int64) {
 	for line := range strings.Lines(string(maps)) {
 		var from, to int64
 		var rights string
-		if n, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &rights); n != 3 || err != nil || !strings.HasPrefix(rights, "rw") {
+		if n, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &rights); n != 3 || err != nil ||
+			!strings.HasPrefix(rights, "rw") {
 			continue
 		}
 		const piece = 1 << 20
 		buffer := make([]byte, piece+len(text)) // a text may lie across two pieces
 		for at := from; at < to; at += piece {
-			n, _ := memory.ReadAt(buffer[:min(int64(len(buffer)), to-at)], at) // what is reserved and not there cannot be read
+			// what is reserved and not there cannot be read
+			n, _ := memory.ReadAt(buffer[:min(int64(len(buffer)), to-at)], at)
 			found += bytes.Count(buffer[:n], text)
 			looked += int64(n)
 		}

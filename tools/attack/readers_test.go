@@ -15,12 +15,14 @@ import (
 
 const mostOfAnEvent = 64 << 10
 
-// Sixteen checkouts with texts as long as a record may be, and the page is open: once with a reader, and with four that do not read.
+// Sixteen checkouts with texts as long as a record may be, and the page is open: once with a
+// reader, and with four that do not read.
 func TestLongTextsOnThePage(t *testing.T) {
 	s := begin(t, props{})
 	long := strings.Repeat("a", 990_000)
 	for i := range 16 {
-		s.produce("checkouts", event{"checkout_id": fmt.Sprintf("long-%d", i), "user_id": i, "product_id": "p", "payment_method": long, "total_amount": 1, "datetime_occured": stamp(time.Now())})
+		s.produce("checkouts", event{"checkout_id": fmt.Sprintf("long-%d", i), "user_id": i, "product_id": "p",
+			"payment_method": long, "total_amount": 1, "datetime_occured": stamp(time.Now())})
 	}
 	s.await("the rows are there", func() bool {
 		return s.count(`SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id LIKE 'long-%'`) == 16

@@ -21,7 +21,8 @@ func TestPasswordIsChanged(t *testing.T) {
 		t.Parallel() // nearly all of it is waiting
 		r := kafkatest.NewRotation(t, reauthenticate, kfake.SeedTopics(2, "clicks", "checkouts"))
 		return begin(t, props{brokers: r.Client.Brokers, produce: r.Produce,
-			env: []string{"KAFKA_SASL=" + r.Client.SASL, "KAFKA_USER=" + r.Client.User, "KAFKA_PASSWORD=" + r.Client.Password}}), r
+			env: []string{"KAFKA_SASL=" + r.Client.SASL, "KAFKA_USER=" + r.Client.User, "KAFKA_PASSWORD=" +
+				r.Client.Password}}), r
 	}
 	refused := func(t *testing.T, s *scene, r *kafkatest.Rotation, since time.Time) {
 		t.Helper()
@@ -33,7 +34,8 @@ func TestPasswordIsChanged(t *testing.T) {
 		for line := range strings.Lines(said) {
 			last = line
 		}
-		if code != 1 || strings.Count(said, "refused by Kafka for 1m0s: was it changed?") != 1 || !strings.HasPrefix(last, "firstclick: the user or the password") {
+		if code != 1 || strings.Count(said, "refused by Kafka for 1m0s: was it changed?") != 1 ||
+			!strings.HasPrefix(last, "firstclick: the user or the password") {
 			t.Errorf("exit code %d\n%s", code, tail(said))
 		}
 		if strings.Contains(said, r.Client.Password) {
@@ -54,7 +56,8 @@ func TestPasswordIsChanged(t *testing.T) {
 		r.Change()
 		refused(t, s, r, since)
 	})
-	for name, reauthenticate := range map[string]time.Duration{"connections are refused for a while": 0, "authentication anew is refused for a while": 5 * time.Second} {
+	for name, reauthenticate := range map[string]time.Duration{"connections are refused for a while": 0,
+		"authentication anew is refused for a while": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			s, r := start(t, reauthenticate)
 			r.Change()

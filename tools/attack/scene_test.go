@@ -84,7 +84,8 @@ type props struct {
 // begin starts a firstclick and waits until it has written a row.
 func begin(t *testing.T, p props) *scene {
 	t.Helper()
-	s := &scene{t: t, brokers: p.brokers, dsn: p.dsn, log: filepath.Join(t.TempDir(), "log"), name: fmt.Sprintf("alive-%x", rand.Uint32()), props: p}
+	s := &scene{t: t, brokers: p.brokers, dsn: p.dsn, log: filepath.Join(t.TempDir(), "log"),
+		name: fmt.Sprintf("alive-%x", rand.Uint32()), props: p}
 	if s.brokers == nil {
 		s.brokers = kafkatest.Fake(t, 2, "clicks", "checkouts")
 	}
@@ -101,13 +102,16 @@ func begin(t *testing.T, p props) *scene {
 		t.Fatal(err)
 	}
 	defer log.Close() // the process has its own
-	args := append([]string{built, "run", "--kafka", strings.Join(s.brokers, ","), "--listen", "127.0.0.1:0", "--log-format", "json",
+	args := append([]string{built, "run", "--kafka", strings.Join(s.brokers, ","), "--listen", "127.0.0.1:0",
+		"--log-format", "json",
 		"--memory-limit", strconv.Itoa(memoryLimit)}, p.args...)
 	if p.files > 0 {
 		args = append([]string{"/bin/sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(p.files)}, args...)
 	}
-	env := append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), "GODEBUG=" + os.Getenv("GODEBUG"), "DATABASE_URL=" + s.dsn}, p.env...)
-	if s.process, err = childproc.Start(childproc.Config{Args: args, Env: env, Log: log, EndSignal: "KILL"}); err != nil {
+	env := append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), "GODEBUG=" +
+		os.Getenv("GODEBUG"), "DATABASE_URL=" + s.dsn}, p.env...)
+	if s.process, err = childproc.Start(childproc.Config{Args: args, Env: env, Log: log,
+		EndSignal: "KILL"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -235,8 +239,10 @@ func (s *scene) writes() {
 	s.rows++
 	checkout := s.alive(s.rows)
 	now := time.Now()
-	s.produce("clicks", event{"click_id": "click-" + checkout, "user_id": 7, "product_id": "alive", "datetime_occured": stamp(now.Add(-time.Second))})
-	s.produce("checkouts", event{"checkout_id": checkout, "user_id": 7, "product_id": "alive", "total_amount": 1, "datetime_occured": stamp(now)})
+	s.produce("clicks", event{"click_id": "click-" + checkout, "user_id": 7, "product_id": "alive",
+		"datetime_occured": stamp(now.Add(-time.Second))})
+	s.produce("checkouts", event{"checkout_id": checkout, "user_id": 7, "product_id": "alive", "total_amount": 1,
+		"datetime_occured": stamp(now)})
 	s.await("the next row is written", func() bool {
 		return s.count(`SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1`, checkout) == 1
 	})
@@ -277,7 +283,8 @@ func (e event) record(t *testing.T) *kgo.Record {
 	return &kgo.Record{Value: []byte(text.String())}
 }
 
-// produce sends events to the first partition of a topic, no more at once than a broker takes in a batch.
+// produce sends events to the first partition of a topic, no more at once than a broker takes in a
+// batch.
 func (s *scene) produce(topic string, events ...event) {
 	s.t.Helper()
 	const most = 900 << 10

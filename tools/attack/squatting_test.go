@@ -16,8 +16,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// Somebody who may connect to the database and nothing else calls a session by the name of an instance that then freezes. The next one takes over
-// all the same, and leaves that session alone.
+// Somebody who may connect to the database and nothing else calls a session by the name of an
+// instance that then freezes. The next one takes over all the same, and leaves that session alone.
 func TestSquattedName(t *testing.T) {
 	dsn := pgtest.New(t)
 	conn, err := pgx.Connect(t.Context(), dsn)
@@ -34,8 +34,10 @@ func TestSquattedName(t *testing.T) {
 		}
 	}
 	exec(t.Context(), `CREATE ROLE $app LOGIN REPLICATION PASSWORD 'x'; CREATE ROLE $squatter LOGIN PASSWORD 'x';
-		GRANT USAGE ON SCHEMA commerce, firstclick TO $app; GRANT ALL ON ALL TABLES IN SCHEMA commerce, firstclick TO $app;
-		CREATE PUBLICATION firstclick_users FOR TABLE ONLY commerce.users (id, username) WITH (publish = 'insert, update, delete, truncate')`)
+		GRANT USAGE ON SCHEMA commerce, firstclick TO $app;
+		GRANT ALL ON ALL TABLES IN SCHEMA commerce, firstclick TO $app;
+		CREATE PUBLICATION firstclick_users FOR TABLE ONLY commerce.users (id, username)
+			WITH (publish = 'insert, update, delete, truncate')`)
 	t.Cleanup(func() {
 		again, err := pgx.Connect(context.Background(), dsn)
 		if err != nil {
@@ -69,7 +71,8 @@ func TestSquattedName(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stranger.Close(context.Background())
-	if n := first.count(`SELECT count(DISTINCT usename) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()`, name); n != 2 {
+	if n := first.count(`SELECT count(DISTINCT usename) FROM pg_stat_activity WHERE application_name = $1 AND `+
+		`datname = current_database()`, name); n != 2 {
 		t.Fatalf("%d roles have sessions of that name", n)
 	}
 	if err := first.process.Signal(syscall.SIGSTOP); err != nil {

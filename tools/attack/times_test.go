@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A device dates its clicks such that the window's tree of its key would become a list, if the heap's order were the hash that it once was: of where a
-// click lies in memory, without a secret.
+// A device dates its clicks such that the window's tree of its key would become a list, if the
+// heap's order were the hash that it once was: of where a click lies in memory, without a secret.
 func TestChosenTimes(t *testing.T) {
 	const clicks = 40_000
 	s := begin(t, props{})
@@ -33,7 +33,8 @@ func TestChosenTimes(t *testing.T) {
 		}
 		s.produce("clicks", events...)
 		id := fmt.Sprintf("hot-%d", user)
-		s.produce("checkouts", event{"checkout_id": id, "user_id": user, "product_id": "hot", "total_amount": 1, "datetime_occured": stamp(time.Now())})
+		s.produce("checkouts", event{"checkout_id": id, "user_id": user, "product_id": "hot", "total_amount": 1,
+			"datetime_occured": stamp(time.Now())})
 		s.await("the row of the hot key", func() bool {
 			return s.count(`SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1`, id) == 1
 		})
@@ -48,7 +49,8 @@ func TestChosenTimes(t *testing.T) {
 	s.end()
 }
 
-// byOldRank gives each of n clicks its place in time such that those in the tree lie in the order of their ranks, as they were without a seed.
+// byOldRank gives each of n clicks its place in time such that those in the tree lie in the order
+// of their ranks, as they were without a seed.
 func byOldRank(n int) []int {
 	const few = 8 // clicks are a chain, before they become a tree
 	refs := make([]uint32, n)
@@ -81,7 +83,8 @@ func byOldRank(n int) []int {
 	return at
 }
 
-// fits is where the next record of so many words begins: none lies across the end of a chunk, which are 16 words, then as many as all before, up to 4096.
+// fits is where the next record of so many words begins: none lies across the end of a chunk, which
+// are 16 words, then as many as all before, up to 4096.
 func fits(ref, words uint32) uint32 {
 	const least, chunk = 16, 4096
 	end := (ref/chunk + 1) * chunk

@@ -9,11 +9,14 @@ import (
 	"testing"
 )
 
-// A variable of the environment that is wrong ends what needs it with one line and exit code 2, and harms nothing else.
+// A variable of the environment that is wrong ends what needs it with one line and exit code 2, and
+// harms nothing else.
 func TestWrongVariables(t *testing.T) {
 	for _, variable := range []string{
-		"PGSSLROOTCERT=/nope", "PGSSLMODE=bogus", "PGSERVICE=nope", "PGCONNECT_TIMEOUT=abc", "PGPORT=abc", "PGTARGETSESSIONATTRS=bogus",
-		"PGSSLCERT=/nope", "PGSERVICEFILE=/nope", "KAFKA_BROKERS=:::", "KAFKA_CA_FILE=/nope", "KAFKA_SASL=bogus", "DATABASE_URL=jdbc:nonsense",
+		"PGSSLROOTCERT=/nope", "PGSSLMODE=bogus", "PGSERVICE=nope", "PGCONNECT_TIMEOUT=abc", "PGPORT=abc",
+		"PGTARGETSESSIONATTRS=bogus",
+		"PGSSLCERT=/nope", "PGSERVICEFILE=/nope", "KAFKA_BROKERS=:::", "KAFKA_CA_FILE=/nope", "KAFKA_SASL=bogus",
+		"DATABASE_URL=jdbc:nonsense",
 	} {
 		name, _, _ := strings.Cut(variable, "=")
 		run := func(args ...string) (code int, said string) {
@@ -35,7 +38,8 @@ func TestWrongVariables(t *testing.T) {
 			}
 		}
 		code, said := run("run", "--dry-run")
-		if strings.Contains(said, "panic") || strings.Contains(said, "goroutine ") || code != 0 && (code != 2 || strings.Count(said, "\n") != 1) {
+		if strings.Contains(said, "panic") || strings.Contains(said, "goroutine ") || code != 0 &&
+			(code != 2 || strings.Count(said, "\n") != 1) {
 			t.Errorf("%s: run ended with %d: %.120q", variable, code, said)
 		}
 	}

@@ -117,7 +117,8 @@ func (p *place) export(ctx context.Context, path, of, order string) error {
 // digest of a table's answers, whatever the order of its rows.
 func (p *place) digest(ctx context.Context, table string) (rows, attributed int64, digest string, err error) {
 	err = p.Row(ctx, `SELECT count(*), count(click_id), coalesce(sum(hashtextextended(
-			concat_ws('|', checkout_id, coalesce(click_id, '-'), coalesce(click_time::text, '-')), 0)::numeric), 0)::text
+			concat_ws('|', checkout_id, coalesce(click_id, '-'), coalesce(click_time::text, '-')), 0)::numeric),
+				0)::text
 		FROM `+table, nil, &rows, &attributed, &digest)
 	if err != nil {
 		return 0, 0, "", fmt.Errorf("read the digest of %s: %w", table, err)
@@ -132,7 +133,8 @@ func (p *place) check(ctx context.Context) error {
 		return err
 	}
 	var missing, extra, clicks, others int64
-	err = p.Row(ctx, `SELECT count(*) FILTER (WHERE a.checkout_id IS NULL), count(*) FILTER (WHERE e.checkout_id IS NULL),
+	err = p.Row(ctx, `SELECT count(*) FILTER (WHERE a.checkout_id IS NULL), count(*) FILTER (WHERE e.checkout_id IS
+		NULL),
 			count(*) FILTER (WHERE (a.click_id, a.click_time) IS DISTINCT FROM (e.click_id, e.click_time)),
 			count(*) FILTER (WHERE (a.user_name, a.product_id, a.payment_method, a.total_amount, a.shipping_address,
 					a.billing_address, a.user_agent, a.ip_address, a.checkout_time)

@@ -29,10 +29,12 @@ func steady(warmUp, length time.Duration) script {
 // other partitions count until the backlog is written.
 func burst(warmUp time.Duration, records int64, ofClicks bool) script {
 	what, written := "checkouts",
-		`SELECT coalesce(min(next_offset), 0) FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 AND partition = 0`
+		`SELECT coalesce(min(next_offset), 0) FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 AND `+
+			`partition = 0`
 	if ofClicks {
 		what, written = "clicks",
-			`SELECT coalesce(min(clicks_next[1]), 0) FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 AND partition > 0`
+			`SELECT coalesce(min(clicks_next[1]), 0) FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 AND `+
+				`partition > 0`
 	}
 	return func(ctx context.Context, l *live) ([]span, error) {
 		if err := l.wait(ctx, warmUp); err != nil {

@@ -85,8 +85,8 @@ func (r *Report) finish() {
 		var wall, cpu, peak, postgres []float64
 		for _, round := range r.Rounds {
 			if f, ok := round[name]; ok {
-				wall, cpu, peak, postgres = append(wall, f.Wall), append(cpu, f.CPU), append(peak,
-					f.Peak), append(postgres, f.Postgres)
+				wall, cpu = append(wall, f.Wall), append(cpu, f.CPU)
+				peak, postgres = append(peak, f.Peak), append(postgres, f.Postgres)
 			}
 		}
 		if len(wall) > 0 {
@@ -131,10 +131,10 @@ func median(values []float64) float64 {
 func (r *Report) Markdown() string {
 	var b strings.Builder
 	w := r.Workload
-	fmt.Fprintf(&b,
-		"%d clicks and %d checkouts (%d rows, %d with a click; %.0f MB of JSON) over %d+%d partitions, compression "+
-			"%s, seed %d. ",
-		w.Clicks, w.Checkouts, w.Rows, w.Attributed, float64(w.Bytes)/1e6, w.Partitions, w.Partitions, w.compression(), w.Seed)
+	fmt.Fprintf(&b, "%d clicks and %d checkouts (%d rows, %d with a click; %.0f MB of JSON) ",
+		w.Clicks, w.Checkouts, w.Rows, w.Attributed, float64(w.Bytes)/1e6)
+	fmt.Fprintf(&b, "over %d+%d partitions, compression %s, seed %d. ",
+		w.Partitions, w.Partitions, w.compression(), w.Seed)
 	fmt.Fprintf(&b, "%d rounds on %d cores (%s), %s, Postgres %s, fsync %s.\n\n",
 		len(r.Rounds), r.Cores, r.CPU, r.Go, r.Postgres["server_version"], r.Postgres["fsync"])
 
@@ -155,16 +155,22 @@ func (r *Report) Markdown() string {
 		fmt.Fprintf(&b, " %s | %s | %s |\n", number(f.CPU, "%.2f"), number(f.Postgres, "%.2f"), number(f.Peak, "%.0f"))
 	}
 	if _, ok := r.Medians[phaseDrain]; ok {
-		fmt.Fprintf(&b, "\n| drain | |\n|---|--:|\n")
-		fmt.Fprintf(&b, "| events per second | %.0f |\n", r.EventsPerSec)
-		fmt.Fprintf(&b, "| pace to that of bare COPY | %s |\n", number(r.PaceToCopy, "%.2f"))
-		fmt.Fprintf(&b, "| pace to that of bare COPY by two connections | %s |\n", number(r.PaceToCopyTwo, "%.2f"))
-		fmt.Fprintf(&b, "| pace to that of bare COPY, sorted | %s |\n", number(r.PaceToSorted, "%.2f"))
-		fmt.Fprintf(&b, "| COPY again to COPY (noise) | %s |\n", number(r.CopyFloor, "%.2f"))
-		fmt.Fprintf(&b, "| time / bare COPY | %s |\n", number(r.DrainToCopy, "%.2f"))
-		fmt.Fprintf(&b, "| time / bare COPY, sorted | %s |\n", number(r.DrainToSorted, "%.2f"))
-		fmt.Fprintf(&b, "| time / bare read | %s |\n", number(r.DrainToRead, "%.2f"))
-		fmt.Fprintf(&b, "| CPU seconds per million events | %.2f |\n", r.CPUPerMillion)
+		fmt.Fprintf(&b, "\n| drain | |\n|---|--:|\n| events per second | %.0f |\n", r.EventsPerSec)
+		for _, line := range []struct {
+			name  string
+			value float64
+		}{
+			{"pace to that of bare COPY", r.PaceToCopy},
+			{"pace to that of bare COPY by two connections", r.PaceToCopyTwo},
+			{"pace to that of bare COPY, sorted", r.PaceToSorted},
+			{"COPY again to COPY (noise)", r.CopyFloor},
+			{"time / bare COPY", r.DrainToCopy},
+			{"time / bare COPY, sorted", r.DrainToSorted},
+			{"time / bare read", r.DrainToRead},
+			{"CPU seconds per million events", r.CPUPerMillion},
+		} {
+			fmt.Fprintf(&b, "| %s | %s |\n", line.name, number(line.value, "%.2f"))
+		}
 		fmt.Fprintf(&b, "| peak memory, MiB | %s |\n", number(r.PeakMiB, "%.0f"))
 	}
 	return b.String()

@@ -14,7 +14,8 @@ import (
 // people makes sure that users 0 to n exist.
 func (p *place) people(ctx context.Context, n int64) error {
 	return p.Exec(ctx, fmt.Sprintf(`INSERT INTO commerce.users SELECT i, 'user.number' || i, 'x'
-		FROM generate_series(coalesce((SELECT max(id) + 1 FROM commerce.users), 0), %d) i`, n), `ANALYZE commerce.users`)
+		FROM generate_series(coalesce((SELECT max(id) + 1 FROM commerce.users), 0), %d) i`, n), `ANALYZE
+			commerce.users`)
 }
 
 // lay makes a workload with topics and an answer of its own.
@@ -173,9 +174,11 @@ func fillTable(rows int64) []string {
 	const table = "commerce.attributed_checkouts"
 	return []string{
 		`ALTER TABLE ` + table + ` DROP CONSTRAINT attributed_checkouts_pkey`,
-		fmt.Sprintf(`INSERT INTO %s (%s) SELECT gen_random_uuid(), 'user.number' || i %% 100, gen_random_uuid(), gen_random_uuid(), 'JCB 16 digit', 896.92,
+		fmt.Sprintf(`INSERT INTO %s (%s) SELECT gen_random_uuid(), 'user.number' || i %% 100, gen_random_uuid(),
+			gen_random_uuid(), 'JCB 16 digit', 896.92,
 			E'148 Eric Track\nNew Stephanie, NC 00575', E'15430 Natalie Common Apt. 718\nEast Donna, OH 22144',
-			'Mozilla/5.0 (Macintosh; PPC Mac OS X 10_11_5) AppleWebKit/531.0 (KHTML, like Gecko) Chrome/30.0.819.0 Safari/531.0',
+			'Mozilla/5.0 (Macintosh; PPC Mac OS X 10_11_5) AppleWebKit/531.0 (KHTML, like Gecko) Chrome/30.0.819.0
+				Safari/531.0',
 			'168.135.111.71', now()::timestamp, now()::timestamp FROM generate_series(1, %d) i`, table, columns, rows),
 		`SET maintenance_work_mem = '1GB'; ALTER TABLE ` + table + ` ADD PRIMARY KEY (checkout_id)`,
 		`CHECKPOINT`,

@@ -29,9 +29,12 @@ func TestBrowserDemo(t *testing.T) {
 		tab.Wait("a row", `document.querySelector("#latest tbody a")`)
 		id := Eval[string](tab, `document.querySelector("#latest tbody a").textContent`)
 		tab.Eval(`location.hash = "#rows"`)
-		tab.Eval(`document.querySelector("#checkout").value = "` + id + `"; document.querySelector("#search button").click()`)
+		tab.Eval(`document.querySelector("#checkout").value = "` + id +
+			`"; document.querySelector("#search button").click()`)
 		tab.Wait("the explanation", `document.querySelector("#explanation-body .badge")?.textContent === "right"`)
-		tab.Wait("the winner", `document.querySelector("#explanation-body tr.winner") || /no click/.test(document.querySelector("#explanation-body").textContent)`)
+		tab.Wait("the winner",
+			`document.querySelector("#explanation-body tr.winner") || /no `+
+				`click/.test(document.querySelector("#explanation-body").textContent)`)
 		tab.Shot("demo-explanation")
 		tab.Eval(`location.hash = "#overview"`)
 	})
@@ -40,14 +43,19 @@ func TestBrowserDemo(t *testing.T) {
 		tab.Wait("dead letters", `Number(document.querySelector("#letters-count").textContent) === 18`)
 		tab.Eval(`location.hash = "#dead-letters"`)
 		tab.Wait("the list", `document.querySelectorAll("#letters tbody tr").length === 18`)
-		tab.Eval(`location.hash = [...document.querySelectorAll("#letters tbody tr")].find((r) => r.textContent.includes("<script>")).querySelector("a").hash`)
+		tab.Eval(`location.hash = [...document.querySelectorAll("#letters tbody tr")].find((r) => ` +
+			`r.textContent.includes("<script>")).querySelector("a").hash`)
 		tab.Wait("a payload as text", `document.querySelector("#payload")?.textContent.startsWith("<script>")`)
 		tab.Eval(`location.hash = "#overview"`)
 	})
 	t.Run("late clicks", func(t *testing.T) {
-		tab.Wait("a row old enough", `Number(document.querySelector("#totals dd").textContent.split(" ")[0]) > 12 || document.querySelector("#totals dd").textContent.includes("min")`)
+		tab.Wait("a row old enough",
+			`Number(document.querySelector("#totals dd").textContent.split(" ")[0]) > 12 || `+
+				`document.querySelector("#totals dd").textContent.includes("min")`)
 		press("late-clicks", "clicks were sent late")
-		tab.Wait("corrections", `[...document.querySelectorAll("#totals div")].find((d) => d.firstChild.textContent === "Corrected").lastChild.textContent !== "0"`)
+		tab.Wait("corrections",
+			`[...document.querySelectorAll("#totals div")].find((d) => d.firstChild.textContent === `+
+				`"Corrected").lastChild.textContent !== "0"`)
 	})
 	t.Run("Postgres crashes", func(t *testing.T) {
 		press("restart-postgres", "was back after")
@@ -65,7 +73,9 @@ func TestBrowserDemo(t *testing.T) {
 	})
 	checked := Eval[string](tab, `document.querySelector("#verify-text").textContent`)
 	rows, _, _ := strings.Cut(checked, ",")
-	tab.Wait("a verification after it all", verdict+` === "ok" && !document.querySelector("#verify-text").textContent.includes("cannot look") && !document.querySelector("#verify-text").textContent.startsWith(`+"`"+rows+"`)")
+	tab.Wait("a verification after it all",
+		verdict+` === "ok" && !document.querySelector("#verify-text").textContent.includes("cannot look") && `+
+			`!document.querySelector("#verify-text").textContent.startsWith(`+"`"+rows+"`)")
 	if is := Eval[string](tab, verdict); is != "ok" {
 		t.Errorf("verified: %s", Eval[string](tab, `document.querySelector("#verify-text").textContent`))
 	}

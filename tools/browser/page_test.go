@@ -29,15 +29,18 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 	// An id that is a name of the language; a place where every object would get its members.
-	write(`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, checkout_time) VALUES ('__proto__', 'polluted', '2026-11-23 08:00:00')`)
+	write(`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, checkout_time) VALUES ('__proto__', ` +
+		`'polluted', '2026-11-23 08:00:00')`)
 	verify := func(cfg *web.PageConfig) {
 		cfg.Latest = func() []string { return []string{"__proto__", "k1", hostileName} }
 		cfg.Verify = func(context.Context) (web.Verdict, error) {
 			return web.Verdict{OK: true, Text: "Verified: all 2 rows"}, nil
 		}
 		cfg.Actions = []web.Action{
-			{Name: "poke", Title: "Poke it", About: "Nothing happens.", Do: func(context.Context, int64) (string, error) { return "It was poked", nil }},
-			{Name: "drop-letter", Title: "Put aside", About: "Marks it.", Letter: true, Do: func(context.Context, int64) (string, error) { return "It was put aside", nil }},
+			{Name: "poke", Title: "Poke it", About: "Nothing happens.",
+				Do: func(context.Context, int64) (string, error) { return "It was poked", nil }},
+			{Name: "drop-letter", Title: "Put aside", About: "Marks it.", Letter: true,
+				Do: func(context.Context, int64) (string, error) { return "It was put aside", nil }},
 		}
 	}
 	s := begin(t, "127.0.0.1:0", dsn, verify)
@@ -55,9 +58,11 @@ func TestBrowser(t *testing.T) {
 
 	t.Run("loads and moves", func(t *testing.T) {
 		tab.Go(s.base)
-		tab.Wait("the sentence", `document.querySelector("#sentence").textContent.startsWith("Up to date: rows appear 6 ms")`)
+		tab.Wait("the sentence",
+			`document.querySelector("#sentence").textContent.startsWith("Up to date: rows appear 6 ms")`)
 		tab.Wait("the verdict", `document.querySelector("#verify-text").textContent.startsWith("Verified: all 2 rows")`)
-		tab.Wait("the graph", `/^60\.\d|^60\/s|^[1-9]/.test(document.querySelector("[data-edge=postgres] .edge-rate").textContent)`)
+		tab.Wait("the graph",
+			`/^60\.\d|^60\/s|^[1-9]/.test(document.querySelector("[data-edge=postgres] .edge-rate").textContent)`)
 		rows := Eval[string](tab, `document.querySelector("#totals").textContent`)
 		tab.Wait("other numbers", `document.querySelector("#totals").textContent !== `+quoted(rows))
 		tab.Wait("the charts", `document.querySelectorAll("#charts canvas").length === 8`)
@@ -69,7 +74,8 @@ func TestBrowser(t *testing.T) {
 	})
 	t.Run("takes in what changed", func(t *testing.T) {
 		rows := func(has string) string {
-			return `[...document.querySelectorAll("#latest tbody tr")].map((r) => r.children[0].textContent + "=" + r.children[1].textContent).join() === ` + quoted(has)
+			return `[...document.querySelectorAll("#latest tbody tr")].map((r) => r.children[0].textContent + "=" + ` +
+				`r.children[1].textContent).join() === ` + quoted(has)
 		}
 		tab.Wait("all rows", rows(hostileName+"="+hostileName+",k1=Ada,__proto__=polluted"))
 		if Eval[bool](tab, `"user_name" in {} || "checkout_id" in {}`) {
@@ -98,7 +104,8 @@ func TestBrowser(t *testing.T) {
 		quiet(t)
 	})
 	t.Run("the policy keeps markup out", func(t *testing.T) {
-		blocked := Eval[bool](tab, `(() => { try { document.body.innerHTML = "<b>x</b>"; return false } catch { return true } })()`)
+		blocked := Eval[bool](tab,
+			`(() => { try { document.body.innerHTML = "<b>x</b>"; return false } catch { return true } })()`)
 		if !blocked {
 			t.Error("innerHTML took a text")
 		}
@@ -127,7 +134,8 @@ func TestBrowser(t *testing.T) {
 			tab.Key(kb.Tab)
 		}
 		tab.Key("k1" + kb.Enter)
-		tab.Wait("the explanation", `document.querySelector("#explanation-body").textContent.includes("The first click of k1 is c1")`)
+		tab.Wait("the explanation",
+			`document.querySelector("#explanation-body").textContent.includes("The first click of k1 is c1")`)
 		quiet(t)
 	})
 	t.Run("comes back after a restart", func(t *testing.T) {
@@ -137,10 +145,13 @@ func TestBrowser(t *testing.T) {
 		s.stop()
 		tab.Wait("it is noticed", `document.querySelector("#standing").dataset.state === "gone"`)
 		s = begin(t, address, dsn, verify)
-		tab.Wait("live again", `document.querySelector("#link").dataset.on === "yes" && document.querySelector("#standing").dataset.state === "ok"`)
+		tab.Wait("live again",
+			`document.querySelector("#link").dataset.on === "yes" && `+
+				`document.querySelector("#standing").dataset.state === "ok"`)
 		tab.Complaints() // of connections refused
 		tab.Eval(`document.querySelector("[data-action=poke]").click()`)
-		tab.Wait("an action with the new start's token", `document.querySelector("#acted").textContent.includes("It was poked")`)
+		tab.Wait("an action with the new start's token",
+			`document.querySelector("#acted").textContent.includes("It was poked")`)
 		quiet(t)
 		defer s.stop()
 		t.Run("looks", func(t *testing.T) { looks(t, s) })
@@ -155,13 +166,18 @@ func looks(t *testing.T, s *stage) {
 		tab.Scheme(scheme)
 		for _, width := range []int64{1280, 390} {
 			tab.Resize(width, 844)
-			for _, view := range []string{"overview", "rows/k1", "partitions", "dead-letters/1", "users", "configuration"} {
+			for _, view := range []string{"overview", "rows/k1", "partitions", "dead-letters/1", "users",
+				"configuration"} {
 				where := strings.Join([]string{scheme, view, map[int64]string{1280: "desk", 390: "phone"}[width]}, " ")
 				tab.Go("about:blank")
 				tab.Go(s.base + "/#" + view)
-				tab.Wait(where, `document.querySelector("#link").dataset.on === "yes" && document.querySelectorAll(".view:not([hidden]) :is(td, dd)").length > 0`)
+				tab.Wait(where,
+					`document.querySelector("#link").dataset.on === "yes" && `+
+						`document.querySelectorAll(".view:not([hidden]) :is(td, dd)").length > 0`)
 				if name, _, deep := strings.Cut(view, "/"); deep {
-					tab.Wait(where+" in full", `document.querySelector("#`+map[string]string{"rows": "explanation-body .summary", "dead-letters": "payload"}[name]+`")`)
+					tab.Wait(where+" in full",
+						`document.querySelector("#`+map[string]string{"rows": "explanation-body .summary",
+							"dead-letters": "payload"}[name]+`")`)
 				}
 				if over := Eval[int](tab, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
 					t.Errorf("%s: %d px too wide", where, over)

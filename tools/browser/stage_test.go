@@ -23,7 +23,8 @@ import (
 	"firstclick/web"
 )
 
-// stage is a page on a server, over a real Postgres and the figures of a pipeline that does not exist.
+// stage is a page on a server, over a real Postgres and the figures of a pipeline that does not
+// exist.
 type stage struct {
 	base, address string
 	stop          func()
@@ -38,10 +39,12 @@ func figures() func() pipeline.Stats {
 		st := pipeline.Stats{
 			At: now, Started: now.Add(-time.Hour), Ready: true, EndsAt: now, Watermark: now.UnixMicro(),
 			Totals: pipeline.Totals{
-				ClicksRead: 120 * n, CheckoutsRead: 60 * n, Transactions: 40 * n, DelayRows: 60 * n, Delay: time.Duration(60*n) * 6 * time.Millisecond,
+				ClicksRead: 120 * n, CheckoutsRead: 60 * n, Transactions: 40 * n, DelayRows: 60 * n,
+				Delay: time.Duration(60*n) * 6 * time.Millisecond,
 			},
 			Clicks: []pipeline.PartitionStats{{Next: 120 * n, End: 120 * n, MaxTime: now.UnixMicro()}},
-			Shards: []pipeline.ShardStats{{Next: 60 * n, End: 60 * n, Committed: 60 * n, Queued: 2, Recents: 900, MaxReleased: now.UnixMicro(), FinalBefore: now.UnixMicro()}},
+			Shards: []pipeline.ShardStats{{Next: 60 * n, End: 60 * n, Committed: 60 * n, Queued: 2, Recents: 900,
+				MaxReleased: now.UnixMicro(), FinalBefore: now.UnixMicro()}},
 		}
 		st.Result.Fresh, st.Result.Attributed = 60*n, 50*n
 		st.Window.Clicks, st.Window.Bytes = 7200, 400_000
@@ -59,10 +62,12 @@ func begin(t *testing.T, address, dsn string, change func(*web.PageConfig)) *sta
 	t.Helper()
 	cfg := web.PageConfig{
 		Stats: figures(), Database: dsn, Version: "test", Instance: "firstclick one",
-		Settings: []web.Setting{{Name: "--kafka", Value: "localhost:9093", Given: true}, {Name: "--kafka-password", Value: "set, not shown", Given: true}},
+		Settings: []web.Setting{{Name: "--kafka", Value: "localhost:9093", Given: true},
+			{Name: "--kafka-password", Value: "set, not shown", Given: true}},
 		Explain: func(_ context.Context, id string) (any, error) {
 			return map[string]any{
-				"checkout_id": id, "verdict": "right", "summary": "The first click of " + id + " is c1, 3 minutes before it.", "why": []string{"c1 is the earliest"},
+				"checkout_id": id, "verdict": "right", "why": []string{"c1 is the earliest"},
+				"summary": "The first click of " + id + " is c1, 3 minutes before it.",
 				"records": []any{}, "clicks": []any{}, "searched": []any{}, "elapsed_ns": 5_000_000,
 			}, nil
 		},
@@ -103,11 +108,16 @@ func furnish(t *testing.T, conn *pgx.Conn) {
 		sql  string
 		args []any
 	}{
-		{`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, click_id, product_id, total_amount, checkout_time, click_time)
-			VALUES ('k1', 'Ada', 'c1', 'p', 12.35, '2026-11-23 09:00:00', '2026-11-23 08:57:00'), ($1, $1, NULL, 'p', NULL, '2026-11-23 09:00:01', NULL)`, []any{hostileName}},
-		{`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards) VALUES ('firstclick one', 'firstclick', $1, 7, 'v1', ':8081', '{0,1}')`, []any{hostileName}},
-		{`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload, payload_size, payload_sha256)
-			VALUES ('firstclick', 'clicks', 1, 42, 'json', $1, $2::bytea, length($2::bytea), '\x00'), ('firstclick', 'clicks', 1, 43, 'too_large', '', NULL, 9000000, '\x01'),
+		{`INSERT INTO commerce.attributed_checkouts
+				(checkout_id, user_name, click_id, product_id, total_amount, checkout_time, click_time)
+			VALUES ('k1', 'Ada', 'c1', 'p', 12.35, '2026-11-23 09:00:00', '2026-11-23 08:57:00'),
+				($1, $1, NULL, 'p', NULL, '2026-11-23 09:00:01', NULL)`, []any{hostileName}},
+		{`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
+			VALUES ('firstclick one', 'firstclick', $1, 7, 'v1', ':8081', '{0,1}')`, []any{hostileName}},
+		{`INSERT INTO firstclick.dead_letters
+				(group_id, topic, partition, "offset", reason, detail, payload, payload_size, payload_sha256)
+			VALUES ('firstclick', 'clicks', 1, 42, 'json', $1, $2::bytea, length($2::bytea), '\x00'),
+			('firstclick', 'clicks', 1, 43, 'too_large', '', NULL, 9000000, '\x01'),
 			('another', 'clicks', 1, 44, 'json', '', 'secret of another group', 23, '\x02')`,
 			[]any{hostileName, []byte(hostilePayload)}},
 	} {
@@ -117,17 +127,18 @@ func furnish(t *testing.T, conn *pgx.Conn) {
 	}
 }
 
-// startDemo runs the demo in this process until stop is called, which returns what it ended with. It returns the
-// page's host and port once the first row is there.
+// startDemo runs the demo in this process until stop is called, which returns what it ended with.
+// It returns the page's host and port once the first row is there.
 func startDemo(t *testing.T) (page string, stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	reader, writer := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := demo.Run(ctx, demo.Config{Dir: pgtest.Dir(t), Listen: "127.0.0.1:0", Out: writer, NewLogger: func(io.Writer) *slog.Logger {
-			return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-		}})
+		err := demo.Run(ctx, demo.Config{Dir: pgtest.Dir(t), Listen: "127.0.0.1:0", Out: writer,
+			NewLogger: func(io.Writer) *slog.Logger {
+				return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+			}})
 		if err != nil {
 			fmt.Fprintln(writer, err)
 		}

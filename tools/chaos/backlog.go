@@ -12,7 +12,8 @@ import (
 	"firstclick/tools/testbed"
 )
 
-// backlogSpan is the event time of a backlog: several times window and lateness, so that clicks expire and rows become final on the way.
+// backlogSpan is the event time of a backlog: several times window and lateness, so that clicks
+// expire and rows become final on the way.
 const backlogSpan = 2 * time.Hour
 
 // layDown sends a backlog with every kind of bad input, or, where the trial is plain, with none.
@@ -29,12 +30,13 @@ func (w *world) layDown(ctx context.Context, span time.Duration) (*fed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lay down a backlog: %w", err)
 	}
-	w.out.Say("a backlog of %d clicks and %d checkouts stands after %v", sum.Clicks, sum.Checkouts, time.Since(began).Round(100*ms))
+	w.out.Say("a backlog of %d clicks and %d checkouts stands after %v", sum.Clicks, sum.Checkouts,
+		time.Since(began).Round(100*ms))
 	return &fed{rows: sum.Rows(), dead: sum.DeadLetters, sum: sum}, nil
 }
 
-// kills ends the only instance again and again in one backlog. Half of its lives end at any moment from
-// the start of the process on. The other half end while transactions are sure to be under way.
+// kills ends the only instance again and again in one backlog. Half of its lives end at any moment
+// from the start of the process on. The other half end while transactions are sure to be under way.
 func (w *world) kills(ctx context.Context) error {
 	f, err := w.layDown(ctx, backlogSpan)
 	if err != nil {
@@ -74,14 +76,16 @@ func (w *world) kills(ctx context.Context) error {
 			working++
 		}
 		if life%10 == 9 {
-			w.out.Say("%3d SIGKILLs, %d of them after rows of that life; %d of %d checkouts are written", life+1, working, after, f.sum.Checkouts)
+			w.out.Say("%3d SIGKILLs, %d of them after rows of that life; %d of %d checkouts are written", life+1,
+				working, after, f.sum.Checkouts)
 		}
 		if after >= f.sum.Checkouts {
 			w.blame("the backlog was written after %d SIGKILLs: it is too small (-events)", life+1)
 			break
 		}
 	}
-	w.out.Say("%d SIGKILLs in %v, %d in lives that had written rows; the rest without a fault", w.opts.lives, time.Since(began).Round(100*ms), working)
+	w.out.Say("%d SIGKILLs in %v, %d in lives that had written rows; the rest without a fault", w.opts.lives,
+		time.Since(began).Round(100*ms), working)
 	if err := one.start(); err != nil {
 		return err
 	}

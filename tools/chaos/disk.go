@@ -21,7 +21,8 @@ func (w *world) putOnSmallDisk(ctx context.Context) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", "size="+smallDiskSize, "tmpfs", dir).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", "size="+smallDiskSize, "tmpfs",
+		dir).CombinedOutput(); err != nil {
 		return fmt.Errorf("mount a small disk (only root may): %w: %s", err, out)
 	}
 	w.disk = &smallDisk{dir}

@@ -47,8 +47,10 @@ func newLanes(w *world) []*lane {
 	}
 	tables := []table{
 		{"instances", 0, instanceFaults(&w.opts)},
-		{"kafka", 1, append(brokerFaults(), networkFaults("network to Kafka", func(w *world) *link { return w.toKafka })...)},
-		{"postgres", 2, append(server, networkFaults("network to Postgres", func(w *world) *link { return w.toServer })...)},
+		{"kafka", 1, append(brokerFaults(), networkFaults("network to Kafka",
+			func(w *world) *link { return w.toKafka })...)},
+		{"postgres", 2, append(server, networkFaults("network to Postgres",
+			func(w *world) *link { return w.toServer })...)},
 		{"shop", 4, shopFaults()},
 	}
 	if w.opts.expire {
@@ -58,7 +60,8 @@ func newLanes(w *world) []*lane {
 	for _, t := range tables {
 		l := &lane{world: w, name: t.name, random: rand.New(rand.NewPCG(w.opts.seed, t.stream))}
 		for _, f := range t.faults {
-			if slices.ContainsFunc(strings.Split(w.opts.only, ","), func(part string) bool { return strings.Contains(f.name, part) }) {
+			if slices.ContainsFunc(strings.Split(w.opts.only, ","),
+				func(part string) bool { return strings.Contains(f.name, part) }) {
 				l.faults = append(l.faults, f)
 			}
 		}
@@ -151,7 +154,8 @@ func serverFaults() []fault {
 	}
 	end := func(what, where string) func(*lane) error {
 		return func(l *lane) error {
-			return l.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%' AND `+where, what)
+			return l.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE `+
+				`'chaos-%' AND `+where, what)
 		}
 	}
 	return []fault{
@@ -165,10 +169,13 @@ func serverFaults() []fault {
 		{name: "walsenders terminated", weight: 2, do: end("walsenders", `backend_type = 'walsender'`)},
 		{name: "publication dropped", weight: 1, do: run(`DROP PUBLICATION IF EXISTS firstclick_users`)},
 		{name: "publication altered", weight: 1, do: run(`DO $$ BEGIN
-			IF EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'firstclick_users') THEN ALTER PUBLICATION firstclick_users DROP TABLE commerce.users; END IF; END $$`)},
+			IF EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'firstclick_users') THEN ALTER PUBLICATION
+				firstclick_users DROP TABLE commerce.users; END IF; END $$`)},
 		{name: "users table rewritten", weight: 1, do: run(`VACUUM FULL commerce.users`)},
-		{name: "users table altered", weight: 1, do: run(`DROP PUBLICATION IF EXISTS firstclick_users; ` + // Postgres refuses while the column is published
-			`ALTER TABLE commerce.users ALTER username TYPE text; ALTER TABLE commerce.users ALTER username TYPE varchar(255)`)},
+		// Postgres refuses while the column is published
+		{name: "users table altered", weight: 1, do: run(`DROP PUBLICATION IF EXISTS firstclick_users; ` +
+			`ALTER TABLE commerce.users ALTER username TYPE text; ALTER TABLE commerce.users ALTER username TYPE ` +
+			`varchar(255)`)},
 		{name: "target table locked", weight: 3, do: lock("commerce.attributed_checkouts")},
 		{name: "offsets locked", weight: 1, do: lock("firstclick.offsets")},
 	}

@@ -72,7 +72,8 @@ func (w *world) feed(ctx context.Context) (*fed, error) {
 	ahead := w.wrongClocks
 	w.mu.Unlock()
 	f.rows = f.sum.Rows() + f.pairs + f.quick + f.held + ahead
-	w.out.Say("fed: %d records of the generator (%d dead letters among them), %d sentinels, %d checkouts in transactions, %d in transactions held open, "+
+	w.out.Say("fed: %d records of the generator (%d dead letters among them), %d sentinels, %d checkouts in "+
+		"transactions, %d in transactions held open, "+
 		"%d by a wrong clock, %d unsure", f.sum.Records, f.sum.Dead(), f.pairs, f.quick, f.held, ahead, f.unsure)
 	return f, err
 }
@@ -84,8 +85,8 @@ func (w *world) generator() datagen.Config {
 		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.db.DSN,
 		ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic, Users: users,
 		Rate: w.opts.rate, Seed: w.opts.seed, Start: w.epoch(), Speed: timeLapse,
-		OutOfOrder: 0.2, Late: 0.05, Duplicate: 0.02, Conflict: 0.01, Poison: 0.02, TooLarge: tooLarge, UnknownUser: 0.02,
-		Future: 0.02, HotKey: 0.02, Renames: 5,
+		OutOfOrder: 0.2, Late: 0.05, Duplicate: 0.02, Conflict: 0.01, Poison: 0.02, TooLarge: tooLarge,
+		UnknownUser: 0.02, Future: 0.02, HotKey: 0.02, Renames: 5,
 		ConnectTimeout: sendTime, StopTimeout: sendTime, Logger: w.log,
 	}
 }
@@ -97,7 +98,8 @@ func (w *world) producer(opts ...kgo.Opt) (*kgo.Client, error) {
 }
 
 func event(topic string, partition int32, at time.Time, id string, user int, product string) *kgo.Record {
-	value := fmt.Sprintf(`{"%s_id":%q,"user_id":%d,"product_id":%q,"datetime_occured":%q`, strings.TrimSuffix(topic, "s"), id, user, product,
+	value := fmt.Sprintf(`{"%s_id":%q,"user_id":%d,"product_id":%q,"datetime_occured":%q`,
+		strings.TrimSuffix(topic, "s"), id, user, product,
 		at.UTC().Format("2006-01-02 15:04:05.000000"))
 	if topic == checkoutsTopic {
 		value += `,"payment_method":"card","total_amount":"12.34"`
@@ -105,11 +107,13 @@ func event(topic string, partition int32, at time.Time, id string, user int, pro
 	return &kgo.Record{Topic: topic, Partition: partition, Value: []byte(value + "}"), Timestamp: at}
 }
 
-// sentinelPrefix begins the checkout_id of a checkout that was produced after its click had been acknowledged, and of which no other click is
-// earlier: its row must have the click from the first moment on.
+// sentinelPrefix begins the checkout_id of a checkout that was produced after its click had been
+// acknowledged, and of which no other click is earlier: its row must have the click from the first
+// moment on.
 const sentinelPrefix = "sentinel-"
 
-// sendSentinels produces pairs of a click and, when that is acknowledged, its checkout. It gives how many.
+// sendSentinels produces pairs of a click and, when that is acknowledged, its checkout. It gives
+// how many.
 func (w *world) sendSentinels(ctx context.Context) (n int64, err error) {
 	cl, err := w.producer()
 	if err != nil {
@@ -126,7 +130,8 @@ func (w *world) sendSentinels(ctx context.Context) (n int64, err error) {
 			n++
 			partition := heldPartitions + random.Int32N(clicksPartitions-heldPartitions)
 			clicks = append(clicks, event(clicksTopic, partition, w.eventNow(), "click-"+name, user, "product-"+name))
-			checkouts = append(checkouts, event(checkoutsTopic, random.Int32N(checkoutsPartitions), w.eventNow(), sentinelPrefix+name, user, "product-"+name))
+			checkouts = append(checkouts, event(checkoutsTopic, random.Int32N(checkoutsPartitions), w.eventNow(),
+				sentinelPrefix+name, user, "product-"+name))
 		}
 		err := cl.ProduceSync(sending, clicks...).FirstErr()
 		if err == nil {
@@ -140,8 +145,9 @@ func (w *world) sendSentinels(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// sendTransactions sends pairs in transactions, one after the other, each open for a while; a quarter is aborted. Their clicks go to the held
-// partitions only. It gives how many checkouts were committed.
+// sendTransactions sends pairs in transactions, one after the other, each open for a while; a
+// quarter is aborted. Their clicks go to the held partitions only. It gives how many checkouts were
+// committed.
 func (w *world) sendTransactions(ctx context.Context, f *fed, name string, open time.Duration) (sent int64, err error) {
 	var cl *kgo.Client
 	defer func() {
@@ -172,7 +178,8 @@ func (w *world) sendTransactions(ctx context.Context, f *fed, name string, open 
 				event(checkoutsTopic, random.Int32N(checkoutsPartitions), now, "checkout-"+name, user, "product-"+name))
 		}
 		if err := transact(ctx, cl, records, open, end); err != nil {
-			// The producer may be fenced by its own epoch, or the transaction aborted by time: how it ended is not known. Begin again.
+			// The producer may be fenced by its own epoch, or the transaction aborted by time: how
+			// it ended is not known. Begin again.
 			w.log.Warn("transaction in doubt", "name", name, "cause", err)
 			f.doubt(w)
 			cl.Close()
@@ -193,7 +200,8 @@ func (f *fed) doubt(w *world) {
 	f.unsure++
 }
 
-func transact(ctx context.Context, cl *kgo.Client, records []*kgo.Record, open time.Duration, end kgo.TransactionEndTry) error {
+func transact(ctx context.Context, cl *kgo.Client, records []*kgo.Record, open time.Duration,
+	end kgo.TransactionEndTry) error {
 	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 	defer cancel()
 	if err := cl.BeginTransaction(); err != nil {
@@ -214,13 +222,15 @@ func (w *world) changeUsers(ctx context.Context) error {
 		id := 1 + random.IntN(users-1)
 		statement := `DELETE FROM commerce.users WHERE id = $1 AND $2 <> ''`
 		if random.IntN(3) > 0 {
-			statement = `INSERT INTO commerce.users (id, username, password) VALUES ($1, $2, 'secret') ON CONFLICT (id) DO UPDATE SET username = excluded.username`
+			statement = `INSERT INTO commerce.users (id, username, password) VALUES ($1, $2, 'secret') ON CONFLICT ` +
+				`(id) DO UPDATE SET username = excluded.username`
 		}
 		w.tryUsers(ctx, statement, id, fmt.Sprintf("user %d, the %dth", id, n))
 	}
 	for testbed.Pause(context.WithoutCancel(ctx), 200*ms) {
 		if w.tryUsers(context.WithoutCancel(ctx), `INSERT INTO commerce.users (id, username, password)
-			SELECT id, 'back ' || id, 'secret' FROM generate_series(0, $1::int - 1) id WHERE $2 <> '' ON CONFLICT DO NOTHING`, users, "all") {
+			SELECT id, 'back ' || id, 'secret' FROM generate_series(0, $1::int - 1) id WHERE $2 <> '' ON CONFLICT DO
+				NOTHING`, users, "all") {
 			break
 		}
 	}
@@ -231,7 +241,11 @@ func (w *world) changeUsers(ctx context.Context) error {
 func (w *world) tryUsers(ctx context.Context, statement string, args ...any) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*second)
 	defer cancel()
-	if err := w.db.With(ctx, func(conn *pgx.Conn) error { _, err := conn.Exec(ctx, statement, args...); return err }); err != nil {
+	if err := w.db.With(ctx, func(conn *pgx.Conn) error {
+		_,
+			err := conn.Exec(ctx, statement, args...)
+		return err
+	}); err != nil {
 		w.log.Debug("users stay as they are", "cause", err)
 		return false
 	}

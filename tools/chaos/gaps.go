@@ -59,7 +59,8 @@ func (g *gaps) show(ctx context.Context) error {
 	return nil
 }
 
-// deleteUnread deletes everything, the last record of a partition unread. An instance has to miss it.
+// deleteUnread deletes everything, the last record of a partition unread. An instance has to miss
+// it.
 func (g *gaps) deleteUnread(what, topic string, partition int32) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ends, err := g.ends(ctx)
@@ -70,13 +71,14 @@ func (g *gaps) deleteUnread(what, topic string, partition int32) func(context.Co
 			return err
 		}
 		last := ends[topic][partition] - 1
-		says := fmt.Sprintf("data gap in %s[%d]: offsets %d to %d were never read and are gone", topic, partition, last, last)
+		says := fmt.Sprintf("data gap in %s[%d]: offsets %d to %d were never read and are gone", topic, partition,
+			last, last)
 		return g.run(what, 4, group, says)(ctx)
 	}
 }
 
-// run runs an instance to its end. It has to exit with the code. With another one than 0 it has to say what
-// is the matter and the way out, and to write nothing.
+// run runs an instance to its end. It has to exit with the code. With another one than 0 it has to
+// say what is the matter and the way out, and to write nothing.
 func (g *gaps) run(what string, code int, group string, says ...string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		before, err := g.world.written(ctx)

@@ -19,7 +19,8 @@ import (
 // patience is how long an instance may take to end in good order, faults at the servers included.
 const patience = 90 * second
 
-// slot is the place of one instance, as a supervisor would have it: what ends in it is started again.
+// slot is the place of one instance, as a supervisor would have it: what ends in it is started
+// again.
 type slot struct {
 	w      *world
 	number int
@@ -59,8 +60,8 @@ func (s *slot) name() string {
 
 func (s *slot) nameNow() string { return fmt.Sprintf("chaos-%d-%d", s.number, s.life) }
 
-// run starts the binary as the slot's next life. s.mu is held. The clock of the last lasting instance, and
-// of one that comes and goes, is ten minutes wrong.
+// run starts the binary as the slot's next life. s.mu is held. The clock of the last lasting
+// instance, and of one that comes and goes, is ten minutes wrong.
 func (s *slot) run(more ...string) (*testbed.Instance, error) {
 	s.life++
 	opts := &s.w.opts
@@ -148,7 +149,8 @@ func signalled(err error) bool {
 	return errors.As(err, &exit) && exit.ExitCode() == 128+int(syscall.SIGTERM)
 }
 
-// judge tells whether an instance may end by itself: before it has begun to work that is the way to say that a server does not answer.
+// judge tells whether an instance may end by itself: before it has begun to work that is the way to
+// say that a server does not answer.
 func (s *slot) judge(result error) {
 	text, _ := os.ReadFile(s.log)
 	exit := &exec.ExitError{}
@@ -231,8 +233,10 @@ func instanceFaults(o *options) []fault {
 	}
 	start := func(l *lane) error { return l.slot.start() }
 	return []fault{
-		{name: "instance SIGKILL", weight: 6, least: 0, most: 3 * second, do: func(l *lane) error { return mortal(l).kill() }, heal: start},
-		{name: "instance SIGTERM", weight: 3, least: 0, most: 8 * second, do: func(l *lane) error { return mortal(l).stop() }, heal: start},
+		{name: "instance SIGKILL", weight: 6, least: 0, most: 3 * second,
+			do: func(l *lane) error { return mortal(l).kill() }, heal: start},
+		{name: "instance SIGTERM", weight: 3, least: 0, most: 8 * second,
+			do: func(l *lane) error { return mortal(l).stop() }, heal: start},
 		{name: "instance SIGSTOP", weight: 6, least: 12 * second, most: 18 * second, do: freeze, heal: thaw},
 		{name: "instance SIGSTOP, short", weight: 2, least: 500 * ms, most: 5 * second, do: freeze, heal: thaw},
 		{name: "all instances SIGKILL", weight: 2, least: 0, most: 2 * second, do: killAll, heal: startAll},

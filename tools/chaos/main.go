@@ -34,26 +34,36 @@ func main() {
 	}
 }
 
-// maxRate is the rate up to which every clicks partition stays nearer to its end than what counts as a backlog.
+// maxRate is the rate up to which every clicks partition stays nearer to its end than what counts
+// as a backlog.
 const maxRate = 400
 
 func parse(args []string, out io.Writer) (options, error) {
 	opts := options{seed: rand.Uint64N(1_000_000)}
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.Uint64Var(&opts.seed, "seed", opts.seed, "same seed, same faults in the same order in each lane (default: random)")
-	flags.DurationVar(&opts.duration, "duration", 3*time.Minute, "how long things break; start, draining and the audit come on top")
-	flags.StringVar(&opts.trial, "trial", "", "show one thing instead of breaking everything for three minutes: "+trialNames()+"; see doc.go")
-	flags.Int64Var(&opts.events, "events", 0, "of a trial with a backlog: its clicks and checkouts (default: the trial's)")
+	flags.Uint64Var(&opts.seed, "seed", opts.seed,
+		"same seed, same faults in the same order in each lane (default: random)")
+	flags.DurationVar(&opts.duration, "duration", 3*time.Minute,
+		"how long things break; start, draining and the audit come on top")
+	flags.StringVar(&opts.trial, "trial", "",
+		"show one thing instead of breaking everything for three minutes: "+trialNames()+"; see doc.go")
+	flags.Int64Var(&opts.events, "events", 0,
+		"of a trial with a backlog: its clicks and checkouts (default: the trial's)")
 	flags.IntVar(&opts.lives, "lives", 0, "of a trial that ends instances: how often (default: the trial's)")
-	flags.Float64Var(&opts.rate, "rate", 300, "events per second of the generator, at most 400 unless in a trial: see doc.go")
+	flags.Float64Var(&opts.rate, "rate", 300,
+		"events per second of the generator, at most 400 unless in a trial: see doc.go")
 	flags.IntVar(&opts.instances, "instances", 0, "1 to 3 (default: by the seed)")
 	flags.StringVar(&opts.without, "without", "", "leave a rule out, then the run must be red: "+switchNames())
-	flags.StringVar(&opts.only, "only", "", "only faults whose name contains one of these, comma separated (default with -without: those that show it)")
+	flags.StringVar(&opts.only, "only", "",
+		"only faults whose name contains one of these, comma separated (default with -without: those that show it)")
 	flags.BoolVar(&opts.quiet, "quiet", false, "no faults at all")
-	flags.BoolVar(&opts.race, "race", false, "build the instances with the race detector: a race ends them, and the run is red")
-	flags.BoolVar(&opts.disk, "disk-full", false, "put the target table on a disk of "+smallDiskSize+" and let it fill up (needs root)")
-	flags.StringVar(&opts.dir, "dir", "", "directory for data and logs (default: a temporary one, kept when the run is not as it should be)")
+	flags.BoolVar(&opts.race, "race", false,
+		"build the instances with the race detector: a race ends them, and the run is red")
+	flags.BoolVar(&opts.disk, "disk-full", false,
+		"put the target table on a disk of "+smallDiskSize+" and let it fill up (needs root)")
+	flags.StringVar(&opts.dir, "dir", "",
+		"directory for data and logs (default: a temporary one, kept when the run is not as it should be)")
 	flags.BoolVar(&opts.keep, "keep", false, "keep the temporary directory")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
@@ -75,7 +85,8 @@ func parse(args []string, out io.Writer) (options, error) {
 	switch {
 	case flags.NArg() > 0:
 		return opts, fmt.Errorf("unknown argument %q", flags.Arg(0))
-	case opts.duration <= 0 || opts.instances < 1 || opts.instances > 3 || !(opts.rate > 0 && (opts.rate <= maxRate || opts.trial != "")):
+	case opts.duration <= 0 || opts.instances < 1 || opts.instances > 3 ||
+		!(opts.rate > 0 && (opts.rate <= maxRate || opts.trial != "")):
 		return opts, errors.New("duration has to be positive, instances 1 to 3, rate above 0 and at most 400")
 	}
 	if opts.without == "" {
@@ -106,7 +117,8 @@ func run(ctx context.Context, args []string, out io.Writer) (wrong bool, err err
 			return false, fmt.Errorf("open the directory: %w", err)
 		}
 	}
-	fmt.Fprintf(out, "chaos: seed %d, %v, %d instances, %s; logs in %s/logs\n", opts.seed, opts.duration, opts.instances, what(opts), opts.dir)
+	fmt.Fprintf(out, "chaos: seed %d, %v, %d instances, %s; logs in %s/logs\n", opts.seed, opts.duration,
+		opts.instances, what(opts), opts.dir)
 	w, err := newWorld(ctx, opts, out)
 	if err == nil && opts.trial != "" {
 		err = trials()[opts.trial].run(w, ctx)

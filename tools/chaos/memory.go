@@ -11,8 +11,9 @@ import (
 	"firstclick/tools/testbed"
 )
 
-// most is how large the process may be at a small --memory-limit, where what does not depend on it (the binary, batches, the collector's room) weighs.
-// A container of the default, whose half is the limit, ends it only at twice the limit.
+// most is how large the process may be at a small --memory-limit, where what does not depend on it
+// (the binary, batches, the collector's room) weighs. A container of the default, whose half is the
+// limit, ends it only at twice the limit.
 func most(limit int64) float64 { return 1.5 * float64(limit) }
 
 // memoryWatch is what an instance has used at most, and what it has said meanwhile.
@@ -53,7 +54,8 @@ func (w *world) beside(ctx context.Context, s *slot, fn func(ctx context.Context
 }
 
 func (w *world) judgeMemory(m memoryWatch) {
-	w.out.Say("at most %.0f MiB resident (--memory-limit %s), %.0f of heap, %.0f of window, %.0f clicks held, %.0f checkouts behind; clicks paused for the budget: %v",
+	w.out.Say("at most %.0f MiB resident (--memory-limit %s), %.0f of heap, %.0f of window, %.0f clicks held, %.0f "+
+		"checkouts behind; clicks paused for the budget: %v",
 		m.resident/(1<<20), w.opts.memory, m.heap/(1<<20), m.held/(1<<20), m.window, m.behind, m.paused)
 	if m.resident == 0 || m.resident > most(w.opts.limit) {
 		w.blame("%.0f MiB resident at --memory-limit %s", m.resident/(1<<20), w.opts.memory)
@@ -63,7 +65,8 @@ func (w *world) judgeMemory(m memoryWatch) {
 	}
 }
 
-// narrow lets an instance write a backlog to a Postgres that is far away: 50 ms, 1 MB/s. Lag grows, memory does not.
+// narrow lets an instance write a backlog to a Postgres that is far away: 50 ms, 1 MB/s. Lag grows,
+// memory does not.
 func (w *world) narrow(ctx context.Context) error {
 	f, err := w.layDown(ctx, backlogSpan)
 	if err != nil {
@@ -79,7 +82,11 @@ func (w *world) narrow(ctx context.Context) error {
 	if err := w.slots[0].start(); err != nil {
 		return err
 	}
-	m, err := w.beside(ctx, w.slots[0], func(ctx context.Context) error { testbed.Pause(ctx, w.opts.duration); return ctx.Err() })
+	m, err := w.beside(ctx, w.slots[0], func(ctx context.Context) error {
+		testbed.Pause(ctx,
+			w.opts.duration)
+		return ctx.Err()
+	})
 	if err != nil {
 		return err
 	}
@@ -91,14 +98,16 @@ func (w *world) narrow(ctx context.Context) error {
 	if now == 0 || now >= f.sum.Checkouts {
 		w.blame("%d of %d checkouts were written in %v: Postgres was not slow", now, f.sum.Checkouts, w.opts.duration)
 	}
-	w.out.Say("%d of %d checkouts are written after %v; the network has no fault from now on", now, f.sum.Checkouts, w.opts.duration)
+	w.out.Say("%d of %d checkouts are written after %v; the network has no fault from now on", now, f.sum.Checkouts,
+		w.opts.duration)
 	if err := w.toServer.mend(); err != nil {
 		return err
 	}
 	return w.judge(ctx, f)
 }
 
-// ahead lets an instance write a backlog in which one clicks partition is three hours ahead of the others, and larger than the budget.
+// ahead lets an instance write a backlog in which one clicks partition is three hours ahead of the
+// others, and larger than the budget.
 func (w *world) ahead(ctx context.Context) error {
 	cl, err := w.producer()
 	if err != nil {
@@ -113,7 +122,8 @@ func (w *world) ahead(ctx context.Context) error {
 	clicks := int(w.opts.events)
 	if err := produceAll(ctx, cl, clicks, func(n int) *kgo.Record {
 		at := w.epoch().Add(3*time.Hour + 50*time.Minute*time.Duration(n)/time.Duration(clicks))
-		return event(clicksTopic, 0, at, fmt.Sprintf("00000000-0000-4000-8000-%012x", n), n%users, fmt.Sprintf("00000000-0000-4000-9000-%012x", n/7))
+		return event(clicksTopic, 0, at, fmt.Sprintf("00000000-0000-4000-8000-%012x", n), n%users,
+			fmt.Sprintf("00000000-0000-4000-9000-%012x", n/7))
 	}); err != nil {
 		return err
 	}
@@ -148,7 +158,8 @@ func (w *world) ahead(ctx context.Context) error {
 }
 
 // sendSpread sends pairs of a click and its checkout, the clicks to all partitions but the first.
-func (w *world) sendSpread(ctx context.Context, cl *kgo.Client, pairs int, from, span time.Duration, name string, f *fed) error {
+func (w *world) sendSpread(ctx context.Context, cl *kgo.Client, pairs int, from, span time.Duration, name string,
+	f *fed) error {
 	for _, topic := range []string{clicksTopic, checkoutsTopic} {
 		err := produceAll(ctx, cl, pairs, func(n int) *kgo.Record {
 			partition := int32(1 + n%(clicksPartitions-1))
@@ -156,7 +167,8 @@ func (w *world) sendSpread(ctx context.Context, cl *kgo.Client, pairs int, from,
 				partition = int32(n % checkoutsPartitions)
 			}
 			id := fmt.Sprintf("%s-%d", name, n)
-			return event(topic, partition, w.epoch().Add(from+span*time.Duration(n)/time.Duration(pairs)), topic+"-"+id, n%users, id)
+			return event(topic, partition, w.epoch().Add(from+span*time.Duration(n)/time.Duration(pairs)),
+				topic+"-"+id, n%users, id)
 		})
 		if err != nil {
 			return err

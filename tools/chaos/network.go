@@ -26,11 +26,13 @@ func newLink(name, listen, upstream string) (*link, error) {
 	return l, nil
 }
 
-// poison lets the network do something to what goes through it, in both directions. share is how much of the connections it concerns: clicks and
-// checkouts come by connections of their own, and so does what is asked of Kafka.
+// poison lets the network do something to what goes through it, in both directions. share is how
+// much of the connections it concerns: clicks and checkouts come by connections of their own, and
+// so does what is asked of Kafka.
 func (l *link) poison(kind string, share float64, attributes map[string]int) error {
 	for _, stream := range []string{"upstream", "downstream"} {
-		text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "toxicity": share, "attributes": attributes})
+		text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "toxicity": share,
+			"attributes": attributes})
 		if err != nil {
 			return err
 		}
@@ -66,13 +68,21 @@ func networkFaults(name string, of func(*world) *link) []fault {
 		return func(r *rand.Rand) map[string]int { return map[string]int{name: least + r.IntN(spread)} }
 	}
 	return []fault{
-		{name: name + " cut", weight: 3, least: 500 * ms, most: 12 * second, do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
+		{name: name + " cut", weight: 3, least: 500 * ms, most: 12 * second,
+			do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
 		{name: name + " blip", weight: 3, do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
-		{name: name + " black hole", weight: 2, least: 2 * second, most: 8 * second, do: toxic("timeout", func(*rand.Rand) map[string]int { return map[string]int{"timeout": 0} }), heal: heal},
-		{name: name + " latency", weight: 2, least: 4 * second, most: 10 * second, do: toxic("latency", slow), heal: heal},
-		{name: name + " latency of some connections", weight: 3, least: 4 * second, most: 10 * second, do: some("latency", slow), heal: heal},
-		{name: name + " resets", weight: 3, least: 500 * ms, most: 3 * second, do: toxic("reset_peer", one("timeout", 0, 200)), heal: heal},
-		{name: name + " slow close", weight: 1, least: 2 * second, most: 6 * second, do: toxic("slow_close", one("delay", 500, 3000)), heal: heal},
-		{name: name + " narrow", weight: 1, least: 3 * second, most: 8 * second, do: toxic("bandwidth", one("rate", 20, 100)), heal: heal}, // KB/s
+		{name: name + " black hole", weight: 2, least: 2 * second, most: 8 * second,
+			do: toxic("timeout", func(*rand.Rand) map[string]int { return map[string]int{"timeout": 0} }), heal: heal},
+		{name: name + " latency", weight: 2, least: 4 * second, most: 10 * second, do: toxic("latency", slow),
+			heal: heal},
+		{name: name + " latency of some connections", weight: 3, least: 4 * second, most: 10 * second,
+			do: some("latency", slow), heal: heal},
+		{name: name + " resets", weight: 3, least: 500 * ms, most: 3 * second,
+			do: toxic("reset_peer", one("timeout", 0, 200)), heal: heal},
+		{name: name + " slow close", weight: 1, least: 2 * second, most: 6 * second,
+			do: toxic("slow_close", one("delay", 500, 3000)), heal: heal},
+		// KB/s
+		{name: name + " narrow", weight: 1, least: 3 * second, most: 8 * second,
+			do: toxic("bandwidth", one("rate", 20, 100)), heal: heal},
 	}
 }

@@ -20,8 +20,8 @@ import (
 //go:embed witnesses.sql
 var witnesses string
 
-// judge waits until everything that was fed is in Postgres, ends the instances, and holds what there is against what there should be.
-// An error means that it could not.
+// judge waits until everything that was fed is in Postgres, ends the instances, and holds what
+// there is against what there should be. An error means that it could not.
 func (w *world) judge(ctx context.Context, f *fed) error {
 	if err := w.drain(ctx); err != nil {
 		return err
@@ -127,13 +127,17 @@ func (w *world) behind(ctx context.Context) (string, error) {
 	return strings.Join(what, "; "), err
 }
 
-// lookForRemains looks for what ended instances should have taken with them. Postgres may take a moment to notice.
+// lookForRemains looks for what ended instances should have taken with them. Postgres may take a
+// moment to notice.
 func (w *world) lookForRemains(ctx context.Context) error {
 	const look = `SELECT coalesce(string_agg(what, '; '), '') FROM (
 		SELECT format('replication slot %s', slot_name) AS what FROM pg_replication_slots
-		UNION ALL SELECT format('session of %s (%s, %s)', application_name, state, left(query, 60)) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'
-		UNION ALL SELECT format('instance %s', instance) FROM firstclick.instances WHERE heartbeat_at > now() - interval '5 seconds'
-		UNION ALL SELECT format('shard %s is still owned by %s', partition, instance) FROM firstclick.offsets WHERE owner IS NOT NULL) t`
+		UNION ALL SELECT format('session of %s (%s, %s)', application_name, state, left(query, 60)) FROM
+			pg_stat_activity WHERE application_name LIKE 'chaos-%'
+		UNION ALL SELECT format('instance %s', instance) FROM firstclick.instances WHERE heartbeat_at > now() -
+			interval '5 seconds'
+		UNION ALL SELECT format('shard %s is still owned by %s', partition, instance) FROM firstclick.offsets WHERE
+			owner IS NOT NULL) t`
 	remains := ""
 	for deadline := time.Now().Add(20 * second); time.Now().Before(deadline) && testbed.Pause(ctx, 200*ms); {
 		if err := w.db.Row(ctx, look, nil, &remains); err != nil {
@@ -147,7 +151,8 @@ func (w *world) lookForRemains(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// runToTheEnd lets one more instance run: with nothing to do it has to end at once, and to change nothing.
+// runToTheEnd lets one more instance run: with nothing to do it has to end at once, and to change
+// nothing.
 func (w *world) runToTheEnd(ctx context.Context) error {
 	s := &slot{w: w, number: 9}
 	code, err := s.runAlone(ctx, "--until-caught-up")
@@ -159,8 +164,9 @@ func (w *world) runToTheEnd(ctx context.Context) error {
 
 func (w *world) auditConfig() audit.Config {
 	return audit.Config{
-		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.db.DSN, ClicksTopic: clicksTopic, CheckoutsTopic: checkoutsTopic,
-		Group: group, TempDir: w.dir, Logger: w.log,
+		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.db.DSN, ClicksTopic: clicksTopic,
+		CheckoutsTopic: checkoutsTopic,
+		Group:          group, TempDir: w.dir, Logger: w.log,
 	}
 }
 
@@ -173,7 +179,8 @@ func (w *world) verify(ctx context.Context, _ *fed) error {
 	if err := w.keepReport("verify.txt", r); err != nil {
 		return err
 	}
-	w.out.Say("verify: %d clicks, %d checkouts (%d duplicates), %d rows, %d with a click; missing %d, extra %d, different %d; %d came too late and are noted as such",
+	w.out.Say("verify: %d clicks, %d checkouts (%d duplicates), %d rows, %d with a click; missing %d, extra %d, "+
+		"different %d; %d came too late and are noted as such",
 		r.Clicks, r.Checkouts, r.Duplicates, r.Rows, r.Attributed, r.Missing, r.Extra, r.Different, r.Explained)
 	if !r.OK() || r.Pending() != 0 || r.Unverifiable != 0 && !w.opts.expire {
 		var text strings.Builder
@@ -217,10 +224,13 @@ func (w *world) compareCounts(ctx context.Context, f *fed) error {
 	there := map[datagen.Letter]int64{}
 	var letter datagen.Letter
 	var letters, rows, ids, bare int64
-	err := w.db.Rows(ctx, `SELECT topic, reason, count(*) FROM firstclick.dead_letters WHERE group_id = $1 GROUP BY 1, 2`,
-		[]any{group}, []any{&letter.Topic, &letter.Reason, &letters}, func() error { there[letter] = letters; return nil })
+	err := w.db.Rows(ctx,
+		`SELECT topic, reason, count(*) FROM firstclick.dead_letters WHERE group_id = $1 GROUP BY 1, 2`,
+		[]any{group}, []any{&letter.Topic, &letter.Reason,
+			&letters}, func() error { there[letter] = letters; return nil })
 	if err == nil {
-		err = w.db.Row(ctx, `SELECT count(*), count(DISTINCT checkout_id), count(*) FILTER (WHERE checkout_id LIKE $1 || '%'
+		err = w.db.Row(ctx, `SELECT count(*), count(DISTINCT checkout_id), count(*) FILTER (WHERE checkout_id LIKE $1
+			|| '%'
 				AND click_id IS DISTINCT FROM 'click-' || substr(checkout_id, length($1) + 1))
 			FROM commerce.attributed_checkouts`, []any{sentinelPrefix}, &rows, &ids, &bare)
 	}
@@ -252,7 +262,8 @@ func (w *world) compareCounts(ctx context.Context, f *fed) error {
 func (w *world) hearWitnesses(ctx context.Context, _ *fed) error {
 	var what, examples string
 	var n int64
-	return w.db.Rows(ctx, `SELECT what, count(*), (array_agg(format('%s by %s: %s', at, who, detail) ORDER BY at))[1:3]::text
+	return w.db.Rows(ctx, `SELECT what, count(*), (array_agg(format('%s by %s: %s', at, who, detail) ORDER BY
+		at))[1:3]::text
 			FROM chaos.witness GROUP BY what`,
 		nil, []any{&what, &n, &examples}, func() error { w.blame("%s: %d times: %s", what, n, examples); return nil })
 }

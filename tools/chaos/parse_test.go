@@ -41,7 +41,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// The same seed draws the same faults in the same order, whatever the other lanes do; every fault of the tables is drawn.
+// The same seed draws the same faults in the same order, whatever the other lanes do; every fault
+// of the tables is drawn.
 func TestLanesFollowTheSeed(t *testing.T) {
 	draw := func(seed uint64, more ...string) (names []string) {
 		w := &world{opts: options{seed: seed, instances: 3, expire: len(more) > 0}}

@@ -8,13 +8,15 @@ import (
 	"firstclick/tools/testbed"
 )
 
-// What a restart may take (with the window of the trial), and the least pace of reading beside a bare consumer's.
+// What a restart may take (with the window of the trial), and the least pace of reading beside a
+// bare consumer's.
 const (
 	firstRowTime = 15 * second
 	leastPace    = 0.5
 )
 
-// restart lets an instance write a backlog of one window, starts it again, and measures how long a new checkout waits for its row.
+// restart lets an instance write a backlog of one window, starts it again, and measures how long a
+// new checkout waits for its row.
 func (w *world) restart(ctx context.Context) error {
 	f, err := w.layDown(ctx, 55*time.Minute)
 	if err != nil {
@@ -80,7 +82,8 @@ func (w *world) measureRestart(ctx context.Context, one *slot, f *fed, bare read
 	took, own := time.Since(began), <-ownReading
 	pace := own.pace() / bare.pace()
 	w.out.Say("a bare consumer reads %.0f clicks in %v: %.0f/s", bare.records, bare.took.Round(10*ms), bare.pace())
-	w.out.Say("restart: %.0f clicks read in %v: %.0f/s, %.2f of the bare consumer's pace; the new row was there %v after the start of the process",
+	w.out.Say("restart: %.0f clicks read in %v: %.0f/s, %.2f of the bare consumer's pace; the new row was there %v "+
+		"after the start of the process",
 		own.records, own.took.Round(10*ms), own.pace(), pace, took.Round(10*ms))
 	if took > firstRowTime {
 		w.blame("the first new row was there after %v, want %v at most", took.Round(10*ms), firstRowTime)
@@ -98,8 +101,8 @@ type reading struct {
 
 func (r reading) pace() float64 { return r.records / r.took.Seconds() }
 
-// watchReading reads from an instance's metrics how many clicks it has read, until it has all. It gives how
-// long that took from the first one on.
+// watchReading reads from an instance's metrics how many clicks it has read, until it has all. It
+// gives how long that took from the first one on.
 func watchReading(ctx context.Context, i *testbed.Instance, all float64) (r reading) {
 	began := time.Time{}
 	for last := time.Now(); testbed.Pause(ctx, 100*ms); {

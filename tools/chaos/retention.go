@@ -10,9 +10,11 @@ import (
 	"firstclick/tools/testbed"
 )
 
-// retentionFaults let Kafka delete records, as its retention does when their time is over. Nobody may miss them.
+// retentionFaults let Kafka delete records, as its retention does when their time is over. Nobody
+// may miss them.
 func retentionFaults() []fault {
-	return []fault{{name: "records before the restore points deleted", weight: 1, do: func(l *lane) error { l.world.expire(l.name); return nil }}}
+	return []fault{{name: "records before the restore points deleted", weight: 1,
+		do: func(l *lane) error { l.world.expire(l.name); return nil }}}
 }
 
 // expire deletes what stands before the least restore points of all shards, once all are stored.
@@ -43,7 +45,8 @@ func (w *world) expire(lane string) {
 	w.out.Say("%-9s | %d clicks and %d checkouts are deleted", lane, w.expired[clicksTopic], w.expired[checkoutsTopic])
 }
 
-// awaitExpired gives restore points that had no time to move among the faults some without. What is fed meanwhile moves them.
+// awaitExpired gives restore points that had no time to move among the faults some without. What is
+// fed meanwhile moves them.
 func (w *world) awaitExpired(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -74,7 +77,8 @@ func (w *world) deleteBefore(ctx context.Context, before map[string]map[int32]in
 	return nil
 }
 
-// retention deletes what nobody needs any more while everything breaks, and then, the instances stopped, what somebody needs.
+// retention deletes what nobody needs any more while everything breaks, and then, the instances
+// stopped, what somebody needs.
 func (w *world) retention(ctx context.Context) error {
 	if err := w.suffer(ctx); err != nil {
 		return err

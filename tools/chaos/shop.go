@@ -20,14 +20,17 @@ import (
 func shopFaults() []fault {
 	return []fault{
 		{name: "producer with a wrong clock", weight: 3, least: 2 * second, most: 6 * second, during: sendAhead},
-		{name: "role's settings are hostile", weight: 2, least: 4 * second, most: 12 * second, do: setRole, heal: resetRole},
+		{name: "role's settings are hostile", weight: 2, least: 4 * second, most: 12 * second, do: setRole,
+			heal: resetRole},
 		{name: "target altered", weight: 3, do: alter(targetChanges)},
 		{name: "users altered", weight: 3, do: alter(usersChanges)},
 		{
 			name: "users dropped", weight: 1, least: 1 * second, most: 4 * second,
-			do: change(`CREATE TABLE chaos.users (LIKE commerce.users INCLUDING ALL); INSERT INTO chaos.users SELECT * FROM commerce.users;
+			do: change(`CREATE TABLE chaos.users (LIKE commerce.users INCLUDING ALL); INSERT INTO chaos.users SELECT *
+				FROM commerce.users;
 				SELECT chaos.retire(); DROP TABLE commerce.users`),
-			heal: change(`ALTER TABLE chaos.users SET SCHEMA commerce; UPDATE commerce.users SET username = left(username || '!', 255); SELECT chaos.watch_users()`),
+			heal: change(`ALTER TABLE chaos.users SET SCHEMA commerce; UPDATE commerce.users SET username = ` +
+				`left(username || '!', 255); SELECT chaos.watch_users()`),
 		},
 	}
 }
@@ -55,7 +58,8 @@ func setRole(l *lane) error {
 	for name, value := range hostileSettings() {
 		statements = append(statements, fmt.Sprintf("ALTER ROLE CURRENT_USER SET %s = %s", name, value))
 	}
-	statements = append(statements, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'`)
+	statements = append(statements,
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'`)
 	return l.sql(strings.Join(statements, "; "), "settings of the role")
 }
 
@@ -83,8 +87,10 @@ func sendAhead(ctx context.Context, l *lane) error {
 		if l.random.IntN(2) == 0 {
 			at, stamp = time.Date(9999, 12, 1, 0, 0, int(n%60), 0, time.UTC), time.UnixMilli(-1)
 		}
-		click := event(clicksTopic, heldPartitions+l.random.Int32N(clicksPartitions-heldPartitions), at, "click-"+name, user, "product-"+name)
-		checkout := event(checkoutsTopic, l.random.Int32N(checkoutsPartitions), at.Add(second), "checkout-"+name, user, "product-"+name)
+		click := event(clicksTopic, heldPartitions+l.random.Int32N(clicksPartitions-heldPartitions), at, "click-"+name,
+			user, "product-"+name)
+		checkout := event(checkoutsTopic, l.random.Int32N(checkoutsPartitions), at.Add(second), "checkout-"+name, user,
+			"product-"+name)
 		click.Timestamp, checkout.Timestamp = stamp, stamp
 		sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 		for _, r := range []*kgo.Record{click, checkout} { // the click is acknowledged before its checkout is made
@@ -109,7 +115,8 @@ var targetChanges = []string{
 	`ALTER TABLE commerce.attributed_checkouts DROP COLUMN IF EXISTS chaos_note`,
 	`ALTER TABLE commerce.attributed_checkouts ADD COLUMN IF NOT EXISTS chaos_stamp timestamptz NOT NULL DEFAULT now()`,
 	`ALTER TABLE commerce.attributed_checkouts DROP COLUMN IF EXISTS chaos_stamp`,
-	`DROP TRIGGER IF EXISTS chaos_later ON commerce.attributed_checkouts; CREATE CONSTRAINT TRIGGER chaos_later AFTER INSERT ON commerce.attributed_checkouts
+	`DROP TRIGGER IF EXISTS chaos_later ON commerce.attributed_checkouts; CREATE CONSTRAINT TRIGGER chaos_later AFTER
+		INSERT ON commerce.attributed_checkouts
 		DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chaos.accept()`,
 	`DROP TRIGGER IF EXISTS chaos_later ON commerce.attributed_checkouts`,
 }
@@ -119,12 +126,17 @@ var usersChanges = []string{
 	`DROP PUBLICATION IF EXISTS firstclick_users; SELECT chaos.retire();
 		ALTER TABLE commerce.users ALTER username TYPE varchar(255) USING left(username || '~', 255)`,
 	`SELECT chaos.retire(); CREATE TABLE commerce.users_next (LIKE commerce.users INCLUDING ALL);
-		INSERT INTO commerce.users_next (id, username, password) SELECT id, left(username || '^', 255), password FROM commerce.users;
+		INSERT INTO commerce.users_next (id, username, password) SELECT id, left(username || '^', 255), password FROM
+			commerce.users;
 		DROP TABLE commerce.users; ALTER TABLE commerce.users_next RENAME TO users; SELECT chaos.watch_users()`,
-	`DROP PUBLICATION IF EXISTS firstclick_users; SELECT chaos.retire(); ALTER TABLE commerce.users ADD COLUMN other varchar(255) NOT NULL DEFAULT '';
-		ALTER TABLE commerce.users DISABLE TRIGGER USER; UPDATE commerce.users SET other = left(username || '=', 255); ALTER TABLE commerce.users ENABLE TRIGGER USER;
+	`DROP PUBLICATION IF EXISTS firstclick_users; SELECT chaos.retire(); ALTER TABLE commerce.users ADD COLUMN other
+		varchar(255) NOT NULL DEFAULT '';
+		ALTER TABLE commerce.users DISABLE TRIGGER USER; UPDATE commerce.users SET other = left(username || '=', 255);
+			ALTER TABLE commerce.users ENABLE TRIGGER USER;
 		ALTER TABLE commerce.users DROP COLUMN username; ALTER TABLE commerce.users RENAME other TO username`,
-	`SELECT chaos.retire(); ALTER TABLE commerce.users ALTER username TYPE varchar(255) USING left(username || '-', 255)`, // refused with a column list
+	// refused with a column list
+	`SELECT chaos.retire(); ALTER TABLE commerce.users ALTER username TYPE varchar(255) USING left(username || '-', ` +
+		`255)`,
 	`ALTER TABLE commerce.users REPLICA IDENTITY FULL; DROP PUBLICATION IF EXISTS firstclick_users`,
 	`ALTER TABLE commerce.users REPLICA IDENTITY DEFAULT`,
 }
@@ -154,7 +166,8 @@ func change(statements string) func(*lane) error {
 				l.world.out.Say("%-9s | refused: %s", l.name, refused.Message)
 				return nil
 			}
-			passes := !errors.As(err, &refused) || refused.Code == "55P03" || refused.Code == "40P01" || strings.HasPrefix(refused.Code, "57P")
+			passes := !errors.As(err, &refused) || refused.Code == "55P03" || refused.Code == "40P01" ||
+				strings.HasPrefix(refused.Code, "57P")
 			if !passes || !testbed.Pause(ctx, time.Duration(100+rand.IntN(400))*ms) {
 				return err
 			}

@@ -12,8 +12,9 @@ import (
 	"firstclick/tools/testbed"
 )
 
-// A soak tells a leak from use. The first instance is never killed, only frozen, fenced and cut off, so that what a session, a takeover or a
-// lost connection leaves behind piles up in one process; the others come and go, so that what a dead instance leaves in Postgres piles up too.
+// A soak tells a leak from use. The first instance is never killed, only frozen, fenced and cut
+// off, so that what a session, a takeover or a lost connection leaves behind piles up in one
+// process; the others come and go, so that what a dead instance leaves in Postgres piles up too.
 
 // sample is what is in use at one moment. What could not be asked is -1: the server was down.
 type sample struct {
@@ -29,7 +30,8 @@ type sample struct {
 	rows       float64
 }
 
-// figures of a sample that have to stay flat. slack is what they may grow by between two looks, beyond a fifth.
+// figures of a sample that have to stay flat. slack is what they may grow by between two looks,
+// beyond a fifth.
 func figures() []struct {
 	name  string
 	unit  float64
@@ -92,11 +94,13 @@ func (s *sample) text() string {
 }
 
 func (w *world) sample(ctx context.Context) sample {
-	s := sample{resident: -1, heap: -1, goroutines: -1, files: -1, sessions: -1, slots: -1, left: -1, window: -1, rows: -1}
+	s := sample{resident: -1, heap: -1, goroutines: -1, files: -1, sessions: -1, slots: -1, left: -1, window: -1,
+		rows: -1}
 	ctx, cancel := context.WithTimeout(ctx, 4*second)
 	defer cancel()
 	if metrics, err := w.slots[0].instance().Metrics(ctx); err == nil {
-		s.resident, s.heap, s.goroutines = metrics["process_resident_memory_bytes"], metrics["go_memstats_heap_inuse_bytes"], metrics["go_goroutines"]
+		s.resident, s.heap, s.goroutines = metrics["process_resident_memory_bytes"],
+			metrics["go_memstats_heap_inuse_bytes"], metrics["go_goroutines"]
 		s.files, s.window = metrics["process_open_fds"], metrics["firstclick_window_clicks"]
 	}
 	err := w.db.Row(ctx, `SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'),
@@ -119,8 +123,9 @@ func countFiles(dir string) (n int) {
 	return n
 }
 
-// compareSamples holds the end against five minutes after the start, or half of a shorter run: the window has to be full. Each look is the median
-// over a while, for what is in use goes up and down with the faults.
+// compareSamples holds the end against five minutes after the start, or half of a shorter run: the
+// window has to be full. Each look is the median over a while, for what is in use goes up and down
+// with the faults.
 func (w *world) compareSamples(samples []sample) {
 	early, span := min(w.opts.duration/2, 5*time.Minute), max(w.opts.duration/15, 30*second)
 	for _, f := range figures() {
@@ -139,7 +144,8 @@ func (w *world) compareSamples(samples []sample) {
 			continue
 		}
 		a, b := first[len(first)/2], last[len(last)/2]
-		w.out.Say("%-18s %8.0f at %v (%.0f to %.0f), %8.0f at %v (%.0f to %.0f)", f.name, a, early.Round(second), first[0], first[len(first)-1],
+		w.out.Say("%-18s %8.0f at %v (%.0f to %.0f), %8.0f at %v (%.0f to %.0f)", f.name, a, early.Round(second),
+			first[0], first[len(first)-1],
 			b, w.opts.duration, last[0], last[len(last)-1])
 		if b > a*1.2+f.slack {
 			w.blame("%s is not flat: %.0f at %v, %.0f at %v", f.name, a, early, b, w.opts.duration)

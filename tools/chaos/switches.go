@@ -9,7 +9,8 @@ import (
 	"firstclick/tools/testbed"
 )
 
-// A binary built with the tag hooksTag leaves out the rule that hooksVariable names. No other build knows of it.
+// A binary built with the tag hooksTag leaves out the rule that hooksVariable names. No other build
+// knows of it.
 const (
 	hooksTag      = "chaoshooks"
 	hooksVariable = "FIRSTCLICK_CHAOS"
@@ -18,7 +19,8 @@ const (
 	wrongClock = "-10m" // of some instances: behind, so that their events seem to come from the future
 )
 
-// switches are the rules that can be left out, to show that the suite notices, each with the faults that show it soonest.
+// switches are the rules that can be left out, to show that the suite notices, each with the faults
+// that show it soonest.
 func switches() map[string]string {
 	return map[string]string{
 		"no-owner-check":  "instance SIGSTOP",

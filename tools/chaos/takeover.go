@@ -36,7 +36,9 @@ type shardsWatch struct {
 
 // look reads once.
 func (s *shardsWatch) look(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, `SELECT partition, commits, CASE WHEN owner IS NULL THEN '' ELSE coalesce(instance, '') END FROM firstclick.offsets WHERE group_id = $1`, group)
+	rows, err := conn.Query(ctx,
+		`SELECT partition, commits, CASE WHEN owner IS NULL THEN '' ELSE coalesce(instance, '') END FROM `+
+			`firstclick.offsets WHERE group_id = $1`, group)
 	if err != nil {
 		return err
 	}
@@ -109,7 +111,8 @@ func (s *shardsWatch) firstBy(shards []int32, instance string, from time.Time) (
 	return last, true
 }
 
-// takeovers measures how long shards stand still whose instance ends, and whether the other ones notice.
+// takeovers measures how long shards stand still whose instance ends, and whether the other ones
+// notice.
 func (w *world) takeovers(ctx context.Context) error {
 	w.makeSlots()
 	stays, goes := w.slots[0], w.slots[1]
@@ -125,7 +128,8 @@ func (w *world) takeovers(ctx context.Context) error {
 	}()
 	conn, err := w.db.Connect(ctx)
 	if err == nil {
-		err = errors.Join(stays.start(), w.watchTakeovers(ctx, conn, stays, goes), conn.Close(context.WithoutCancel(ctx)))
+		err = errors.Join(stays.start(), w.watchTakeovers(ctx, conn, stays, goes),
+			conn.Close(context.WithoutCancel(ctx)))
 	}
 	stopFeeding()
 	if err := errors.Join(err, <-fedUp); err != nil {
@@ -136,7 +140,8 @@ func (w *world) takeovers(ctx context.Context) error {
 
 func (w *world) watchTakeovers(ctx context.Context, conn *pgx.Conn, stays, goes *slot) error {
 	s := &shardsWatch{landings: map[int32][]landing{}, commits: map[int32]int64{}, owner: map[int32]string{}}
-	if err := s.until(ctx, conn, "the first instance takes every shard", func() bool { return len(s.owned(stays.name())) == checkoutsPartitions }); err != nil {
+	if err := s.until(ctx, conn, "the first instance takes every shard",
+		func() bool { return len(s.owned(stays.name())) == checkoutsPartitions }); err != nil {
 		return err
 	}
 	for life := range 2 * w.opts.lives {
@@ -152,7 +157,8 @@ func (w *world) watchTakeovers(ctx context.Context, conn *pgx.Conn, stays, goes 
 }
 
 // measureTakeover lets an instance join, and ends it.
-func (w *world) measureTakeover(ctx context.Context, conn *pgx.Conn, s *shardsWatch, stays, goes *slot, how syscall.Signal, limit time.Duration) error {
+func (w *world) measureTakeover(ctx context.Context, conn *pgx.Conn, s *shardsWatch, stays, goes *slot,
+	how syscall.Signal, limit time.Duration) error {
 	began := time.Now()
 	if err := goes.start(); err != nil {
 		return err
@@ -170,8 +176,10 @@ func (w *world) measureTakeover(ctx context.Context, conn *pgx.Conn, s *shardsWa
 	if err := s.during(ctx, conn, 3*second); err != nil {
 		return err
 	}
-	w.out.Say("joined in %v: the longest pause of the shards that moved was %v, of the others %v; undisturbed %v", joined.Sub(began).Round(ms),
-		s.gap(moved, began, joined).Round(ms), s.gap(left, began, joined).Round(ms), s.gap(left, joined, time.Now()).Round(ms))
+	w.out.Say("joined in %v: the longest pause of the shards that moved was %v, of the others %v; undisturbed %v",
+		joined.Sub(began).Round(ms),
+		s.gap(moved, began, joined).Round(ms), s.gap(left, began, joined).Round(ms), s.gap(left, joined,
+			time.Now()).Round(ms))
 
 	p := goes.hold()
 	ended := time.Now()
@@ -179,14 +187,16 @@ func (w *world) measureTakeover(ctx context.Context, conn *pgx.Conn, s *shardsWa
 		return err
 	}
 	var taken time.Time
-	if err := s.until(ctx, conn, "the first instance takes the shards over", func() (all bool) { taken, all = s.firstBy(moved, stays.name(), ended); return all }); err != nil {
+	if err := s.until(ctx, conn, "the first instance takes the shards over",
+		func() (all bool) { taken, all = s.firstBy(moved, stays.name(), ended); return all }); err != nil {
 		return err
 	}
 	if err := s.during(ctx, conn, second); err != nil {
 		return err
 	}
 	took := taken.Sub(ended)
-	w.out.Say("%v: first commit of the last shard taken over after %v (limit %v); longest pause of the other shards %v", how, took.Round(ms), limit,
+	w.out.Say("%v: first commit of the last shard taken over after %v (limit %v); longest pause of the other shards "+
+		"%v", how, took.Round(ms), limit,
 		s.gap(left, ended, time.Now()).Round(ms))
 	if took > limit {
 		w.blame("taken over %v after %v, want %v at most", took.Round(ms), how, limit)

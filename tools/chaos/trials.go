@@ -20,7 +20,8 @@ type trial struct {
 func trials() map[string]trial {
 	return map[string]trial{
 		"soak": {
-			about: "30 minutes at 5,000 events/s with faults: memory, goroutines, connections, slots and files stay flat",
+			about: "30 minutes at 5,000 events/s with faults: memory, goroutines, connections, slots and files stay " +
+				"flat",
 			set: func(o *options) {
 				o.duration, o.rate, o.instances, o.spared = 30*time.Minute, 5_000, 2, 1
 				o.pause, o.drain, o.memory = 40*second, 10*time.Minute, "1GiB"
@@ -54,23 +55,27 @@ func trials() map[string]trial {
 			run: (*world).narrow,
 		},
 		"ahead": {
-			about: "a backlog with one clicks partition three hours ahead of the others, larger than the budget: it pauses, and rows come",
+			about: "a backlog with one clicks partition three hours ahead of the others, larger than the budget: it " +
+				"pauses, and rows come",
 			set: func(o *options) {
 				o.instances, o.events, o.memory, o.limit = 1, 3_000_000, "192MiB", 192<<20
 			},
 			run: (*world).ahead,
 		},
 		"retention": {
-			about: "Kafka deletes what no restore point needs, which nobody may miss; then what somebody needs: exit code 4, and what to run",
+			about: "Kafka deletes what no restore point needs, which nobody may miss; then what somebody needs: exit " +
+				"code 4, and what to run",
 			set: func(o *options) {
 				o.duration, o.instances, o.window, o.late, o.expire = 70*second, 2, "1m", "5m", true
 			},
 			run: (*world).retention,
 		},
 		"restart": {
-			about: "a restart with a window of 10 million clicks: the first new row, and the pace of reading beside a bare consumer's",
+			about: "a restart with a window of 10 million clicks: the first new row, and the pace of reading beside " +
+				"a bare consumer's",
 			set: func(o *options) {
-				o.instances, o.events, o.drain, o.window, o.plain, o.straight = 1, 15_000_000, 15*time.Minute, "1h", true, true
+				o.instances, o.events, o.drain = 1, 15_000_000, 15*time.Minute
+				o.window, o.plain, o.straight = "1h", true, true
 			},
 			run: (*world).restart,
 		},

@@ -31,13 +31,16 @@ const (
 	checkoutsTopic = "checkouts"
 	group          = "chaos"
 
-	// Six clicks partitions: at the default rate, what a restart reads again of one stays far below a backlog's 10,000 records.
+	// Six clicks partitions: at the default rate, what a restart reads again of one stays far below
+	// a backlog's 10,000 records.
 	clicksPartitions    = 6
 	checkoutsPartitions = 4
-	// heldPartitions are the first clicks partitions: only there may a transaction stay open for long.
+	// heldPartitions are the first clicks partitions: only there may a transaction stay open for
+	// long.
 	heldPartitions = 2
 
-	// Short enough for rows to become final and clicks to expire within minutes, long enough for the events that are ahead (4.5 min).
+	// Short enough for rows to become final and clicks to expire within minutes, long enough for
+	// the events that are ahead (4.5 min).
 	shortWindow   = "10m"
 	shortLateness = "10m"
 	timeLapse     = 10 // event seconds per second
@@ -57,13 +60,15 @@ type options struct {
 	race      bool // the binary has the race detector
 	disk      bool // the target table stands on a small disk, which fills up
 
-	trial    string        // "": everything
-	pause    time.Duration // between two faults of a lane, at most
-	drain    time.Duration // how long the instances may take for what is left, when nothing is broken any more
-	plain    bool          // no transactions, for which rows wait, and no bad input in a backlog
-	spared   int           // so many instances are never ended, only frozen and cut off
-	memory   string        // of an instance; "": its default
-	straight bool          // instances reach the servers without the proxy, which would take a part of the cores that are measured
+	trial  string        // "": everything
+	pause  time.Duration // between two faults of a lane, at most
+	drain  time.Duration // how long the instances may take for what is left, when nothing is broken any more
+	plain  bool          // no transactions, for which rows wait, and no bad input in a backlog
+	spared int           // so many instances are never ended, only frozen and cut off
+	memory string        // of an instance; "": its default
+	// instances reach the servers without the proxy, which would take a part of the cores that are
+	// measured
+	straight bool
 	limit    int64         // the same in bytes
 	window   string        // of the group
 	late     string        // its lateness
@@ -118,9 +123,11 @@ func (w *world) count(what string) {
 	w.tally[what]++
 }
 
-// newWorld starts both servers and builds the binary. What it started ends with close, also after an error.
+// newWorld starts both servers and builds the binary. What it started ends with close, also after
+// an error.
 func newWorld(ctx context.Context, opts options, out io.Writer) (*world, error) {
-	w := &world{opts: opts, out: testbed.NewLog(out), dir: opts.dir, tally: map[string]int{}, expired: map[string]int64{}}
+	w := &world{opts: opts, out: testbed.NewLog(out), dir: opts.dir, tally: map[string]int{},
+		expired: map[string]int64{}}
 	for _, dir := range []string{filepath.Join(w.dir, "logs"), w.temporary()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return w, err
@@ -167,7 +174,8 @@ func (w *world) build(ctx context.Context) error {
 	return testbed.Build(ctx, w.hooked, append(args, "-tags", hooksTag)...)
 }
 
-// startKafka runs a broker with two doors: the suite's own, and one whose address leads through the proxy.
+// startKafka runs a broker with two doors: the suite's own, and one whose address leads through the
+// proxy.
 func (w *world) startKafka(ctx context.Context) error {
 	free, err := ports.Free(4)
 	if err != nil {
@@ -178,13 +186,15 @@ func (w *world) startKafka(ctx context.Context) error {
 	if w.toKafka, err = newLink("kafka", at(before), at(behind)); err != nil {
 		return err
 	}
-	w.kafka, err = kafkatest.StartReal(filepath.Join(w.dir, "kafka"), kafkatest.WithPort(straight), kafkatest.WithQuickStart(), kafkatest.WithConfig(map[string]string{
-		"listeners":                      "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(behind) + ",CONTROLLER://" + at(controller),
-		"advertised.listeners":           "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(before),
-		"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
-		"controller.quorum.voters":       "1@" + at(controller),
-		"transaction.max.timeout.ms":     "60000",
-	}))
+	w.kafka, err = kafkatest.StartReal(filepath.Join(w.dir, "kafka"), kafkatest.WithPort(straight),
+		kafkatest.WithQuickStart(), kafkatest.WithConfig(map[string]string{
+			"listeners": "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(behind) +
+				",CONTROLLER://" + at(controller),
+			"advertised.listeners":           "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(before),
+			"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+			"controller.quorum.voters":       "1@" + at(controller),
+			"transaction.max.timeout.ms":     "60000",
+		}))
 	if err != nil {
 		return err
 	}
@@ -193,7 +203,8 @@ func (w *world) startKafka(ctx context.Context) error {
 		return err
 	}
 	w.admin = kadm.NewClient(client)
-	for topic, partitions := range map[string]int32{clicksTopic: clicksPartitions, checkoutsTopic: checkoutsPartitions} {
+	for topic, partitions := range map[string]int32{clicksTopic: clicksPartitions,
+		checkoutsTopic: checkoutsPartitions} {
 		configs := map[string]*string{
 			"retention.ms": kadm.StringPtr("-1"), "max.message.bytes": kadm.StringPtr("8388608"),
 			// Older brokers take a record from the future, and so do topics that were set up so.
@@ -211,7 +222,8 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	w.postgres, err = pgtest.Start(filepath.Join(w.dir, "postgres"), pgtest.WithPort(free[0]), pgtest.WithSync(true), pgtest.WithSharedBuffers("128MB"),
+	w.postgres, err = pgtest.Start(filepath.Join(w.dir, "postgres"), pgtest.WithPort(free[0]), pgtest.WithSync(true),
+		pgtest.WithSharedBuffers("128MB"),
 		pgtest.WithConfig(map[string]string{"log_connections": "off", "log_min_messages": "warning"}))
 	if err != nil {
 		return err
@@ -238,7 +250,8 @@ func (w *world) eventNow() time.Time {
 	return w.epoch().Add(time.Since(w.began) * timeLapse)
 }
 
-// epoch is the event time at which everything begins. Retention goes by it, so it is off for these topics.
+// epoch is the event time at which everything begins. Retention goes by it, so it is off for these
+// topics.
 func (w *world) epoch() time.Time { return w.began.Add(-24 * time.Hour) }
 
 // close ends what newWorld has started.

@@ -44,7 +44,8 @@ func (f files) archive(w io.Writer, folder string, at time.Time) error {
 		if entry.executable {
 			mode = 0o755
 		}
-		header := tar.Header{Typeflag: tar.TypeReg, Name: folder + "/" + name, Size: int64(len(entry.content)), Mode: mode, ModTime: at, Format: tar.FormatUSTAR}
+		header := tar.Header{Typeflag: tar.TypeReg, Name: folder + "/" + name, Size: int64(len(entry.content)),
+			Mode: mode, ModTime: at, Format: tar.FormatUSTAR}
 		if len(header.Name) > 100 { // what the plain header holds
 			header.Format = tar.FormatPAX
 		}

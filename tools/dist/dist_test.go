@@ -16,7 +16,8 @@ import (
 func TestArchivesAreReproducible(t *testing.T) {
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	make := func() []byte {
-		f := files{"z": {content: []byte("last")}, "firstclick": {content: []byte("binary"), executable: true}, strings.Repeat("long/", 40) + "name": {content: []byte("x")}}
+		f := files{"z": {content: []byte("last")}, "firstclick": {content: []byte("binary"), executable: true},
+			strings.Repeat("long/", 40) + "name": {content: []byte("x")}}
 		var b bytes.Buffer
 		if err := f.archive(&b, "firstclick_v1", at); err != nil {
 			t.Fatal(err)
@@ -44,7 +45,8 @@ func TestArchivesAreReproducible(t *testing.T) {
 			t.Fatal(err)
 		}
 		names = append(names, h.Name)
-		if !h.ModTime.Equal(at) || h.Uid != 0 || h.Uname != "" || (h.Mode == 0o755) != (h.Name == "firstclick_v1/firstclick") {
+		if !h.ModTime.Equal(at) || h.Uid != 0 || h.Uname != "" ||
+			(h.Mode == 0o755) != (h.Name == "firstclick_v1/firstclick") {
 			t.Errorf("entry %+v", h)
 		}
 	}

@@ -20,14 +20,16 @@ import (
 // licenceFile is how licences and notices are named.
 var licenceFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([-.].*)?$`)
 
-// kinds are the licences that may be linked in, and a phrase that each has and no other. MPL-2.0 binds the files that are under it, which we
-// do not change.
+// kinds are the licences that may be linked in, and a phrase that each has and no other. MPL-2.0
+// binds the files that are under it, which we do not change.
 var kinds = []struct{ kind, phrase string }{
 	{"Apache-2.0", "apache license version 2.0"},
 	{"MPL-2.0", "mozilla public license, version 2.0"},
 	{"MPL-2.0", "mozilla public license version 2.0"},
 	{"BSD-3-Clause", "neither the name of"},
-	{"BSD-2-Clause", "redistributions in binary form must reproduce the above copyright notice, this list of conditions and the following disclaimer in the documentation"},
+	{"BSD-2-Clause",
+		"redistributions in binary form must reproduce the above copyright notice, this list of conditions and the " +
+			"following disclaimer in the documentation"},
 	{"ISC", "permission to use, copy, modify, and/or distribute this software for any purpose"},
 	{"ISC", "permission to use, copy, modify, and distribute this software for any purpose"},
 	{"MIT", "permission is hereby granted, free of charge"},
@@ -37,9 +39,11 @@ var kinds = []struct{ kind, phrase string }{
 
 // kindOf knows a licence by its text, "" where it does not.
 func kindOf(text []byte) string {
-	plain := strings.ToLower(strings.Join(strings.Fields(strings.NewReplacer(",", ", ", "*", " ", "//", " ").Replace(string(text))), " "))
+	plain := strings.ToLower(strings.Join(strings.Fields(strings.NewReplacer(",", ", ", "*", " ", "//",
+		" ").Replace(string(text))), " "))
 	for _, k := range kinds {
-		if strings.Contains(plain, k.phrase) || strings.Contains(strings.ReplaceAll(plain, ", ", " "), strings.ReplaceAll(k.phrase, ", ", " ")) {
+		if strings.Contains(plain, k.phrase) || strings.Contains(strings.ReplaceAll(plain, ", ", " "),
+			strings.ReplaceAll(k.phrase, ", ", " ")) {
 			return k.kind
 		}
 	}
@@ -90,7 +94,8 @@ func (r *release) licences(ctx context.Context, binary string, all files) error 
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	all["licenses/README.txt"] = file{content: append([]byte("What is linked into firstclick, and its licences. The texts are in the folders.\n\n"), list.Bytes()...)}
+	all["licenses/README.txt"] = file{content: append([]byte("What is linked into firstclick, and its licences. The "+
+		"texts are in the folders.\n\n"), list.Bytes()...)}
 	return nil
 }
 
@@ -116,7 +121,8 @@ func (m module) licence(all files) (string, error) {
 		}
 	}
 	if len(found) == 0 {
-		return "", fmt.Errorf("module %s %s has no licence that is known: look at it, and at tools/dist", m.Path, m.Version)
+		return "", fmt.Errorf("module %s %s has no licence that is known: look at it, and at tools/dist", m.Path,
+			m.Version)
 	}
 	return strings.Join(found, " and "), nil
 }

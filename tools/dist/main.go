@@ -51,7 +51,8 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&r.commit, "commit", "unknown", "commit")
 	fs.Int64Var(&seconds, "time", 0, "time of the commit, in seconds since 1970")
 	fs.StringVar(&platforms, "platforms", "linux/amd64,linux/arm64,darwin/amd64,darwin/arm64", "os/arch,...")
-	fs.StringVar(&r.sbom, "sbom", "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0", "module@version of the SBOM's tool")
+	fs.StringVar(&r.sbom, "sbom", "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0",
+		"module@version of the SBOM's tool")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -84,7 +85,8 @@ func (r *release) make(ctx context.Context) error {
 }
 
 // documents go into every archive as they are in the repository.
-var documents = []string{"LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/semantics.md"}
+var documents = []string{"LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md",
+	"docs/semantics.md"}
 
 // common are the files that all platforms have.
 func (r *release) common(ctx context.Context) (files, error) {
@@ -94,7 +96,8 @@ func (r *release) common(ctx context.Context) (files, error) {
 			return nil, err
 		}
 	}
-	for shell, name := range map[string]string{"bash": "firstclick.bash", "zsh": "_firstclick", "fish": "firstclick.fish"} {
+	for shell, name := range map[string]string{"bash": "firstclick.bash", "zsh": "_firstclick",
+		"fish": "firstclick.fish"} {
 		var script bytes.Buffer
 		if err := ask(ctx, &script, "completion", shell); err != nil {
 			return nil, err
@@ -161,13 +164,18 @@ func (r *release) pack(ctx context.Context, platform string, common files) (stri
 	}
 	folder := fmt.Sprintf("firstclick_%s_%s_%s", r.version, system, processor)
 	name := folder + ".tar.gz"
-	return name, writeFile(filepath.Join(r.out, name), func(w io.Writer) error { return all.archive(w, folder, r.time) })
+	return name, writeFile(filepath.Join(r.out, name), func(w io.Writer) error {
+		return all.archive(w, folder,
+			r.time)
+	})
 }
 
 func (r *release) build(ctx context.Context, system, processor, binary string) error {
-	flags := fmt.Sprintf("-s -w -buildid= -X firstclick/internal/cli.version=%s -X firstclick/internal/cli.commit=%s", r.version, r.commit)
+	flags := fmt.Sprintf("-s -w -buildid= -X firstclick/internal/cli.version=%s -X firstclick/internal/cli.commit=%s",
+		r.version, r.commit)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", binary, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+processor, "GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+processor, "GOFLAGS=", "GOAMD64=v1",
+		"GOARM64=v8.0", "GOEXPERIMENT=")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, said)
 	}

@@ -11,7 +11,8 @@ import (
 
 // bill adds the SBOM, CycloneDX in JSON, with the commit's time in place of ours.
 func (r *release) bill(ctx context.Context, binary string, all files) error {
-	out, err := exec.CommandContext(ctx, "go", "run", r.sbom, "bin", "-json", "-noserial", "-version", r.version, binary).Output()
+	out, err := exec.CommandContext(ctx, "go", "run", r.sbom, "bin", "-json", "-noserial", "-version", r.version,
+		binary).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {

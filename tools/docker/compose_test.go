@@ -45,7 +45,8 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// The names, ports and passwords that readers of the old pipeline know, reached from this machine only unless somebody says otherwise.
+// The names, ports and passwords that readers of the old pipeline know, reached from this machine
+// only unless somebody says otherwise.
 func TestPortsAndPasswordsThatPeopleKnow(t *testing.T) {
 	project := everything(t)
 	published := map[string]string{}
@@ -57,7 +58,8 @@ func TestPortsAndPasswordsThatPeopleKnow(t *testing.T) {
 			published[fmt.Sprintf("%s:%d", name, port.Target)] = port.Published
 		}
 	}
-	want := map[string]string{"postgres:5432": "5432", "kafka:9093": "9093", "firstclick:8081": "8081", "firstclick-2:8081": "8082",
+	want := map[string]string{"postgres:5432": "5432", "kafka:9093": "9093", "firstclick:8081": "8081",
+		"firstclick-2:8081": "8082",
 		"firstclick-3:8081": "8083", "prometheus:9090": "9090", "grafana:3000": "3000"}
 	if !reflect.DeepEqual(published, want) {
 		t.Errorf("ports %v, want %v", published, want)
@@ -67,7 +69,8 @@ func TestPortsAndPasswordsThatPeopleKnow(t *testing.T) {
 		t.Errorf("Kafka says that it is at %s", got)
 	}
 	postgres := environment(project.Services["postgres"])
-	if postgres["POSTGRES_USER"] != "postgres" || postgres["POSTGRES_PASSWORD"] != "postgres" || postgres["POSTGRES_DB"] != "postgres" {
+	if postgres["POSTGRES_USER"] != "postgres" || postgres["POSTGRES_PASSWORD"] != "postgres" ||
+		postgres["POSTGRES_DB"] != "postgres" {
 		t.Errorf("Postgres: %v", postgres)
 	}
 	grafana := environment(project.Services["grafana"])
@@ -75,16 +78,20 @@ func TestPortsAndPasswordsThatPeopleKnow(t *testing.T) {
 		t.Errorf("Grafana: %v", grafana)
 	}
 
-	other := load(t, map[string]string{"BIND": "0.0.0.0", "KAFKA_HOST": "shop.example", "KAFKA_PORT": "19093", "POSTGRES_PASSWORD": "p$1/@:",
-		"GRAFANA_PASSWORD": "g", "PARTITIONS": "12"})
+	other := load(t, map[string]string{"BIND": "0.0.0.0", "KAFKA_HOST": "shop.example", "KAFKA_PORT": "19093",
+		"POSTGRES_PASSWORD": "p$1/@:",
+		"GRAFANA_PASSWORD":  "g", "PARTITIONS": "12"})
 	kafka = environment(other.Services["kafka"])
-	if got := kafka["KAFKA_ADVERTISED_LISTENERS"]; got != "INSIDE://kafka:9092,OUTSIDE://shop.example:19093" || other.Services["kafka"].Ports[0].Published != "19093" {
+	if got := kafka["KAFKA_ADVERTISED_LISTENERS"]; got != "INSIDE://kafka:9092,OUTSIDE://shop.example:19093" ||
+		other.Services["kafka"].Ports[0].Published != "19093" {
 		t.Errorf("another port for Kafka: %s", got)
 	}
-	if got := environment(other.Services["firstclick"])["PGPASSWORD"]; got != "p$1/@:" || environment(other.Services["postgres"])["POSTGRES_PASSWORD"] != got {
+	if got := environment(other.Services["firstclick"])["PGPASSWORD"]; got != "p$1/@:" ||
+		environment(other.Services["postgres"])["POSTGRES_PASSWORD"] != got {
 		t.Errorf("another password for Postgres: firstclick has %q", got)
 	}
-	if environment(other.Services["grafana"])["GF_SECURITY_ADMIN_PASSWORD"] != "g" || environment(other.Services["topics"])["PARTITIONS"] != "12" ||
+	if environment(other.Services["grafana"])["GF_SECURITY_ADMIN_PASSWORD"] != "g" ||
+		environment(other.Services["topics"])["PARTITIONS"] != "12" ||
 		other.Services["grafana"].Ports[0].HostIP != "0.0.0.0" {
 		t.Error("what is set has no effect")
 	}
@@ -112,12 +119,14 @@ func TestImagesArePinned(t *testing.T) {
 func TestLimitsFitIn4GB(t *testing.T) {
 	var sum types.UnitBytes
 	for name, service := range everything(t).Services {
-		if service.Deploy == nil || service.Deploy.Resources.Limits == nil || service.Deploy.Resources.Limits.MemoryBytes <= 0 || service.Deploy.Resources.Limits.NanoCPUs <= 0 {
+		if service.Deploy == nil || service.Deploy.Resources.Limits == nil ||
+			service.Deploy.Resources.Limits.MemoryBytes <= 0 || service.Deploy.Resources.Limits.NanoCPUs <= 0 {
 			t.Errorf("%s has no limits", name)
 			continue
 		}
 		sum += service.Deploy.Resources.Limits.MemoryBytes
-		if service.Logging == nil || service.Logging.Options["max-size"] == "" || service.Logging.Options["max-file"] == "" {
+		if service.Logging == nil || service.Logging.Options["max-size"] == "" ||
+			service.Logging.Options["max-file"] == "" {
 			t.Errorf("%s: its log may fill the disk", name)
 		}
 	}
@@ -135,7 +144,8 @@ func TestDependenciesWaitForHealth(t *testing.T) {
 		if !once && service.Restart != "unless-stopped" {
 			t.Errorf("%s: restart: %q", name, service.Restart)
 		}
-		if healthy := service.HealthCheck != nil && len(service.HealthCheck.Test) > 1 && service.HealthCheck.Test[0] == "CMD"; !healthy && !once && name != "generator" {
+		if healthy := service.HealthCheck != nil && len(service.HealthCheck.Test) > 1 &&
+			service.HealthCheck.Test[0] == "CMD"; !healthy && !once && name != "generator" {
 			t.Errorf("%s has no health check", name)
 		}
 		for on, how := range service.DependsOn {
@@ -153,7 +163,8 @@ func TestDependenciesWaitForHealth(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"firstclick", "firstclick-2", "firstclick-3", "generator"} {
-		if got := sorted(project.Services[name].DependsOn); !reflect.DeepEqual(got, []string{"kafka", "migrate", "postgres", "topics"}) {
+		if got := sorted(project.Services[name].DependsOn); !reflect.DeepEqual(got,
+			[]string{"kafka", "migrate", "postgres", "topics"}) {
 			t.Errorf("%s waits for %v", name, got)
 		}
 	}
@@ -181,7 +192,8 @@ func TestEveryPathExists(t *testing.T) {
 			}
 		}
 		if service.Build != nil {
-			if _, err := os.Stat(filepath.Join(service.Build.Context, service.Build.Dockerfile)); err != nil || service.Build.Context != top(t) {
+			if _, err := os.Stat(filepath.Join(service.Build.Context, service.Build.Dockerfile)); err != nil ||
+				service.Build.Context != top(t) {
 				t.Errorf("%s is built from %s, %s: %v", name, service.Build.Context, service.Build.Dockerfile, err)
 			}
 		}
@@ -218,8 +230,9 @@ func TestCommandsAndVariablesOfFirstclick(t *testing.T) {
 	}
 }
 
-// understands lets the program read its arguments and variables, without running: the variable that it reads last, which must not be set
-// already, makes no sense. When it complains of that one, all the others are well.
+// understands lets the program read its arguments and variables, without running: the variable that
+// it reads last, which must not be set already, makes no sense. When it complains of that one, all
+// the others are well.
 func understands(t *testing.T, args []string, vars map[string]string) error {
 	t.Helper()
 	last := help(t, args[0]).last
@@ -248,13 +261,15 @@ func understands(t *testing.T, args []string, vars map[string]string) error {
 // A process that is broken into finds nothing to write to and nothing to become.
 func TestFirstclickIsConfined(t *testing.T) {
 	for name, service := range ours(everything(t)) {
-		if !service.ReadOnly || !reflect.DeepEqual(service.CapDrop, []string{"ALL"}) || !slices.Contains(service.SecurityOpt, "no-new-privileges:true") ||
+		if !service.ReadOnly || !reflect.DeepEqual(service.CapDrop, []string{"ALL"}) ||
+			!slices.Contains(service.SecurityOpt, "no-new-privileges:true") ||
 			service.Privileged || service.User == "root" || len(service.Volumes) > 0 {
 			t.Errorf("%s: read only %v, without %v, %v", name, service.ReadOnly, service.CapDrop, service.SecurityOpt)
 		}
 	}
 	dockerfile := read(t, "docker/Dockerfile")
-	for _, want := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/firstclick\"]\n", "\nCMD [\"run\"]\n",
+	for _, want := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/firstclick\"]\n",
+		"\nCMD [\"run\"]\n",
 		" CMD [\"/firstclick\", \"healthcheck\"]\n", "org.opencontainers.image.licenses=\"Apache-2.0\""} {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile has no %q", want)
@@ -262,22 +277,26 @@ func TestFirstclickIsConfined(t *testing.T) {
 	}
 }
 
-// .env.example names every variable of the compose file with the default that it has there or in the program, and no other.
+// .env.example names every variable of the compose file with the default that it has there or in
+// the program, and no other.
 func TestEnvExample(t *testing.T) {
 	defaults := map[string]string{"COMPOSE_PROFILES": "core,generator,monitoring"}
-	for _, m := range regexp.MustCompile(`\$\{([A-Z0-9_]+):-([^}]*)\}`).FindAllStringSubmatch(read(t, "docker-compose.yml"), -1) {
+	for _, m := range regexp.MustCompile(`\$\{([A-Z0-9_]+):-([^}]*)\}`).FindAllStringSubmatch(read(t,
+		"docker-compose.yml"), -1) {
 		if known, twice := defaults[m[1]]; twice && known != m[2] {
 			t.Errorf("%s is %q here and %q there", m[1], known, m[2])
 		}
 		defaults[m[1]] = m[2]
 	}
-	if bare := regexp.MustCompile(`[^$]\$\{[A-Z0-9_]+\}|[^$]\$[A-Z]`).FindString(read(t, "docker-compose.yml")); bare != "" {
+	if bare := regexp.MustCompile(`[^$]\$\{[A-Z0-9_]+\}|[^$]\$[A-Z]`).FindString(read(t,
+		"docker-compose.yml")); bare != "" {
 		t.Errorf("%s has no default", bare)
 	}
 	own := map[string]string{"LOG_FORMAT": "json"} // what auto is in a container
 	var out strings.Builder
 	none := func(string) (string, bool) { return "", false }
-	if err := firstclick.Run(t.Context(), []string{"run", "--help"}, firstclick.Streams{Out: &out, Err: &out, Env: none}); err != nil {
+	if err := firstclick.Run(t.Context(), []string{"run", "--help"},
+		firstclick.Streams{Out: &out, Err: &out, Env: none}); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range regexp.MustCompile(`\[([A-Z_]+)\] \(default ([^)]*)\)`).FindAllStringSubmatch(out.String(), -1) {
@@ -286,7 +305,8 @@ func TestEnvExample(t *testing.T) {
 		}
 	}
 	shown := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^#?([A-Z0-9_]+)=(.*)$`).FindAllStringSubmatch(read(t, ".env.example"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^#?([A-Z0-9_]+)=(.*)$`).FindAllStringSubmatch(read(t, ".env.example"),
+		-1) {
 		shown[m[1]] = m[2]
 	}
 	for name, image := range images(t, read(t, "docker/images.env")) {

@@ -15,7 +15,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// manifest is what of a Kubernetes object is compared with the program; .ci/deploy checks the rest against the types of its owners.
+// manifest is what of a Kubernetes object is compared with the program; .ci/deploy checks the rest
+// against the types of its owners.
 type manifest struct {
 	Kind     string
 	Metadata struct{ Name string }
@@ -74,7 +75,8 @@ func manifests(t *testing.T) map[string]manifest {
 	}
 }
 
-// On Kubernetes the program is told what it understands, finds its password where it looks, and is asked where it listens.
+// On Kubernetes the program is told what it understands, finds its password where it looks, and is
+// asked where it listens.
 func TestKubernetes(t *testing.T) {
 	all := manifests(t)
 	pod := all["Deployment"].Spec.Template.Spec
@@ -89,13 +91,16 @@ func TestKubernetes(t *testing.T) {
 	checkVariables(t, c.Args, vars)
 	for name, value := range vars {
 		if strings.HasSuffix(name, "_FILE") {
-			if _, kept := all["Secret"].Strings[path.Base(value)]; !kept || path.Dir(value) != c.Mounts[0].Path || pod.Volumes[0].Secret.Name != all["Secret"].Metadata.Name {
+			if _, kept := all["Secret"].Strings[path.Base(value)]; !kept || path.Dir(value) != c.Mounts[0].Path ||
+				pod.Volumes[0].Secret.Name != all["Secret"].Metadata.Name {
 				t.Errorf("%s=%s: not in the Secret, or not mounted there", name, value)
 			}
 		}
 	}
 	// Passwords go over the wire to Postgres and page; who scrapes must be one who may look.
-	if token := all["Secret"].Strings["scrape-token"]; token == "" || !slices.Contains(strings.Split(all["Secret"].Strings["who-may-look"], "\n"), token) || vars["LISTEN_AUTH_FILE"] == "" {
+	if token := all["Secret"].Strings["scrape-token"]; token == "" ||
+		!slices.Contains(strings.Split(all["Secret"].Strings["who-may-look"], "\n"), token) ||
+		vars["LISTEN_AUTH_FILE"] == "" {
 		t.Errorf("the token %q of Prometheus opens nothing", token)
 	}
 	if !strings.Contains(vars["DATABASE_URL"], "sslmode=verify-full") {
@@ -160,13 +165,16 @@ func TestSystemd(t *testing.T) {
 		t.Fatalf("the file sets %v", set)
 	}
 	password := regexp.MustCompile(`(?m)^Environment=(\w+)=%d/(\S+)$`).FindStringSubmatch(unit)
-	if password == nil || !takes.variables[password[1]] || !strings.Contains(unit, "\nLoadCredential="+password[2]+":/etc/firstclick/") {
+	if password == nil || !takes.variables[password[1]] || !strings.Contains(unit,
+		"\nLoadCredential="+password[2]+":/etc/firstclick/") {
 		t.Errorf("the password: %v", password)
 	}
 	checkVariables(t, strings.Fields(exec[1]), set)
 	// Exit codes that another start does not mend are those of docs/operations.md.
-	for _, code := range strings.Fields(regexp.MustCompile(`(?m)^RestartPreventExitStatus=(.*)$`).FindStringSubmatch(unit)[1]) {
-		if !slices.Contains([]string{"2", "4"}, code) || !strings.Contains(read(t, "docs/operations.md"), "\n| "+code+" | ") {
+	prevents := regexp.MustCompile(`(?m)^RestartPreventExitStatus=(.*)$`).FindStringSubmatch(unit)[1]
+	for _, code := range strings.Fields(prevents) {
+		if !slices.Contains([]string{"2", "4"}, code) || !strings.Contains(read(t, "docs/operations.md"),
+			"\n| "+code+" | ") {
 			t.Errorf("exit code %s keeps it down", code)
 		}
 	}

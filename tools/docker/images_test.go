@@ -29,7 +29,8 @@ func images(t *testing.T, text string) map[string][2]string {
 	return found
 }
 
-// The compose file and the Dockerfile have the tags of docker/images.env as defaults, name no other image, and take what that file says.
+// The compose file and the Dockerfile have the tags of docker/images.env as defaults, name no other
+// image, and take what that file says.
 func TestImagesAreThoseOfTheFile(t *testing.T) {
 	known := images(t, read(t, "docker/images.env"))
 	used := map[string]bool{}
@@ -47,7 +48,8 @@ func TestImagesAreThoseOfTheFile(t *testing.T) {
 		}
 		used[is[1]] = true
 	}
-	for _, from := range regexp.MustCompile(`(?m)^FROM (?:--platform=\S+ )?(\S+)`).FindAllStringSubmatch(read(t, "docker/Dockerfile"), -1) {
+	for _, from := range regexp.MustCompile(`(?m)^FROM (?:--platform=\S+ )?(\S+)`).FindAllStringSubmatch(read(t,
+		"docker/Dockerfile"), -1) {
 		if from[1] != "$GO_IMAGE" && from[1] != "scratch" {
 			t.Errorf("the Dockerfile begins from %s", from[1])
 		}
@@ -55,13 +57,17 @@ func TestImagesAreThoseOfTheFile(t *testing.T) {
 	if len(used) != len(known) || len(known) != 5 {
 		t.Errorf("used %v of %v", used, known)
 	}
-	with := load(t, map[string]string{"POSTGRES_IMAGE": "postgres:17.10@sha256:1", "GO_IMAGE": "golang:1@sha256:2"}, "core")
-	if with.Services["postgres"].Image != "postgres:17.10@sha256:1" || *with.Services["firstclick"].Build.Args["GO_IMAGE"] != "golang:1@sha256:2" {
-		t.Errorf("what the file says is not taken: %s, %v", with.Services["postgres"].Image, with.Services["firstclick"].Build.Args)
+	with := load(t, map[string]string{"POSTGRES_IMAGE": "postgres:17.10@sha256:1", "GO_IMAGE": "golang:1@sha256:2"},
+		"core")
+	if with.Services["postgres"].Image != "postgres:17.10@sha256:1" ||
+		*with.Services["firstclick"].Build.Args["GO_IMAGE"] != "golang:1@sha256:2" {
+		t.Errorf("what the file says is not taken: %s, %v", with.Services["postgres"].Image,
+			with.Services["firstclick"].Build.Args)
 	}
 }
 
-// One Go builds what is shipped, as an archive and as an image, and that one is looked at by make vuln.
+// One Go builds what is shipped, as an archive and as an image, and that one is looked at by make
+// vuln.
 func TestOneGo(t *testing.T) {
 	release := regexp.MustCompile(`(?m)^RELEASE_GO \?= go(\d+\.\d+\.\d+)$`).FindStringSubmatch(read(t, "Makefile"))
 	if release == nil {
@@ -70,12 +76,14 @@ func TestOneGo(t *testing.T) {
 	if image := images(t, read(t, "docker/images.env"))["GO_IMAGE"][0]; image != "golang:"+release[1] {
 		t.Errorf("the image is built by %s, a release by Go %s", image, release[1])
 	}
-	if !strings.Contains(read(t, "Makefile"), "@RELEASE_GO=$(RELEASE_GO) .ci/vuln") || !strings.Contains(read(t, ".ci/vuln"), "GOTOOLCHAIN=${RELEASE_GO:-local} ") {
+	if !strings.Contains(read(t, "Makefile"), "@RELEASE_GO=$(RELEASE_GO) .ci/vuln") ||
+		!strings.Contains(read(t, ".ci/vuln"), "GOTOOLCHAIN=${RELEASE_GO:-local} ") {
 		t.Error("make vuln looks at another Go")
 	}
 	for _, file := range []string{"go.mod", "tools/go.mod"} {
 		needs := regexp.MustCompile(`(?m)^go (\d+\.\d+)\.\d+$`).FindStringSubmatch(read(t, file))
-		if needs == nil || !strings.HasPrefix(release[1], needs[1]+".") || strings.Contains(read(t, file), "\ntoolchain ") {
+		if needs == nil || !strings.HasPrefix(release[1], needs[1]+".") ||
+			strings.Contains(read(t, file), "\ntoolchain ") {
 			t.Errorf("%s asks for another Go than %s", file, release[1])
 		}
 	}
@@ -86,7 +94,8 @@ func TestOneGo(t *testing.T) {
 	}
 }
 
-// make images writes what the registry says, keeps the tags, and leaves the file alone where the registry says nothing.
+// make images writes what the registry says, keeps the tags, and leaves the file alone where the
+// registry says nothing.
 func TestImagesAreRenewed(t *testing.T) {
 	dir := t.TempDir()
 	script, file := filepath.Join(dir, "images.sh"), filepath.Join(dir, "images.env")

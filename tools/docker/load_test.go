@@ -34,8 +34,8 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// load reads the compose file as `docker compose` does. Without profiles those of .env.example, as make has it. The variables are all
-// that there are: this machine's have no say.
+// load reads the compose file as `docker compose` does. Without profiles those of .env.example, as
+// make has it. The variables are all that there are: this machine's have no say.
 func load(t *testing.T, vars map[string]string, profiles ...string) *types.Project {
 	t.Helper()
 	var env []string
@@ -47,7 +47,8 @@ func load(t *testing.T, vars map[string]string, profiles ...string) *types.Proje
 		with = cli.WithProfiles(profiles)
 	}
 	options, err := cli.NewProjectOptions([]string{filepath.Join(top(t), "docker-compose.yml")},
-		cli.WithWorkingDirectory(top(t)), cli.WithEnv(env), cli.WithEnvFiles(filepath.Join(top(t), ".env.example")), cli.WithDotEnv, with)
+		cli.WithWorkingDirectory(top(t)), cli.WithEnv(env), cli.WithEnvFiles(filepath.Join(top(t),
+			".env.example")), cli.WithDotEnv, with)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +87,8 @@ func ours(project *types.Project) map[string]types.ServiceConfig {
 	return found
 }
 
-// surface is what a command of the program takes, by its own help. Flags without a value look for their variables in the order of their names:
-// last is the variable of the last one.
+// surface is what a command of the program takes, by its own help. Flags without a value look for
+// their variables in the order of their names: last is the variable of the last one.
 type surface struct {
 	flags, variables map[string]bool
 	last             string
@@ -97,12 +98,14 @@ func help(t *testing.T, command string) surface {
 	t.Helper()
 	var out strings.Builder
 	none := func(string) (string, bool) { return "", false }
-	if err := firstclick.Run(t.Context(), []string{command, "--help"}, firstclick.Streams{Out: &out, Err: &out, Env: none}); err != nil {
+	if err := firstclick.Run(t.Context(), []string{command, "--help"},
+		firstclick.Streams{Out: &out, Err: &out, Env: none}); err != nil {
 		t.Fatalf("firstclick %s --help: %v", command, err)
 	}
 	s := surface{flags: map[string]bool{}, variables: map[string]bool{}}
 	var lastFlag string
-	for _, m := range regexp.MustCompile(`(?m)^ +--([a-z][a-z-]*).*\[([A-Z][A-Z_]+)`).FindAllStringSubmatch(out.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^ `+
+		`+--([a-z][a-z-]*).*\[([A-Z][A-Z_]+)`).FindAllStringSubmatch(out.String(), -1) {
 		if m[1] > lastFlag {
 			lastFlag, s.last = m[1], m[2]
 		}

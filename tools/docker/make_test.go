@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// desk is a PATH of a test's own: what make and the shell need, and stand-ins that write down how they were called.
+// desk is a PATH of a test's own: what make and the shell need, and stand-ins that write down how
+// they were called.
 type desk struct {
 	dir, calls string
 	env        []string
@@ -47,7 +48,8 @@ func (d *desk) make(t *testing.T, target ...string) (said string, called []strin
 	if err := os.WriteFile(d.calls, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(d.dir, "make"), append([]string{"--no-print-directory", "ENV_FILE=.env.example"}, target...)...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(d.dir, "make"),
+		append([]string{"--no-print-directory", "ENV_FILE=.env.example"}, target...)...)
 	cmd.Dir = top(t)
 	cmd.Env = append([]string{"PATH=" + d.dir, "MAKEFLAGS="}, d.env...)
 	out, err := cmd.CombinedOutput()
@@ -107,7 +109,9 @@ func TestMakeWithDocker(t *testing.T) {
 	d.called(t, "clean-data", compose+` --profile \* down --remove-orphans --volumes`)
 	d.called(t, "logs", compose+` --profile \* logs --follow --tail 100`)
 	d.called(t, "logs SERVICE=kafka", compose+` --profile \* logs --follow --tail 100 kafka`)
-	d.called(t, "lag", compose+" exec kafka /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server kafka:9092 --describe --group firstclick")
+	d.called(t, "lag",
+		compose+" exec kafka /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server kafka:9092 --describe "+
+			"--group firstclick")
 	d.called(t, "psql", compose+" exec +postgres psql -U postgres -d postgres by postgres")
 	d.called(t, "watch", compose+" exec -T postgres psql -U postgres -d postgres by postgres")
 }
@@ -126,7 +130,8 @@ func TestMakeOpensTheDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const query = "SELECT checkout_id, click_id, checkout_time, click_time, user_name FROM commerce.attributed_checkouts ORDER BY checkout_time DESC LIMIT 5 \\watch 2\n"
+	const query = "SELECT checkout_id, click_id, checkout_time, click_time, user_name FROM " +
+		"commerce.attributed_checkouts ORDER BY checkout_time DESC LIMIT 5 \\watch 2\n"
 	if string(text) != query {
 		t.Errorf("make watch asks %q", text)
 	}
@@ -136,7 +141,8 @@ func TestMakeOpensTheDatabase(t *testing.T) {
 func TestMakeWithoutDocker(t *testing.T) {
 	d := newDesk(t)
 	for _, target := range []string{"run", "up", "down", "logs", "lag", "scale", "clean-data", "images"} {
-		if said, _, err := d.make(t, target); err == nil || !strings.Contains(said, "Docker is not installed") || !strings.Contains(said, "make demo") {
+		if said, _, err := d.make(t, target); err == nil || !strings.Contains(said, "Docker is not installed") ||
+			!strings.Contains(said, "make demo") {
 			t.Errorf("make %s without Docker: %v, %q", target, err, said)
 		}
 	}
@@ -144,12 +150,14 @@ func TestMakeWithoutDocker(t *testing.T) {
 		t.Errorf("make pgcli without pgcli: %v, %q", err, said)
 	}
 	d.program(t, "docker", `[ "$1" != compose ]`)
-	if said, _, err := d.make(t, "run"); err == nil || !strings.Contains(said, "no compose plugin") || !strings.Contains(said, "make demo") {
+	if said, _, err := d.make(t, "run"); err == nil || !strings.Contains(said, "no compose plugin") ||
+		!strings.Contains(said, "make demo") {
 		t.Errorf("make run without Compose: %v, %q", err, said)
 	}
 	d.program(t, "docker", `[ "$1" != info ]`)
 	said, calls, err := d.make(t, "run")
-	if err == nil || !strings.Contains(said, "no Docker engine answers") || !strings.Contains(said, "make demo") || len(drop(calls, "docker compose version", "docker info")) > 0 {
+	if err == nil || !strings.Contains(said, "no Docker engine answers") || !strings.Contains(said, "make demo") ||
+		len(drop(calls, "docker compose version", "docker info")) > 0 {
 		t.Errorf("make run without an engine: %v, %q, %q", err, said, calls)
 	}
 }
@@ -161,10 +169,13 @@ func TestMakeOpensTheBrowser(t *testing.T) {
 		tools map[string]string // how each ends
 		want  string            // who is called in the end
 	}{
-		"Linux":                  {"Linux 6.12.0-amd64", map[string]string{"xdg-open": "exit 0", "open": "exit 0"}, "xdg-open"},
-		"macOS":                  {"Darwin 25.0.0", map[string]string{"xdg-open": "exit 0", "open": "exit 0"}, "open"},
-		"WSL":                    {"Linux 6.6.87.2-microsoft-standard-WSL2", map[string]string{"xdg-open": "exit 0", "explorer.exe": "exit 1"}, "explorer.exe"},
-		"WSL with wslu":          {"Linux 5.15.0-microsoft-standard-WSL2", map[string]string{"wslview": "exit 0", "explorer.exe": "exit 1"}, "wslview"},
+		"Linux": {"Linux 6.12.0-amd64", map[string]string{"xdg-open": "exit 0", "open": "exit 0"},
+			"xdg-open"},
+		"macOS": {"Darwin 25.0.0", map[string]string{"xdg-open": "exit 0", "open": "exit 0"}, "open"},
+		"WSL": {"Linux 6.6.87.2-microsoft-standard-WSL2",
+			map[string]string{"xdg-open": "exit 0", "explorer.exe": "exit 1"}, "explorer.exe"},
+		"WSL with wslu": {"Linux 5.15.0-microsoft-standard-WSL2",
+			map[string]string{"wslview": "exit 0", "explorer.exe": "exit 1"}, "wslview"},
 		"WSL, no way to Windows": {"Linux 4.4.0-19041-Microsoft", map[string]string{"xdg-open": "exit 0"}, "xdg-open"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,14 +198,16 @@ func TestMakeOpensTheBrowser(t *testing.T) {
 	})
 }
 
-// The help has a line for every target that people are told of, in plain text where nobody sees colours.
+// The help has a line for every target that people are told of, in plain text where nobody sees
+// colours.
 func TestMakeHelp(t *testing.T) {
 	d := newDesk(t)
 	said, _, err := d.make(t)
 	if err != nil {
 		t.Fatal(err, said)
 	}
-	for _, target := range strings.Fields("run up down ui viz open logs psql pgcli watch ci test chaos bench demo verify doctor clean") {
+	for _, target := range strings.Fields("run up down ui viz open logs psql pgcli watch ci test chaos bench demo " +
+		"verify doctor clean") {
 		if !strings.Contains(said, "\n    make "+target+" ") {
 			t.Errorf("no word of make %s", target)
 		}

@@ -26,7 +26,8 @@ func strictly(t *testing.T, file string, into any) {
 // onHost is where a path inside a service's container lies in the repository; empty: nowhere.
 func onHost(service types.ServiceConfig, inside string) string {
 	for _, volume := range service.Volumes {
-		if volume.Type == types.VolumeTypeBind && (inside == volume.Target || strings.HasPrefix(inside, volume.Target+"/")) {
+		if volume.Type == types.VolumeTypeBind && (inside == volume.Target ||
+			strings.HasPrefix(inside, volume.Target+"/")) {
 			return filepath.Join(volume.Source, strings.TrimPrefix(inside, volume.Target))
 		}
 	}
@@ -44,8 +45,8 @@ func answersTo(service types.ServiceConfig) []string {
 	return names
 }
 
-// Prometheus looks where every instance listens, and finds its rules where its configuration says. What else is in both files promtool
-// checks (.ci/prometheus).
+// Prometheus looks where every instance listens, and finds its rules where its configuration says.
+// What else is in both files promtool checks (.ci/prometheus).
 func TestPrometheusFindsEveryInstance(t *testing.T) {
 	project := everything(t)
 	prometheus := project.Services["prometheus"]
@@ -79,7 +80,8 @@ func TestPrometheusFindsEveryInstance(t *testing.T) {
 			t.Errorf("no rules at %s: %v", pattern, err)
 		}
 	}
-	if len(config.ScrapeConfigs) != 1 || config.ScrapeConfigs[0].JobName != "firstclick" || len(config.ScrapeConfigs[0].DNS) != 1 {
+	if len(config.ScrapeConfigs) != 1 || config.ScrapeConfigs[0].JobName != "firstclick" ||
+		len(config.ScrapeConfigs[0].DNS) != 1 {
 		t.Fatalf("scrapes %+v", config.ScrapeConfigs)
 	}
 	target := config.ScrapeConfigs[0].DNS[0]
@@ -96,7 +98,8 @@ func TestPrometheusFindsEveryInstance(t *testing.T) {
 	}
 }
 
-// Grafana's provisioning, member by member. https://grafana.com/docs/grafana/latest/administration/provisioning/
+// Grafana's provisioning, member by member.
+// https://grafana.com/docs/grafana/latest/administration/provisioning/
 func TestGrafanaFindsDashboardsAndPrometheus(t *testing.T) {
 	project := everything(t)
 	grafana := project.Services["grafana"]
@@ -145,7 +148,8 @@ func TestGrafanaFindsDashboardsAndPrometheus(t *testing.T) {
 		t.Fatalf("sources: %+v", sources)
 	}
 	source := sources.Datasources[0]
-	if port := project.Services["prometheus"].Ports[0].Target; source.Type != "prometheus" || source.Access != "proxy" || source.URL != "http://prometheus:9090" || port != 9090 {
+	if port := project.Services["prometheus"].Ports[0].Target; source.Type != "prometheus" ||
+		source.Access != "proxy" || source.URL != "http://prometheus:9090" || port != 9090 {
 		t.Errorf("source: %+v, Prometheus listens on %d", source, port)
 	}
 	for _, file := range files {

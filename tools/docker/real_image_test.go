@@ -17,7 +17,8 @@ import (
 )
 
 // builtFor are the build arguments of the test's image.
-var builtFor = map[string]string{"GO_IMAGE": "", "VERSION": "v0.0.1-test", "COMMIT": "0123456789ab", "TARGETOS": "", "TARGETARCH": ""}
+var builtFor = map[string]string{"GO_IMAGE": "", "VERSION": "v0.0.1-test", "COMMIT": "0123456789ab", "TARGETOS": "",
+	"TARGETARCH": ""}
 
 // image is what the Dockerfile's last stage holds: files under root, and what it says of itself.
 type image struct {
@@ -26,8 +27,9 @@ type image struct {
 	entrypoint string
 }
 
-// buildImage does by hand what `docker build` does: the context as .dockerignore leaves it, in a clean folder, and the instructions in their
-// order. The image's /src and /out are folders of the test; Go's caches are this machine's, as the cache mount is.
+// buildImage does by hand what `docker build` does: the context as .dockerignore leaves it, in a
+// clean folder, and the instructions in their order. The image's /src and /out are folders of the
+// test; Go's caches are this machine's, as the cache mount is.
 func buildImage(t *testing.T) image {
 	t.Helper()
 	base := t.TempDir()
@@ -73,7 +75,8 @@ func buildImage(t *testing.T) image {
 				}
 			}
 		case "RUN":
-			command := exec.CommandContext(t.Context(), "sh", "-c", inside.Replace(regexp.MustCompile(`^(--mount=\S+ )*`).ReplaceAllString(rest, "")))
+			command := exec.CommandContext(t.Context(), "sh", "-c",
+				inside.Replace(regexp.MustCompile(`^(--mount=\S+ )*`).ReplaceAllString(rest, "")))
 			command.Dir, command.Env = src, env
 			if said, err := command.CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v\n%s", in, err, said)
@@ -105,7 +108,8 @@ func instructions(dockerfile string) (all []string) {
 	return all
 }
 
-// copyContext copies what Docker would be sent: all but what .dockerignore names, which are plain names here.
+// copyContext copies what Docker would be sent: all but what .dockerignore names, which are plain
+// names here.
 func copyContext(t *testing.T, to string) {
 	t.Helper()
 	ignored := strings.Fields(read(t, ".dockerignore"))
@@ -145,8 +149,9 @@ func copyContext(t *testing.T, to string) {
 	}
 }
 
-// command is a program of the image run as in its container: nothing but the image's files, as its user, with its variables and no others.
-// Where we are not root that cannot be, and only the variables are as there.
+// command is a program of the image run as in its container: nothing but the image's files, as its
+// user, with its variables and no others. Where we are not root that cannot be, and only the
+// variables are as there.
 func (i image) command(vars map[string]string, args ...string) *exec.Cmd {
 	command := exec.Command("/firstclick", args...)
 	command.Dir = "/"
@@ -155,7 +160,8 @@ func (i image) command(vars map[string]string, args ...string) *exec.Cmd {
 		command.Env = append(command.Env, name+"="+value)
 	}
 	if os.Geteuid() == 0 {
-		command.SysProcAttr = &syscall.SysProcAttr{Chroot: i.root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
+		command.SysProcAttr = &syscall.SysProcAttr{Chroot: i.root,
+			Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
 	} else {
 		command.Path = filepath.Join(i.root, "firstclick")
 	}
@@ -172,7 +178,8 @@ func (i image) check(t *testing.T) {
 		}
 		return err
 	})
-	if want := []string{"/etc/group", "/etc/passwd", "/etc/ssl/certs/ca-certificates.crt", "/firstclick"}; err != nil || !slices.Equal(files, want) {
+	if want := []string{"/etc/group", "/etc/passwd", "/etc/ssl/certs/ca-certificates.crt",
+		"/firstclick"}; err != nil || !slices.Equal(files, want) {
 		t.Errorf("the image holds %v, want %v, %v", files, want, err)
 	}
 	program, err := elf.Open(filepath.Join(i.root, "firstclick"))
@@ -186,11 +193,13 @@ func (i image) check(t *testing.T) {
 		}
 	}
 	passwd, err := os.ReadFile(filepath.Join(i.root, "etc/passwd"))
-	if err != nil || i.user != "65532:65532" || !bytes.Contains(passwd, []byte(":65532:65532:")) || i.entrypoint != `["/firstclick"]` {
+	if err != nil || i.user != "65532:65532" || !bytes.Contains(passwd, []byte(":65532:65532:")) ||
+		i.entrypoint != `["/firstclick"]` {
 		t.Errorf("user %s, entrypoint %s, %s, %v", i.user, i.entrypoint, passwd, err)
 	}
 	said, err := i.command(nil, "version").CombinedOutput()
-	if want := "firstclick " + builtFor["VERSION"] + ", commit " + builtFor["COMMIT"]; err != nil || !bytes.HasPrefix(said, []byte(want)) {
+	if want := "firstclick " + builtFor["VERSION"] + ", commit " + builtFor["COMMIT"]; err != nil ||
+		!bytes.HasPrefix(said, []byte(want)) {
 		t.Errorf("version: %v, %s", err, said)
 	}
 }

@@ -5,16 +5,11 @@ package docker_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,7 +31,8 @@ import (
 // patience is for servers to start, and for data to come, on a busy machine.
 const patience = 2 * time.Minute
 
-// stage is the compose file's services as processes of this machine. Addresses in their commands and variables are put where they listen here.
+// stage is the compose file's services as processes of this machine. Addresses in their commands
+// and variables are put where they listen here.
 type stage struct {
 	project *types.Project
 	image   image
@@ -68,14 +64,16 @@ func (s *stage) here(t *testing.T, name, text string) string {
 	t.Helper()
 	pairs := []string{
 		"//kafka:9092", "//127.0.0.1:" + s.port(t, "kafka:9092"), "kafka:9092", "127.0.0.1:" + s.port(t, "kafka:9092"),
-		"localhost:9093", "127.0.0.1:" + s.port(t, "kafka:9093"), "@localhost:9094", "@127.0.0.1:" + s.port(t, "kafka:9094"),
+		"localhost:9093", "127.0.0.1:" + s.port(t, "kafka:9093"), "@localhost:9094", "@127.0.0.1:" +
+			s.port(t, "kafka:9094"),
 		"@postgres:5432", "@127.0.0.1:" + s.port(t, "postgres:5432"),
 		"/var/lib/kafka/data", filepath.Join(s.dir, "kafka"), "/opt/kafka/bin/", filepath.Join(s.dir, "bin") + "/",
 		"http://localhost:9090", "http://127.0.0.1:" + s.port(t, "prometheus:9090"),
 	}
 	if name == "kafka" {
 		for _, port := range []string{"9092", "9093", "9094"} {
-			pairs = append(pairs, "//:"+port, "//127.0.0.1:"+s.port(t, "kafka:"+port), "localhost/"+port, "127.0.0.1/"+s.port(t, "kafka:"+port))
+			pairs = append(pairs, "//:"+port, "//127.0.0.1:"+s.port(t, "kafka:"+port), "localhost/"+port,
+				"127.0.0.1/"+s.port(t, "kafka:"+port))
 		}
 	}
 	if strings.HasPrefix(name, "firstclick") {
@@ -147,8 +145,9 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// start starts a process, not bound to a context, that is told to stop at the end of the test as `docker compose stop` tells it, and then must
-// end with one of the exit codes. stop does so earlier.
+// start starts a process, not bound to a context, that is told to stop at the end of the test as
+// `docker compose stop` tells it, and then must end with one of the exit codes. stop does so
+// earlier.
 func start(t *testing.T, name string, command *exec.Cmd, exits ...int) (stop func()) {
 	t.Helper()
 	said := &log{}
@@ -229,8 +228,8 @@ func eventually(t *testing.T, what string, ask func() (bool, error)) {
 	}
 }
 
-// The compose file's services side by side, each by the command, the variables and the health check that its container has. Rows come, Prometheus
-// sees every instance, and all end in good order.
+// The compose file's services side by side, each by the command, the variables and the health check
+// that its container has. Rows come, Prometheus sees every instance, and all end in good order.
 func TestComposeAsProcesses(t *testing.T) {
 	s := &stage{project: everything(t), dir: t.TempDir(), ports: map[string]string{}}
 	s.java, s.jars = kafkatest.Programs(t)
@@ -259,7 +258,9 @@ func TestComposeAsProcesses(t *testing.T) {
 	defer conn.Close(context.WithoutCancel(t.Context()))
 	eventually(t, "rows with clicks and names", func() (bool, error) {
 		var rows int
-		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id IS NOT NULL AND user_name IS NOT NULL`).Scan(&rows)
+		err := conn.QueryRow(t.Context(),
+			`SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id IS NOT NULL AND user_name IS NOT `+
+				`NULL`).Scan(&rows)
 		return rows >= 20, err
 	})
 	eventually(t, "Prometheus sees two instances, and what they say", func() (bool, error) {
@@ -300,8 +301,8 @@ func (s *stage) postgres(t *testing.T) (dsn string) {
 	return server.DSN("postgres")
 }
 
-// kafka does what the image does at its start: the image's own program renders the variables to properties and formats the storage with
-// StorageTool, then the broker starts with them.
+// kafka does what the image does at its start: the image's own program renders the variables to
+// properties and formats the storage with StorageTool, then the broker starts with them.
 func (s *stage) kafka(t *testing.T) {
 	t.Helper()
 	_, vars := s.service(t, "kafka")
@@ -312,11 +313,13 @@ func (s *stage) kafka(t *testing.T) {
 		}
 	}
 	setup := exec.CommandContext(t.Context(), s.java, "-cp", s.jars, "kafka.docker.KafkaDockerWrapper", "setup",
-		"--default-configs-dir", filepath.Join(s.dir, "defaults"), "--mounted-configs-dir", filepath.Join(s.dir, "mounted"), "--final-configs-dir", final)
+		"--default-configs-dir", filepath.Join(s.dir, "defaults"), "--mounted-configs-dir", filepath.Join(s.dir,
+			"mounted"), "--final-configs-dir", final)
 	for name, set := range vars {
 		setup.Env = append(setup.Env, name+"="+set)
 	}
-	if said := once(t, "kafka's setup", setup); !strings.Contains(said, "Formatting metadata directory "+filepath.Join(s.dir, "kafka")) {
+	if said := once(t, "kafka's setup", setup); !strings.Contains(said,
+		"Formatting metadata directory "+filepath.Join(s.dir, "kafka")) {
 		t.Errorf("the storage is not formatted: %s", tail(said))
 	}
 	properties := filepath.Join(final, "server.properties")
@@ -324,13 +327,16 @@ func (s *stage) kafka(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"process.roles=broker,controller", "log.cleaner.dedupe.buffer.size=16777216", "auto.create.topics.enable=false",
-		"advertised.listeners=INSIDE://127.0.0.1:" + s.port(t, "kafka:9092") + ",OUTSIDE://127.0.0.1:" + s.port(t, "kafka:9093")} {
+	for _, want := range []string{"process.roles=broker,controller", "log.cleaner.dedupe.buffer.size=16777216",
+		"auto.create.topics.enable=false",
+		"advertised.listeners=INSIDE://127.0.0.1:" + s.port(t, "kafka:9092") + ",OUTSIDE://127.0.0.1:" +
+			s.port(t, "kafka:9093")} {
 		if !strings.Contains("\n"+string(rendered)+"\n", "\n"+want+"\n") {
 			t.Errorf("the properties have no %s:\n%s", want, rendered)
 		}
 	}
-	args := append(strings.Fields(vars["KAFKA_HEAP_OPTS"]), "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+	args := append(strings.Fields(vars["KAFKA_HEAP_OPTS"]), "-XX:TieredStopAtLevel=1",
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 		"-cp", s.jars, "kafka.Kafka", properties)
 	start(t, "kafka", exec.Command(s.java, args...), 0, 143)
 	s.healthcheck(t, "kafka")
@@ -352,7 +358,8 @@ func (s *stage) kafka(t *testing.T) {
 // tool puts a script of Kafka's where the service looks for it, which starts the same class.
 func (s *stage) tool(t *testing.T, name, class string) {
 	t.Helper()
-	script := fmt.Sprintf("#!/bin/sh\nexec %s -Xmx96m -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp '%s' %s \"$@\"\n", s.java, s.jars, class)
+	script := fmt.Sprintf("#!/bin/sh\nexec %s -Xmx96m -XX:TieredStopAtLevel=1 "+
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp '%s' %s \"$@\"\n", s.java, s.jars, class)
 	if err := os.WriteFile(filepath.Join(s.dir, "bin", name), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -379,117 +386,5 @@ func (s *stage) topics(t *testing.T) {
 	found, err := kadm.NewClient(client).ListTopics(t.Context(), "clicks", "checkouts")
 	if err != nil || len(found["clicks"].Partitions) != 4 || len(found["checkouts"].Partitions) != 4 {
 		t.Errorf("topics: %v, %v", found, err)
-	}
-}
-
-// prometheus runs with the service's arguments on its files, where the instances are found by their addresses instead of by Docker's DNS.
-func (s *stage) prometheus(t *testing.T) (address string) {
-	t.Helper()
-	service := s.project.Services["prometheus"]
-	config := read(t, "docker/prometheus/prometheus.yml")
-	discovery := regexp.MustCompile(`(?m)^    dns_sd_configs:\n(?:      .*\n)+`)
-	if !discovery.MatchString(config) {
-		t.Fatalf("the configuration looks for nobody:\n%s", config)
-	}
-	config = discovery.ReplaceAllString(config, fmt.Sprintf("    static_configs: [{targets: ['127.0.0.1:%s', '127.0.0.1:%s']}]\n",
-		s.port(t, "firstclick:8081"), s.port(t, "firstclick-2:8081")))
-	if err := os.CopyFS(filepath.Join(s.dir, "prometheus", "rules"), os.DirFS(onHost(service, "/etc/prometheus/rules"))); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(s.dir, "prometheus", "prometheus.yml"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	moved := strings.NewReplacer("=/etc/prometheus/", "="+filepath.Join(s.dir, "prometheus")+"/", "=/prometheus", "="+filepath.Join(s.dir, "prometheus-data"))
-	address = "127.0.0.1:" + s.port(t, "prometheus:9090")
-	args := []string{"--web.listen-address=" + address}
-	for _, word := range service.Command {
-		args = append(args, moved.Replace(word))
-	}
-	program, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Fatalf("Debian's package prometheus is needed: %v", err)
-	}
-	start(t, "prometheus", exec.Command(program, args...), 0)
-	check := service.HealthCheck.Test
-	ready := s.here(t, "prometheus", check[len(check)-1])
-	eventually(t, ready, func() (bool, error) {
-		answer, err := http.Get(ready)
-		if err != nil {
-			return false, err
-		}
-		defer answer.Body.Close()
-		return answer.StatusCode == http.StatusOK, nil
-	})
-	return address
-}
-
-// value is the one number that a query answers, empty where it answers nothing.
-func value(address, query string) (string, error) {
-	answer, err := http.PostForm("http://"+address+"/api/v1/query", url.Values{"query": {query}})
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return "", err
-	}
-	var body struct {
-		Data struct {
-			Result []struct{ Value [2]any }
-		}
-	}
-	if answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s: %s", query, answer.Status, text)
-	}
-	if err := json.Unmarshal(text, &body); err != nil {
-		return "", fmt.Errorf("%s: %s: %w", query, text, err)
-	}
-	if len(body.Data.Result) == 0 {
-		return "", nil
-	}
-	return fmt.Sprint(body.Data.Result[0].Value[1]), nil
-}
-
-// lag is make lag: Kafka's own tool sees how far the group is.
-func (s *stage) lag(t *testing.T) {
-	t.Helper()
-	s.tool(t, "kafka-consumer-groups.sh", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand")
-	recipe := regexp.MustCompile(`(?m)^lag: .*\n\t@\$\(COMPOSE\) exec kafka (.*)$`).FindStringSubmatch(read(t, "Makefile"))
-	if recipe == nil {
-		t.Fatal("no recipe of make lag")
-	}
-	line := strings.ReplaceAll(s.here(t, "", recipe[1]), "$(call setting,KAFKA_GROUP,firstclick)", "firstclick")
-	eventually(t, "Kafka's tool knows the group's offsets", func() (bool, error) {
-		said, err := exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput()
-		if err != nil { // it gives the broker 5 s for an answer
-			return false, fmt.Errorf("run Kafka's tool: %w: %s", err, said)
-		}
-		if all := regexp.MustCompile(`(?m)^firstclick +checkouts +\d+ +\d+ +\d+ +\d+ `).FindAll(said, -1); len(all) < 3 {
-			return false, fmt.Errorf("it says: %s", said)
-		}
-		return true, nil
-	})
-}
-
-// watch is make watch: what it asks, Postgres answers with five rows.
-func (s *stage) watch(t *testing.T) {
-	t.Helper()
-	query := regexp.MustCompile(`(?m)^LATEST := (.*)$`).FindStringSubmatch(read(t, "Makefile"))
-	conn, err := pgx.Connect(t.Context(), "postgres://postgres:postgres@127.0.0.1:"+s.port(t, "postgres:5432")+"/postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	rows, err := conn.Query(t.Context(), query[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for rows.Next() {
-		n++
-	}
-	if rows.Err() != nil || n != 5 {
-		t.Errorf("%d rows, %v", n, rows.Err())
 	}
 }

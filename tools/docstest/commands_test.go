@@ -29,11 +29,14 @@ func openBed(t *testing.T) *bed {
 	b.vars = map[string]string{"DATABASE_URL": b.dsn, "KAFKA_BROKERS": strings.Join(brokers, ",")}
 	b.client(brokers)
 	b.history()
-	for i, id := range []string{"CHECKOUT_ID", "5f0c3c3e-6c55-4a9f-9b7e-0d3b0f6f2a11", "-an-id-that-begins-with-a-hyphen"} { // those that pages ask about
+	// those that pages ask about
+	for i, id := range []string{"CHECKOUT_ID", "5f0c3c3e-6c55-4a9f-9b7e-0d3b0f6f2a11",
+		"-an-id-that-begins-with-a-hyphen"} {
 		b.checkout(id, 1, 1+float64(i), "12.5")
 	}
 	b.must("run", "--until-caught-up", "--listen", "127.0.0.1:0")
-	// Pages speak of the publication of a job at work; a run may have caught up before its mirror has made it.
+	// Pages speak of the publication of a job at work; a run may have caught up before its mirror
+	// has made it.
 	if err := cdc.EnsurePublication(t.Context(), b.owner); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +48,9 @@ func TestCommands(t *testing.T) {
 	all := append(pages(t), helps(t)...)
 	s := newShell(t, openBed(t))
 	t.Chdir(t.TempDir())
-	if err := os.WriteFile("mended.json", []byte(`{"checkout_id":"mended","user_id":2,"product_id":"p","datetime_occured":"2026-11-23 10:00:00"}`), 0o600); err != nil {
+	if err := os.WriteFile("mended.json",
+		[]byte(`{"checkout_id":"mended","user_id":2,"product_id":"p","datetime_occured":"2026-11-23 10:00:00"}`),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	names := make([]string, 0, len(s.programs))
@@ -78,7 +83,8 @@ func TestCommands(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d commands of firstclick ran, %d commands were held against what would run them", s.executed.Load(), s.checked.Load())
+	t.Logf("%d commands of firstclick ran, %d commands were held against what would run them", s.executed.Load(),
+		s.checked.Load())
 	if s.executed.Load() < 20 || s.checked.Load() < 20 {
 		t.Error("that is fewer than there are: the pages are not read as they should be")
 	}
@@ -105,7 +111,8 @@ func helps(t *testing.T) (all []page) {
 		text := helpOf(t, path)
 		_, rest, _ := strings.Cut(text, "Examples:\n")
 		examples, rest, _ := strings.Cut(rest, "\n\n")
-		all = append(all, page{name: "firstclick " + strings.Join(path, " ") + " --help", blocks: []block{{lang: "sh", text: examples + "\n"}}})
+		all = append(all, page{name: "firstclick " + strings.Join(path, " ") + " --help",
+			blocks: []block{{lang: "sh", text: examples + "\n"}}})
 		for _, m := range regexp.MustCompile(`(?m)^  ([a-z-]+) `).FindAllStringSubmatch(rest, -1) {
 			if m[1] != "help" && m[1] != "completion" && m[1] != "man" { // they speak to shells and pagers
 				visit(append(slices.Clone(path), m[1]))
@@ -119,7 +126,8 @@ func helps(t *testing.T) (all []page) {
 func helpOf(t *testing.T, path []string) string {
 	t.Helper()
 	var out strings.Builder
-	err := cli.Run(t.Context(), append(slices.Clone(path), "--help"), cli.Streams{Out: &out, Err: &out, Env: func(string) (string, bool) { return "", false }})
+	err := cli.Run(t.Context(), append(slices.Clone(path), "--help"),
+		cli.Streams{Out: &out, Err: &out, Env: func(string) (string, bool) { return "", false }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +138,8 @@ func helpOf(t *testing.T, path []string) string {
 func TestSQL(t *testing.T) {
 	b := openBed(t)
 	b.freshLetters()
-	statement := regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|GRANT|REVOKE|TRUNCATE|VACUUM) \S+ \S`)
+	statement := regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|GRANT|REVOKE|TRUNCATE|VACUUM) ` +
+		`\S+ \S`)
 	ran := 0
 	for _, p := range pages(t) {
 		for _, block := range p.blocks {
@@ -142,7 +151,8 @@ func TestSQL(t *testing.T) {
 			}
 		}
 		for _, span := range p.spans {
-			if statement.MatchString(span.text) && !strings.Contains(span.text, "...") { // with dots it is no statement, but a kind of
+			// with dots it is no statement, but a kind of
+			if statement.MatchString(span.text) && !strings.Contains(span.text, "...") {
 				ran++
 				if err := b.tries(span.text); err != nil {
 					t.Errorf("%s:%d: %v", p.name, span.line, err)
@@ -153,7 +163,8 @@ func TestSQL(t *testing.T) {
 	t.Logf("%d blocks and statements ran", ran)
 }
 
-// tries runs statements in a transaction that is rolled back; those that cannot be in one run by themselves. The role of the pages is there.
+// tries runs statements in a transaction that is rolled back; those that cannot be in one run by
+// themselves. The role of the pages is there.
 func (b *bed) tries(sql string) error {
 	ctx := b.t.Context()
 	tx, err := b.owner.Begin(ctx)
@@ -162,7 +173,8 @@ func (b *bed) tries(sql string) error {
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
 	if !strings.Contains(sql, "CREATE ROLE firstclick") {
-		if _, err := tx.Exec(ctx, `CREATE ROLE firstclick LOGIN; CREATE ROLE firstclick_replication LOGIN`); err != nil {
+		if _, err := tx.Exec(ctx,
+			`CREATE ROLE firstclick LOGIN; CREATE ROLE firstclick_replication LOGIN`); err != nil {
 			return err
 		}
 	}
@@ -197,7 +209,8 @@ func (b *bed) tries(sql string) error {
 	return nil
 }
 
-// The table of flags in operations.md is that of the program: no flag, variable or default is missing or made up.
+// The table of flags in operations.md is that of the program: no flag, variable or default is
+// missing or made up.
 func TestFlags(t *testing.T) {
 	help := helpOf(t, []string{"run"})
 	text := onePage(t, "docs/operations.md").text
@@ -214,7 +227,8 @@ func TestFlags(t *testing.T) {
 			}
 		}
 		for _, v := range word.FindAllStringSubmatch(m[2], -1) {
-			if !regexp.MustCompile(`(?m)^ +(` + strings.Join(flags, "|") + `)[ \[].*[\[ ]` + v[1] + `[\],]`).MatchString(help) {
+			if !regexp.MustCompile(`(?m)^ +(` + strings.Join(flags, "|") + `)[ \[].*[\[ ]` + v[1] +
+				`[\],]`).MatchString(help) {
 				t.Errorf("%s is not read from %s", strings.Join(flags, ", "), v[1])
 			}
 		}
@@ -238,10 +252,13 @@ func TestNames(t *testing.T) {
 	foreign := []string{"--rapid", "--no-print-directory"}
 	for _, p := range pages(t) {
 		for _, span := range p.spans {
-			if m := flag.FindStringSubmatch(span.text); m != nil && !slices.Contains(foreign, m[1]) && !regexp.MustCompile(m[1]+`[ \[=]`).MatchString(known.String()) {
+			if m := flag.FindStringSubmatch(span.text); m != nil && !slices.Contains(foreign, m[1]) &&
+				!regexp.MustCompile(m[1]+`[ \[=]`).MatchString(known.String()) {
 				t.Errorf("%s:%d: no command has a flag %s", p.name, span.line, m[1])
 			}
-			if metric.MatchString(span.text) && span.text != "firstclick_users" && span.text != "firstclick_" && !strings.Contains(metrics, regexp.MustCompile(`^firstclick_|_(total|bucket|sum|count)$`).ReplaceAllString(span.text, "")) {
+			if metric.MatchString(span.text) && span.text != "firstclick_users" && span.text != "firstclick_" &&
+				!strings.Contains(metrics,
+					regexp.MustCompile(`^firstclick_|_(total|bucket|sum|count)$`).ReplaceAllString(span.text, "")) {
 				t.Errorf("%s:%d: there is no metric %s", p.name, span.line, span.text)
 			}
 		}
@@ -271,7 +288,8 @@ func sources(t *testing.T, dirs ...string) string {
 func (b *bed) client(brokers []string, opts ...kgo.Opt) {
 	b.t.Helper()
 	var err error
-	if b.kafka, err = kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...); err != nil {
+	if b.kafka, err = kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))...); err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(b.kafka.Close)

@@ -1,202 +1,21 @@
 package docstest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"firstclick/doctor"
-	"firstclick/internal/cli"
-	"firstclick/internal/kafkatest"
-	"firstclick/internal/pgtest"
 )
 
-// bed is a Postgres and a Kafka where everybody has only the rights that SECURITY.md gives.
-type bed struct {
-	t     *testing.T
-	owner *pgx.Conn // the superuser's session
-	vars  map[string]string
-	dsn   string // the superuser's
-	kafka *kgo.Client
-	at    time.Time
-}
-
-const adminUser, adminPassword = "admin", "the admin's"
-
-// newBed is a database with the tables and some users, who have passwords.
-func newBed(t *testing.T, server *pgtest.Server) *bed {
-	t.Helper()
-	b := &bed{t: t, dsn: server.DSN("postgres"), at: time.Now().Add(-10 * time.Minute).Truncate(time.Microsecond).UTC()}
-	var err error
-	if b.owner, err = pgx.Connect(t.Context(), b.dsn); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.owner.Close(context.Background()) })
-	if _, _, err := b.run(t.Context(), "migrate", "--database", b.dsn); err != nil {
-		t.Fatal(err)
-	}
-	b.exec(`INSERT INTO commerce.users SELECT i, 'user ' || i, 'the password of ' || i FROM generate_series(1, 20) i`)
-	return b
-}
-
-// leastBed migrates as the owner, and gives the role nothing so far; the events' user has what SECURITY.md says, and with retry also that.
-func leastBed(t *testing.T, retry bool) *bed {
-	t.Helper()
-	b := newBed(t, pgtest.StartTemporary(t))
-	// Nobody has anything but by a GRANT.
-	b.exec(`REVOKE ALL ON DATABASE postgres FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC`)
-	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"), kfake.EnableSASL(), kfake.EnableACLs(),
-		kfake.Superuser("PLAIN", adminUser, adminPassword), kfake.User("PLAIN", "firstclick", "kafka's", kafkaRights(t, retry)...))
-	b.client(cluster.ListenAddrs(), kgo.SASL(plain.Auth{User: adminUser, Pass: adminPassword}.AsMechanism()))
-	role, err := url.Parse(b.dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	role.User = url.UserPassword("firstclick", "choose one")
-	replicator := *role
-	replicator.User = url.UserPassword("firstclick_replication", "choose another")
-	b.vars = map[string]string{
-		"DATABASE_URL": role.String(), "DATABASE_REPLICATION": replicator.String(), "KAFKA_BROKERS": strings.Join(cluster.ListenAddrs(), ","),
-		"KAFKA_SASL": "plain", "KAFKA_USER": "firstclick", "KAFKA_PASSWORD": "kafka's",
-	}
-	return b
-}
-
-func (b *bed) exec(sql string) {
-	b.t.Helper()
-	if _, err := b.owner.Exec(b.t.Context(), sql); err != nil {
-		b.t.Fatalf("%s: %v", sql, err)
-	}
-}
-
-func (b *bed) value(sql string) (text string) {
-	b.t.Helper()
-	if err := b.owner.QueryRow(b.t.Context(), sql).Scan(&text); err != nil {
-		b.t.Fatalf("%s: %v", sql, err)
-	}
-	return text
-}
-
-// run is the command line with the role's and the user's access.
-func (b *bed) run(ctx context.Context, args ...string) (out, log string, err error) {
-	var stdout, stderr bytes.Buffer
-	err = cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr, Env: func(name string) (string, bool) {
-		v, ok := b.vars[name]
-		return v, ok
-	}})
-	return stdout.String(), stderr.String(), err
-}
-
-// must is run for what has to work.
-func (b *bed) must(args ...string) string {
-	b.t.Helper()
-	out, log, err := b.run(b.t.Context(), args...)
-	if err != nil {
-		b.t.Fatalf("firstclick %s: %v\n%s\n%s", strings.Join(args, " "), err, out, log)
-	}
-	return out
-}
-
-func (b *bed) produce(topic string, partition int32, value string) {
-	b.t.Helper()
-	r := &kgo.Record{Topic: topic, Partition: partition, Value: []byte(value)}
-	if err := b.kafka.ProduceSync(b.t.Context(), r).FirstErr(); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func (b *bed) stamp(minutes float64) string {
-	return b.at.Add(time.Duration(minutes * float64(time.Minute))).Format("2006-01-02 15:04:05.000000")
-}
-
-func (b *bed) click(id string, user int, minutes float64) {
-	b.t.Helper()
-	b.produce("clicks", int32(user%2), fmt.Sprintf(`{"click_id":%q,"user_id":%d,"product_id":"p","datetime_occured":%q}`, id, user, b.stamp(minutes)))
-}
-
-func (b *bed) checkout(id string, user int, minutes float64, amount string) {
-	b.t.Helper()
-	b.produce("checkouts", int32(user%2), fmt.Sprintf(`{"checkout_id":%q,"user_id":%d,"product_id":"p","total_amount":%s,"datetime_occured":%q}`, id, user, amount, b.stamp(minutes)))
-}
-
-// eventually asks the database until it says yes.
-func (b *bed) eventually(what, sql string) {
-	b.t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.After(2 * time.Minute); ; {
-		if b.value(sql) == "true" {
-			return
-		}
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			b.t.Fatalf("waited for: %s", what)
-		}
-	}
-}
-
-// grants returns the SQL of SECURITY.md that has these words.
-func grants(t *testing.T, words string) string {
-	t.Helper()
-	for _, block := range onePage(t, "SECURITY.md").blocks {
-		if block.lang == "sql" && strings.Contains(block.text, words) {
-			return block.text
-		}
-	}
-	t.Fatalf("SECURITY.md has no %s", words)
-	return ""
-}
-
-// kafkaRights reads the rights out of SECURITY.md's commands; those to write only with retry.
-func kafkaRights(t *testing.T, retry bool) (acls []kfake.ACL) {
-	t.Helper()
-	operations := map[string]kmsg.ACLOperation{"Read": kmsg.ACLOperationRead, "Write": kmsg.ACLOperationWrite,
-		"Describe": kmsg.ACLOperationDescribe, "DescribeConfigs": kmsg.ACLOperationDescribeConfigs}
-	option := regexp.MustCompile(`--(operation|topic|group) (\S+)`)
-	for _, block := range onePage(t, "SECURITY.md").blocks {
-		for _, command := range strings.Split(strings.ReplaceAll(block.text, "\\\n", " "), "\n") {
-			if !strings.HasPrefix(command, "kafka-acls.sh") || strings.Contains(command, "Write") && !retry {
-				continue
-			}
-			var allowed []kmsg.ACLOperation
-			for _, o := range option.FindAllStringSubmatch(command, -1) {
-				switch kind, name := o[1], o[2]; kind {
-				case "operation":
-					if operations[name] == 0 {
-						t.Fatalf("unknown operation %s", name)
-					}
-					allowed = append(allowed, operations[name])
-				default:
-					resource := map[string]kmsg.ACLResourceType{"topic": kmsg.ACLResourceTypeTopic, "group": kmsg.ACLResourceTypeGroup}[kind]
-					for _, operation := range allowed {
-						acls = append(acls, kfake.ACL{Resource: resource, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: operation, Allow: true})
-					}
-				}
-			}
-		}
-	}
-	if len(acls) < 7 {
-		t.Fatalf("SECURITY.md gives only %d rights in Kafka", len(acls))
-	}
-	return acls
-}
-
-// Everything works with the rights that SECURITY.md gives, and what it says is withheld is withheld.
+// Everything works with the rights that SECURITY.md gives, and what it says is withheld is
+// withheld.
 func TestLeastPrivilege(t *testing.T) {
 	b := leastBed(t, true)
 	b.exec(grants(t, "CREATE ROLE firstclick"))
@@ -205,23 +24,28 @@ func TestLeastPrivilege(t *testing.T) {
 	b.apart()
 
 	b.must("run", "--until-caught-up", "--listen", "127.0.0.1:0", "--log-format", "text")
-	if got := b.value(`SELECT string_agg(checkout_id || ' ' || coalesce(user_name, '-') || ' ' || coalesce(click_id, '-'), ', ' ORDER BY checkout_id)
+	if got := b.value(`
+		SELECT string_agg(checkout_id || ' ' || coalesce(user_name, '-') || ' ' || coalesce(click_id, '-'),
+			', ' ORDER BY checkout_id)
 		FROM commerce.attributed_checkouts`); got != "k1 user 1 c1, k2 user 2 -, k3 - -" {
 		t.Errorf("rows: %s", got)
 	}
-	if got := b.value(`SELECT string_agg(reason, ' ' ORDER BY reason) FROM firstclick.dead_letters`); got != "conflict json refused" {
+	if got := b.value(`SELECT string_agg(reason, ' ' ORDER BY reason) FROM ` +
+		`firstclick.dead_letters`); got != "conflict json refused" {
 		t.Errorf("dead letters: %s", got)
 	}
 	b.live()
 	b.audited()
 	b.letters()
-	// Nothing that was to be retried changed the answer, and the next start finds nothing to migrate.
+	// Nothing that was to be retried changed the answer, and the next start finds nothing to
+	// migrate.
 	b.must("run", "--until-caught-up", "--listen", "127.0.0.1:0", "--no-migrate")
 	b.must("verify", "--names")
 	b.forgets()
 }
 
-// history produces what a run meets: a click, none, an unknown user, a duplicate, a conflict, an amount too large, no JSON.
+// history produces what a run meets: a click, none, an unknown user, a duplicate, a conflict, an
+// amount too large, no JSON.
 func (b *bed) history() {
 	b.click("c1", 1, -5)
 	b.checkout("k1", 1, 0, "12.5")
@@ -242,10 +66,14 @@ func (b *bed) withheld() {
 	}
 	defer role.Close(context.Background())
 	for _, sql := range []string{
-		"SELECT password FROM commerce.users", "SELECT * FROM commerce.users", "UPDATE commerce.users SET username = 'x'", "SELECT FROM commerce.products",
-		"DELETE FROM commerce.attributed_checkouts", "TRUNCATE commerce.attributed_checkouts", "UPDATE commerce.attributed_checkouts SET total_amount = 0",
-		"DELETE FROM firstclick.dead_letters", "DELETE FROM firstclick.offsets", "CREATE TABLE firstclick.mine ()", "CREATE SCHEMA mine", "DROP PUBLICATION firstclick_users",
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres' AND datname = current_database()",
+		"SELECT password FROM commerce.users", "SELECT * FROM commerce.users", "UPDATE commerce.users SET username = " +
+			"'x'", "SELECT FROM commerce.products",
+		"DELETE FROM commerce.attributed_checkouts", "TRUNCATE commerce.attributed_checkouts", "UPDATE " +
+			"commerce.attributed_checkouts SET total_amount = 0",
+		"DELETE FROM firstclick.dead_letters", "DELETE FROM firstclick.offsets", "CREATE TABLE firstclick.mine " +
+			"()", "CREATE SCHEMA mine", "DROP PUBLICATION firstclick_users",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres' AND datname = " +
+			"current_database()",
 	} {
 		var refused *pgconn.PgError
 		if _, err := role.Exec(b.t.Context(), sql); !errors.As(err, &refused) || refused.Code != "42501" {
@@ -254,7 +82,8 @@ func (b *bed) withheld() {
 	}
 }
 
-// apart holds that the role that writes cannot replicate, and the one that replicates cannot read or write a row.
+// apart holds that the role that writes cannot replicate, and the one that replicates cannot read
+// or write a row.
 func (b *bed) apart() {
 	b.t.Helper()
 	refused := func(what string, err error) {
@@ -281,7 +110,8 @@ func (b *bed) apart() {
 	}
 	defer replicator.Close(context.Background())
 	for _, sql := range []string{
-		"SELECT id FROM commerce.users", "SELECT FROM commerce.attributed_checkouts", "INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('x')",
+		"SELECT id FROM commerce.users", "SELECT FROM commerce.attributed_checkouts", "INSERT INTO " +
+			"commerce.attributed_checkouts (checkout_id) VALUES ('x')",
 		"UPDATE firstclick.offsets SET next_offset = 0", "CREATE TEMPORARY TABLE mine ()", "CREATE SCHEMA mine",
 	} {
 		_, err := replicator.Exec(b.t.Context(), sql)
@@ -289,7 +119,8 @@ func (b *bed) apart() {
 	}
 }
 
-// live lets an instance take over from one that froze in a transaction, correct a row, follow the users and fill in a name.
+// live lets an instance take over from one that froze in a transaction, correct a row, follow the
+// users and fill in a name.
 func (b *bed) live() {
 	frozen, err := pgx.ParseConfig(b.vars["DATABASE_URL"])
 	if err != nil {
@@ -306,7 +137,8 @@ func (b *bed) live() {
 		b.t.Fatal(err)
 	}
 
-	b.exec(`UPDATE commerce.users SET username = 'renamed' WHERE id = 3`) // before: a row keeps the name that the mirror had when it was written
+	// before: a row keeps the name that the mirror had when it was written
+	b.exec(`UPDATE commerce.users SET username = 'renamed' WHERE id = 3`)
 	ctx, stop := context.WithCancel(b.t.Context())
 	defer stop()
 	ended := make(chan error, 1)
@@ -316,13 +148,16 @@ func (b *bed) live() {
 		log = said
 		ended <- err
 	}()
-	b.eventually("the frozen owner is ended", `SELECT (NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'firstclick frozen'))::text`)
-	b.eventually("the users are streamed", `SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active AND temporary)::text`)
+	b.eventually("the frozen owner is ended",
+		`SELECT (NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'firstclick frozen'))::text`)
+	b.eventually("the users are streamed",
+		`SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active AND temporary)::text`)
 	b.click("c0", 1, -6) // earlier than c1: corrects k1
 	b.exec(`INSERT INTO commerce.users VALUES (50, 'came later', 'x')`)
 	b.checkout("k5", 3, 1, "1")
-	b.eventually("the rows are as they should be", `SELECT (count(*) = 4 AND bool_and(CASE checkout_id WHEN 'k1' THEN click_id = 'c0' AND user_name = 'user 1'
-		WHEN 'k3' THEN user_name = 'came later' ELSE true END))::text FROM commerce.attributed_checkouts`)
+	b.eventually("the rows are as they should be", `
+		SELECT (count(*) = 4 AND bool_and(CASE checkout_id WHEN 'k1' THEN click_id = 'c0' AND user_name = 'user 1'
+			WHEN 'k3' THEN user_name = 'came later' ELSE true END))::text FROM commerce.attributed_checkouts`)
 	b.eventually("the instance says that it is there", `SELECT EXISTS (SELECT FROM firstclick.instances)::text`)
 	report := b.doctor()
 	if !report.OK() {
@@ -355,9 +190,12 @@ func (b *bed) audited() {
 	if out := b.must("explain", "k1"); !strings.Contains(out, "c0") {
 		b.t.Errorf("explain: %s", out)
 	}
-	b.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'c1', click_time = click_time + interval '1 minute' WHERE checkout_id = 'k1'`)
-	b.exec(`INSERT INTO firstclick.late (group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time)
-		SELECT 'firstclick', 'clicks', clicks_topic_id, 1, 1, 'click', 'c0', 1, 'p', now() - interval '16 minutes' FROM firstclick.progress`)
+	b.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'c1', click_time = click_time + interval '1 minute' ` +
+		`WHERE checkout_id = 'k1'`)
+	b.exec(`INSERT INTO firstclick.late
+			(group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time)
+		SELECT 'firstclick', 'clicks', clicks_topic_id, 1, 1, 'click', 'c0', 1, 'p', now() - interval '16 minutes'
+		FROM firstclick.progress`)
 	b.must("repair")
 	if got := b.value(`SELECT click_id FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`); got != "c0" {
 		b.t.Errorf("repair left %s", got)
@@ -371,7 +209,8 @@ func (b *bed) audited() {
 func (b *bed) forgets() {
 	b.t.Helper()
 	b.exec(`UPDATE firstclick.dead_letters SET created_at = now() - interval '2 hours' WHERE status = 'dropped'`)
-	others := b.value(`SELECT string_agg(status, ' ' ORDER BY id) FROM firstclick.dead_letters WHERE status <> 'dropped'`)
+	others := b.value(`SELECT string_agg(status, ' ' ORDER BY id) FROM firstclick.dead_letters WHERE status <> ` +
+		`'dropped'`)
 	b.exec(grants(b.t, "GRANT DELETE ON firstclick.dead_letters"))
 	ctx, stop := context.WithCancel(b.t.Context())
 	defer stop()
@@ -383,7 +222,8 @@ func (b *bed) forgets() {
 		}
 		ended <- err
 	}()
-	b.eventually("the old letter is forgotten", `SELECT (NOT EXISTS (SELECT FROM firstclick.dead_letters WHERE status = 'dropped'))::text`)
+	b.eventually("the old letter is forgotten",
+		`SELECT (NOT EXISTS (SELECT FROM firstclick.dead_letters WHERE status = 'dropped'))::text`)
 	if left := b.value(`SELECT string_agg(status, ' ' ORDER BY id) FROM firstclick.dead_letters`); left != others {
 		b.t.Errorf("%s are left of the others, %s", left, others)
 	}
@@ -397,10 +237,12 @@ func (b *bed) letters() {
 	if out := b.must("dead-letters", "list"); strings.Count(out, "\n") != 4 {
 		b.t.Errorf("list: %s", out)
 	}
-	b.must("dead-letters", "show", b.value(`SELECT id::text FROM firstclick.dead_letters WHERE reason = 'json'`), "--raw")
+	b.must("dead-letters", "show", b.value(`SELECT id::text FROM firstclick.dead_letters WHERE reason = 'json'`),
+		"--raw")
 	b.must("dead-letters", "retry", "--reason", "refused", "--yes")
 	b.must("dead-letters", "drop", "--reason", "json", "--yes")
-	if got := b.value(`SELECT string_agg(status, ' ' ORDER BY status) FROM firstclick.dead_letters`); got != "dropped open retried" {
+	if got := b.value(`SELECT string_agg(status, ' ' ORDER BY status) FROM ` +
+		`firstclick.dead_letters`); got != "dropped open retried" {
 		b.t.Errorf("dead letters are %s", got)
 	}
 }
@@ -440,7 +282,8 @@ func TestReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close(context.Background())
-	if _, err := reader.Exec(t.Context(), `SELECT FROM commerce.attributed_checkouts, firstclick.progress`); err != nil {
+	if _, err := reader.Exec(t.Context(),
+		`SELECT FROM commerce.attributed_checkouts, firstclick.progress`); err != nil {
 		t.Error(err)
 	}
 	for _, table := range []string{"commerce.users", "firstclick.dead_letters"} {
@@ -454,16 +297,19 @@ func TestReader(t *testing.T) {
 func TestDoctorGivesTheSameRights(t *testing.T) {
 	b := leastBed(t, false)
 	const held = `SELECT string_agg(r, E'\n' ORDER BY r) FROM (
-		SELECT table_schema || '.' || table_name || ' ' || privilege_type AS r FROM information_schema.role_table_grants WHERE grantee = 'firstclick'
-		UNION ALL SELECT table_schema || '.' || table_name || '.' || column_name || ' ' || privilege_type FROM information_schema.role_column_grants
-			WHERE grantee = 'firstclick'
+		SELECT table_schema || '.' || table_name || ' ' || privilege_type AS r
+			FROM information_schema.role_table_grants WHERE grantee = 'firstclick'
+		UNION ALL SELECT table_schema || '.' || table_name || '.' || column_name || ' ' || privilege_type
+			FROM information_schema.role_column_grants WHERE grantee = 'firstclick'
 		UNION ALL SELECT nspname || ' ' || p FROM pg_namespace, unnest(ARRAY['USAGE', 'CREATE']) p
 			WHERE nspname IN ('commerce', 'firstclick') AND has_schema_privilege('firstclick', oid, p)
-		UNION ALL SELECT p FROM unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) p WHERE has_database_privilege('firstclick', 'postgres', p)) h`
+		UNION ALL SELECT p FROM unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) p
+			WHERE has_database_privilege('firstclick', 'postgres', p)) h`
 	b.exec(grants(t, "CREATE ROLE firstclick"))
 	want := b.value(held)
 
-	b.exec(`DROP OWNED BY firstclick; DROP PUBLICATION firstclick_users; ALTER ROLE firstclick NOREPLICATION; GRANT CONNECT ON DATABASE postgres TO firstclick`)
+	b.exec(`DROP OWNED BY firstclick; DROP PUBLICATION firstclick_users; ALTER ROLE firstclick NOREPLICATION; GRANT ` +
+		`CONNECT ON DATABASE postgres TO firstclick`)
 	for range 5 { // what one report cannot see is in the next
 		report := b.doctor()
 		if report.OK() {

@@ -48,7 +48,8 @@ func pages(t *testing.T) []page {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && path != top && (strings.HasPrefix(entry.Name(), ".") || slices.Contains([]string{"bin", "dist", "node_modules", "testdata"}, entry.Name())):
+		case entry.IsDir() && path != top && (strings.HasPrefix(entry.Name(), ".") ||
+			slices.Contains([]string{"bin", "dist", "node_modules", "testdata"}, entry.Name())):
 			return filepath.SkipDir
 		case filepath.Ext(path) != ".md":
 			return nil
@@ -104,7 +105,8 @@ func parse(name, text string) page {
 			open = &block{lang: strings.TrimLeft(trimmed, "`"), section: section, line: i + 2}
 		case strings.HasPrefix(line, "#"):
 			section = strings.TrimSpace(strings.TrimLeft(line, "#"))
-			p.heads = append(p.heads, strings.ReplaceAll(notLink.ReplaceAllString(strings.ToLower(section), ""), " ", "-"))
+			p.heads = append(p.heads, strings.ReplaceAll(notLink.ReplaceAllString(strings.ToLower(section), ""), " ",
+				"-"))
 		case strings.HasPrefix(line, "    ") && trimmed != "" && !inParagraph:
 			p.blocks = append(p.blocks, block{lang: "sh", section: section, line: i + 1, text: trimmed + "\n"})
 		default:

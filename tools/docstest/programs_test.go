@@ -30,30 +30,35 @@ func (s *shell) known() map[string]program {
 	}
 	return map[string]program{
 		"firstclick": s.firstclick, "bin/firstclick": s.firstclick,
-		"make":             s.make,
-		"go":               check(s.goTool),
-		"jq":               jq,
-		"cat":              cat,
-		"psql":             check(s.client),
-		"pgcli":            check(s.client),
-		"curl":             check(served),
-		"git":              check(words(`^clone \S+( \S+)?$`)),
-		"cd":               check(words(`^\S+$`)),
-		"npm":              check(words(`^pack [a-z-]+$`)),
-		"kafka-acls.sh":    check(words(`^--bootstrap-server \S+ --(add|remove|list)( --allow-principal User:\S+)?( --(operation|topic|group) \S+)*$`)),
-		"kafka-configs.sh": check(words(`^(--bootstrap-server \S+ )?--(alter|describe) --topic \S+( --add-config retention\.(ms|bytes)=-?[0-9]+)?$`)),
-		"kafka-topics.sh":  check(words(`^--bootstrap-server \S+ --(create|alter|describe|list)( --topic \S+)?( --(partitions|replication-factor) [0-9]+)*( --config [a-z.]+=\S+)*$`)),
-		"docker":           check(s.docker),
-		"kubectl":          check(s.kubectl),
-		"systemctl":        check(words(`^(--now )?(enable|start|stop|restart|status|daemon-reload|reload)( --now)?( firstclick(@[0-9a-z]+)?(\.service)?)?$`)),
-		"journalctl":       check(words(`^-u firstclick( -f| --since \S+)*$`)),
-		"pg_dump":          check(words(`^(--schema=(firstclick|commerce) |--table=\S+ |--format=custom |--file=\S+ )*\S+$`)),
-		"pg_restore":       check(words(`^(--clean |--if-exists |--dbname=\S+ )*\S+$`)),
-		"chronyc":          check(words(`^tracking$`)),
-		"sudo":             func(ctx context.Context, args []string) error { return s.command(ctx, args) },
-		"golangci-lint":    check(words(`^fmt$`)),
-		"promtool":         check(words(`^(check (rules|config|metrics)|test rules)( \S+)*$`)),
-		"sha256sum":        check(words(`^(-c|--check)( --ignore-missing)? \S+$`)),
+		"make":  s.make,
+		"go":    check(s.goTool),
+		"jq":    jq,
+		"cat":   cat,
+		"psql":  check(s.client),
+		"pgcli": check(s.client),
+		"curl":  check(served),
+		"git":   check(words(`^clone \S+( \S+)?$`)),
+		"cd":    check(words(`^\S+$`)),
+		"npm":   check(words(`^pack [a-z-]+$`)),
+		"kafka-acls.sh": check(words(`^--bootstrap-server \S+ --(add|remove|list)( --allow-principal User:\S+)?( ` +
+			`--(operation|topic|group) \S+)*$`)),
+		"kafka-configs.sh": check(words(`^(--bootstrap-server \S+ )?--(alter|describe) --topic \S+( --add-config ` +
+			`retention\.(ms|bytes)=-?[0-9]+)?$`)),
+		"kafka-topics.sh": check(words(`^--bootstrap-server \S+ --(create|alter|describe|list)( --topic \S+)?( ` +
+			`--(partitions|replication-factor) [0-9]+)*( --config [a-z.]+=\S+)*$`)),
+		"docker":  check(s.docker),
+		"kubectl": check(s.kubectl),
+		"systemctl": check(words(`^(--now )?(enable|start|stop|restart|status|daemon-reload|reload)( --now)?( ` +
+			`firstclick(@[0-9a-z]+)?(\.service)?)?$`)),
+		"journalctl": check(words(`^-u firstclick( -f| --since \S+)*$`)),
+		"pg_dump": check(words(`^(--schema=(firstclick|commerce) |--table=\S+ |--format=custom |--file=\S+ ` +
+			`)*\S+$`)),
+		"pg_restore":    check(words(`^(--clean |--if-exists |--dbname=\S+ )*\S+$`)),
+		"chronyc":       check(words(`^tracking$`)),
+		"sudo":          func(ctx context.Context, args []string) error { return s.command(ctx, args) },
+		"golangci-lint": check(words(`^fmt$`)),
+		"promtool":      check(words(`^(check (rules|config|metrics)|test rules)( \S+)*$`)),
+		"sha256sum":     check(words(`^(-c|--check)( --ignore-missing)? \S+$`)),
 	}
 }
 
@@ -101,7 +106,8 @@ func (s *shell) make(ctx context.Context, args []string) error {
 		case fields[0] == "bin/firstclick":
 			_, err = s.help(ctx, fields[1:])
 		case strings.HasPrefix(fields[0], "bin/"): // a program of the tools
-			err = s.goTool(append([]string{"run", "-C", "tools", "./" + strings.TrimPrefix(fields[0], "bin/")}, fields[1:]...))
+			err = s.goTool(append([]string{"run", "-C", "tools", "./" + strings.TrimPrefix(fields[0], "bin/")},
+				fields[1:]...))
 		}
 		if err != nil {
 			return err
@@ -173,7 +179,8 @@ func (s *shell) goTool(args []string) error {
 	return nil
 }
 
-// matches says whether a function of a kind with a name that the pattern matches is in a package below dir.
+// matches says whether a function of a kind with a name that the pattern matches is in a package
+// below dir.
 func (s *shell) matches(kind, pattern, dir string) error {
 	form, err := regexp.Compile(pattern)
 	if err != nil {
@@ -211,7 +218,8 @@ func (s *shell) defines(dir, name string) error {
 		if err != nil {
 			return err
 		}
-		if regexp.MustCompile(`\.(Bool|Int|Int64|Uint64|String|Duration|Float64|Var|Func)[A-Za-z0-9]*\(([&\w.]+, )?"` + regexp.QuoteMeta(name) + `"`).Match(text) {
+		if regexp.MustCompile(`\.(Bool|Int|Int64|Uint64|String|Duration|Float64|Var|Func)[A-Za-z0-9]*\(([&\w.]+, )?"` +
+			regexp.QuoteMeta(name) + `"`).Match(text) {
 			return nil
 		}
 	}
@@ -260,7 +268,8 @@ func served(args []string) error {
 		if err != nil {
 			return err
 		}
-		if u.Port() == "8081" && !slices.Contains([]string{"/livez", "/readyz", "/healthz", "/metrics", "/", ""}, u.Path) {
+		if u.Port() == "8081" && !slices.Contains([]string{"/livez", "/readyz", "/healthz", "/metrics", "/", ""},
+			u.Path) {
 			return fmt.Errorf("%s is not served", u.Path)
 		}
 	}
@@ -283,7 +292,8 @@ func (s *shell) docker(args []string) error {
 			if !regexp.MustCompile(`profiles:.*\b` + regexp.QuoteMeta(args[i]) + `\b`).Match(text) {
 				return fmt.Errorf("docker-compose.yml has no profile %s", args[i])
 			}
-		case slices.Contains([]string{"up", "down", "logs", "ps", "build", "stop", "start", "restart", "config", "pull"}, arg),
+		case slices.Contains([]string{"up", "down", "logs", "ps", "build", "stop", "start", "restart", "config",
+			"pull"}, arg),
 			slices.Contains([]string{"-d", "-f", "-v", "--build", "--volumes", "--wait"}, arg):
 		case arg == "exec", arg == "run":
 			for i++; i < len(args) && strings.HasPrefix(args[i], "-"); i++ {

@@ -31,14 +31,17 @@ func table(t *testing.T, head string) (rows [][]string) {
 	return rows
 }
 
-// The examples of decoding are what the decoder does with them. Dots stand for the members that are as they should be.
+// The examples of decoding are what the decoder does with them. Dots stand for the members that are
+// as they should be.
 func TestDecodingExamples(t *testing.T) {
-	const usual = `"click_id":"c","checkout_id":"k","user_id":7,"product_id":"p","datetime_occured":"2026-11-23 10:00:00"`
+	const usual = `"click_id":"c","checkout_id":"k","user_id":7,"product_id":"p","datetime_occured":"2026-11-23 ` +
+		`10:00:00"`
 	d := decode.New(time.UTC)
 	rows := table(t, "value | outcome")
 	for _, row := range rows {
 		value, want := strings.Trim(row[0], "`"), strings.Trim(row[1], "`")
-		if strings.Contains(value, "…") { // of two members with one name the last counts, so what the page shows comes last
+		// of two members with one name the last counts, so what the page shows comes last
+		if strings.Contains(value, "…") {
 			value = "{" + usual + "," + strings.Trim(strings.ReplaceAll(value, "…", ""), "{},") + "}"
 		}
 		got := "a click of user 7"

@@ -21,8 +21,8 @@ import (
 	"firstclick/internal/cli"
 )
 
-// shell runs commands as a page has them, pipes and redirections included. Nothing of it leaves this process but make -n: who runs a command
-// is looked up in programs.
+// shell runs commands as a page has them, pipes and redirections included. Nothing of it leaves
+// this process but make -n: who runs a command is looked up in programs.
 type shell struct {
 	t        *testing.T
 	bed      *bed
@@ -30,7 +30,8 @@ type shell struct {
 	programs map[string]program
 	ran      map[string]bool // lines that ran before: a page may say a thing twice
 	executed atomic.Int64    // commands of firstclick that did all they do
-	checked  atomic.Int64    // likewise, a pipe runs two at a time; commands that were only held against what would run them
+	// likewise, a pipe runs two at a time; commands that were only held against what would run them
+	checked atomic.Int64
 }
 
 // program runs a command, or checks it where it cannot run in a test.
@@ -69,7 +70,8 @@ func (s *shell) run(where, text string) {
 			s.bed.freshLetters()
 		}
 		var out, log strings.Builder
-		runner, err := interp.New(interp.StdIO(nil, &out, &log), interp.Env(expand.ListEnviron("HOME=/nonexistent", "HOSTNAME=here", "USER=you")),
+		runner, err := interp.New(interp.StdIO(nil, &out, &log),
+			interp.Env(expand.ListEnviron("HOME=/nonexistent", "HOSTNAME=here", "USER=you")),
 			interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return s.command }),
 			interp.OpenHandler(s.open))
 		if err != nil {
@@ -108,7 +110,8 @@ func (s *shell) firstclick(ctx context.Context, args []string) error {
 		return err
 	}
 	hc.Env.Each(func(name string, v expand.Variable) bool {
-		known := slices.Contains([]string{"HOME", "HOSTNAME", "USER", "PWD", "UID", "EUID", "GID", "IFS", "OPTIND"}, name) || strings.HasPrefix(name, "PG")
+		known := slices.Contains([]string{"HOME", "HOSTNAME", "USER", "PWD", "UID", "EUID", "GID", "IFS", "OPTIND"},
+			name) || strings.HasPrefix(name, "PG")
 		if v.Exported && !known && !regexp.MustCompile(`[\[ ]`+name+`[\],]`).MatchString(help) {
 			err = fmt.Errorf("%s is no variable of this command", name)
 			return false
@@ -119,7 +122,8 @@ func (s *shell) firstclick(ctx context.Context, args []string) error {
 		return err
 	}
 	args = s.here(args)
-	if slices.Contains([]string{"explain", "dead-letters show", "dead-letters retry", "dead-letters drop"}, strings.Join(args, " ")) {
+	if slices.Contains([]string{"explain", "dead-letters show", "dead-letters retry", "dead-letters drop"},
+		strings.Join(args, " ")) {
 		s.checked.Add(1) // spoken of
 		return nil
 	}
@@ -151,13 +155,15 @@ func (s *shell) firstclick(ctx context.Context, args []string) error {
 		s.bed.click("of now", 2, time.Since(s.bed.at).Minutes())
 	}
 	s.executed.Add(1)
-	return cli.Run(ctx, args, cli.Streams{In: hc.Stdin, Out: hc.Stdout, Err: hc.Stderr, Env: func(name string) (string, bool) {
-		v, ok := s.bed.vars[name]
-		return v, ok
-	}})
+	return cli.Run(ctx, args, cli.Streams{In: hc.Stdin, Out: hc.Stdout, Err: hc.Stderr,
+		Env: func(name string) (string, bool) {
+			v, ok := s.bed.vars[name]
+			return v, ok
+		}})
 }
 
-// help is what --help says after the flags have been read, which fails where one does not exist or its value is none.
+// help is what --help says after the flags have been read, which fails where one does not exist or
+// its value is none.
 func (s *shell) help(ctx context.Context, args []string) (string, error) {
 	var out strings.Builder
 	asking := slices.Clone(args)
@@ -166,7 +172,8 @@ func (s *shell) help(ctx context.Context, args []string) (string, error) {
 	} else {
 		asking = append(asking, "--help")
 	}
-	err := cli.Run(ctx, asking, cli.Streams{Out: &out, Err: &out, Env: func(string) (string, bool) { return "", false }})
+	err := cli.Run(ctx, asking, cli.Streams{Out: &out, Err: &out,
+		Env: func(string) (string, bool) { return "", false }})
 	if err != nil {
 		return "", err
 	}
@@ -176,7 +183,8 @@ func (s *shell) help(ctx context.Context, args []string) (string, error) {
 	return out.String(), nil
 }
 
-// here leaves out where Kafka and Postgres are, and what a group was begun with: the test's own are meant.
+// here leaves out where Kafka and Postgres are, and what a group was begun with: the test's own are
+// meant.
 func (s *shell) here(args []string) (kept []string) {
 	elsewhere := regexp.MustCompile(`^--(kafka|kafka-[a-z]+|database|group|listen-auth-file|config)(=|$)`)
 	for i := 0; i < len(args); i++ {
@@ -193,8 +201,12 @@ func (s *shell) here(args []string) (kept []string) {
 func (b *bed) freshLetters() {
 	b.t.Helper()
 	b.exec(`INSERT INTO firstclick.dead_letters
-		(id, group_id, topic, partition, "offset", reason, detail, payload, payload_size, record_time, created_at) OVERRIDING SYSTEM VALUE
-		SELECT id, 'firstclick', 'checkouts', 0, 1000 + id, reason, '', convert_to(payload, 'UTF8'), length(payload), now(), now() - age FROM (VALUES
-		(17, 'refused', '{"checkout_id":"of letter 17","user_id":2,"product_id":"p","total_amount":1e30,"datetime_occured":"2026-11-23 10:00:00"}', interval '1 hour'),
-		(18, 'json', '{', '1 hour'), (19, 'empty', '', '2 days'), (20, 'amount', '{}', '3 days')) l (id, reason, payload, age)`)
+			(id, group_id, topic, partition, "offset", reason, detail, payload, payload_size, record_time, created_at)
+			OVERRIDING SYSTEM VALUE
+		SELECT id, 'firstclick', 'checkouts', 0, 1000 + id, reason, '', convert_to(payload, 'UTF8'), length(payload),
+			now(), now() - age
+		FROM (VALUES (17, 'refused', $1, interval '1 hour'), (18, 'json', '{', '1 hour'), (19, 'empty', '', '2 days'),
+			(20, 'amount', '{}', '3 days')) l (id, reason, payload, age)`,
+		`{"checkout_id":"of letter 17","user_id":2,"product_id":"p","total_amount":1e30,`+
+			`"datetime_occured":"2026-11-23 10:00:00"}`)
 }

@@ -32,7 +32,8 @@ func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%s is not installed: it is in Debian's and Ubuntu's package prometheus (apt-get install --no-install-recommends prometheus), and in Homebrew's", name)
+		t.Fatalf("%s is not installed: it is in Debian's and Ubuntu's package prometheus (apt-get install "+
+			"--no-install-recommends prometheus), and in Homebrew's", name)
 	}
 	return path
 }
@@ -65,16 +66,19 @@ func TestRulesAndTheirTests(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(string(rules), -1) {
 		name := m[1]
-		if !strings.Contains(string(tests), "alertname: "+name+"\n        exp_alerts:\n") || !strings.Contains(string(tests), "alertname: "+name+"\n        exp_alerts: []") {
+		if !strings.Contains(string(tests), "alertname: "+name+"\n        exp_alerts:\n") ||
+			!strings.Contains(string(tests), "alertname: "+name+"\n        exp_alerts: []") {
 			t.Errorf("%s: no test that it fires, or none that it does not", name)
 		}
-		if !strings.Contains(string(operations), "\n### "+name+"\n") || !strings.Contains(string(rules), "runbook: docs/operations.md#"+strings.ToLower(name)+"\n") {
+		if !strings.Contains(string(operations), "\n### "+name+"\n") ||
+			!strings.Contains(string(rules), "runbook: docs/operations.md#"+strings.ToLower(name)+"\n") {
 			t.Errorf("%s: no runbook in docs/operations.md, or not named in the rule", name)
 		}
 	}
 }
 
-// run starts a program that ends with the test. It is told to stop, so that it stops what it has started itself.
+// run starts a program that ends with the test. It is told to stop, so that it stops what it has
+// started itself.
 func run(t *testing.T, path string, args ...string) io.Reader {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -118,7 +122,8 @@ func startDemo(t *testing.T) (address string) {
 	if err := testbed.Build(t.Context(), binary); err != nil {
 		t.Fatal(err)
 	}
-	return await(t, run(t, binary, "demo", "--dir", pgtest.Dir(t), "--kafka-port", "0", "--database-port", "0", "--listen", "127.0.0.1:0"), `Metrics +http://(\S+)/metrics`)
+	return await(t, run(t, binary, "demo", "--dir", pgtest.Dir(t), "--kafka-port", "0", "--database-port", "0",
+		"--listen", "127.0.0.1:0"), `Metrics +http://(\S+)/metrics`)
 }
 
 // startPrometheus scrapes target every second and knows the rules. It returns the server's address.
@@ -129,7 +134,8 @@ func startPrometheus(t *testing.T, target string, args ...string) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\nscrape_configs: [{job_name: firstclick, static_configs: [{targets: [%q]}]}]\n", rules, target)
+	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\nscrape_configs: "+
+		"[{job_name: firstclick, static_configs: [{targets: [%q]}]}]\n", rules, target)
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +144,8 @@ func startPrometheus(t *testing.T, target string, args ...string) string {
 		t.Fatal(err)
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", free[0])
-	said := run(t, program(t, "prometheus"), append(args, "--config.file", filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address)...)
+	said := run(t, program(t, "prometheus"), append(args, "--config.file", filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address)...)
 	await(t, said, `(Server is ready)`)
 	return address
 }
@@ -214,7 +221,8 @@ func questions(t *testing.T) []question {
 					path = "/api/v1/query"
 				}
 				// What only lists the causes that there are is empty while all is well.
-				all = append(all, question{file + ": " + p.Title, path, settle.Replace(q.Expr), strings.HasSuffix(q.Expr, "> 0")})
+				all = append(all, question{file + ": " + p.Title, path, settle.Replace(q.Expr),
+					strings.HasSuffix(q.Expr, "> 0")})
 			}
 		}
 		for _, v := range b.Templating.List {
@@ -222,14 +230,16 @@ func questions(t *testing.T) []question {
 			if metric == nil {
 				t.Fatalf("%s: variable %s: %s", file, v.Name, v.Query.Query)
 			}
-			all = append(all, question{file + ": variable " + v.Name, "/api/v1/series", settle.Replace(metric[1]), false})
+			all = append(all, question{file + ": variable " + v.Name, "/api/v1/series", settle.Replace(metric[1]),
+				false})
 		}
 	}
 	rules, err := os.ReadFile("../../docker/prometheus/rules/firstclick.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	expressions := regexp.MustCompile(`(?m)^        expr: (?:>-\n((?:          .*\n)+)|(.*)\n)`).FindAllStringSubmatch(string(rules), -1)
+	expressions := regexp.MustCompile(`(?m)^        expr: (?:>-\n((?:          `+
+		`.*\n)+)|(.*)\n)`).FindAllStringSubmatch(string(rules), -1)
 	for _, e := range expressions {
 		expr := strings.Join(strings.Fields(e[1]+e[2]), " ")
 		all = append(all, question{"alert", "/api/v1/query", expr, true})
@@ -243,12 +253,13 @@ func questions(t *testing.T) []question {
 	return all
 }
 
-// Every query of every dashboard and every alert answers in a Prometheus that scrapes a demo, whichever kind of histogram it takes; and no
-// alert fires there.
+// Every query of every dashboard and every alert answers in a Prometheus that scrapes a demo,
+// whichever kind of histogram it takes; and no alert fires there.
 func TestEveryQueryAnswers(t *testing.T) {
 	target := startDemo(t)
 	all := questions(t)
-	for name, args := range map[string][]string{"classic histograms": nil, "native histograms": {"--enable-feature=native-histograms"}} {
+	for name, args := range map[string][]string{"classic histograms": nil,
+		"native histograms": {"--enable-feature=native-histograms"}} {
 		t.Run(name, func(t *testing.T) {
 			answers(t, startPrometheus(t, target, args...), all)
 		})
@@ -262,7 +273,8 @@ func TestEveryQueryAnswers(t *testing.T) {
 	becomesReady(t, target)
 }
 
-// becomesReady waits until the demo says that it is ready. On a busy machine a check may miss its time just now.
+// becomesReady waits until the demo says that it is ready. On a busy machine a check may miss its
+// time just now.
 func becomesReady(t *testing.T, target string) {
 	t.Helper()
 	ticker := time.NewTicker(100 * time.Millisecond)
@@ -295,7 +307,8 @@ func answers(t *testing.T, server string, all []question) {
 		for _, q := range open {
 			now := time.Now()
 			stamp := func(t time.Time) string { return fmt.Sprint(t.Unix()) }
-			n, err := ask(t, server, q.path, url.Values{"query": {q.expr}, "match[]": {q.expr}, "start": {stamp(now.Add(-10 * time.Second))}, "end": {stamp(now)}, "step": {"1"}})
+			n, err := ask(t, server, q.path, url.Values{"query": {q.expr}, "match[]": {q.expr},
+				"start": {stamp(now.Add(-10 * time.Second))}, "end": {stamp(now)}, "step": {"1"}})
 			if err != nil {
 				t.Fatalf("%s: %s: %v", q.from, q.expr, err)
 			}
@@ -315,7 +328,8 @@ func answers(t *testing.T, server string, all []question) {
 			return
 		}
 	}
-	if firing, err := ask(t, server, "/api/v1/query", url.Values{"query": {`ALERTS{alertstate="firing"}`}}); err != nil || firing > 0 {
+	if firing, err := ask(t, server, "/api/v1/query",
+		url.Values{"query": {`ALERTS{alertstate="firing"}`}}); err != nil || firing > 0 {
 		t.Errorf("%d alerts fire in a demo that is well, %v", firing, err)
 	}
 	t.Logf("%d queries", len(all))

@@ -132,17 +132,21 @@ func (d *Dashboard) Render() ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	err := enc.Encode(object{
-		"uid": d.UID, "title": d.Title, "description": d.Description, "tags": []any{"firstclick"}, "schemaVersion": 41, "version": 1,
-		"editable": true, "graphTooltip": 1, "refresh": "10s", "timezone": "browser", "fiscalYearStartMonth": 0, "weekStart": "",
-		"time": object{"from": "now-30m", "to": "now"}, "timepicker": object{},
-		"annotations": object{"list": []any{}}, "links": links(), "templating": object{"list": variables()}, "panels": panels,
+		"uid": d.UID, "title": d.Title, "description": d.Description, "tags": []any{"firstclick"}, "schemaVersion": 41,
+		"version":  1,
+		"editable": true, "graphTooltip": 1, "refresh": "10s", "timezone": "browser", "fiscalYearStartMonth": 0,
+		"weekStart": "",
+		"time":      object{"from": "now-30m", "to": "now"}, "timepicker": object{},
+		"annotations": object{"list": []any{}}, "links": links(), "templating": object{"list": variables()},
+		"panels": panels,
 	})
 	return out.Bytes(), err
 }
 
 func links() []any {
 	return []any{object{
-		"title": "firstclick", "type": "dashboards", "tags": []any{"firstclick"}, "asDropdown": false, "includeVars": true, "keepTime": true,
+		"title": "firstclick", "type": "dashboards", "tags": []any{"firstclick"}, "asDropdown": false,
+		"includeVars": true, "keepTime": true,
 		"targetBlank": false, "icon": "external link", "tooltip": "", "url": "",
 	}}
 }
@@ -161,8 +165,9 @@ func variables() []any {
 		list = append(list, object{
 			"name": v[0], "label": v[1], "type": "query", "datasource": source(),
 			"query":      object{"qryType": 1, "query": v[2], "refId": "PrometheusVariableQueryEditor-VariableQuery"},
-			"includeAll": true, "allValue": ".*", "multi": true, "refresh": 2, "sort": 1, "hide": 0, "regex": "", "skipUrlSync": false,
-			"current": object{"text": []any{"All"}, "value": []any{"$__all"}}, "options": []any{},
+			"includeAll": true, "allValue": ".*", "multi": true, "refresh": 2, "sort": 1, "hide": 0, "regex": "",
+			"skipUrlSync": false,
+			"current":     object{"text": []any{"All"}, "value": []any{"$__all"}}, "options": []any{},
 		})
 	}
 	return list
@@ -191,15 +196,18 @@ func (p *Panel) render(id int, place object) object {
 		"thresholds": object{"mode": "absolute", "steps": steps},
 	}
 	out := object{
-		"id": id, "type": p.Kind, "title": p.Title, "description": p.Description, "gridPos": place, "datasource": source(), "targets": targets,
+		"id": id, "type": p.Kind, "title": p.Title, "description": p.Description, "gridPos": place,
+		"datasource": source(), "targets": targets,
 		"fieldConfig": object{"defaults": defaults, "overrides": []any{}},
 	}
 	switch p.Kind {
 	case "stat":
 		defaults["color"] = object{"mode": "thresholds"}
 		out["options"] = object{
-			"colorMode": "value", "graphMode": "area", "justifyMode": "auto", "orientation": "auto", "textMode": "auto", "wideLayout": true,
-			"showPercentChange": false, "percentChangeColorMode": "standard", "reduceOptions": object{"calcs": []any{"lastNotNull"}, "fields": "", "values": false},
+			"colorMode": "value", "graphMode": "area", "justifyMode": "auto", "orientation": "auto",
+			"textMode": "auto", "wideLayout": true,
+			"showPercentChange": false, "percentChangeColorMode": "standard",
+			"reduceOptions": object{"calcs": []any{"lastNotNull"}, "fields": "", "values": false},
 		}
 	case "table":
 		defaults["color"] = object{"mode": "thresholds"}
@@ -210,7 +218,8 @@ func (p *Panel) render(id int, place object) object {
 	default:
 		defaults["min"] = 0
 		defaults["custom"] = object{
-			"drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 8, "showPoints": "never", "spanNulls": false,
+			"drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 8,
+			"showPoints": "never", "spanNulls": false,
 			"thresholdsStyle": object{"mode": "dashed"}, "stacking": object{"group": "A",
 				"mode": "none"}, "axisPlacement": "auto",
 			"scaleDistribution": object{"type": "linear"},

@@ -50,8 +50,10 @@ func TestFilesAreRendered(t *testing.T) {
 	}
 }
 
-// units are those of Grafana's own list that are used here (@grafana/data, valueFormats/categories.ts).
-var units = map[string]bool{"s": true, "short": true, "bytes": true, "Bps": true, "cps": true, "rowsps": true, "percentunit": true}
+// units are those of Grafana's own list that are used here (@grafana/data,
+// valueFormats/categories.ts).
+var units = map[string]bool{"s": true, "short": true, "bytes": true, "Bps": true, "cps": true, "rowsps": true,
+	"percentunit": true}
 
 func TestEveryPanelSaysWhatItShows(t *testing.T) {
 	boards, err := grafana.Dashboards()
@@ -62,8 +64,10 @@ func TestEveryPanelSaysWhatItShows(t *testing.T) {
 		name := board.File
 		for _, row := range board.Rows {
 			for _, p := range row.Panels {
-				if p.Title == "" || len(p.Description) < 20 || !units[p.Unit] || len(p.Steps) < 2 || len(p.Queries) == 0 || p.Width <= 0 || p.Width > 24 {
-					t.Errorf("%s: panel %q of %q lacks title, description, unit, thresholds, queries or width", name, p.Title, row.Title)
+				if p.Title == "" || len(p.Description) < 20 || !units[p.Unit] || len(p.Steps) < 2 ||
+					len(p.Queries) == 0 || p.Width <= 0 || p.Width > 24 {
+					t.Errorf("%s: panel %q of %q lacks title, description, unit, thresholds, queries or width", name,
+						p.Title, row.Title)
 				}
 				for i := 2; i < len(p.Steps); i++ {
 					if p.Steps[i].From <= p.Steps[i-1].From {

@@ -1,8 +1,8 @@
-// Command house measures the source: widths and lengths against the rules of the house, and the figures of the
-// structure.
+// Command house measures the source: widths and lengths against the rules of the house, and the
+// figures of its structure.
 //
 //	house widths < FILES   # breaches, one a line: file, line, what is too long
-//	house figures          # lines of product, tools and tests; file lengths; functions called once in their package
+//	house figures          # lines, lengths of files, functions called once in their package
 //
 // Both read the repository that holds the working directory. .ci/house and `make figures` call it.
 package main

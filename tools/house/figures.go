@@ -24,7 +24,8 @@ type part struct {
 	calls        map[string]*calls // by package directory
 }
 
-// figures prints the lines of product and tools, and the share of functions that are called once in their package.
+// figures prints the lines of product and tools, and the share of functions that are called once in
+// their package.
 func figures(out io.Writer) error {
 	files, err := sources()
 	if err != nil {
@@ -73,7 +74,8 @@ func (p *part) add(file string) error {
 
 func (p *part) print(out io.Writer) {
 	slices.Sort(p.lengths)
-	fmt.Fprintf(out, "%s: %d lines, %d of tests; %d files, median %d lines, longest %d, %d over %d\n", p.name, p.lines, p.tests,
+	fmt.Fprintf(out, "%s: %d lines, %d of tests; %d files, median %d lines, longest %d, %d over %d\n", p.name, p.lines,
+		p.tests,
 		len(p.lengths), p.lengths[len(p.lengths)/2], p.lengths[len(p.lengths)-1], p.long, maxLines)
 	functions, once := 0, 0
 	for _, dir := range slices.Sorted(maps.Keys(p.calls)) {
@@ -86,8 +88,8 @@ func (p *part) print(out io.Writer) {
 	fmt.Fprintf(out, "  %-24s %4d functions, %4d called once: %2d %%\n\n", "all", functions, once, 100*once/functions)
 }
 
-// calls counts by name how often a package declares functions and methods, and calls something of that name. Tests
-// do not count.
+// calls counts by name how often a package declares functions and methods, and calls something of
+// that name. Tests do not count.
 type calls struct{ declared, called map[string]int }
 
 func (c *calls) add(path string, text []byte) error {

@@ -10,10 +10,12 @@ import (
 func TestWidths(t *testing.T) {
 	wide := strings.Repeat("x", 120)
 	for name, row := range map[string]struct{ file, text, want string }{
-		"code of 120 columns":            {"a.go", wide + "\n", ""},
-		"code of 121":                    {"a.go", "package a\n\n" + "x" + wide + "\n", ":3: a code line of 121"},
-		"a tab is 4 columns":             {"a.go", "\t" + wide[:116] + "\n\t" + wide[:117] + "\n", ":2: a code line of 121"},
-		"a comment of 101":               {"a.go", "// " + wide[:90] + " " + wide[:7] + "\n", ":1: a comment line of 101"},
+		"code of 120 columns": {"a.go", wide + "\n", ""},
+		"code of 121":         {"a.go", "package a\n\n" + "x" + wide + "\n", ":3: a code line of 121"},
+		"a tab is 4 columns": {"a.go", "\t" + wide[:116] + "\n\t" + wide[:117] + "\n",
+			":2: a code line of 121"},
+		"a comment of 101": {"a.go", "// " + wide[:90] + " " + wide[:7] + "\n",
+			":1: a comment line of 101"},
 		"an address cannot be broken":    {"a.go", "// https://" + wide + "\n", ""},
 		"a long file":                    {"a.go", strings.Repeat("\n", 401), ": 401 lines"},
 		"a page":                         {"a.md", wide + " y\n", ":1: a page's line of 122"},
@@ -28,7 +30,8 @@ func TestWidths(t *testing.T) {
 		if err := widths(path, &out); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.TrimPrefix(out.String(), path); !strings.HasPrefix(got, row.want) || strings.Count(got, "\n") > 1 || (got == "") != (row.want == "") {
+		if got := strings.TrimPrefix(out.String(), path); !strings.HasPrefix(got, row.want) ||
+			strings.Count(got, "\n") > 1 || (got == "") != (row.want == "") {
 			t.Errorf("%s: %q, want %q", name, got, row.want)
 		}
 	}

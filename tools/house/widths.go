@@ -42,7 +42,8 @@ func widths(path string, out io.Writer) error {
 		w, words := columns(line), strings.TrimSpace(line)
 		comment, isComment := strings.CutPrefix(words, "//")
 		switch {
-		case isComment && w > maxComment && strings.Contains(strings.TrimSpace(comment), " "): // an address cannot be broken
+		// an address cannot be broken
+		case isComment && w > maxComment && strings.Contains(strings.TrimSpace(comment), " "):
 			fmt.Fprintf(out, "%s:%d: a comment line of %d columns, want %d at most\n", path, i+1, w, maxComment)
 		case !isComment && w > maxCode:
 			fmt.Fprintf(out, "%s:%d: a code line of %d columns, want %d at most\n", path, i+1, w, maxCode)

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// message is what govulncheck -format json writes, one after the other, as far as it is needed here:
+// message is what govulncheck -format json writes, one after the other, as far as it is needed
+// here:
 // https://pkg.go.dev/golang.org/x/vuln/internal/govulncheck.
 type message struct {
 	Config *struct {
@@ -35,8 +36,8 @@ type message struct {
 // stdlib is what govulncheck calls Go's own packages.
 const stdlib = "stdlib"
 
-// judge prints what is called and vulnerable. Of the modules that is for us to mend, and an error; of Go's own packages it is for whoever
-// builds, by the Go that mends it, and is said.
+// judge prints what is called and vulnerable. Of the modules that is for us to mend, and an error;
+// of Go's own packages it is for whoever builds, by the Go that mends it, and is said.
 func judge(in io.Reader, out io.Writer) error {
 	summaries, called, goVersion := map[string]string{}, map[string]string{}, ""
 	ours := 0
@@ -72,7 +73,8 @@ func judge(in io.Reader, out io.Writer) error {
 	for _, id := range slices.Sorted(maps.Keys(called)) {
 		fmt.Fprintf(out, "%s %s: %s\n", id, called[id], strings.Join(strings.Fields(summaries[id]), " "))
 	}
-	fmt.Fprintf(out, "%d vulnerabilities of modules are called, %d of Go's own packages with %s\n", ours, len(called)-ours, goVersion)
+	fmt.Fprintf(out, "%d vulnerabilities of modules are called, %d of Go's own packages with %s\n", ours,
+		len(called)-ours, goVersion)
 	if ours > 0 {
 		return errors.New("modules with known vulnerabilities are called: take newer ones")
 	}

@@ -70,8 +70,8 @@ type listed struct {
 	Aliases  []string  `json:"aliases,omitempty"`
 }
 
-// write reads all reports and writes the database. It says how many there are, and the last one's id. Reports in the module have no times:
-// the database's own are put in when it is published.
+// write reads all reports and writes the database. It says how many there are, and the last one's
+// id. Reports in the module have no times: the database's own are put in when it is published.
 func write(from, to string) (n int, last string, err error) {
 	var newest time.Time
 	paths, err := filepath.Glob(filepath.Join(from, "GO-*.json"))
@@ -96,7 +96,8 @@ func write(from, to string) (n int, last string, err error) {
 		}
 		var r report
 		if err := json.Unmarshal(content, &r); err != nil || r.ID == "" {
-			return 0, "", fmt.Errorf("read report %s: %w", filepath.Base(path), errors.Join(err, errors.New("no report of the Go vulnerability database")))
+			return 0, "", fmt.Errorf("read report %s: %w", filepath.Base(path),
+				errors.Join(err, errors.New("no report of the Go vulnerability database")))
 		}
 		if err := os.WriteFile(filepath.Join(to, "ID", r.ID+".json"), content, 0o644); err != nil {
 			return 0, "", fmt.Errorf("write a report: %w", err)
@@ -113,7 +114,8 @@ func write(from, to string) (n int, last string, err error) {
 	for _, path := range slices.Sorted(maps.Keys(modules)) {
 		byPath = append(byPath, modules[path])
 	}
-	for name, v := range map[string]any{"db": map[string]time.Time{"modified": newest}, "modules": byPath, "vulns": all} {
+	for name, v := range map[string]any{"db": map[string]time.Time{"modified": newest}, "modules": byPath,
+		"vulns": all} {
 		text, err := json.Marshal(v)
 		if err != nil {
 			return 0, "", err
@@ -125,8 +127,8 @@ func write(from, to string) (n int, last string, err error) {
 	return len(all), all[len(all)-1].ID, nil
 }
 
-// index adds the report to every module it is about. Which versions are affected stands in the report; the index names the last one that
-// mends it, where each range has an end.
+// index adds the report to every module it is about. Which versions are affected stands in the
+// report; the index names the last one that mends it, where each range has an end.
 func (r *report) index(modules map[string]*indexed) {
 	for _, a := range r.Affected {
 		m := modules[a.Package.Name]

@@ -1,13 +1,16 @@
-package main
+//go:build deploy
+
+package deploy
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"testing"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
@@ -23,17 +26,53 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-func main() {
-	failed := false
-	for _, file := range os.Args[1:] {
-		if err := checkFile(file, os.Stdout); err != nil {
-			failed = true
-			fmt.Fprintf(os.Stderr, "%s: %v\n", file, err)
+// The manifests hold what their owners' types take, and what a Deployment needs.
+func TestManifests(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/kubernetes/*.yml")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if err := checkDocuments(read(t, file)); err != nil {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
-	if failed || len(os.Args) < 2 {
-		os.Exit(1)
+}
+
+// The check itself is checked: each of these breaks one thing.
+func TestBreachesAreNoticed(t *testing.T) {
+	good := read(t, "../../deploy/kubernetes/firstclick.yml")
+	for breach, becomes := range map[string]string{
+		`readinessProbe:`:             `readyProbe:`,
+		`port: http}`:                 `port: htttp}`,
+		`memory: 1Gi`:                 `memory: 1Gib`,
+		`replicas: 2`:                 `replicas: two`,
+		`- {name: secrets, mountPath`: `- {name: secret, mountPath`,
+		`(?m)apiVersion: apps/v1$`:    `apiVersion: apps/v1beta1`,
+		`LISTEN:`:                     `LI STEN:`,
+		`(?m)@sha256:0*$`:             ``,
+		`policyTypes: .*`:             `policyTypes: [Ingress]`,
+		`port: 5432}`:                 `port: 543210}`,
+		`(?m)^  ingress:`:             `  ingres:`,
+		`(?m)podSelector:$`:           `podSelectors:`,
+	} {
+		bad := regexp.MustCompile(breach).ReplaceAll(good, []byte(becomes))
+		if bytes.Equal(bad, good) {
+			t.Errorf("%s is not in the manifest", breach)
+		}
+		if checkDocuments(bad) == nil {
+			t.Errorf("%s for %s is not noticed", becomes, breach)
+		}
 	}
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // kinds are the types of what our manifests hold.
@@ -59,11 +98,8 @@ func kinds(kind meta.TypeMeta) any {
 	return nil
 }
 
-func checkFile(file string, out io.Writer) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
+// checkDocuments decodes each document strictly and checks it.
+func checkDocuments(text []byte) error {
 	var all []error
 	for _, document := range bytes.Split(text, []byte("\n---\n")) {
 		var kind meta.TypeMeta
@@ -82,9 +118,7 @@ func checkFile(file string, out io.Writer) error {
 		}
 		if err := check(object); err != nil {
 			all = append(all, fmt.Errorf("%s: %w", kind.Kind, err))
-			continue
 		}
-		fmt.Fprintf(out, "%s: %s in order\n", file, kind.Kind)
 	}
 	return errors.Join(all...)
 }
@@ -138,7 +172,8 @@ func selector(s *meta.LabelSelector) field.ErrorList {
 // networkPolicy wants both directions closed but for what is named, by ports that there can be.
 func networkPolicy(p *network.NetworkPolicy) field.ErrorList {
 	at := field.NewPath("spec")
-	problems := validate.ValidateLabelSelector(&p.Spec.PodSelector, validate.LabelSelectorValidationOptions{}, at.Child("podSelector"))
+	problems := validate.ValidateLabelSelector(&p.Spec.PodSelector, validate.LabelSelectorValidationOptions{},
+		at.Child("podSelector"))
 	for _, kind := range []network.PolicyType{network.PolicyTypeIngress, network.PolicyTypeEgress} {
 		if !slices.Contains(p.Spec.PolicyTypes, kind) {
 			problems = append(problems, field.Required(at.Child("policyTypes"), string(kind)))
@@ -158,7 +193,8 @@ func networkPolicy(p *network.NetworkPolicy) field.ErrorList {
 				}
 			default:
 				for _, problem := range validation.IsValidPortNum(port.Port.IntValue()) {
-					problems = append(problems, field.Invalid(here.Child("ports").Index(i), port.Port.IntValue(), problem))
+					problems = append(problems, field.Invalid(here.Child("ports").Index(i), port.Port.IntValue(),
+						problem))
 				}
 			}
 		}
@@ -186,7 +222,8 @@ func deployment(d *apps.Deployment) field.ErrorList {
 	at := field.NewPath("spec", "template")
 	problems = append(problems, validateLabels(pod.Labels, at.Child("metadata", "labels"))...)
 	if s, err := meta.LabelSelectorAsSelector(d.Spec.Selector); err != nil || !s.Matches(labels.Set(pod.Labels)) {
-		problems = append(problems, field.Invalid(field.NewPath("spec", "selector"), d.Spec.Selector, "does not select the pods"))
+		problems = append(problems, field.Invalid(field.NewPath("spec", "selector"), d.Spec.Selector,
+			"does not select the pods"))
 	}
 	if len(pod.Spec.Containers) == 0 {
 		problems = append(problems, field.Required(at.Child("spec", "containers"), ""))
@@ -215,14 +252,16 @@ func deployment(d *apps.Deployment) field.ErrorList {
 				problems = append(problems, field.Invalid(here.Child("ports"), p.ContainerPort, problem))
 			}
 		}
-		for name, probe := range map[string]*core.Probe{"startupProbe": c.StartupProbe, "livenessProbe": c.LivenessProbe, "readinessProbe": c.ReadinessProbe} {
+		for name, probe := range map[string]*core.Probe{"startupProbe": c.StartupProbe,
+			"livenessProbe": c.LivenessProbe, "readinessProbe": c.ReadinessProbe} {
 			if probe == nil || probe.HTTPGet == nil || !ports[probe.HTTPGet.Port.StrVal] {
 				problems = append(problems, field.Invalid(here.Child(name), "", "asks no port of the container"))
 			}
 		}
 		for name, limit := range c.Resources.Limits {
 			if request, ok := c.Resources.Requests[name]; ok && request.Cmp(limit) > 0 {
-				problems = append(problems, field.Invalid(here.Child("resources"), limit.String(), "is less than what is requested"))
+				problems = append(problems, field.Invalid(here.Child("resources"), limit.String(),
+					"is less than what is requested"))
 			}
 		}
 	}

@@ -1,3 +1,5 @@
+//go:build browser
+
 package browser
 
 import (
@@ -39,11 +41,14 @@ func Open(t testing.TB) *Tab {
 	if err != nil {
 		t.Fatalf("chromium is missing (apt-get install chromium): %v", err)
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path),
+		chromedp.UserDataDir(t.TempDir()),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(Patience),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true))
 	root, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	ctx, cancel := chromedp.NewContext(root, chromedp.WithErrorf(func(string, ...any) {})) // of messages that this library does not know yet
+	// The library complains of messages that it does not know yet.
+	ctx, cancel := chromedp.NewContext(root, chromedp.WithErrorf(func(string, ...any) {}))
 	tab := &Tab{t: t, ctx: ctx}
 	t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil {
@@ -108,7 +113,9 @@ func (tab *Tab) Resize(width, height int64) {
 // Scheme lets the system prefer dark or light.
 func (tab *Tab) Scheme(scheme string) {
 	tab.t.Helper()
-	tab.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}))
+	tab.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+	}))
 }
 
 // Go opens an address, and waits until the page is loaded.
@@ -150,7 +157,7 @@ func (tab *Tab) Key(keys string) {
 	tab.do(chromedp.KeyEvent(keys))
 }
 
-// Shot takes a picture of the whole page, into the directory that FIRSTCLICK_SHOTS names; without it none.
+// Shot takes a picture of the whole page, into the directory that FIRSTCLICK_SHOTS names, if any.
 func (tab *Tab) Shot(name string) {
 	tab.t.Helper()
 	dir := os.Getenv("FIRSTCLICK_SHOTS")
@@ -167,7 +174,7 @@ func (tab *Tab) Shot(name string) {
 	}
 }
 
-// Axe fails the test for everything serious or critical that axe-core finds on the page as it stands.
+// Axe fails the test for everything serious or critical that axe-core finds on the page.
 func (tab *Tab) Axe(where string) {
 	tab.t.Helper()
 	path := os.Getenv("FIRSTCLICK_AXE")
@@ -179,8 +186,11 @@ func (tab *Tab) Axe(where string) {
 		tab.t.Fatalf("read axe-core: %v", err)
 	}
 	var text string
-	tab.do(chromedp.Evaluate(string(code)+"\n;0", nil), chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"]}).then((r) => JSON.stringify(
-		r.violations.filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => ({id: v.id, help: v.help, nodes: v.nodes.slice(0, 4).map((n) => n.html.slice(0, 160) + " " + n.failureSummary)}))))`,
+	tab.do(chromedp.Evaluate(string(code)+"\n;0", nil), chromedp.Evaluate(`
+		axe.run(document, {resultTypes: ["violations"]}).then((r) => JSON.stringify(
+			r.violations.filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => ({
+				id: v.id, help: v.help,
+				nodes: v.nodes.slice(0, 4).map((n) => n.html.slice(0, 160) + " " + n.failureSummary)}))))`,
 		&text, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
 	var found []struct {
 		ID    string   `json:"id"`
@@ -195,7 +205,8 @@ func (tab *Tab) Axe(where string) {
 	}
 }
 
-// Audited lets the page be examined by scripts that its own policy would not let in. Before Go only.
+// Audited lets axe-core examine the page, whose own policy would keep its script out. Call it
+// before Go.
 func (tab *Tab) Audited() {
 	tab.t.Helper()
 	tab.do(page.SetBypassCSP(true))
