@@ -51,7 +51,8 @@ func TestDecodingExamples(t *testing.T) {
 		err := d.Click([]byte(value), &c)
 		if strings.Contains(value, "total_amount") {
 			_, err = d.Checkout([]byte(value), &k, nil)
-			amount, _ := k.Column(slices.IndexFunc(event.Columns[:], func(c event.Column) bool { return c.Name == "total_amount" }))
+			amount, _ := k.Column(slices.IndexFunc(event.Columns[:],
+				func(c event.Column) bool { return c.Name == "total_amount" }))
 			got = string(amount)
 		}
 		switch {
