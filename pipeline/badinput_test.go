@@ -14,11 +14,14 @@ import (
 )
 
 func click(id string, user any, product, at string) string {
-	return fmt.Sprintf(`{"click_id": %q, "user_id": %v, "product_id": %q, "product": "thing", "price": 1.5, "url": "u", "user_agent": "a", "ip_address": "i", "datetime_occured": %q}`, id, user, product, at)
+	return fmt.Sprintf(`{"click_id": %q, "user_id": %v, "product_id": %q, "product": "thing", "price": 1.5,
+		"url": "u", "user_agent": "a", "ip_address": "i", "datetime_occured": %q}`, id, user, product, at)
 }
 
 func checkout(id string, user any, product, amount, at string) string {
-	return fmt.Sprintf(`{"checkout_id": %q, "user_id": %v, "product_id": %q, "payment_method": "JCB 16 digit", "total_amount": %s, "shipping_address": "s\n1", "billing_address": "b", "user_agent": "a", "ip_address": "i", "datetime_occured": %q}`, id, user, product, amount, at)
+	return fmt.Sprintf(`{"checkout_id": %q, "user_id": %v, "product_id": %q, "payment_method": "JCB 16 digit",
+		"total_amount": %s, "shipping_address": "s\n1", "billing_address": "b", "user_agent": "a", "ip_address": "i",
+			"datetime_occured": %q}`, id, user, product, amount, at)
 }
 
 // now is a time on the wire, seconds from the test's start.
@@ -37,8 +40,8 @@ func values(vs ...string) (out [][]byte) {
 	return out
 }
 
-// Each bad record stands between two good ones; the good ones become rows with their click, the bad one a dead letter with the
-// reason, or what the rule says.
+// Each bad record stands between two good ones; the good ones become rows with their click, the bad
+// one a dead letter with the reason, or what the rule says.
 func TestBadInputHarmsNobody(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	at := stamp(base, 0)
@@ -89,53 +92,62 @@ func TestBadInputHarmsNobody(t *testing.T) {
 	for i, c := range cases {
 		var reason string
 		var size int64
-		err := conn.QueryRow(t.Context(), `SELECT reason, payload_size FROM firstclick.dead_letters WHERE topic = $1 AND (payload = $2 OR ($2 IS NULL AND payload_size = 0) OR (payload IS NULL AND payload_size = $3))`,
+		err := conn.QueryRow(t.Context(), `SELECT reason, payload_size FROM firstclick.dead_letters WHERE topic = $1
+			AND (payload = $2 OR ($2 IS NULL AND payload_size = 0) OR (payload IS NULL AND payload_size = $3))`,
 			c.topic, values(c.value)[0], len(c.value)).Scan(&reason, &size)
 		if err != nil {
 			t.Errorf("%s in %s: no dead letter: %v", c.name, c.topic, err)
 		} else if reason != c.reason || size != int64(len(c.value)) {
-			t.Errorf("%s in %s: dead letter with reason %s and size %d, want %s and %d", c.name, c.topic, reason, size, c.reason, len(c.value))
+			t.Errorf("%s in %s: dead letter with reason %s and size %d, want %s and %d", c.name, c.topic, reason, size,
+				c.reason, len(c.value))
 		}
 		good := fmt.Sprintf("good%d", i)
-		if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1 AND click_id = $2 AND total_amount = 12.35 AND user_name = 'user-1' AND shipping_address = E's\n1'`,
+		if n := countRows(t, conn, `checkout_id = $1 AND click_id = $2 AND total_amount = 12.35
+			AND user_name = 'user-1' AND shipping_address = E's\n1'`,
 			"k"+good, "c"+good); n != 1 {
 			t.Errorf("the neighbour of %s in %s has no row, or a wrong one", c.name, c.topic)
 		}
 	}
-	if n := count(t, conn, `SELECT count(*) FROM firstclick.dead_letters`); n != int64(len(cases)) {
+	if n := countLetters(t, conn, `true`); n != int64(len(cases)) {
 		t.Errorf("%d dead letters for %d bad records", n, len(cases))
 	}
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`); n != int64(len(cases)) {
+	if n := countRows(t, conn, `true`); n != int64(len(cases)) {
 		t.Errorf("%d rows for %d good checkouts", n, len(cases))
 	}
 }
 
-// A click whose id the table's column does not hold is a dead letter, and hides no other one: neither where it is read before the checkout, nor where it
-// comes as a correction. Once the column is wider it is sent again.
+// A click whose id the table's column does not hold is a dead letter, and hides no other one:
+// neither where it is read before the checkout, nor where it comes as a correction. Once the column
+// is wider it is sent again.
 func TestAClickThatTheColumnDoesNotHold(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
-	if _, err := conn.Exec(t.Context(), `CREATE DOMAIN short AS varchar(4); ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE short`); err != nil {
+	if _, err := conn.Exec(t.Context(), `CREATE DOMAIN short AS varchar(4); ALTER TABLE commerce.attributed_checkouts
+		ALTER click_id TYPE short`); err != nil {
 		t.Fatal(err)
 	}
 	want := func(k, click string) {
 		t.Helper()
-		if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1 AND click_id = $2`, k, click); n != 1 {
+		if n := countRows(t, conn, `checkout_id = $1 AND click_id = $2`, k, click); n != 1 {
 			t.Errorf("checkout %s has not the one row with click %s", k, click)
 		}
 	}
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("long1", 1, "p", stamp(base, 0)), click("c3", 1, "p", stamp(base, 3)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("long1", 1, "p", stamp(base, 0)),
+		click("c3", 1, "p", stamp(base, 3)))...)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(base, 9)))...)
 	drain(t, testConfig(t, brokers, dsn))
 	want("k1", "c3")
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("long2", 1, "p", stamp(base, 1)), click("éééé", 1, "p", stamp(base, 2)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("long2", 1, "p", stamp(base, 1)),
+		click("éééé", 1, "p", stamp(base, 2)))...)
 	drain(t, testConfig(t, brokers, dsn))
 	want("k1", "éééé")
-	if n := count(t, conn, `SELECT count(*) FROM firstclick.dead_letters WHERE topic = 'clicks' AND reason = 'refused' AND detail LIKE 'click_id has 5 characters%'`); n != 2 {
+	if n := countLetters(t, conn, `topic = 'clicks' AND reason = 'refused'
+		AND detail LIKE 'click_id has 5 characters%'`); n != 2 {
 		t.Errorf("%d dead letters", n)
 	}
-	if _, err := conn.Exec(t.Context(), `ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE varchar`); err != nil {
+	if _, err := conn.Exec(t.Context(), `ALTER TABLE commerce.attributed_checkouts
+		ALTER click_id TYPE varchar`); err != nil {
 		t.Fatal(err)
 	}
 	kafkatest.Produce(t, brokers, "clicks", 0, values(click("long1", 1, "p", stamp(base, 0)))...)
@@ -148,26 +160,31 @@ func TestOneRowPerCheckoutID(t *testing.T) {
 	at, later := stamp(base, 0), stamp(base, 1)
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", at), click("c1", 1, "p", at), click("c2", 2, "p", at))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", at), click("c1", 1, "p", at),
+		click("c2", 2, "p", at))...)
 	same := checkout("same", 1, "p", "5.5", later)
-	kafkatest.Produce(t, brokers, "checkouts", 0, values(same, same, checkout("other", 1, "p", "5.5", later), checkout("other", 2, "q", "7", later), checkout("both", 1, "p", "1", later))...)
-	kafkatest.Produce(t, brokers, "checkouts", 1, values(strings.ReplaceAll(same, "5.5", "5.500"), checkout("both", 2, "q", "2", later), checkout("alone", 2, "p", "2", later))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0,
+		values(same, same, checkout("other", 1, "p", "5.5", later), checkout("other", 2, "q", "7", later),
+			checkout("both", 1, "p", "1", later))...)
+	kafkatest.Produce(t, brokers, "checkouts", 1,
+		values(strings.ReplaceAll(same, "5.5", "5.500"), checkout("both", 2, "q", "2", later),
+			checkout("alone", 2, "p", "2", later))...)
 	stats := drain(t, testConfig(t, brokers, dsn))
 	if r := stats.Result; r.Fresh != 4 || r.Duplicates != 2 || r.Conflicts != 2 {
 		t.Errorf("fresh %d, duplicates %d, conflicts %d; want 4, 2, 2", r.Fresh, r.Duplicates, r.Conflicts)
 	}
-	if n := count(t, conn, `SELECT count(*) FROM firstclick.dead_letters WHERE reason = 'conflict'`); n != 2 {
+	if n := countLetters(t, conn, `reason = 'conflict'`); n != 2 {
 		t.Errorf("%d dead letters for conflicts, want 2", n)
 	}
 	for id, click := range map[string]string{"same": "c1", "other": "c1", "alone": "c2"} {
-		if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1 AND click_id = $2`, id, click); n != 1 {
+		if n := countRows(t, conn, `checkout_id = $1 AND click_id = $2`, id, click); n != 1 {
 			t.Errorf("checkout %s has not the one row with click %s", id, click)
 		}
 	}
 	// A click that the rejected twin of "other" would take must not move the row that stands.
 	kafkatest.Produce(t, brokers, "clicks", 1, values(click("c0", 2, "q", at))...)
 	drain(t, testConfig(t, brokers, dsn))
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'other' AND click_id = 'c1'`); n != 1 {
+	if n := countRows(t, conn, `checkout_id = 'other' AND click_id = 'c1'`); n != 1 {
 		t.Errorf("the click of a rejected twin moved the row that stands")
 	}
 }
@@ -201,10 +218,10 @@ func TestAbortedTransactionsAndMarkersCount(t *testing.T) {
 	produce("d", kgo.TryCommit, "checkouts", checkout("k", 1, "p", "1", later))
 	produce("e", kgo.TryAbort, "checkouts", checkout("never", 1, "p", "1", later))
 	drain(t, testConfig(t, brokers, dsn))
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k' AND click_id = 'committed'`); n != 1 {
+	if n := countRows(t, conn, `checkout_id = 'k' AND click_id = 'committed'`); n != 1 {
 		t.Errorf("no row with the committed click")
 	}
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`) + count(t, conn, `SELECT count(*) FROM firstclick.dead_letters`); n != 1 {
+	if n := countRows(t, conn, `true`) + countLetters(t, conn, `true`); n != 1 {
 		t.Errorf("%d rows and dead letters, want 1", n)
 	}
 	if n := count(t, conn, `SELECT next_offset FROM firstclick.offsets`); n != 4 {

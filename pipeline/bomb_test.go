@@ -24,8 +24,9 @@ func produceBatch(t *testing.T, brokers []string, topic string, batch *kmsg.Reco
 	return first
 }
 
-// Batches that become more than there is memory for, or that are no stream of their codec, are dead letters with their place, size and
-// hash; what stands before and behind them is read, and so it is after a restart.
+// Batches that become more than there is memory for, or that are no stream of their codec, are dead
+// letters with their place, size and hash; what stands before and behind them is read, and so it is
+// after a restart.
 func TestBatchesThatCannotBeRead(t *testing.T) {
 	bomb := func(codec kgo.CompressionCodecType, becomes int64) *kmsg.RecordBatch {
 		b, err := kafkatest.Bomb(codec, becomes)
@@ -35,11 +36,14 @@ func TestBatchesThatCannotBeRead(t *testing.T) {
 		return b
 	}
 	base := time.Now().Add(-10 * time.Minute)
-	brokers := kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "8388608"})).ListenAddrs()
+	brokers := kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"),
+		kfake.BrokerConfigs(map[string]string{"message.max.bytes": "8388608"})).ListenAddrs()
 	dsn, conn := prepare(t, 10)
 	batches := []*kmsg.RecordBatch{
-		bomb(kgo.CodecGzip, 64<<20), bomb(kgo.CodecLz4, 64<<20), bomb(kgo.CodecZstd, 1100<<20), bomb(kgo.CodecSnappy, 64<<20),
-		kafkatest.Rubble(kgo.CodecGzip, 7), kafkatest.Rubble(kgo.CodecZstd, 3), kafkatest.Rubble(kgo.CodecLz4, 1), kafkatest.Rubble(kgo.CodecSnappy, 2),
+		bomb(kgo.CodecGzip, 64<<20), bomb(kgo.CodecLz4, 64<<20), bomb(kgo.CodecZstd, 1100<<20),
+		bomb(kgo.CodecSnappy, 64<<20),
+		kafkatest.Rubble(kgo.CodecGzip, 7), kafkatest.Rubble(kgo.CodecZstd, 3), kafkatest.Rubble(kgo.CodecLz4, 1),
+		kafkatest.Rubble(kgo.CodecSnappy, 2),
 	}
 	type place struct {
 		topic  string
@@ -49,8 +53,10 @@ func TestBatchesThatCannotBeRead(t *testing.T) {
 	var want []place
 	good := 0
 	write := func() {
-		kafkatest.Produce(t, brokers, "clicks", 0, values(click(fmt.Sprintf("c%d", good), 1, fmt.Sprint(good), stamp(base, 0)))...)
-		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout(fmt.Sprintf("k%d", good), 1, fmt.Sprint(good), "1", stamp(base, 1)))...)
+		kafkatest.Produce(t, brokers, "clicks", 0, values(click(fmt.Sprintf("c%d", good), 1, fmt.Sprint(good),
+			stamp(base, 0)))...)
+		kafkatest.Produce(t, brokers, "checkouts", 0,
+			values(checkout(fmt.Sprintf("k%d", good), 1, fmt.Sprint(good), "1", stamp(base, 1)))...)
 		good++
 	}
 	write()
@@ -64,16 +70,17 @@ func TestBatchesThatCannotBeRead(t *testing.T) {
 	}
 	check := func() {
 		t.Helper()
-		if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c' || product_id`); n != int64(good) {
+		if n := countRows(t, conn, `click_id = 'c' || product_id`); n != int64(good) {
 			t.Errorf("%d rows with their click, want %d", n, good)
 		}
 		for _, p := range want {
-			if n := count(t, conn, `SELECT count(*) FROM firstclick.dead_letters WHERE topic = $1 AND partition = 0 AND "offset" = $2 AND reason = 'unreadable'
-				AND payload IS NULL AND payload_size = $3 AND payload_sha256 IS NOT NULL`, p.topic, p.offset, p.size); n != 1 {
+			if n := countLetters(t, conn, `topic = $1 AND partition = 0 AND "offset" = $2 AND reason = 'unreadable'
+				AND payload IS NULL AND payload_size = $3
+					AND payload_sha256 IS NOT NULL`, p.topic, p.offset, p.size); n != 1 {
 				t.Errorf("%d dead letters for %v", n, p)
 			}
 		}
-		if n := count(t, conn, `SELECT count(*) FROM firstclick.dead_letters`); n != int64(len(want)) {
+		if n := countLetters(t, conn, `true`); n != int64(len(want)) {
 			t.Errorf("%d dead letters, want %d", n, len(want))
 		}
 	}
@@ -86,7 +93,8 @@ func TestBatchesThatCannotBeRead(t *testing.T) {
 	check()
 }
 
-// Batches that become hundreds of times as much as they were when fetched, each of them within bounds, are read a few at a time.
+// Batches that become hundreds of times as much as they were when fetched, each of them within
+// bounds, are read a few at a time.
 func TestManyBatchesThatGrowAreReadAFewAtATime(t *testing.T) {
 	const n, becomes = 40, 20 << 20
 	base := time.Now().Add(-10 * time.Minute)
@@ -105,10 +113,10 @@ func TestManyBatchesThatGrowAreReadAFewAtATime(t *testing.T) {
 	cfg := testConfig(t, brokers, dsn)
 	cfg.MemoryLimit = 256 << 20
 	drain(t, cfg)
-	if got := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c'`); got != 1 {
+	if got := countRows(t, conn, `click_id = 'c'`); got != 1 {
 		t.Errorf("%d rows", got)
 	}
-	if got := count(t, conn, `SELECT count(*) FROM firstclick.dead_letters WHERE reason = 'too_large' AND payload_size = $1`, becomes); got != 2*n {
+	if got := countLetters(t, conn, `reason = 'too_large' AND payload_size = $1`, becomes); got != 2*n {
 		t.Errorf("%d dead letters, want %d", got, 2*n)
 	}
 }

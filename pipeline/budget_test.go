@@ -11,7 +11,8 @@ import (
 	"firstclick/pipeline"
 )
 
-// A window over its budget pauses clicks, but not those that a run until caught up is to read: it would never end.
+// A window over its budget pauses clicks, but not those that a run until caught up is to read: it
+// would never end.
 func TestARunUntilCaughtUpEndsWhereClicksAreOverTheBudget(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
@@ -32,13 +33,13 @@ func TestARunUntilCaughtUpEndsWhereClicksAreOverTheBudget(t *testing.T) {
 	if st := drain(t, cfg); st.ClicksRead < 2*n {
 		t.Errorf("%d clicks read", st.ClicksRead)
 	}
-	if got := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`); got != 1 {
+	if got := countRows(t, conn, `true`); got != 1 {
 		t.Errorf("%d rows", got)
 	}
 }
 
-// Records as large as is taken, many of them, while Postgres stands still: what waits is bounded by bytes, not only by number, and all of it
-// comes when Postgres goes on.
+// Records as large as is taken, many of them, while Postgres stands still: what waits is bounded by
+// bytes, not only by number, and all of it comes when Postgres goes on.
 func TestLargeRecordsWaitInKafka(t *testing.T) {
 	const n, size = 60, 900_000
 	base := time.Now().Add(-10 * time.Minute)
@@ -48,7 +49,8 @@ func TestLargeRecordsWaitInKafka(t *testing.T) {
 	var clicks, checkouts [][]byte
 	for i := range n {
 		clicks = append(clicks, []byte(`{"click_id": "`+long))
-		checkouts = append(checkouts, []byte(strings.Replace(checkout(fmt.Sprintf("k%d", i), 1, "p", "1", stamp(base, 1)), "JCB", long, 1)))
+		checkouts = append(checkouts, []byte(strings.Replace(checkout(fmt.Sprintf("k%d", i), 1, "p", "1",
+			stamp(base, 1)), "JCB", long, 1)))
 	}
 	for from := 0; from < n; from += 10 { // what a batch may hold
 		kafkatest.Produce(t, brokers, "clicks", 0, clicks[from:from+10]...)
@@ -61,7 +63,8 @@ func TestLargeRecordsWaitInKafka(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lock.Exec(t.Context(), `LOCK TABLE commerce.attributed_checkouts, firstclick.dead_letters`); err != nil {
+	if _, err := lock.Exec(t.Context(), `LOCK TABLE commerce.attributed_checkouts,
+		firstclick.dead_letters`); err != nil {
 		t.Fatal(err)
 	}
 	p := begin(t, cfg)
@@ -70,15 +73,17 @@ func TestLargeRecordsWaitInKafka(t *testing.T) {
 		st = p.Stats()
 		return len(st.Shards) == 1 && st.Shards[0].Paused && st.ClicksRead > 0
 	})
-	// A queue and two batches of 4 MiB, each over by a fetch at most. Of clicks: dead letters of 4 MiB, and a fetch.
+	// A queue and two batches of 4 MiB, each over by a fetch at most. Of clicks: dead letters of 4
+	// MiB, and a fetch.
 	if st.CheckoutsRead*size > 40<<20 || st.ClicksRead*size > 20<<20 {
-		t.Errorf("%d checkouts and %d clicks of %d bytes were read while nothing could be written", st.CheckoutsRead, st.ClicksRead, size)
+		t.Errorf("%d checkouts and %d clicks of %d bytes were read while nothing could be written", st.CheckoutsRead,
+			st.ClicksRead, size)
 	}
 	if err := lock.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "all rows and dead letters", func() bool {
-		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE length(payment_method) > $1`, size) == n &&
-			count(t, conn, `SELECT count(*) FROM firstclick.dead_letters WHERE payload_size > $1`, size) == n
+		return countRows(t, conn, `length(payment_method) > $1`, size) == n &&
+			countLetters(t, conn, `payload_size > $1`, size) == n
 	})
 }

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -11,9 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"firstclick/internal/kafkaconn"
+	"firstclick/pipeline/ending"
 )
 
-// Config is what a pipeline needs to run. The zero value of a field takes the default that is named.
+// Config is what a pipeline needs to run. The zero value of a field takes the default that is
+// named.
 type Config struct {
 	Kafka    kafkaconn.Config
 	Database string // connection string as pgx reads it
@@ -28,10 +29,14 @@ type Config struct {
 	Window     time.Duration // 1 h
 	Lateness   time.Duration // 15 min
 	OutOfOrder time.Duration // 15 s
-	MaxSkew    time.Duration // how far an event's time may lie ahead of its record's, and of our clock to decide anything; 5 min
+	// how far an event's time may lie ahead of its record's, and of our clock to decide anything; 5
+	// min
+	MaxSkew time.Duration
 
-	UsersCache  int            // entries; 100,000
-	MemoryLimit int64          // bytes that the process may take; 0: no bound on window and queues. Half of it is the window's budget
+	UsersCache int // entries; 100,000
+	// bytes that the process may take; 0: no bound on window and queues. Half of it is the window's
+	// budget
+	MemoryLimit int64
 	Zone        *time.Location // for times without a zone; UTC
 
 	Payloads  int64         // bytes of bad records kept with their dead letters, by reason and hour; 64 MiB
@@ -42,7 +47,8 @@ type Config struct {
 	Static        string // Kafka's group.instance.id, for static membership; none
 	Version       string // told in firstclick.instances
 	Listen        string // likewise
-	// Registry is where the metrics are registered: our own with the label group, and the Kafka clients'; nil: nowhere.
+	// Registry is where the metrics are registered: our own with the label group, and the Kafka
+	// clients'; nil: nowhere.
 	Registry prometheus.Registerer
 	// RefusedFor is how long Kafka may refuse our user or password before the run ends: brokers
 	// learn of a new password one after the other; 1 min
@@ -51,11 +57,6 @@ type Config struct {
 	Logger     *slog.Logger
 }
 
-// ConfigError says that the configuration can't be used. Its text says what to do.
-type ConfigError struct{ Text string }
-
-func (e *ConfigError) Error() string { return e.Text }
-
 func orDefault[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
@@ -63,7 +64,7 @@ func orDefault[T comparable](v *T, d T) {
 	}
 }
 
-func (c *Config) settle() error {
+func (c *Config) validate() error {
 	orDefault(&c.ClicksTopic, "clicks")
 	orDefault(&c.CheckoutsTopic, "checkouts")
 	orDefault(&c.Group, "firstclick")
@@ -86,21 +87,25 @@ func (c *Config) settle() error {
 	}
 	switch {
 	case len(c.Instance) > 63:
-		return &ConfigError{fmt.Sprintf("instance name %q is longer than the 63 bytes that Postgres keeps of an application_name", c.Instance)}
+		return ending.Configf("instance name %q is longer than the 63 bytes that Postgres keeps of an "+
+			"application_name", c.Instance)
 	case c.ClicksTopic == c.CheckoutsTopic:
-		return &ConfigError{fmt.Sprintf("clicks and checkouts are one topic, %q: name two", c.ClicksTopic)}
+		return ending.Configf("clicks and checkouts are one topic, %q: name two", c.ClicksTopic)
 	case c.Window < time.Second || c.Lateness < 0 || c.OutOfOrder < 0:
-		return &ConfigError{fmt.Sprintf("window %v, lateness %v, out-of-order %v: the window must be a second or more, the others not negative", c.Window, c.Lateness, c.OutOfOrder)}
+		return ending.Configf("window %v, lateness %v, out-of-order %v: the window must be a second or "+
+			"more, the others not negative", c.Window, c.Lateness, c.OutOfOrder)
 	case c.MaxSkew < time.Second:
-		return &ConfigError{fmt.Sprintf("max future skew %v: it must be a second or more", c.MaxSkew)}
+		return ending.Configf("max future skew %v: it must be a second or more", c.MaxSkew)
 	case c.Payloads < 0 || c.Retention < 0:
-		return &ConfigError{fmt.Sprintf("%d bytes of payloads, %v of retention: neither may be negative", c.Payloads, c.Retention)}
+		return ending.Configf("%d bytes of payloads, %v of retention: neither may be negative", c.Payloads,
+			c.Retention)
 	case c.UsersCache < 0:
-		return &ConfigError{fmt.Sprintf("users cache of %d entries", c.UsersCache)}
+		return ending.Configf("users cache of %d entries", c.UsersCache)
 	}
 	if c.Start != "earliest" && c.Start != "latest" {
 		if _, err := time.Parse(time.RFC3339, c.Start); err != nil {
-			return &ConfigError{fmt.Sprintf("start %q: earliest, latest, or an RFC 3339 time such as 2026-01-31T12:00:00Z", c.Start)}
+			return ending.Configf("start %q: earliest, latest, or an RFC 3339 time such as "+
+				"2026-01-31T12:00:00Z", c.Start)
 		}
 	}
 	return nil

@@ -1,26 +1,56 @@
-// Package pipeline reads clicks and checkouts from Kafka, lets join decide, and has sink write: the main job.
+// Package pipeline is the main job: it reads clicks and checkouts from Kafka, joins them, and
+// writes rows to Postgres.
+//
+// The work is done in rooms, and this package wires them:
+//
+//	ingest   reads both topics: clicks into the window, checkouts in chunks; end offsets, group
+//	engine   decides: releases checkouts, corrects rows, forms transactions, owns shards
+//	sink     writes a transaction
+//	chunk    lends the memory of checkouts on their way
+//	ending   the errors that end an attempt
+//	rules    the clocks, and the rules that chaos can leave out
+//
+// ingest and engine do not import each other. ingest hands messages to the engine's Inbox, and the
+// engine pauses partitions and requests end offsets, each through a small interface of its own.
 //
 // # Protocol
 //
-// Two kinds of Kafka clients. One is a member of the consumer group and reads checkouts; an assigned partition is a shard, taken over in
-// Postgres (sink.Claim) before its first record is fetched, from the offset that Postgres holds, never from Kafka's. The
-// others, two where there are two cores, read every clicks partition by direct assignment, from the least restore point of the group's shards.
+// A run is one attempt after another. An attempt begins at the positions in Postgres and ends when
+// it is told to stop, is fenced, or finds Postgres rewound; then the next one begins. Each
+// goroutine of an attempt is a component with a blocking Run(ctx) error, in one errgroup: see
+// attempt.
 //
-//	clicks readers   decode, insert into the window, tell the core how far they read       (one goroutine a partition of a poll)
-//	checkouts reader decodes, hands over, lets the group rebalance only in between
-//	asker            asks where the clicks partitions end, whenever a checkout waits, and aside where the checkouts partitions do
-//	historian        reads again the checkouts that an earlier owner of a shard left not final
-//	core loop        the only goroutine that touches join.Core: releases, corrects, builds batches
-//	committers       one transaction each; while one is under way the next batch grows (natural batching)
+// There are two kinds of Kafka clients. One is a member of the consumer group and reads checkouts.
+// A partition that it is assigned is a shard: it is claimed in Postgres before its first record is
+// fetched, and read from the offset that Postgres holds. The other clients, two where there are two
+// cores, read all clicks partitions by direct assignment, from the least restore point of the
+// group's shards.
 //
-// A shard is in at most one transaction at a time. When it is revoked, the transaction under way ends, what was released is written,
-// the offsets row is let go; when it is lost or fenced it is dropped as it stands: nothing that was not committed counts.
+// A shard is in at most one transaction at a time. When it is revoked, its transaction ends, what
+// was released of it is written, and its row is handed back. When it is lost or fenced, it is
+// dropped as it stands: nothing that was not committed counts.
 //
 // # Invariants
 //
-//   - Offsets are taken from Postgres only. Group offsets are committed for lag tools and never read.
-//   - A record that was polled under one assignment is handed to the core before a rebalance may begin (BlockRebalanceOnPoll), so
-//     that records of an earlier assignment can't move a shard's position.
-//   - A shard's transaction holds every row, dead letter, late event and correction up to the positions it stores.
+//   - Offsets come from Postgres only. Group offsets are committed for lag tools and never read.
+//   - A record that was polled under one assignment is handed to the engine before a rebalance may
+//     begin (BlockRebalanceOnPoll). So records of an earlier assignment cannot move a shard's
+//     position.
+//   - A shard's transaction holds every row, dead letter, late event and correction up to the
+//     positions that it stores.
 //   - No reset: an offset that Kafka no longer has is a gap, and the pipeline stops (GapError).
+//
+// # Files
+//
+//	config.go        Config
+//	pipeline.go      New, Run, one attempt after another
+//	attempt.go       one attempt: its components, and what they report
+//	group.go         the settings that are stored with a group
+//	names.go         names of users who appear after their checkouts
+//	database.go      the database's identity and its probe
+//	stats.go         Stats, Totals, the last rows
+//	health.go        the checks of /readyz
+//	metrics.go       what is counted here, and metrics_state.go: what is read at a scrape
+//	progress.go      the line on a terminal while catching up
+//	errors.go        names of errors
 package pipeline

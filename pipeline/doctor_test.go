@@ -16,7 +16,8 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// However often the doctor looks while an instance reads and writes, it finds nothing wrong with that. FIRSTCLICK_DOCTOR_RUNS=200 looks longer.
+// However often the doctor looks while an instance reads and writes, it finds nothing wrong with
+// that. FIRSTCLICK_DOCTOR_RUNS=200 looks longer.
 func TestDoctorBesideABusyInstance(t *testing.T) {
 	runs := 10
 	if text := os.Getenv("FIRSTCLICK_DOCTOR_RUNS"); text != "" {
@@ -30,7 +31,8 @@ func TestDoctorBesideABusyInstance(t *testing.T) {
 	cfg := testConfig(t, brokers, dsn)
 	cfg.Group = "busy"
 	p := begin(t, cfg)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ProducerLinger(time.Millisecond))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
+		kgo.ProducerLinger(time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +43,10 @@ func TestDoctorBesideABusyInstance(t *testing.T) {
 	go func() {
 		for producing.Err() == nil {
 			id, at := fmt.Sprint(n.Add(1)), stamp(time.Now(), 0)
-			if err := cl.ProduceSync(context.WithoutCancel(producing), &kgo.Record{Topic: "clicks", Value: []byte(click("c"+id, 1, id, at))},
-				&kgo.Record{Topic: "checkouts", Value: []byte(checkout("k"+id, 1, id, "1", at))}).FirstErr(); err != nil {
+			if err := cl.ProduceSync(context.WithoutCancel(producing),
+				&kgo.Record{Topic: "clicks", Value: []byte(click("c"+id, 1, id, at))},
+				&kgo.Record{Topic: "checkouts", Value: []byte(checkout("k"+id, 1, id, "1",
+					at))}).FirstErr(); err != nil {
 				produced <- err
 				return
 			}
@@ -52,7 +56,8 @@ func TestDoctorBesideABusyInstance(t *testing.T) {
 	eventually(t, "it is ready", func() bool { return ready(p) })
 	for range runs {
 		r := doctor.Run(t.Context(), doctor.Config{
-			Kafka: kafkaconn.Config{Brokers: brokers}, Database: dsn, ClicksTopic: "clicks", CheckoutsTopic: "checkouts", Group: "busy",
+			Kafka: kafkaconn.Config{Brokers: brokers}, Database: dsn, ClicksTopic: "clicks",
+			CheckoutsTopic: "checkouts", Group: "busy",
 			Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, Zone: time.UTC,
 		})
 		for _, f := range r.Findings {

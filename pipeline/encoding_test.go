@@ -16,7 +16,8 @@ func TestNamesAreReadInUTF8(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), `ALTER DATABASE `+conn.Config().Database+` SET client_encoding = 'LATIN1'`); err != nil {
+	if _, err := conn.Exec(t.Context(), `ALTER DATABASE `+conn.Config().Database+`
+		SET client_encoding = 'LATIN1'`); err != nil {
 		t.Fatal(err)
 	}
 	p, err := New(Config{Database: dsn})

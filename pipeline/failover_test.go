@@ -18,7 +18,8 @@ import (
 	"firstclick/migrations"
 )
 
-// standby is a copy of a server's data that stays behind: what an asynchronous standby has when its primary is lost.
+// standby is a copy of a server's data that stays behind: what an asynchronous standby has when its
+// primary is lost.
 func standby(t testing.TB, s *pgtest.Server) (promote func()) {
 	t.Helper()
 	data, kept := filepath.Join(s.Dir, "data"), filepath.Join(s.Dir, "kept")
@@ -63,8 +64,8 @@ func look(t testing.TB, dsn, sql string) int64 {
 	return n
 }
 
-// Postgres fails over to a standby that lost the last transactions: rows, a correction, a dead letter and the positions that went with them.
-// All comes back, by itself.
+// Postgres fails over to a standby that lost the last transactions: rows, a correction, a dead
+// letter and the positions that went with them. All comes back, by itself.
 func TestFailoverThatLostTheTail(t *testing.T) {
 	server := pgtest.StartTemporary(t)
 	dsn := server.DSN("postgres")
@@ -76,12 +77,16 @@ func TestFailoverThatLostTheTail(t *testing.T) {
 	pairs := func(from, to int) {
 		t.Helper()
 		for n := from; n < to; n++ {
-			kafkatest.Produce(t, brokers, "clicks", int32(n%2), values(click(fmt.Sprint("c", n), 1, fmt.Sprint("p", n), stamp(at, 10)))...)
-			kafkatest.Produce(t, brokers, "checkouts", int32(n%2), values(checkout(fmt.Sprint("k", n), 1, fmt.Sprint("p", n), "1", stamp(at, 11)))...)
+			kafkatest.Produce(t, brokers, "clicks", int32(n%2),
+				values(click(fmt.Sprint("c", n), 1, fmt.Sprint("p", n), stamp(at, 10)))...)
+			kafkatest.Produce(t, brokers, "checkouts", int32(n%2),
+				values(checkout(fmt.Sprint("k", n), 1, fmt.Sprint("p", n), "1", stamp(at, 11)))...)
 		}
 	}
-	const rows, dead = `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id IS NOT NULL`, `SELECT count(*) FROM firstclick.dead_letters`
-	const corrected = `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k0' AND click_id = 'earlier'`
+	const rows, dead = `SELECT count(*) FROM commerce.attributed_checkouts
+		WHERE click_id IS NOT NULL`, `SELECT count(*) FROM firstclick.dead_letters`
+	const corrected = `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k0'
+		AND click_id = 'earlier'`
 	wait := func(what, sql string, want int64) {
 		t.Helper()
 		eventually(t, what, func() bool { return look(t, dsn, sql) == want })
@@ -106,7 +111,8 @@ func TestFailoverThatLostTheTail(t *testing.T) {
 	wait("the correction, again", corrected, 1)
 	wait("the dead letters, again", dead, 2)
 	p.end()
-	if n := look(t, dsn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c' || substr(checkout_id, 2)`); n != 13 {
+	if n := look(t, dsn, `SELECT count(*) FROM commerce.attributed_checkouts
+		WHERE click_id = 'c' || substr(checkout_id, 2)`); n != 13 {
 		t.Errorf("%d of 13 rows have their click", n)
 	}
 	if !log.has("begin again where Postgres is") {

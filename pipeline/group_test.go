@@ -36,7 +36,8 @@ func ready(p *working) bool {
 func stranger(t *testing.T, brokers []string, group string, balancer kgo.GroupBalancer) *kgo.Client {
 	t.Helper()
 	assigned := make(chan struct{}, 1)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("reports"), kgo.ConsumerGroup(group), kgo.ConsumeTopics("checkouts"), kgo.Balancers(balancer),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("reports"), kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics("checkouts"), kgo.Balancers(balancer),
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {
 			select {
 			case assigned <- struct{}{}:
@@ -61,15 +62,20 @@ func TestOneGroupTwoDatabases(t *testing.T) {
 	theirs, _ := prepare(t, 1)
 	first := begin(t, testConfig(t, brokers, ours))
 	second := begin(t, testConfig(t, brokers, ours))
-	eventually(t, "two instances of one database are ready", func() bool { return ready(first) && ready(second) && len(first.Stats().Shards) == 2 })
+	eventually(t, "two instances of one database are ready",
+		func() bool { return ready(first) && ready(second) && len(first.Stats().Shards) == 2 })
 	third := begin(t, testConfig(t, brokers, theirs))
 	for _, p := range []*working{first, second, third} {
-		eventually(t, "each side sees the other", func() bool { return strings.Contains(groupSays(t, p), "writes to another database, ") })
+		eventually(t, "each side sees the other", func() bool {
+			return strings.Contains(groupSays(t, p),
+				"writes to another database, ")
+		})
 		if ready(p) {
 			t.Error("ready although checkouts go to two databases")
 		}
 	}
-	if says := groupSays(t, third); strings.Count(says, "writes to another database") != 2 || !strings.Contains(says, "checkouts[") {
+	if says := groupSays(t, third); strings.Count(says, "writes to another database") != 2 ||
+		!strings.Contains(says, "checkouts[") {
 		t.Errorf("the third says %q", says)
 	}
 }
@@ -107,7 +113,8 @@ func TestAnotherProtocolInTheGroup(t *testing.T) {
 
 // The brokers allow no session timeout as short as ours, and say so, or do not.
 func TestBrokersBoundTheSessionTimeout(t *testing.T) {
-	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"), kfake.GroupMinSessionTimeout(30*time.Second))
+	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"),
+		kfake.GroupMinSessionTimeout(30*time.Second))
 	dsn, _ := prepare(t, 1)
 	drain(t, testConfig(t, cluster.ListenAddrs(), dsn))
 }

@@ -12,14 +12,18 @@ import (
 	"firstclick/pipeline"
 )
 
-// poison is what a version that believed any time has stored of the group, under a click dated a day ahead: everything is final, the clicks of
-// the last window are given up, and rows have no click.
+// poison is what a version that believed any time has stored of the group, under a click dated a
+// day ahead: everything is final, the clicks of the last window are given up, and rows have no
+// click.
 func poison(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
-	exec(t, conn, `UPDATE firstclick.offsets SET watermark = committed_at + interval '1 day', final_before = committed_at + interval '23 h 44 min 45 s',
-		expire_before = committed_at + interval '22 h 44 min 45 s', clicks_restore = clicks_next, recent_offset = next_offset,
+	exec(t, conn, `UPDATE firstclick.offsets
+		SET watermark = committed_at + interval '1 day', final_before = committed_at + interval '23 h 44 min 45 s',
+		expire_before = committed_at + interval '22 h 44 min 45 s', clicks_restore = clicks_next,
+			recent_offset = next_offset,
 		clicks_latest = array_fill(committed_at + interval '1 day', ARRAY[cardinality(clicks_next)])`)
-	exec(t, conn, `UPDATE firstclick.progress SET watermark = updated_at + interval '1 day', final_before = updated_at + interval '23 h 44 min 45 s'`)
+	exec(t, conn, `UPDATE firstclick.progress
+		SET watermark = updated_at + interval '1 day', final_before = updated_at + interval '23 h 44 min 45 s'`)
 }
 
 func TestWhatWasStoredUnderAWrongClockHeals(t *testing.T) {
@@ -28,8 +32,10 @@ func TestWhatWasStoredUnderAWrongClockHeals(t *testing.T) {
 	dsn, conn := prepare(t, 10)
 	cfg := testConfig(t, brokers, dsn)
 	kafkatest.Produce(t, brokers, "clicks", 0, values(
-		click("c1", 1, "p", stamp(now, -1800)), click("c2", 2, "p", stamp(now, -1700)), click("x", 9, "z", stamp(now, -60)))...)
-	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("old", 9, "q", "1", stamp(now, -1750)), checkout("recent", 1, "p", "1", stamp(now, -120)))...)
+		click("c1", 1, "p", stamp(now, -1800)), click("c2", 2, "p", stamp(now, -1700)),
+		click("x", 9, "z", stamp(now, -60)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0,
+		values(checkout("old", 9, "q", "1", stamp(now, -1750)), checkout("recent", 1, "p", "1", stamp(now, -120)))...)
 	drain(t, cfg)
 	poison(t, conn)
 	exec(t, conn, `UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL`)
@@ -37,11 +43,12 @@ func TestWhatWasStoredUnderAWrongClockHeals(t *testing.T) {
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("new", 2, "p", "1", stamp(now, -30)))...)
 	drain(t, cfg)
 	for id, want := range map[string]string{"new": "c2", "recent": "c1"} {
-		if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1 AND click_id = $2`, id, want); n != 1 {
+		if n := countRows(t, conn, `checkout_id = $1 AND click_id = $2`, id, want); n != 1 {
 			t.Errorf("row %s has not the click %s, which had been given up", id, want)
 		}
 	}
-	ahead := `SELECT count(*) FROM (SELECT watermark, final_before FROM firstclick.offsets UNION ALL SELECT watermark, final_before FROM firstclick.progress) t
+	ahead := `SELECT count(*) FROM (SELECT watermark, final_before
+		FROM firstclick.offsets UNION ALL SELECT watermark, final_before FROM firstclick.progress) t
 		WHERE greatest(watermark, final_before) > now() + interval '5 minutes'`
 	if n := count(t, conn, ahead); n != 0 {
 		t.Errorf("%d rows of our own still say what lies ahead", n)
@@ -49,7 +56,8 @@ func TestWhatWasStoredUnderAWrongClockHeals(t *testing.T) {
 	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress WHERE final_before IS NOT NULL`); n != 1 {
 		t.Error("nothing is known to be final")
 	}
-	if n := count(t, conn, `SELECT count(*) FROM firstclick.offsets WHERE clicks_latest[1] > now() + interval '1 h 5 min'`); n != 0 {
+	if n := count(t, conn, `SELECT count(*) FROM firstclick.offsets
+		WHERE clicks_latest[1] > now() + interval '1 h 5 min'`); n != 0 {
 		t.Error("a later gap would be false: the latest click is stored as one that lies ahead")
 	}
 	// From here on nothing goes back.
@@ -69,13 +77,15 @@ func TestAPoisonedBacklogIsNotLateWhenItHeals(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
 	cfg := testConfig(t, brokers, dsn)
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(year, -1800)), click("x", 9, "z", stamp(year, -60)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(year, -1800)),
+		click("x", 9, "z", stamp(year, -60)))...)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("recent", 1, "p", "1", stamp(year, -1700)))...)
 	drain(t, cfg)
 	poison(t, conn)
-	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("next", 1, "p", "1", stamp(year, -600)), checkout("after", 1, "p", "1", stamp(year, 600)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0,
+		values(checkout("next", 1, "p", "1", stamp(year, -600)), checkout("after", 1, "p", "1", stamp(year, 600)))...)
 	drain(t, cfg)
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c1'`); n != 3 {
+	if n := countRows(t, conn, `click_id = 'c1'`); n != 3 {
 		t.Errorf("%d of 3 rows have their click", n)
 	}
 	if n := count(t, conn, `SELECT count(*) FROM firstclick.late`); n != 0 {
@@ -91,7 +101,8 @@ func drained(t *testing.T) (pipeline.Config, *pgx.Conn) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
 	cfg := testConfig(t, brokers, dsn)
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(now, -1800)), click("x", 9, "z", stamp(now, -60)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(now, -1800)),
+		click("x", 9, "z", stamp(now, -60)))...)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(now, -120)))...)
 	drain(t, cfg)
 	return cfg, conn
@@ -101,10 +112,13 @@ func drained(t *testing.T) (pipeline.Config, *pgx.Conn) {
 // stored, says that it was right.
 func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
 	cfg, conn := drained(t)
-	exec(t, conn, `UPDATE firstclick.offsets SET committed_at = committed_at + interval '1 year', watermark = watermark + interval '1 year',
-		final_before = final_before + interval '1 year', expire_before = expire_before + interval '1 year'`) // as if our clock were a year behind
+	exec(t, conn, `UPDATE firstclick.offsets
+		SET committed_at = committed_at + interval '1 year', watermark = watermark + interval '1 year',
+		final_before = final_before + interval '1 year',
+			expire_before = expire_before + interval '1 year'`) // as if our clock were a year behind
 	drain(t, cfg)
-	if n := count(t, conn, `SELECT count(*) FROM firstclick.offsets WHERE final_before > now() + interval '300 days'`); n != 1 {
+	if n := count(t, conn, `SELECT count(*) FROM firstclick.offsets
+		WHERE final_before > now() + interval '300 days'`); n != 1 {
 		t.Error("what was final is so no more")
 	}
 }
@@ -113,9 +127,11 @@ func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
 // group's progress once more, leave that alone wrong.
 func TestTheProgressHealsByItself(t *testing.T) {
 	cfg, conn := drained(t)
-	exec(t, conn, `UPDATE firstclick.progress SET watermark = updated_at + interval '1 day', final_before = updated_at + interval '23 h 44 min 45 s'`)
+	exec(t, conn, `UPDATE firstclick.progress
+		SET watermark = updated_at + interval '1 day', final_before = updated_at + interval '23 h 44 min 45 s'`)
 	drain(t, cfg)
-	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress p WHERE final_before = (SELECT min(final_before) FROM firstclick.offsets)`); n != 1 {
+	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress p WHERE final_before = (SELECT min(final_before)
+		FROM firstclick.offsets)`); n != 1 {
 		t.Error("readers are promised that rows of tomorrow do not move")
 	}
 }
@@ -131,22 +147,29 @@ func TestRowsOfAPoisonedTimeAreMended(t *testing.T) {
 	ago := []float64{-3500, -3000, -2000, -1000, -500, -100}
 	for i, seconds := range ago {
 		user, partition := i+1, int32(i%2)
-		kafkatest.Produce(t, brokers, "clicks", partition, values(click(fmt.Sprint("c", user), user, "p", stamp(now, seconds-1800)))...)
-		kafkatest.Produce(t, brokers, "checkouts", partition, values(checkout(fmt.Sprint("k", user), user, "p", "1", stamp(now, seconds)))...)
-		kafkatest.Produce(t, brokers, "clicks", 1-partition, values(click(fmt.Sprint("first", user), user, "p", stamp(now, seconds-1900)))...) // read after the checkout
+		kafkatest.Produce(t, brokers, "clicks", partition,
+			values(click(fmt.Sprint("c", user), user, "p", stamp(now, seconds-1800)))...)
+		kafkatest.Produce(t, brokers, "checkouts", partition,
+			values(checkout(fmt.Sprint("k", user), user, "p", "1", stamp(now, seconds)))...)
+		// read after the checkout
+		kafkatest.Produce(t, brokers, "clicks", 1-partition,
+			values(click(fmt.Sprint("first", user), user, "p", stamp(now, seconds-1900)))...)
 	}
 	drain(t, cfg)
 	right := func() int64 {
-		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'first' || substr(checkout_id, 2)`)
+		return countRows(t, conn, `click_id = 'first' || substr(checkout_id, 2)`)
 	}
 	if n := right(); n != int64(len(ago)) {
 		t.Fatalf("%d of %d rows are right before anything is wrong", n, len(ago))
 	}
 	poison(t, conn)
 	exec(t, conn, `UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL`)
-	exec(t, conn, `INSERT INTO firstclick.late (group_id, topic, topic_id, partition, "offset", kind, event_id, user_id, product_id, event_time, recorded_at)
-		SELECT p.group_id, 'checkouts', p.checkouts_topic_id, (n - 1) % 2, (n - 1) / 2, 'checkout', 'k' || n, n, 'p', r.checkout_time AT TIME ZONE 'UTC', r.checkout_time AT TIME ZONE 'UTC' + interval '2 s'
-		FROM firstclick.progress p, generate_series(1, 6) n JOIN commerce.attributed_checkouts r ON r.checkout_id = 'k' || n`)
+	exec(t, conn, `INSERT INTO firstclick.late (group_id, topic, topic_id, partition, "offset", kind, event_id,
+		user_id, product_id, event_time, recorded_at)
+		SELECT p.group_id, 'checkouts', p.checkouts_topic_id, (n - 1) % 2, (n - 1) / 2, 'checkout', 'k' || n, n, 'p',
+			r.checkout_time AT TIME ZONE 'UTC', r.checkout_time AT TIME ZONE 'UTC' + interval '2 s'
+		FROM firstclick.progress p, generate_series(1, 6) n
+			JOIN commerce.attributed_checkouts r ON r.checkout_id = 'k' || n`)
 	drain(t, cfg)
 	verify := func(when string) *audit.Report {
 		t.Helper()
@@ -161,7 +184,8 @@ func TestRowsOfAPoisonedTimeAreMended(t *testing.T) {
 		t.Errorf("%d rows are right after the start, want those that are not final: at least 2", healed)
 	}
 	if r := verify("before the repair"); r.OK() || r.Different != int64(len(ago))-healed {
-		t.Errorf("verify finds %d rows different of %d that are wrong, and is content: %t", r.Different, int64(len(ago))-healed, r.OK())
+		t.Errorf("verify finds %d rows different of %d that are wrong, and is content: %t", r.Different,
+			int64(len(ago))-healed, r.OK())
 	}
 	for range 2 {
 		if _, err := audit.Repair(t.Context(), auditOf(cfg)); err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Check is one question about the state of a pipeline.
+// Check is one check of a pipeline.
 type Check struct {
 	Name     string
 	Err      error // nil: as it should be
@@ -19,64 +19,50 @@ const (
 	enoughCaughtUp = time.Minute
 )
 
-// Health answers whether the pipeline is ready. Names of checks are stable.
+// Health checks whether the pipeline is ready. Names of checks are stable.
 func (p *Pipeline) Health() []Check {
 	st, now := p.Stats(), time.Now()
-	return []Check{
-		{Name: "kafka", Err: kafkaHealth(&st, now)},
-		{Name: "postgres", Err: postgresHealth(&st, now)},
-		{Name: "users_mirror", Err: usersHealth(&st), Advisory: true}, // without it names are read from the table
-		{Name: "shards", Err: shardsHealth(&st)},
-		{Name: "group", Err: p.groupHealth()},
-		{Name: "caught_up", Err: p.caughtUpHealth(&st, now)},
+	ago := func(t time.Time) time.Duration { return now.Sub(t).Round(time.Second) }
+	var kafka, postgres, users, shards error
+	switch {
+	case st.EndsAt.IsZero():
+		kafka = errors.New("has not answered yet")
+	case now.Sub(st.EndsAt) > kafkaSilent:
+		kafka = fmt.Errorf("has not said where the topics end for %v", ago(st.EndsAt))
 	}
-}
-
-func kafkaHealth(st *Stats, now time.Time) error {
-	if st.EndsAt.IsZero() {
-		return errors.New("has not answered yet")
-	}
-	if silent := now.Sub(st.EndsAt); silent > kafkaSilent {
-		return fmt.Errorf("has not said where the topics end for %v", silent.Round(time.Second))
-	}
-	return nil
-}
-
-func postgresHealth(st *Stats, now time.Time) error {
 	switch {
 	case st.Sink.LastError != "":
-		return errors.New(st.Sink.LastError)
+		postgres = errors.New(st.Sink.LastError)
 	case st.Server.At.IsZero():
-		return errors.New("has not answered yet")
+		postgres = errors.New("has not answered yet")
 	case !st.Server.OK:
-		return fmt.Errorf("has not answered for %v", now.Sub(st.Server.At).Round(time.Second))
+		postgres = fmt.Errorf("has not answered for %v", ago(st.Server.At))
 	case len(st.Shards) > 0 && now.Sub(st.CommittedAt) > postgresSilent:
-		return fmt.Errorf("no transaction for %v", now.Sub(st.CommittedAt).Round(time.Second))
+		postgres = fmt.Errorf("no transaction for %v", ago(st.CommittedAt))
 	}
-	return nil
-}
-
-func usersHealth(st *Stats) error {
 	switch {
 	case st.Users.Connected:
-		return nil
 	case st.Users.LastError != "":
-		return errors.New("names are read from the table: " + st.Users.LastError)
+		users = errors.New("names are read from the table: " + st.Users.LastError)
+	default:
+		users = errors.New("names are read from the table: the stream has not begun")
 	}
-	return errors.New("names are read from the table: the stream has not begun")
+	if len(st.Shards) == 0 && st.Assigned == 0 { // an instance that was assigned none is a hot standby
+		shards = errors.New("the group has not answered yet")
+	}
+	return []Check{
+		{Name: "kafka", Err: kafka},
+		{Name: "postgres", Err: postgres},
+		{Name: "users_mirror", Err: users, Advisory: true}, // without it names are read from the table
+		{Name: "shards", Err: shards},
+		{Name: "group", Err: p.ingest.Membership.Err()},
+		{Name: "caught_up", Err: p.caughtUp(&st, now)},
+	}
 }
 
-// shardsHealth: an instance that was given none is a hot standby, and well.
-func shardsHealth(st *Stats) error {
-	if len(st.Shards) == 0 && st.Assigned == 0 {
-		return errors.New("the group has not answered yet")
-	}
-	return nil
-}
-
-// caughtUpHealth holds a fresh instance back until it has once been less than a minute behind: a rolling restart goes on to the next one
-// then. Lag that comes later is a matter for alerts, and no reason to call the instance not ready.
-func (p *Pipeline) caughtUpHealth(st *Stats, now time.Time) error {
+// caughtUp holds a fresh instance back until it has once been less than a minute behind: then a
+// rolling restart goes on to the next one. Lag that comes later is a matter for alerts.
+func (p *Pipeline) caughtUp(st *Stats, now time.Time) error {
 	if p.wasCaughtUp.Load() {
 		return nil
 	}

@@ -47,7 +47,8 @@ func (w *working) failed() error {
 	}
 }
 
-// Leaders and coordinators move all the while, of three brokers: rows come, each with its click, and the run goes on.
+// Leaders and coordinators move all the while, of three brokers: rows come, each with its click,
+// and the run goes on.
 func TestLeadersAndCoordinatorsMove(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.NumBrokers(3), kfake.SeedTopics(3, "clicks", "checkouts"))
 	brokers := cluster.ListenAddrs()
@@ -62,15 +63,17 @@ func TestLeadersAndCoordinatorsMove(t *testing.T) {
 		}
 		for i := range each {
 			n := fmt.Sprintf("%d-%d", round, i)
-			kafkatest.Produce(t, brokers, "clicks", int32(i%3), values(click("c"+n, 1, "p"+n, stamp(at, float64(round))))...)
-			kafkatest.Produce(t, brokers, "checkouts", int32(round%3), values(checkout("k"+n, 1, "p"+n, "1", stamp(at, float64(round+1))))...)
+			kafkatest.Produce(t, brokers, "clicks", int32(i%3),
+				values(click("c"+n, 1, "p"+n, stamp(at, float64(round))))...)
+			kafkatest.Produce(t, brokers, "checkouts", int32(round%3),
+				values(checkout("k"+n, 1, "p"+n, "1", stamp(at, float64(round+1))))...)
 		}
 		eventually(t, "the rows of a round", func() bool {
-			return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`) == int64((round+1)*each)
+			return countRows(t, conn, `true`) == int64((round+1)*each)
 		})
 	}
 	p.end()
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c' || substr(checkout_id, 2)`); n != rounds*each {
+	if n := countRows(t, conn, `click_id = 'c' || substr(checkout_id, 2)`); n != rounds*each {
 		t.Errorf("%d of %d rows have their click", n, rounds*each)
 	}
 	if st := p.Stats(); st.Result.Corrected != 0 {
@@ -78,7 +81,8 @@ func TestLeadersAndCoordinatorsMove(t *testing.T) {
 	}
 }
 
-// What happens to topics while an instance is at work ends it with what is missing and what to run, or is waited for.
+// What happens to topics while an instance is at work ends it with what is missing and what to run,
+// or is waited for.
 func TestTopicsChangeUnderARun(t *testing.T) {
 	at := time.Now().Add(-time.Minute)
 	start := func(t *testing.T) (*working, *kfake.Cluster) {
@@ -88,14 +92,15 @@ func TestTopicsChangeUnderARun(t *testing.T) {
 		p := begin(t, testConfig(t, brokers, dsn))
 		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(at, 1)))...)
 		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(at, 2)))...)
-		eventually(t, "the first row", func() bool { return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`) == 1 })
+		eventually(t, "the first row", func() bool { return countRows(t, conn, `true`) == 1 })
 		eventually(t, "the positions are stored", p.caughtUp)
 		return p, cluster
 	}
 	wantGap := func(t *testing.T, err error, topic, says string) {
 		t.Helper()
 		var gap *pipeline.GapError
-		if !errors.As(err, &gap) || gap.Topic != topic || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "--group") {
+		if !errors.As(err, &gap) || gap.Topic != topic || !strings.Contains(err.Error(), says) ||
+			!strings.Contains(err.Error(), "--group") {
 			t.Errorf("ended with %v; want a gap in %s that says %q and what to run", err, topic, says)
 		}
 	}
@@ -112,11 +117,14 @@ func TestTopicsChangeUnderARun(t *testing.T) {
 		})
 		t.Run("retention passes unread "+topic, func(t *testing.T) {
 			p, cluster := start(t)
-			held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.NotLeaderForPartition, Count: -1})
+			held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic,
+				Err: kerr.NotLeaderForPartition, Count: -1})
 			if topic == "clicks" {
-				kafkatest.Produce(t, cluster.ListenAddrs(), topic, 0, values(click("c2", 1, "p", stamp(at, 1)), click("c3", 1, "p", stamp(at, 1)))...)
+				kafkatest.Produce(t, cluster.ListenAddrs(), topic, 0,
+					values(click("c2", 1, "p", stamp(at, 1)), click("c3", 1, "p", stamp(at, 1)))...)
 			} else {
-				kafkatest.Produce(t, cluster.ListenAddrs(), topic, 0, values(checkout("k2", 1, "p", "1", stamp(at, 2)), checkout("k3", 1, "p", "1", stamp(at, 2)))...)
+				kafkatest.Produce(t, cluster.ListenAddrs(), topic, 0,
+					values(checkout("k2", 1, "p", "1", stamp(at, 2)), checkout("k3", 1, "p", "1", stamp(at, 2)))...)
 			}
 			if err := cluster.DeleteRecords(topic, 0, 2); err != nil {
 				t.Fatal(err)
@@ -126,23 +134,29 @@ func TestTopicsChangeUnderARun(t *testing.T) {
 		})
 		t.Run(topic+" may not be read any more", func(t *testing.T) {
 			p, cluster := start(t)
-			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.TopicAuthorizationFailed, Count: -1})
-			if err := p.fails(); !errors.Is(err, kerr.TopicAuthorizationFailed) || !strings.Contains(err.Error(), "grant Read") || !strings.Contains(err.Error(), topic) {
+			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.TopicAuthorizationFailed,
+				Count: -1})
+			if err := p.fails(); !errors.Is(err, kerr.TopicAuthorizationFailed) ||
+				!strings.Contains(err.Error(), "grant Read") || !strings.Contains(err.Error(), topic) {
 				t.Errorf("ended with %v", err)
 			}
 		})
 	}
 	t.Run("the group may not be used any more", func(t *testing.T) {
 		p, cluster := start(t)
-		cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.ConsumerGroupHeartbeat}, Err: kerr.GroupAuthorizationFailed, Count: -1})
-		if err := p.fails(); !errors.Is(err, kerr.GroupAuthorizationFailed) || !strings.Contains(err.Error(), "grant Read") {
+		cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup,
+			kmsg.ConsumerGroupHeartbeat}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+		if err := p.fails(); !errors.Is(err, kerr.GroupAuthorizationFailed) ||
+			!strings.Contains(err.Error(), "grant Read") {
 			t.Errorf("ended with %v", err)
 		}
 	})
 	t.Run("a topic may not be described any more", func(t *testing.T) {
 		p, cluster := start(t)
-		cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata, kmsg.ListOffsets}, Topic: "clicks", Err: kerr.TopicAuthorizationFailed, Count: -1})
-		if err := p.fails(); !errors.Is(err, kerr.TopicAuthorizationFailed) || !strings.Contains(err.Error(), "Describe") {
+		cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata, kmsg.ListOffsets}, Topic: "clicks",
+			Err: kerr.TopicAuthorizationFailed, Count: -1})
+		if err := p.fails(); !errors.Is(err, kerr.TopicAuthorizationFailed) ||
+			!strings.Contains(err.Error(), "Describe") {
 			t.Errorf("ended with %v", err)
 		}
 	})
@@ -157,7 +171,8 @@ func TestATopicThatIsGoneIsSaidOnce(t *testing.T) {
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	p := begin(t, cfg)
 	eventually(t, "the shard", func() bool { return count(t, conn, `SELECT count(*) FROM firstclick.offsets`) == 1 })
-	gone := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "clicks", Err: kerr.UnknownTopicOrPartition, Count: -1})
+	gone := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "clicks",
+		Err: kerr.UnknownTopicOrPartition, Count: -1})
 	eventually(t, "a line", func() bool { return log.has("topic clicks is gone") })
 	gone.Remove()
 	eventually(t, "the end of it", func() bool { return log.has("Kafka answers again") })
@@ -167,8 +182,8 @@ func TestATopicThatIsGoneIsSaidOnce(t *testing.T) {
 	}
 }
 
-// A broker may answer that has not yet heard of a partition added to the topic. The partition is waited for all the same, and the topic was not made
-// again.
+// A broker may answer that has not yet heard of a partition added to the topic. The partition is
+// waited for all the same, and the topic was not made again.
 func TestABrokerThatHasNotHeardOfAPartition(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "checkouts"), kfake.SeedTopics(2, "clicks"))
 	brokers := cluster.ListenAddrs()
@@ -198,7 +213,8 @@ func TestABrokerThatHasNotHeardOfAPartition(t *testing.T) {
 	var heard atomic.Bool
 	cluster.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
-		if heard.Load() || len(req.(*kmsg.MetadataRequest).Topics) != len(ask.Topics) { // the clients', of one topic each
+		// the clients', of one topic each
+		if heard.Load() || len(req.(*kmsg.MetadataRequest).Topics) != len(ask.Topics) {
 			return nil, nil, false
 		}
 		answer := *before
@@ -206,7 +222,8 @@ func TestABrokerThatHasNotHeardOfAPartition(t *testing.T) {
 		answered.Add(1)
 		return &answer, nil, true
 	})
-	held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "clicks", Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: -1})
+	held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "clicks", Partitions: []int32{1},
+		Err: kerr.NotLeaderForPartition, Count: -1})
 	at := time.Now().Add(-time.Minute)
 	kafkatest.Produce(t, brokers, "clicks", 1, values(click("c", 1, "p", stamp(at, 1)))...)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(at, 2)))...)
@@ -217,10 +234,11 @@ func TestABrokerThatHasNotHeardOfAPartition(t *testing.T) {
 		if err := p.failed(); err != nil {
 			t.Fatalf("ended with %v", err)
 		}
-		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts`) == 1
+		return countRows(t, conn, `true`) == 1
 	})
 	p.end()
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c'`); n != 1 || p.Stats().Result.Corrected != 0 {
-		t.Errorf("%d rows have the click, %d were corrected: released before the click was read", n, p.Stats().Result.Corrected)
+	if n := countRows(t, conn, `click_id = 'c'`); n != 1 || p.Stats().Result.Corrected != 0 {
+		t.Errorf("%d rows have the click, %d were corrected: released before the click was read", n,
+			p.Stats().Result.Corrected)
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
-	dto "github.com/prometheus/client_model/go"
+
+	"firstclick/internal/metrics"
 )
 
 // The metrics follow https://prometheus.io/docs/practices/naming/: prefix firstclick_, base units,
@@ -13,86 +13,26 @@ import (
 // series; what records hold never makes a series. Each counter is there as 0 from the first scrape
 // on, so that increase() sees the first event.
 //
-// Whoever sees an event counts it: runMetrics, ingestMetrics, engineMetrics, sink.Metrics.
+// Whoever sees an event counts it: runMetrics, and Metrics of ingest, engine and sink.
 // stateCollector reads at a scrape what has no event, such as lag and sizes, and what package cdc
 // counts.
 
-const prefix = "firstclick"
+// runMetrics count the attempts of a pipeline.
+type runMetrics struct{ attempts, fenced prometheus.Counter }
 
-// factory makes metrics with our prefix and the label group, and registers them.
-type factory struct {
-	promauto.Factory
-	reg   prometheus.Registerer // nil: none is registered
-	group prometheus.Labels
-}
-
-func newFactory(reg prometheus.Registerer, group string) factory {
-	return factory{promauto.With(reg), reg, prometheus.Labels{"group": group}}
-}
-
-func (f factory) counter(name, help string) prometheus.Counter {
-	return f.NewCounter(prometheus.CounterOpts{Namespace: prefix, Name: name, Help: help, ConstLabels: f.group})
-}
-
-func (f factory) counters(name, help string, labels ...string) *prometheus.CounterVec {
-	opts := prometheus.CounterOpts{Namespace: prefix, Name: name, Help: help, ConstLabels: f.group}
-	return f.NewCounterVec(opts, labels)
-}
-
-func (f factory) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
-	return f.NewGaugeVec(prometheus.GaugeOpts{Namespace: prefix, Name: name, Help: help, ConstLabels: f.group}, labels)
-}
-
-// histogram has classic buckets and native ones of schema 3. The Prometheus server's settings say
-// which it takes.
-func (f factory) histogram(name, help string, bounds ...float64) prometheus.Histogram {
-	return f.NewHistogram(prometheus.HistogramOpts{
-		Namespace: prefix, Name: name, Help: help, ConstLabels: f.group,
-		Buckets: bounds, NativeHistogramBucketFactor: 1.1, NativeHistogramZeroThreshold: zeroThreshold,
-	})
-}
-
-func (f factory) desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prefix+"_"+name, help, labels, f.group)
-}
-
-func (f factory) register(c prometheus.Collector) {
-	if f.reg != nil {
-		f.reg.MustRegister(c)
-	}
-}
-
-// forSink gives another room's metrics the prefix and the label.
-func (f factory) forSink() prometheus.Registerer {
-	return prometheus.WrapRegistererWithPrefix(prefix+"_", prometheus.WrapRegistererWith(f.group, f.reg))
-}
-
-// notShown makes a counter of which only Totals tells.
-func notShown() prometheus.Counter { return prometheus.NewCounter(prometheus.CounterOpts{}) }
-
-// count returns what a counter has counted.
-func count(c prometheus.Counter) int64 {
-	var out dto.Metric
-	_ = c.Write(&out) // a counter of client_golang does not fail
-	return int64(out.GetCounter().GetValue())
-}
-
-// runMetrics count the sessions of a pipeline.
-type runMetrics struct{ sessions, fenced prometheus.Counter }
-
-func newRunMetrics(f factory) *runMetrics {
+func newRunMetrics(f metrics.Factory) *runMetrics {
 	return &runMetrics{
-		sessions: f.counter("sessions_total",
+		attempts: f.Counter("sessions_total",
 			"Times that work began where Postgres was: at the start, after being fenced, after what could not be "+
 				"mended otherwise."),
-		fenced: f.counter("fenced_total", "Times that another instance had taken over a shard that this one "+
+		fenced: f.Counter("fenced_total", "Times that another instance had taken over a shard that this one "+
 			"believed to own."),
 	}
 }
 
 // stateCollector reads how a pipeline stands when it is scraped.
 type stateCollector struct {
-	factory
+	metrics.Factory
 	stats   func() Stats
 	health  func() []Check
 	metrics []stateMetric
@@ -109,17 +49,17 @@ type stateMetric struct {
 type emit func(v float64, known bool, labels ...string)
 
 // registerState registers what is read of a pipeline at a scrape.
-func registerState(f factory, stats func() Stats, health func() []Check) {
-	c := &stateCollector{factory: f, stats: stats, health: health}
+func registerState(f metrics.Factory, stats func() Stats, health func() []Check) {
+	c := &stateCollector{Factory: f, stats: stats, health: health}
 	c.definePartitions()
 	c.defineParts()
-	f.register(c)
+	f.Register(c)
 }
 
 func (c *stateCollector) define(
 	kind prometheus.ValueType, name, help string, values func(st *Stats, emit emit), labels ...string,
 ) {
-	c.metrics = append(c.metrics, stateMetric{c.desc(name, help, labels...), kind, values})
+	c.metrics = append(c.metrics, stateMetric{c.Desc(name, help, labels...), kind, values})
 }
 
 func (c *stateCollector) gauge(name, help string, value func(st *Stats) (v float64, known bool)) {

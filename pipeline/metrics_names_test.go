@@ -7,7 +7,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,25 +14,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"firstclick/internal/metrics"
+	"firstclick/pipeline/engine"
+	"firstclick/pipeline/ingest"
 	"firstclick/pipeline/sink"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
 
-// ours has everything of our own about a pipeline with a number of partitions: what is counted, and how it stands.
+// ours has everything of our own about a pipeline with a number of partitions: what is counted, and
+// how it stands.
 func ours(t testing.TB, partitions int) *prometheus.Registry {
 	t.Helper()
 	r := prometheus.NewRegistry()
-	f := newFactory(r, "shop")
-	in := newIngestMetrics(f, "clicks", "checkouts")
-	newEngineMetrics(f, "clicks", "checkouts")
+	f := metrics.NewFactory(r, "shop")
+	in := ingest.NewMetrics(f, "clicks", "checkouts")
+	engine.NewMetrics(f, "clicks", "checkouts")
 	newRunMetrics(f)
-	sink.NewMetrics(f.forSink())
+	sink.NewMetrics(f.Wrapped())
 	registerState(f, busy{partitions}.Stats, busy{partitions}.Health)
 	for p := range int32(partitions) {
 		for _, topic := range []string{"clicks", "checkouts"} {
-			in.polled(topic, p, 1, 2, time.Now().UnixMicro())
-			in.logStart.WithLabelValues(topic, strconv.Itoa(int(p))).Set(0)
+			in.Polled(topic, p, 1, 2, time.Now().UnixMicro())
+			in.Starts(topic, make([]int64, partitions))
 		}
 	}
 	return r
@@ -62,9 +65,11 @@ func labelsOf(f *dto.MetricFamily) map[string]map[string]bool {
 	return all
 }
 
-// The number of series is bounded by the partitions and by lists in the code. Whatever a record holds, it makes no series.
+// The number of series is bounded by the partitions and by lists in the code. Whatever a record
+// holds, it makes no series.
 func TestLabelsAreBounded(t *testing.T) {
-	known := []string{"group", "topic", "partition", "reason", "effect", "outcome", "path", "cause", "owner", "check", "event"}
+	known := []string{"group", "topic", "partition", "reason", "effect", "outcome", "path", "cause", "owner", "check",
+		"event"}
 	series := func(partitions int) (n int) {
 		for _, f := range gather(t, partitions) {
 			n += len(f.Metric)
@@ -90,7 +95,8 @@ func TestLabelsAreBounded(t *testing.T) {
 
 var named = regexp.MustCompile(`^firstclick_[a-z][a-z_]*[a-z]$`)
 
-// Names are those of https://prometheus.io/docs/practices/naming/, and help texts say in what a figure is measured.
+// Names are those of https://prometheus.io/docs/practices/naming/, and help texts say in what a
+// figure is measured.
 func TestNamesAndHelp(t *testing.T) {
 	for _, f := range gather(t, 1) {
 		name, help := f.GetName(), f.GetHelp()
@@ -101,8 +107,10 @@ func TestNamesAndHelp(t *testing.T) {
 		if len(help) < 15 || !strings.HasSuffix(help, ".") {
 			t.Errorf("%s: help %q", name, help)
 		}
-		for suffix, unit := range map[string]string{"_seconds": "econds", "_bytes": "ytes", "_offset": "ffset", "_records": "ecords", "_timestamp_seconds": "since the epoch"} {
-			if strings.HasSuffix(strings.TrimSuffix(name, "_total"), suffix) && !strings.Contains(help, unit) && !(suffix == "_seconds" && strings.Contains(help, "since the epoch")) {
+		for suffix, unit := range map[string]string{"_seconds": "econds", "_bytes": "ytes", "_offset": "ffset",
+			"_records": "ecords", "_timestamp_seconds": "since the epoch"} {
+			if strings.HasSuffix(strings.TrimSuffix(name, "_total"), suffix) && !strings.Contains(help, unit) &&
+				!(suffix == "_seconds" && strings.Contains(help, "since the epoch")) {
 				t.Errorf("%s: help does not name its unit: %q", name, help)
 			}
 		}
@@ -112,8 +120,10 @@ func TestNamesAndHelp(t *testing.T) {
 // docs/metrics.md is what the collector says of itself: go test ./pipeline -run Documented -update
 func TestDocumented(t *testing.T) {
 	var page bytes.Buffer
-	page.WriteString("# Metrics\n\nWhat `/metrics` shows of firstclick itself, each with the label `group`. Rendered from the code by\n`go test ./pipeline -run Documented -update`. " +
-		"Besides these: `firstclick_build_info`, the Kafka\nclients' own (`firstclick_kafka_*`), Go's (`go_*`) and the process's (`process_*`). Histograms come as classic and as native ones.\n\n" +
+	page.WriteString("# Metrics\n\nWhat `/metrics` shows of firstclick itself, each with the label `group`. " +
+		"Rendered from the code by\n`go test ./pipeline -run Documented -update`. " +
+		"Besides these: `firstclick_build_info`, the Kafka\nclients' own (`firstclick_kafka_*`), Go's (`go_*`) " +
+		"and the process's (`process_*`). Histograms come as classic and as native ones.\n\n" +
 		"| metric | type | labels | meaning |\n|---|---|---|---|\n")
 	for _, f := range gather(t, 2) {
 		var labels []string
@@ -123,7 +133,8 @@ func TestDocumented(t *testing.T) {
 			}
 		}
 		slices.Sort(labels)
-		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels, ", "), f.GetHelp())
+		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n",
+			f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels, ", "), f.GetHelp())
 	}
 	const file = "../docs/metrics.md"
 	if *update {

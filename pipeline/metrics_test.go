@@ -21,15 +21,19 @@ func (b busy) Stats() Stats {
 	now := time.Now()
 	st := Stats{
 		ClicksTopic: "clicks", CheckoutsTopic: "checkouts", WindowBudget: 1 << 30,
-		Server: ServerProbe{At: now, OK: true},
-		At:     now, Started: now.Add(-time.Hour), EndsAt: now, CommittedAt: now, Ready: true, Watermark: now.UnixMicro(),
-		Window: window.Stats{Clicks: 1e6, Bytes: 5e7, Buckets: 76, Oldest: now.Add(-time.Hour).UnixMicro()},
+		Server:  ServerProbe{At: now, OK: true},
+		Started: now.Add(-time.Hour),
+		Status: Status{
+			At: now, EndsAt: now, CommittedAt: now, Ready: true, Watermark: now.UnixMicro(),
+			Window: window.Stats{Clicks: 1e6, Bytes: 5e7, Buckets: 76, Oldest: now.Add(-time.Hour).UnixMicro()},
+		},
 	}
 	st.Users.Connected, st.Users.LastMessageTime = true, now
 	for p := range b.partitions {
 		at := now.Add(-time.Minute).UnixMicro()
 		st.Clicks = append(st.Clicks, PartitionStats{Next: 100, End: 200, MaxTime: at, RecordTime: at})
-		st.Shards = append(st.Shards, ShardStats{Partition: int32(p), Next: 5, Committed: 4, End: 5, Time: at, RecordTime: at, FinalBefore: at})
+		st.Shards = append(st.Shards, ShardStats{Partition: int32(p), Next: 5, Committed: 4, End: 5, Time: at,
+			RecordTime: at, FinalBefore: at})
 	}
 	return st
 }
@@ -71,8 +75,9 @@ func TestWhatIsShown(t *testing.T) {
 	}
 }
 
-// A scrape of 64 partitions a topic is to cost less than 5 ms; BenchmarkScrape measures it (2 to 3 ms). Here only that it is of that order: CPU
-// time, the best of many, with room for a garbage collection and for a machine that does other things.
+// A scrape of 64 partitions a topic is to cost less than 5 ms; BenchmarkScrape measures it (2 to 3
+// ms). Here only that it is of that order: CPU time, the best of many, with room for a garbage
+// collection and for a machine that does other things.
 func TestScrapeIsCheap(t *testing.T) {
 	r := ours(t, 64)
 	best := time.Hour

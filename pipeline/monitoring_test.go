@@ -60,7 +60,8 @@ func shown(t testing.TB, registry *prometheus.Registry, name string, labels ...s
 	return nil
 }
 
-// What monitoring is told is what happened; it may ask at any time, also before the start; and no line is logged per record.
+// What monitoring is told is what happened; it may ask at any time, also before the start; and no
+// line is logged per record.
 func TestMeasuresHealthAndLogs(t *testing.T) {
 	const pairs, bad = 600, 5
 	base := time.Now().Add(-10 * time.Minute)
@@ -114,10 +115,12 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 	commits := shown(t, registry, "firstclick_commit_seconds").Histogram.GetSampleCount()
 	rows := shown(t, registry, "firstclick_commit_rows").Histogram.GetSampleSum()
 	if latency.GetSampleCount() != pairs || latency.GetSampleSum() <= 0 || commits == 0 || rows != pairs {
-		t.Errorf("latency of %d rows, sum %v s; %d transactions with %v rows", latency.GetSampleCount(), latency.GetSampleSum(), commits, rows)
+		t.Errorf("latency of %d rows, sum %v s; %d transactions with %v rows", latency.GetSampleCount(),
+			latency.GetSampleSum(), commits, rows)
 	}
 	if len(latency.Bucket) == 0 || latency.GetSchema() != 3 || len(latency.PositiveSpan) == 0 {
-		t.Errorf("latency with %d classic buckets and %d native spans of schema %d", len(latency.Bucket), len(latency.PositiveSpan), latency.GetSchema())
+		t.Errorf("latency with %d classic buckets and %d native spans of schema %d", len(latency.Bucket),
+			len(latency.PositiveSpan), latency.GetSchema())
 	}
 	for topic, partition := range map[string]string{"clicks": "0", "checkouts": "1"} {
 		if n := counted("firstclick_records_read_total", topic, partition); n != pairs+bad {
@@ -131,7 +134,8 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 	if st.Sessions != 1 || st.Assigned == 0 {
 		t.Errorf("%d sessions, %d assignments", st.Sessions, st.Assigned)
 	}
-	if st.ClicksRead != pairs+bad || st.CheckoutsRead != pairs+bad || st.DelayRows != pairs || st.Delay <= 0 || st.Result.DeadLetters != 2*bad {
+	if st.ClicksRead != pairs+bad || st.CheckoutsRead != pairs+bad || st.DelayRows != pairs || st.Delay <= 0 ||
+		st.Result.DeadLetters != 2*bad {
 		t.Errorf("totals %+v", st.Totals)
 	}
 	eventually(t, "no lag", func() bool {
@@ -166,7 +170,8 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 	}
 }
 
-// Where there is nothing to write no transaction follows the takeover for 10 s. An instance need not wait for one to be ready.
+// Where there is nothing to write no transaction follows the takeover for 10 s. An instance need
+// not wait for one to be ready.
 func TestReadyWithNothingToWrite(t *testing.T) {
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
 	dsn, _ := prepare(t, 1)

@@ -23,7 +23,8 @@ func asRole(t *testing.T, conn *pgx.Conn, cfg pipeline.Config) (pipeline.Config,
 		t.Fatal(err)
 	}
 	role := "role_of_" + strings.TrimPrefix(u.Path, "/")
-	exec(t, conn, fmt.Sprintf(`CREATE ROLE %[1]s LOGIN REPLICATION PASSWORD 'x'; GRANT USAGE ON SCHEMA commerce, firstclick TO %[1]s;
+	exec(t, conn, fmt.Sprintf(`CREATE ROLE %[1]s LOGIN REPLICATION PASSWORD 'x'; GRANT USAGE ON SCHEMA commerce,
+		firstclick TO %[1]s;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA commerce, firstclick TO %[1]s`, role))
 	u.User = url.UserPassword(role, "x")
 	cfg.Database = u.String()
@@ -43,10 +44,13 @@ func TestRowLevelSecurity(t *testing.T) {
 			brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 			dsn, conn := prepare(t, 10)
 			cfg, role := asRole(t, conn, testConfig(t, brokers, dsn))
-			exec(t, conn, fmt.Sprintf(`ALTER TABLE commerce.%[1]s ENABLE ROW LEVEL SECURITY; CREATE POLICY nobody ON commerce.%[1]s USING (false)`, table))
+			exec(t, conn, fmt.Sprintf(`ALTER TABLE commerce.%[1]s ENABLE ROW LEVEL SECURITY;
+				CREATE POLICY nobody ON commerce.%[1]s USING (false)`, table))
 			send(t, brokers, "1")
 			err := start(t, cfg)
-			if err == nil || !strings.Contains(err.Error(), "row-level security of commerce."+table+" applies to role "+role) || !strings.Contains(err.Error(), "BYPASSRLS") {
+			if err == nil || !strings.Contains(err.Error(),
+				"row-level security of commerce."+table+" applies to role "+role) ||
+				!strings.Contains(err.Error(), "BYPASSRLS") {
 				t.Errorf("ended with %v", err)
 			}
 			exec(t, conn, "ALTER ROLE "+role+" BYPASSRLS")
@@ -54,7 +58,7 @@ func TestRowLevelSecurity(t *testing.T) {
 				t.Error(err)
 			}
 			drain(t, cfg)
-			if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE user_name = 'user-7' AND click_id = 'c1'`); n != 1 {
+			if n := countRows(t, conn, `user_name = 'user-7' AND click_id = 'c1'`); n != 1 {
 				t.Errorf("%d rows have their name", n)
 			}
 		})
@@ -72,15 +76,16 @@ func TestRowLevelSecurityAppears(t *testing.T) {
 	p := begin(t, cfg)
 	named := func(n int64) func() bool {
 		return func() bool {
-			return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE user_name = 'user-7'`) == n
+			return countRows(t, conn, `user_name = 'user-7'`) == n
 		}
 	}
 	send(t, brokers, "1")
 	eventually(t, "a row with its name", named(1))
-	exec(t, conn, `ALTER TABLE commerce.users ENABLE ROW LEVEL SECURITY; CREATE POLICY nobody ON commerce.users USING (false)`)
+	exec(t, conn, `ALTER TABLE commerce.users ENABLE ROW LEVEL SECURITY;
+		CREATE POLICY nobody ON commerce.users USING (false)`)
 	send(t, brokers, "2")
 	eventually(t, "a row without a name", func() bool {
-		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c2' AND user_name IS NULL`) == 1
+		return countRows(t, conn, `click_id = 'c2' AND user_name IS NULL`) == 1
 	})
 	eventually(t, "the cause", func() bool {
 		return log.has("row-level security of commerce.users applies to role "+role) && log.has("BYPASSRLS")
@@ -116,7 +121,8 @@ func TestSecondStartWhateverTheExecMode(t *testing.T) {
 			for start := range int64(3) {
 				send(t, brokers, fmt.Sprint(start))
 				drain(t, cfg)
-				if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c' || substr(checkout_id, 2) AND user_name = 'user-7'`); n != start+1 {
+				if n := countRows(t, conn, `click_id = 'c' || substr(checkout_id, 2)
+					AND user_name = 'user-7'`); n != start+1 {
 					t.Errorf("start %d: %d rows", start, n)
 				}
 			}

@@ -77,6 +77,18 @@ func count(t testing.TB, conn *pgx.Conn, sql string, args ...any) int64 {
 	return n
 }
 
+// countRows counts the rows that fulfil a condition.
+func countRows(t testing.TB, conn *pgx.Conn, where string, args ...any) int64 {
+	t.Helper()
+	return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE `+where, args...)
+}
+
+// countLetters counts the dead letters that fulfil a condition.
+func countLetters(t testing.TB, conn *pgx.Conn, where string, args ...any) int64 {
+	t.Helper()
+	return count(t, conn, `SELECT count(*) FROM firstclick.dead_letters WHERE `+where, args...)
+}
+
 func lines(t testing.TB, name string) [][]byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "testdata", name))
@@ -102,7 +114,8 @@ func prepare(t testing.TB, users int) (string, *pgx.Conn) {
 	t.Helper()
 	dsn := pgtest.New(t)
 	conn := connect(t, dsn)
-	exec(t, conn, `INSERT INTO commerce.users SELECT i, 'user-' || i, 'secret' FROM generate_series(0, $1::int - 1) i`, users)
+	exec(t, conn, `INSERT INTO commerce.users SELECT i, 'user-' || i, 'secret'
+		FROM generate_series(0, $1::int - 1) i`, users)
 	if err := cdc.EnsurePublication(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
@@ -111,12 +124,15 @@ func prepare(t testing.TB, users int) (string, *pgx.Conn) {
 
 // seedAnswer is the meaning of a row as plain SQL over the raw events.
 const seedAnswer = `
-WITH c AS (SELECT v->>'click_id' AS id, (v->>'user_id')::int AS u, v->>'product_id' AS p, (v->>'datetime_occured')::timestamp AS t FROM raw_clicks),
-     k AS (SELECT v->>'checkout_id' AS id, (v->>'user_id')::int AS u, v->>'product_id' AS p, (v->>'datetime_occured')::timestamp AS t,
+WITH c AS (SELECT v->>'click_id' AS id, (v->>'user_id')::int AS u, v->>'product_id' AS p,
+	(v->>'datetime_occured')::timestamp AS t FROM raw_clicks),
+     k AS (SELECT v->>'checkout_id' AS id, (v->>'user_id')::int AS u, v->>'product_id' AS p,
+	(v->>'datetime_occured')::timestamp AS t,
                   (v->>'total_amount')::numeric(12,2) AS amount, v->>'shipping_address' AS ship FROM raw_checkouts)
 SELECT k.id, k.p, k.amount, k.ship, k.t, x.id AS click, x.t AS click_time, users.username
 FROM k LEFT JOIN commerce.users ON users.id = k.u
-LEFT JOIN LATERAL (SELECT c.id, c.t FROM c WHERE c.u = k.u AND c.p = k.p AND c.t <= k.t AND c.t >= k.t - interval '1 hour'
+LEFT JOIN LATERAL (SELECT c.id, c.t FROM c WHERE c.u = k.u AND c.p = k.p AND c.t <= k.t
+	AND c.t >= k.t - interval '1 hour'
                    ORDER BY c.t, c.id COLLATE "C" LIMIT 1) x ON true`
 
 func TestTheRealEventsGiveTheRowsOfPlainSQL(t *testing.T) {
@@ -135,17 +151,18 @@ func TestTheRealEventsGiveTheRowsOfPlainSQL(t *testing.T) {
 	}
 	load("raw_clicks", clicks)
 	load("raw_checkouts", checkouts)
-	have := `SELECT checkout_id, product_id, total_amount, shipping_address, checkout_time, click_id, click_time, user_name FROM commerce.attributed_checkouts`
+	have := `SELECT checkout_id, product_id, total_amount, shipping_address, checkout_time, click_id, click_time,
+		user_name FROM commerce.attributed_checkouts`
 	if n := count(t, conn, `SELECT count(*) FROM (`+have+` EXCEPT (`+seedAnswer+`)) d`); n != 0 {
 		t.Errorf("%d rows are not in the answer", n)
 	}
 	if n := count(t, conn, `SELECT count(*) FROM ((`+seedAnswer+`) EXCEPT `+have+`) d`); n != 0 {
 		t.Errorf("%d rows of the answer are missing", n)
 	}
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id IS NOT NULL`); n < 1000 {
+	if n := countRows(t, conn, `click_id IS NOT NULL`); n < 1000 {
 		t.Errorf("only %d of the rows have a click: the answer proves little", n)
 	}
-	if n := count(t, conn, `SELECT count(*) FROM firstclick.dead_letters`); n != 0 {
+	if n := countLetters(t, conn, `true`); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }

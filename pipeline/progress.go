@@ -13,19 +13,19 @@ import (
 const worthShowing = 10_000
 
 // showProgress writes a progress line while there is a backlog.
-func (s *session) showProgress(ctx context.Context) error {
-	line := progress.New(s.cfg.Progress)
+func (p *Pipeline) showProgress(ctx context.Context) error {
+	line := progress.New(p.cfg.Progress)
 	t := time.NewTicker(line.Every())
 	defer t.Stop()
 	defer line.End()
-	st := s.p.Stats()
+	st := p.Stats()
 	last, at, total := st.ClicksRead+st.written(), time.Now(), int64(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-t.C:
-			st := s.p.Stats()
+			st := p.Stats()
 			left := st.Backlog()
 			done := st.ClicksRead + st.written()
 			rate := float64(done-last) / now.Sub(at).Seconds()
@@ -47,43 +47,23 @@ func progressText(st *Stats, left, total int64, rate float64) string {
 	if rate >= 1 {
 		text += fmt.Sprintf(", about %v left", (time.Duration(float64(left)/rate) * time.Second).Round(time.Second))
 	}
-	if behind, ok := st.behind(); ok {
-		text += fmt.Sprintf(", %v behind in event time", behind.Round(time.Second))
-	}
+	oldest, restoring := event.Forever, "" // event time of the slowest of our shards
 	for i := range st.Shards {
-		if st.Shards[i].Restoring {
-			return text + ", recalling recent checkouts"
+		sh := &st.Shards[i]
+		if sh.MaxReleased != event.NoTime && sh.Committed < sh.End {
+			oldest = min(oldest, sh.MaxReleased)
+		}
+		if sh.Restoring {
+			restoring = ", recalling recent checkouts"
 		}
 	}
-	return text
-}
-
-// Backlog is how many clicks are not read and how many checkouts of our shards are not committed.
-func (st *Stats) Backlog() (n int64) {
-	for _, p := range st.Clicks {
-		n += max(p.End-p.Next, 0)
+	if oldest != event.Forever {
+		text += fmt.Sprintf(", %v behind in event time", time.Since(time.UnixMicro(oldest)).Round(time.Second))
 	}
-	for i := range st.Shards {
-		n += max(st.Shards[i].End-st.Shards[i].Committed, 0)
-	}
-	return n
+	return text + restoring
 }
 
 func (st *Totals) written() int64 {
 	r := &st.Result
 	return r.Fresh + r.Duplicates + r.Conflicts + r.Refused
-}
-
-// behind is how far the slowest of our shards is behind the clock in event time.
-func (st *Stats) behind() (time.Duration, bool) {
-	least := event.Forever
-	for i := range st.Shards {
-		if t := st.Shards[i].MaxReleased; t != event.NoTime && st.Shards[i].Committed < st.Shards[i].End {
-			least = min(least, t)
-		}
-	}
-	if least == event.Forever {
-		return 0, false
-	}
-	return time.Since(time.UnixMicro(least)), true
 }

@@ -17,18 +17,20 @@ type place struct {
 	offset    int64
 }
 
-// load copies the raw records into Postgres, except those that are dead letters: whether these had to be is verify's question. There
-// must be no transactions in the topics.
+// load copies the raw records into Postgres, except those that are dead letters: whether these had
+// to be is verify's question. There must be no transactions in the topics.
 func (w *world) load() {
 	w.t.Helper()
 	exec(w.t, w.conn, `CREATE UNLOGGED TABLE raw (topic text, partition int, "offset" bigint, value text)`)
-	rows, err := w.conn.Query(w.t.Context(), `SELECT topic, partition, "offset" FROM firstclick.dead_letters WHERE group_id = $1`, w.group)
+	rows, err := w.conn.Query(w.t.Context(), `SELECT topic, partition, "offset" FROM firstclick.dead_letters
+		WHERE group_id = $1`, w.group)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	dead := map[place]bool{}
 	var at place
-	if _, err := pgx.ForEachRow(rows, []any{&at.topic, &at.partition, &at.offset}, func() error { dead[at] = true; return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&at.topic, &at.partition, &at.offset},
+		func() error { dead[at] = true; return nil }); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Minute)
@@ -68,26 +70,32 @@ func (w *world) load() {
 		}
 		return nil, nil
 	}
-	if _, err := w.conn.CopyFrom(ctx, pgx.Identifier{"raw"}, []string{"topic", "partition", "offset", "value"}, pgx.CopyFromFunc(next)); err != nil {
+	if _, err := w.conn.CopyFrom(ctx, pgx.Identifier{"raw"}, []string{"topic", "partition", "offset", "value"},
+		pgx.CopyFromFunc(next)); err != nil {
 		w.t.Fatalf("load the records: %v", err)
 	}
 }
 
-// compareWithSQL holds the table against the meaning of a row as plain SQL over the raw records. Nobody may have been renamed since the
-// first checkout, and no click may have come too late.
+// compareWithSQL holds the table against the meaning of a row as plain SQL over the raw records.
+// Nobody may have been renamed since the first checkout, and no click may have come too late.
 func (w *world) compareWithSQL() {
 	w.t.Helper()
 	w.load()
 	for _, sql := range []string{
 		`CREATE UNLOGGED TABLE sql_clicks AS SELECT e.* FROM raw, json_to_record(raw.value::json)
-			AS e(click_id text, user_id int, product_id text, datetime_occured timestamp) WHERE topic = '` + w.clicks + `'`,
+			AS e(click_id text, user_id int, product_id text, datetime_occured timestamp)
+				WHERE topic = '` + w.clicks + `'`,
 		`CREATE INDEX ON sql_clicks (user_id, product_id, datetime_occured, click_id COLLATE "C")`,
 		`ANALYZE sql_clicks`,
 		`CREATE UNLOGGED TABLE sql_answer AS
-			SELECT DISTINCT ON (k.checkout_id) k.checkout_id, u.username AS user_name, c.click_id, k.product_id, k.payment_method, k.total_amount,
-				k.shipping_address, k.billing_address, k.user_agent, k.ip_address, k.datetime_occured AS checkout_time, c.datetime_occured AS click_time
-			FROM raw CROSS JOIN json_to_record(raw.value::json) AS k(checkout_id text, user_id int, product_id text, payment_method text,
-				total_amount numeric(12,2), shipping_address text, billing_address text, user_agent text, ip_address text, datetime_occured timestamp)
+			SELECT DISTINCT ON (k.checkout_id) k.checkout_id, u.username AS user_name, c.click_id, k.product_id,
+				k.payment_method, k.total_amount,
+				k.shipping_address, k.billing_address, k.user_agent, k.ip_address,
+					k.datetime_occured AS checkout_time, c.datetime_occured AS click_time
+			FROM raw CROSS JOIN json_to_record(raw.value::json) AS k(checkout_id text, user_id int, product_id text,
+				payment_method text,
+				total_amount numeric(12,2), shipping_address text, billing_address text, user_agent text,
+					ip_address text, datetime_occured timestamp)
 			LEFT JOIN commerce.users u ON u.id = k.user_id
 			LEFT JOIN LATERAL (SELECT c.click_id, c.datetime_occured FROM sql_clicks c
 				WHERE c.user_id = k.user_id AND c.product_id = k.product_id
@@ -97,7 +105,8 @@ func (w *world) compareWithSQL() {
 	} {
 		exec(w.t, w.conn, sql)
 	}
-	const have = `SELECT checkout_id, user_name, click_id, product_id, payment_method, total_amount, shipping_address, billing_address, user_agent,
+	const have = `SELECT checkout_id, user_name, click_id, product_id, payment_method, total_amount, shipping_address,
+		billing_address, user_agent,
 		ip_address, checkout_time, click_time FROM commerce.attributed_checkouts`
 	extra := count(w.t, w.conn, `SELECT count(*) FROM (`+have+` EXCEPT ALL SELECT * FROM sql_answer) d`)
 	missing := count(w.t, w.conn, `SELECT count(*) FROM (SELECT * FROM sql_answer EXCEPT ALL `+have+`) d`)
@@ -109,18 +118,21 @@ func (w *world) compareWithSQL() {
 	w.compareOffsets()
 }
 
-// compareOffsets holds the offsets against the rows: every record below them is a row, a dead letter, or a duplicate.
+// compareOffsets holds the offsets against the rows: every record below them is a row, a dead
+// letter, or a duplicate.
 func (w *world) compareOffsets() {
 	w.t.Helper()
-	read := count(w.t, w.conn, `SELECT sum(next_offset)::bigint FROM firstclick.offsets WHERE group_id = $1 AND topic = $2`, w.group, w.checkouts)
+	read := count(w.t, w.conn, `SELECT sum(next_offset)::bigint FROM firstclick.offsets WHERE group_id = $1
+		AND topic = $2`, w.group, w.checkouts)
 	records := count(w.t, w.conn, `SELECT count(*) FROM raw WHERE topic = $1`, w.checkouts)
-	dead := count(w.t, w.conn, `SELECT count(*) FROM firstclick.dead_letters WHERE group_id = $1 AND topic = $2`, w.group, w.checkouts)
+	dead := countLetters(w.t, w.conn, `group_id = $1 AND topic = $2`, w.group, w.checkouts)
 	distinct := count(w.t, w.conn, `SELECT count(*) FROM sql_answer`)
-	rows := count(w.t, w.conn, `SELECT count(*) FROM commerce.attributed_checkouts`)
+	rows := countRows(w.t, w.conn, `true`)
 	if read != records+dead {
 		w.t.Errorf("offsets stand at %d records in all; the topic has %d and %d dead letters", read, records, dead)
 	}
 	if duplicates := records - distinct; read-dead-duplicates != rows {
-		w.t.Errorf("%d records read, %d dead letters, %d duplicates: %d rows expected, %d there", read, dead, duplicates, read-dead-duplicates, rows)
+		w.t.Errorf("%d records read, %d dead letters, %d duplicates: %d rows expected, %d there", read, dead,
+			duplicates, read-dead-duplicates, rows)
 	}
 }

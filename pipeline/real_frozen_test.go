@@ -12,8 +12,9 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// gates hold a session up where the test wants it, for as long as the test holds the advisory lock: at the first row of a COPY, or after the
-// offsets were moved and before anything else of the transaction is sent.
+// gates hold a session up where the test wants it, for as long as the test holds the advisory lock:
+// at the first row of a COPY, or after the offsets were moved and before anything else of the
+// transaction is sent.
 const gates = `
 CREATE FUNCTION public.gate() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -21,10 +22,12 @@ BEGIN
 	RETURN NEW;
 END $$;
 CREATE TRIGGER gate BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION public.gate(1);
-CREATE TRIGGER gate BEFORE UPDATE ON firstclick.offsets FOR EACH ROW WHEN (NEW.commits > OLD.commits) EXECUTE FUNCTION public.gate(2)`
+CREATE TRIGGER gate BEFORE UPDATE ON firstclick.offsets FOR EACH ROW WHEN (NEW.commits > OLD.commits)
+	EXECUTE FUNCTION public.gate(2)`
 
-// An instance is frozen inside a transaction for longer than the session timeout; another one takes its shards over. When the first one goes
-// on, what it had begun must not land; it says so, rejoins and works on as a fresh member, without having ended.
+// An instance is frozen inside a transaction for longer than the session timeout; another one takes
+// its shards over. When the first one goes on, what it had begun must not land; it says so, rejoins
+// and works on as a fresh member, without having ended.
 func TestFrozenInsideATransaction(t *testing.T) {
 	bin := binary(t)
 	at := time.Now().Add(-10 * time.Minute)
@@ -62,7 +65,8 @@ func TestFrozenInsideATransaction(t *testing.T) {
 			holder := connect(t, w.dsn)
 			exec(t, holder, `SELECT pg_advisory_lock($1::bigint)`, c.gate)
 			c.produce(t, w)
-			const stands = `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'one' AND datname = current_database()`
+			const stands = `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'one'
+				AND datname = current_database()`
 			eventually(t, "the instance stands at the gate", func() bool {
 				one.alive()
 				return count(t, w.conn, stands+` AND wait_event = 'advisory'`) > 0
@@ -80,21 +84,25 @@ func TestFrozenInsideATransaction(t *testing.T) {
 
 			two := w.start(bin, "--instance", "two")
 			eventually(t, "the other instance has every shard", func() bool { two.alive(); return w.owned("two") == 2 })
-			eventually(t, "what was under way, by the other instance", func() bool { two.alive(); return count(t, w.conn, c.there) == 1 })
+			eventually(t, "what was under way, by the other instance",
+				func() bool { two.alive(); return count(t, w.conn, c.there) == 1 })
 			if err := one.Resume(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the first instance is a member again, and has a shard", func() bool { one.alive(); two.alive(); return w.owned("one") == 1 })
-			for _, text := range []string{"begin again where Postgres is", "another instance owns checkouts partition"} {
+			eventually(t, "the first instance is a member again, and has a shard",
+				func() bool { one.alive(); two.alive(); return w.owned("one") == 1 })
+			for _, text := range []string{"begin again where Postgres is",
+				"another instance owns checkouts partition"} {
 				eventually(t, text, func() bool { return one.saidAbout(text) })
 			}
 			for p := range int32(2) {
-				kafkatest.Produce(t, w.brokers, w.checkouts, p, values(checkout(fmt.Sprint("after", p), 1, "p", "1", stamp(at, 4)))...)
+				kafkatest.Produce(t, w.brokers, w.checkouts, p,
+					values(checkout(fmt.Sprint("after", p), 1, "p", "1", stamp(at, 4)))...)
 			}
 			eventually(t, "rows of both", func() bool {
 				one.alive()
 				two.alive()
-				return count(t, w.conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id LIKE 'after%'`) == 2
+				return countRows(t, w.conn, `checkout_id LIKE 'after%'`) == 2
 			})
 			for _, p := range []*program{one, two} {
 				if err := p.Signal(syscall.SIGTERM); err != nil {

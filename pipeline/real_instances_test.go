@@ -40,7 +40,8 @@ func TestStoppedAndStartedUnderLoad(t *testing.T) {
 // sessionTimeout is how long Kafka waits for a member that says nothing.
 const sessionTimeout = 10 * time.Second
 
-// Two instances share the shards. One is killed: the other takes over what it had, and nothing is lost or there twice.
+// Two instances share the shards. One is killed: the other takes over what it had, and nothing is
+// lost or there twice.
 func TestOneOfTwoInstancesIsKilled(t *testing.T) {
 	w := newWorld(t, durable(t), 4, 4)
 	bin := binary(t)
@@ -48,7 +49,12 @@ func TestOneOfTwoInstancesIsKilled(t *testing.T) {
 	one := w.start(bin, "--instance", "one")
 	eventually(t, "the first instance has every shard", func() bool { one.alive(); return w.owned("one") == 4 })
 	two := w.start(bin, "--instance", "two")
-	eventually(t, "each has two shards", func() bool { one.alive(); two.alive(); return w.owned("one") == 2 && w.owned("two") == 2 })
+	eventually(t, "each has two shards", func() bool {
+		one.alive()
+		two.alive()
+		return w.owned("one") == 2 &&
+			w.owned("two") == 2
+	})
 	before := w.commits()
 	eventually(t, "some commits", func() bool { return w.commits() >= before+20 })
 

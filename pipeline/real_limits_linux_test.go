@@ -45,7 +45,8 @@ func (p *program) cpu() time.Duration {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	const hundredths = 10 * time.Millisecond                                            // of the clock that it counts by
+	// of the clock that it counts by
+	const hundredths = 10 * time.Millisecond
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])) // from the third on
 	var used time.Duration
 	for _, text := range fields[11:13] {
@@ -64,8 +65,8 @@ func uuid(r *rand.Rand) string {
 	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", hi>>32, hi>>16&0xffff, hi&0xffff, lo>>48, lo&(1<<48-1))
 }
 
-// Clicks that no checkout may be without yet: n of them, two of a user and product, within an hour. 10 million take 800 MB of the process at
-// most: FIRSTCLICK_LIVE_CLICKS=10000000.
+// Clicks that no checkout may be without yet: n of them, two of a user and product, within an hour.
+// 10 million take 800 MB of the process at most: FIRSTCLICK_LIVE_CLICKS=10000000.
 func TestMemoryOfLiveClicks(t *testing.T) {
 	n := number(t, "FIRSTCLICK_LIVE_CLICKS", 500_000)
 	w := newWorld(t, pgtest.New(t), 4, 1)
@@ -81,14 +82,15 @@ func TestMemoryOfLiveClicks(t *testing.T) {
 		}
 		at := begin.Add(time.Duration(float64(time.Hour) * float64(i) / float64(n)))
 		value := click(uuid(random), user, product, stamp(at, 0))
-		cl.Produce(t.Context(), &kgo.Record{Topic: w.clicks, Partition: int32(i / 2 % 4), Value: []byte(value)}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				select {
-				case failed <- err:
-				default:
+		cl.Produce(t.Context(), &kgo.Record{Topic: w.clicks, Partition: int32(i / 2 % 4), Value: []byte(value)},
+			func(_ *kgo.Record, err error) {
+				if err != nil {
+					select {
+					case failed <- err:
+					default:
+					}
 				}
-			}
-		})
+			})
 	}
 	if err := cl.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -105,11 +107,13 @@ func TestMemoryOfLiveClicks(t *testing.T) {
 	p := w.start(binary(t))
 	eventually(t, "all clicks are read and the checkout has its row", func() bool {
 		p.alive()
-		return count(t, w.conn, `SELECT count(*) FROM firstclick.offsets WHERE group_id = $1 AND (SELECT sum(c) FROM unnest(clicks_next) c) >= $2`, w.group, n) == 1 &&
-			count(t, w.conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id IS NOT NULL`) == 1
+		return count(t, w.conn, `SELECT count(*) FROM firstclick.offsets WHERE group_id = $1 AND (SELECT sum(c)
+			FROM unnest(clicks_next) c) >= $2`, w.group, n) == 1 &&
+			countRows(t, w.conn, `click_id IS NOT NULL`) == 1
 	})
 	peak := p.peakMemory()
-	t.Logf("%d live clicks, read in %v: at most %d MB of memory", n, time.Since(begun).Round(100*time.Millisecond), peak/1e6)
+	t.Logf("%d live clicks, read in %v: at most %d MB of memory", n, time.Since(begun).Round(100*time.Millisecond),
+		peak/1e6)
 	if most := 200_000_000 + 60*n; peak > most { // what fetches take whatever the window holds, and the clicks
 		t.Errorf("the process took %d MB of memory; %d MB is the most for %d live clicks", peak/1e6, most/1e6, n)
 	}
@@ -141,8 +145,9 @@ func onOneCore(t testing.TB, start func() *program) *program {
 	return start()
 }
 
-// 10,000 events a second come, and one core is enough: the process has no more, and does not even need all of it. It is the processor time
-// that counts here, for others run on that core too; how long the last rows took is said.
+// 10,000 events a second come, and one core is enough: the process has no more, and does not even
+// need all of it. It is the processor time that counts here, for others run on that core too; how
+// long the last rows took is said.
 func TestOneCoreIsEnough(t *testing.T) {
 	const rate = 10_000
 	seconds := number(t, "FIRSTCLICK_LIVE_SECONDS", 10)
@@ -158,11 +163,12 @@ func TestOneCoreIsEnough(t *testing.T) {
 	took := time.Since(began)
 	eventually(t, "the last row", func() bool {
 		p.alive()
-		return count(t, w.conn, `SELECT count(*) FROM commerce.attributed_checkouts`) >= sum.Rows()
+		return countRows(t, w.conn, `true`) >= sum.Rows()
 	})
 	used, behind := p.cpu()-before, time.Since(began)-took
 	t.Logf("%.0f events/s for %v on one core: %.2f of it used; the last row was there %v after the last event",
-		float64(sum.Clicks+sum.Checkouts)/took.Seconds(), took.Round(time.Second), used.Seconds()/took.Seconds(), behind.Round(10*time.Millisecond))
+		float64(sum.Clicks+sum.Checkouts)/took.Seconds(), took.Round(time.Second), used.Seconds()/took.Seconds(),
+		behind.Round(10*time.Millisecond))
 	if used > took {
 		t.Errorf("%v of processor time for %v of events", used, took)
 	}

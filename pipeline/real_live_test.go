@@ -15,8 +15,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// Promise 2: a click that Kafka acknowledged before its checkout was produced is in the row when the row is first seen, whatever the
-// partitions look like.
+// Promise 2: a click that Kafka acknowledged before its checkout was produced is in the row when
+// the row is first seen, whatever the partitions look like.
 func TestNoFalseNull(t *testing.T) {
 	seconds := number(t, "FIRSTCLICK_LIVE_SECONDS", 20)
 	t.Run("over four partitions", func(t *testing.T) {
@@ -44,17 +44,20 @@ func live(t *testing.T, clicks, checkouts int32, produce func(w *world) int64) {
 	st := p.Stats()
 	if len(seen.falses) > 0 || seen.nulls > 0 || len(seen.moved) > 0 {
 		t.Errorf("%d rows were seen without their click (%d got it later), %d with another: %q %q",
-			seen.nulls, len(seen.falses), len(seen.moved), seen.falses[:min(5, len(seen.falses))], seen.moved[:min(5, len(seen.moved))])
+			seen.nulls, len(seen.falses), len(seen.moved), seen.falses[:min(5, len(seen.falses))],
+			seen.moved[:min(5, len(seen.moved))])
 	}
 	if st.Result.Corrected != 0 || st.OpenTxnReleases != 0 {
-		t.Errorf("%d corrections, %d releases past an open transaction; there was nothing to correct", st.Result.Corrected, st.OpenTxnReleases)
+		t.Errorf("%d corrections, %d releases past an open transaction; there was nothing to correct",
+			st.Result.Corrected, st.OpenTxnReleases)
 	}
 	if r := w.verify(); r.Rows != rows || r.Unattributed != 0 {
 		t.Errorf("%d rows, %d without a click; %d were produced", r.Rows, r.Unattributed, rows)
 	}
 }
 
-// pairs produces n clicks, all to one partition, and each one's checkout when the click is acknowledged, 10 at a time.
+// pairs produces n clicks, all to one partition, and each one's checkout when the click is
+// acknowledged, 10 at a time.
 func pairs(w *world, clicks, checkouts int32, n int) int64 {
 	w.t.Helper()
 	cl := w.producer()
@@ -67,8 +70,10 @@ func pairs(w *world, clicks, checkouts int32, n int) int64 {
 		var before, after []*kgo.Record
 		for i := from; i < from+10; i++ {
 			now, product := time.Now(), fmt.Sprintf("p%d", i)
-			before = append(before, &kgo.Record{Topic: w.clicks, Partition: clicks, Value: []byte(click(fmt.Sprintf("c%d", i), i%100, product, stamp(now, -0.001)))})
-			after = append(after, &kgo.Record{Topic: w.checkouts, Partition: int32(i) % checkouts, Value: []byte(checkout(fmt.Sprintf("k%d", i), i%100, product, "1.5", stamp(now, 0)))})
+			before = append(before, &kgo.Record{Topic: w.clicks, Partition: clicks,
+				Value: []byte(click(fmt.Sprintf("c%d", i), i%100, product, stamp(now, -0.001)))})
+			after = append(after, &kgo.Record{Topic: w.checkouts, Partition: int32(i) % checkouts,
+				Value: []byte(checkout(fmt.Sprintf("k%d", i), i%100, product, "1.5", stamp(now, 0)))})
 		}
 		send(before)
 		send(after)
@@ -90,17 +95,19 @@ func (w *world) producer(opts ...kgo.Opt) *kgo.Client {
 
 func (w *world) clickOf(checkout string) (click string, ok bool) {
 	w.t.Helper()
-	if count(w.t, w.conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1`, checkout) == 0 {
+	if countRows(w.t, w.conn, `checkout_id = $1`, checkout) == 0 {
 		return "", false
 	}
-	err := w.conn.QueryRow(w.t.Context(), `SELECT coalesce(click_id, '') FROM commerce.attributed_checkouts WHERE checkout_id = $1`, checkout).Scan(&click)
+	err := w.conn.QueryRow(w.t.Context(), `SELECT coalesce(click_id, '') FROM commerce.attributed_checkouts
+		WHERE checkout_id = $1`, checkout).Scan(&click)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return click, true
 }
 
-// A transaction that stays open holds its clicks partition for 15 s, not for ever. When it commits, its click corrects the row.
+// A transaction that stays open holds its clicks partition for 15 s, not for ever. When it commits,
+// its click corrects the row.
 func TestOpenTransactionOnAClicksPartition(t *testing.T) {
 	w := newWorld(t, pgtest.New(t), 2, 1)
 	p := begin(t, w.config())
@@ -129,7 +136,8 @@ func TestOpenTransactionOnAClicksPartition(t *testing.T) {
 	if has != "plain" || waited < 14*time.Second {
 		t.Errorf("the row has the click %q, after %v; want plain, after 15 s", has, waited)
 	}
-	eventually(t, "a release past an open transaction that is counted", func() bool { return p.Stats().OpenTxnReleases == 1 })
+	eventually(t, "a release past an open transaction that is counted",
+		func() bool { return p.Stats().OpenTxnReleases == 1 })
 	open := time.NewTimer(time.Until(opened.Add(20 * time.Second)))
 	<-open.C
 	if click, _ := w.clickOf("k"); click != "plain" {
@@ -144,7 +152,8 @@ func TestOpenTransactionOnAClicksPartition(t *testing.T) {
 	eventually(t, "the end of both topics", p.caughtUp)
 	p.end()
 	if st := p.Stats(); st.Result.Corrected != 1 || st.OpenTxnReleases != 1 {
-		t.Errorf("%d corrections and %d releases past an open transaction counted", st.Result.Corrected, st.OpenTxnReleases)
+		t.Errorf("%d corrections and %d releases past an open transaction counted", st.Result.Corrected,
+			st.OpenTxnReleases)
 	}
 	w.verify()
 }

@@ -25,7 +25,8 @@ func TestTopicsThatComeLater(t *testing.T) {
 	joined := func(n, product string, clicks, checkouts int32) {
 		t.Helper()
 		kafkatest.Produce(t, w.brokers, w.clicks, clicks, values(click("c"+n, 1, product, stamp(at, 0)))...)
-		kafkatest.Produce(t, w.brokers, w.checkouts, checkouts, values(checkout("k"+n, 1, product, "1", stamp(at, 1)))...)
+		kafkatest.Produce(t, w.brokers, w.checkouts, checkouts,
+			values(checkout("k"+n, 1, product, "1", stamp(at, 1)))...)
 		var has string
 		eventually(t, "row k"+n, func() (ok bool) { has, ok = w.clickOf("k" + n); return ok })
 		if has != "c"+n {
@@ -34,7 +35,8 @@ func TestTopicsThatComeLater(t *testing.T) {
 	}
 	joined("1", "p1", 0, 0)
 
-	// Partitions that are added: of clicks, a checkout in an old partition must not pass by the first click in the new one.
+	// Partitions that are added: of clicks, a checkout in an old partition must not pass by the
+	// first click in the new one.
 	adm := admin(t, w.brokers)
 	if _, err := adm.UpdatePartitions(t.Context(), 3, w.clicks); err != nil {
 		t.Fatal(err)

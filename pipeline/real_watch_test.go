@@ -81,7 +81,8 @@ func (w *watcher) run(ctx context.Context, conn *pgconn.PgConn, seen pglogrepl.L
 				return err
 			}
 			if k.ReplyRequested {
-				if err := pglogrepl.SendStandbyStatusUpdate(ctx, conn, pglogrepl.StandbyStatusUpdate{WALWritePosition: seen}); err != nil {
+				if err := pglogrepl.SendStandbyStatusUpdate(ctx, conn,
+					pglogrepl.StandbyStatusUpdate{WALWritePosition: seen}); err != nil {
 					return err
 				}
 			}
@@ -98,7 +99,8 @@ func (w *watcher) run(ctx context.Context, conn *pgconn.PgConn, seen pglogrepl.L
 	}
 }
 
-// take takes in one message. Columns are those of migrations/: checkout_id is the first, click_id the third.
+// take takes in one message. Columns are those of migrations/: checkout_id is the first, click_id
+// the third.
 func (w *watcher) take(data []byte) error {
 	m, err := pglogrepl.Parse(data)
 	if err != nil {

@@ -42,7 +42,8 @@ func newWorld(t testing.TB, dsn string, clicks, checkouts int32) *world {
 	t.Helper()
 	w := &world{
 		t: t, brokers: []string{kafkatest.Real(t)}, dsn: dsn, conn: connect(t, dsn),
-		clicks: kafkatest.Name(t, "clicks"), checkouts: kafkatest.Name(t, "checkouts"), group: kafkatest.Name(t, "group"),
+		clicks: kafkatest.Name(t, "clicks"), checkouts: kafkatest.Name(t, "checkouts"),
+		group: kafkatest.Name(t, "group"),
 	}
 	if clicks > 0 {
 		kafkatest.CreateTopics(t, w.brokers, clicks, nil, w.clicks)
@@ -101,17 +102,20 @@ func (g *generation) wait(t testing.TB) datagen.Summary {
 	return g.sum
 }
 
-// verify recomputes everything from Kafka with audit's code: nothing may be wrong, nothing may wait, nothing needs an excuse.
+// verify recomputes everything from Kafka with audit's code: nothing may be wrong, nothing may
+// wait, nothing needs an excuse.
 func (w *world) verify() *audit.Report {
 	w.t.Helper()
 	r, err := audit.Verify(w.t.Context(), audit.Config{
-		Kafka: kafkaconn.Config{Brokers: w.brokers}, Database: w.dsn, ClicksTopic: w.clicks, CheckoutsTopic: w.checkouts, Group: w.group,
+		Kafka: kafkaconn.Config{Brokers: w.brokers}, Database: w.dsn, ClicksTopic: w.clicks,
+		CheckoutsTopic: w.checkouts, Group: w.group,
 		TempDir: w.t.TempDir(), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		w.t.Fatalf("verify: %v", err)
 	}
-	w.t.Logf("verify: %d clicks, %d checkouts (%d duplicates), %d rows (%d with a click), dead letters %v: missing %d, extra %d, different %d",
+	w.t.Logf("verify: %d clicks, %d checkouts (%d duplicates), %d rows (%d with a click), dead letters %v: missing "+
+		"%d, extra %d, different %d",
 		r.Clicks, r.Checkouts, r.Duplicates, r.Rows, r.Attributed, r.DeadLetters, r.Missing, r.Extra, r.Different)
 	if !r.OK() || r.Pending() != 0 || r.Explained != 0 || r.Unverifiable != 0 || r.ExpectedDigest != r.ActualDigest {
 		w.t.Errorf("verify: %+v", *r)
@@ -123,7 +127,8 @@ func (w *world) verify() *audit.Report {
 func binary(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "firstclick")
-	out, err := osexec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, "firstclick").CombinedOutput()
+	out, err := osexec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path,
+		"firstclick").CombinedOutput()
 	if err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
@@ -146,12 +151,14 @@ func (w *world) start(bin string, args ...string) *program {
 	}
 	defer log.Close()
 	args = append([]string{
-		bin, "run", "--kafka", strings.Join(w.brokers, ","), "--clicks-topic", w.clicks, "--checkouts-topic", w.checkouts,
+		bin, "run", "--kafka", strings.Join(w.brokers, ","), "--clicks-topic", w.clicks, "--checkouts-topic",
+		w.checkouts,
 		"--group", w.group, "--listen", "127.0.0.1:0", "--log-format", "json",
 	}, args...)
 	process, err := childproc.Start(childproc.Config{
 		Args: args, Log: log, EndSignal: "KILL",
-		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + w.t.TempDir(), "DATABASE_URL=" + w.dsn, "GODEBUG=" + os.Getenv("GODEBUG")},
+		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + w.t.TempDir(),
+			"DATABASE_URL=" + w.dsn, "GODEBUG=" + os.Getenv("GODEBUG")},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -232,11 +239,13 @@ func number(t testing.TB, variable string, fallback int64) int64 {
 // commits is how many transactions all shards of the group have committed.
 func (w *world) commits() int64 {
 	w.t.Helper()
-	return count(w.t, w.conn, `SELECT coalesce(sum(commits), 0)::bigint FROM firstclick.offsets WHERE group_id = $1`, w.group)
+	return count(w.t, w.conn, `SELECT coalesce(sum(commits), 0)::bigint FROM firstclick.offsets
+		WHERE group_id = $1`, w.group)
 }
 
 // owned is how many shards an instance owns.
 func (w *world) owned(instance string) int64 {
 	w.t.Helper()
-	return count(w.t, w.conn, `SELECT count(*) FROM firstclick.offsets WHERE group_id = $1 AND instance = $2 AND owner IS NOT NULL`, w.group, instance)
+	return count(w.t, w.conn, `SELECT count(*) FROM firstclick.offsets WHERE group_id = $1 AND instance = $2
+		AND owner IS NOT NULL`, w.group, instance)
 }

@@ -61,17 +61,19 @@ func TestLateClicksCorrectRowsOfAnEarlierRun(t *testing.T) {
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 60)))...)
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c9", 1, "p", stamp(base, 50)), click("x", 9, "z", stamp(base, 61)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c9", 1, "p", stamp(base, 50)),
+		click("x", 9, "z", stamp(base, 61)))...)
 	cfg := testConfig(t, brokers, dsn)
 	drain(t, cfg)
 	has := func(want string) {
 		t.Helper()
-		if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k' AND click_id = $1`, want); n != 1 {
+		if n := countRows(t, conn, `checkout_id = 'k' AND click_id = $1`, want); n != 1 {
 			t.Errorf("the row has not the click %s", want)
 		}
 	}
 	has("c9")
-	for _, c := range []struct{ id, want string }{{"c5", "c5"}, {"c7", "c5"}, {"c3", "c3"}} { // equal times: the lesser id wins
+	// equal times: the lesser id wins
+	for _, c := range []struct{ id, want string }{{"c5", "c5"}, {"c7", "c5"}, {"c3", "c3"}} {
 		kafkatest.Produce(t, brokers, "clicks", 1, values(click(c.id, 1, "p", stamp(base, 40)))...)
 		drain(t, cfg)
 		has(c.want)
@@ -85,31 +87,35 @@ func TestALateClickBeyondTheHorizonIsNotedAndMovesNothing(t *testing.T) {
 	base := time.Now().Add(-2 * time.Hour)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
-	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 60)), checkout("later", 1, "q", "1", stamp(base, 3000)))...)
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c9", 1, "p", stamp(base, 50)), click("x", 9, "z", stamp(base, 3000)))...)
+	kafkatest.Produce(t, brokers, "checkouts", 0,
+		values(checkout("k", 1, "p", "1", stamp(base, 60)), checkout("later", 1, "q", "1", stamp(base, 3000)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c9", 1, "p", stamp(base, 50)),
+		click("x", 9, "z", stamp(base, 3000)))...)
 	cfg := testConfig(t, brokers, dsn)
 	drain(t, cfg)
 	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(base, 40)))...)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("too late", 1, "p", "1", stamp(base, 55)))...)
 	drain(t, cfg)
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k' AND click_id = 'c9'`); n != 1 {
+	if n := countRows(t, conn, `checkout_id = 'k' AND click_id = 'c9'`); n != 1 {
 		t.Errorf("a final row moved")
 	}
 	for kind, id := range map[string]string{"click": "c1", "checkout": "too late"} {
-		if n := count(t, conn, `SELECT count(*) FROM firstclick.late WHERE kind = $1 AND event_id = $2`, kind, id); n != 1 {
+		if n := count(t, conn, `SELECT count(*) FROM firstclick.late WHERE kind = $1
+			AND event_id = $2`, kind, id); n != 1 {
 			t.Errorf("the late %s is not noted", kind)
 		}
 	}
 	// A duplicate of a final row finds the late click, and must not give it to the row.
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 60)))...)
 	drain(t, cfg)
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k' AND click_id = 'c9'`); n != 1 {
+	if n := countRows(t, conn, `checkout_id = 'k' AND click_id = 'c9'`); n != 1 {
 		t.Errorf("a duplicate moved a final row")
 	}
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'too late'`); n != 1 {
+	if n := countRows(t, conn, `checkout_id = 'too late'`); n != 1 {
 		t.Errorf("the late checkout has no row")
 	}
-	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress WHERE final_before > to_timestamp($1)`, base.Unix()+60); n != 1 {
+	if n := count(t, conn, `SELECT count(*) FROM firstclick.progress
+		WHERE final_before > to_timestamp($1)`, base.Unix()+60); n != 1 {
 		t.Errorf("final_before did not pass the row")
 	}
 }
@@ -119,7 +125,8 @@ func TestAGapStopsTheRun(t *testing.T) {
 	start := func(t *testing.T) (pipeline.Config, *kadm.Client, []string) {
 		brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 		dsn, _ := prepare(t, 10)
-		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(base, 1)), click("c2", 1, "q", stamp(base, 2)))...)
+		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(base, 1)),
+			click("c2", 1, "q", stamp(base, 2)))...)
 		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(base, 3)))...)
 		cfg := testConfig(t, brokers, dsn)
 		drain(t, cfg)
@@ -139,13 +146,15 @@ func TestAGapStopsTheRun(t *testing.T) {
 	}
 	t.Run("unread checkouts are gone", func(t *testing.T) {
 		cfg, adm, brokers := start(t)
-		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k2", 1, "p", "1", stamp(base, 4)), checkout("k3", 1, "p", "1", stamp(base, 5)))...)
+		kafkatest.Produce(t, brokers, "checkouts", 0,
+			values(checkout("k2", 1, "p", "1", stamp(base, 4)), checkout("k3", 1, "p", "1", stamp(base, 5)))...)
 		deleteBefore(t, adm, "checkouts", 0, 2)
 		wantGap(t, runFails(t, cfg), "checkouts", "offsets 1 to 1 were never read")
 	})
 	t.Run("unread clicks are gone", func(t *testing.T) {
 		cfg, adm, brokers := start(t)
-		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)), click("c4", 1, "p", stamp(base, 5)))...)
+		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)),
+			click("c4", 1, "p", stamp(base, 5)))...)
 		deleteBefore(t, adm, "clicks", 0, 3)
 		wantGap(t, runFails(t, cfg), "clicks", "offsets 2 to 2 were never read")
 	})
@@ -161,13 +170,15 @@ func TestAGapStopsTheRun(t *testing.T) {
 		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)))...)
 		drain(t, cfg)
 	})
-	// A week's holiday of a development system: all was read before, and retention has emptied the topics.
+	// A week's holiday of a development system: all was read before, and retention has emptied the
+	// topics.
 	t.Run("the logs were emptied while we were away", func(t *testing.T) {
 		brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
 		dsn, conn := prepare(t, 10)
 		week := time.Now().Add(-7 * 24 * time.Hour)
 		for p := range int32(2) {
-			kafkatest.Produce(t, brokers, "clicks", p, values(click("c1", 1, "p", stamp(week, 1)), click("c2", 1, "q", stamp(week, 2)))...)
+			kafkatest.Produce(t, brokers, "clicks", p,
+				values(click("c1", 1, "p", stamp(week, 1)), click("c2", 1, "q", stamp(week, 2)))...)
 		}
 		kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(week, 3)))...)
 		cfg := testConfig(t, brokers, dsn)
@@ -181,12 +192,13 @@ func TestAGapStopsTheRun(t *testing.T) {
 		kafkatest.Produce(t, brokers, "checkouts", 1, values(checkout("k2", 1, "p", "1", stamp(base, 5)))...)
 		for range 2 { // and once more: the restore points of then are in the stored offsets still
 			drain(t, cfg)
-			if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k2' AND click_id = 'c3'`); n != 1 {
+			if n := countRows(t, conn, `checkout_id = 'k2' AND click_id = 'c3'`); n != 1 {
 				t.Errorf("the checkout after the holiday has no row with its click")
 			}
 		}
 	})
-	// What Postgres holds is moved beyond the logs' ends: to us it is the same as logs that lost their tails.
+	// What Postgres holds is moved beyond the logs' ends: to us it is the same as logs that lost
+	// their tails.
 	t.Run("the log of clicks lost its tail", func(t *testing.T) {
 		cfg, _, _ := start(t)
 		exec(t, connect(t, cfg.Database), `UPDATE firstclick.offsets SET clicks_next = ARRAY[7]`)
@@ -228,19 +240,21 @@ func TestOtherSettingsThanTheStoredOnesAreRefused(t *testing.T) {
 	}
 }
 
-// Retention may take clicks that a restart reads again, between the question where the log begins and the first fetch. Every checkout that
-// could need them has its row: no gap.
+// Retention may take clicks that a restart reads again, between the question where the log begins
+// and the first fetch. Every checkout that could need them has its row: no gap.
 func TestRetentionTakesClicksThatAreReadAgain(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
 	brokers := cluster.ListenAddrs()
 	dsn, conn := prepare(t, 10)
 	at := time.Now().Add(-2 * time.Hour)
-	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(at, 1)), click("c2", 1, "p", stamp(at, 2)))...)
+	kafkatest.Produce(t, brokers, "clicks", 0, values(click("c1", 1, "p", stamp(at, 1)),
+		click("c2", 1, "p", stamp(at, 2)))...)
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k1", 1, "p", "1", stamp(at, 3)))...)
 	cfg := testConfig(t, brokers, dsn)
 	drain(t, cfg)
 
-	held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "clicks", Err: kerr.NotLeaderForPartition, Count: -1})
+	held := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "clicks", Err: kerr.NotLeaderForPartition,
+		Count: -1})
 	p := begin(t, cfg)
 	eventually(t, "the shard", func() bool { return len(p.Stats().Shards) == 1 })
 	if err := cluster.DeleteRecords("clicks", 0, 1); err != nil {
@@ -254,10 +268,10 @@ func TestRetentionTakesClicksThatAreReadAgain(t *testing.T) {
 		if err := p.failed(); err != nil {
 			t.Fatalf("ended with %v", err)
 		}
-		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = 'k2'`) == 1
+		return countRows(t, conn, `checkout_id = 'k2'`) == 1
 	})
 	p.end()
-	if n := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c1'`); n != 1 {
+	if n := countRows(t, conn, `click_id = 'c1'`); n != 1 {
 		t.Errorf("%d rows have the click that is gone", n)
 	}
 }

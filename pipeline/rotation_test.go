@@ -28,7 +28,8 @@ type rotated struct {
 // beginRotated lets it write a row. refusedFor is as in pipeline.Config.
 func beginRotated(t *testing.T, reauthenticate, refusedFor time.Duration) *rotated {
 	t.Helper()
-	r := &rotated{Rotation: kafkatest.NewRotation(t, reauthenticate, kfake.SeedTopics(1, "clicks", "checkouts")), log: &heard{}}
+	r := &rotated{Rotation: kafkatest.NewRotation(t, reauthenticate, kfake.SeedTopics(1, "clicks", "checkouts")),
+		log: &heard{}}
 	dsn, conn := prepare(t, 10)
 	cfg := testConfig(t, nil, dsn)
 	cfg.Kafka, cfg.RefusedFor, cfg.Logger = r.Client, refusedFor, slog.New(slog.NewTextHandler(r.log, nil))
@@ -48,7 +49,7 @@ func (r *rotated) writes(id string) {
 		if err := r.failed(); err != nil {
 			r.t.Fatalf("ended with %v", err)
 		}
-		return count(r.t, r.conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id = 'c-' || substr(checkout_id, 3)`) == int64(r.rows)
+		return countRows(r.t, r.conn, `click_id = 'c-' || substr(checkout_id, 3)`) == int64(r.rows)
 	})
 }
 
@@ -60,7 +61,8 @@ func (r *rotated) endsRefused(refusedFor time.Duration) {
 	if took := time.Since(changed); took < refusedFor {
 		r.t.Errorf("ended after %v, before %v", took, refusedFor)
 	}
-	if !errors.Is(err, kerr.SaslAuthenticationFailed) || !strings.Contains(err.Error(), "refused by Kafka for "+refusedFor.String()+": was it changed?") ||
+	if !errors.Is(err, kerr.SaslAuthenticationFailed) ||
+		!strings.Contains(err.Error(), "refused by Kafka for "+refusedFor.String()+": was it changed?") ||
 		strings.Contains(err.Error(), "\n") || strings.Contains(err.Error()+r.log.text.String(), r.Client.Password) {
 		r.t.Errorf("ended with %v\n%s", err, r.log.text.String())
 	}
@@ -118,7 +120,8 @@ func (r *rotated) beginsAgainRefused() {
 // A password that brokers learn of one after the other ends nothing: rows go on when the last of
 // them has.
 func TestAShortRefusalEndsNothing(t *testing.T) {
-	for name, reauthenticate := range map[string]time.Duration{"with the next connections": 0, "with the next authentication": 3 * time.Second} {
+	for name, reauthenticate := range map[string]time.Duration{"with the next connections": 0,
+		"with the next authentication": 3 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			r := beginRotated(t, reauthenticate, time.Minute)
 			r.Change()

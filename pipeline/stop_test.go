@@ -12,19 +12,23 @@ import (
 	"firstclick/migrations"
 )
 
-// A COMMIT that does not end, as while a synchronous standby is away: told to stop, the pipeline ends within 30 s all the same, and says why.
+// A COMMIT that does not end, as while a synchronous standby is away: told to stop, the pipeline
+// ends within 30 s all the same, and says why.
 func TestStopWhileACommitHangs(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 1)
-	if _, err := conn.Exec(t.Context(), `CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN NULL; END $$;
-		CREATE CONSTRAINT TRIGGER hang AFTER INSERT ON commerce.attributed_checkouts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hang()`); err != nil {
+	if _, err := conn.Exec(t.Context(), `CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN PERFORM pg_sleep(600); RETURN NULL; END $$;
+		CREATE CONSTRAINT TRIGGER hang AFTER INSERT ON commerce.attributed_checkouts DEFERRABLE INITIALLY DEFERRED
+			FOR EACH ROW EXECUTE FUNCTION hang()`); err != nil {
 		t.Fatal(err)
 	}
 	p := begin(t, testConfig(t, brokers, dsn))
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 1)))...)
 	eventually(t, "a COMMIT hangs", func() bool {
-		return count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`) == 1
+		return count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'
+			AND datname = current_database()`) == 1
 	})
 	stopsInTime(t, p)
 }
@@ -53,7 +57,8 @@ func TestStopWhileTheSynchronousStandbyIsAway(t *testing.T) {
 	}
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k", 1, "p", "1", stamp(base, 1)))...)
 	eventually(t, "the row waits for the standby", func() bool {
-		return count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()`) > 0
+		return count(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'
+			AND datname = current_database()`) > 0
 	})
 	stopsInTime(t, p)
 }

@@ -22,13 +22,14 @@ func TestCacheSmallerThanTheUsers(t *testing.T) {
 	var all [][]byte
 	for i := range n {
 		user := i * 7919 % users
-		all = append(all, []byte(checkout(fmt.Sprintf("k%d-%d", user, i), user, "p", "1", stamp(base, float64(i)/1000))))
+		all = append(all, []byte(checkout(fmt.Sprintf("k%d-%d", user, i), user, "p", "1",
+			stamp(base, float64(i)/1000))))
 	}
 	spread(t, brokers, "checkouts", 2, all)
 	cfg := testConfig(t, brokers, dsn)
 	cfg.UsersCache = 1000
 	st := drain(t, cfg)
-	if got := count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE 'user-' || substring(checkout_id from 'k([0-9]+)-') = user_name`); got != n {
+	if got := countRows(t, conn, `'user-' || substring(checkout_id from 'k([0-9]+)-') = user_name`); got != n {
 		t.Errorf("%d of %d rows have their user's name", got, n)
 	}
 	if st.Users.ReadThroughQueries == 0 || st.Users.ReadThroughQueries > uint64(st.Transactions) {
@@ -39,8 +40,9 @@ func TestCacheSmallerThanTheUsers(t *testing.T) {
 	}
 }
 
-// A run until caught up fills in the names of users who came after the run that wrote their rows, also when there is nothing to read and
-// it is over before the mirror stands: here an open transaction holds that up.
+// A run until caught up fills in the names of users who came after the run that wrote their rows,
+// also when there is nothing to read and it is over before the mirror stands: here an open
+// transaction holds that up.
 func TestRunsUntilCaughtUpFillInNames(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 1)
@@ -78,17 +80,20 @@ type town struct {
 	owed    map[string]int // checkouts of users who did not exist
 }
 
-// change runs a statement and waits until the mirror has applied it, and all that was committed before.
+// change runs a statement and waits until the mirror has applied it, and all that was committed
+// before.
 func (w *town) change(sql string) {
 	w.t.Helper()
 	exec(w.t, w.conn, sql)
 	lsn := count(w.t, w.conn, `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`)
 	// Another change, so that the stream goes past it.
-	exec(w.t, w.conn, `INSERT INTO commerce.users VALUES (1000, 'nobody', 'x') ON CONFLICT (id) DO UPDATE SET username = excluded.username`)
+	exec(w.t, w.conn, `INSERT INTO commerce.users VALUES (1000, 'nobody', 'x') ON CONFLICT (id) DO UPDATE
+		SET username = excluded.username`)
 	eventually(w.t, "the mirror has applied: "+sql, func() bool { return w.p.Stats().Users.LastLSN >= uint64(lsn) })
 }
 
-// buy produces a checkout of each user and looks at the rows: each has the name that the user has now, or none.
+// buy produces a checkout of each user and looks at the rows: each has the name that the user has
+// now, or none.
 func (w *town) buy(users ...int) {
 	w.t.Helper()
 	w.round++
@@ -115,20 +120,23 @@ func (w *town) buy(users ...int) {
 
 func (w *town) nameOf(checkout string) (name string) {
 	w.t.Helper()
-	err := w.conn.QueryRow(w.t.Context(), `SELECT coalesce(user_name, '') FROM commerce.attributed_checkouts WHERE checkout_id = $1`, checkout).Scan(&name)
+	err := w.conn.QueryRow(w.t.Context(), `SELECT coalesce(user_name, '') FROM commerce.attributed_checkouts
+		WHERE checkout_id = $1`, checkout).Scan(&name)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return name
 }
 
-// filled waits until the rows of users who did not exist and do now have their names; those of the others have none.
+// filled waits until the rows of users who did not exist and do now have their names; those of the
+// others have none.
 func (w *town) filled() {
 	w.t.Helper()
 	for id, u := range w.owed {
 		name, known := w.names[u]
 		if known {
-			eventually(w.t, fmt.Sprintf("the name of user %d in row %s", u, id), func() bool { return w.nameOf(id) != "" })
+			eventually(w.t, fmt.Sprintf("the name of user %d in row %s", u, id),
+				func() bool { return w.nameOf(id) != "" })
 			delete(w.owed, id)
 		}
 		if got := w.nameOf(id); got != name {
@@ -184,7 +192,7 @@ func usersChange(t *testing.T, cache int) {
 	w.buy(everybody...)
 	flow.end() // the flow's user goes with the others
 	eventually(t, "the rows of the flow", func() bool {
-		return count(t, conn, `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id LIKE 'flow-%'`) == int64(len(flow.bought))
+		return countRows(t, conn, `checkout_id LIKE 'flow-%'`) == int64(len(flow.bought))
 	})
 	w.change(`TRUNCATE commerce.users`)
 	clear(w.names)
@@ -203,7 +211,8 @@ func usersChange(t *testing.T, cache int) {
 	}
 }
 
-// flow renames one user over and over, and buys on that user's behalf, without waiting for anything.
+// flow renames one user over and over, and buys on that user's behalf, without waiting for
+// anything.
 type flow struct {
 	t      *testing.T
 	stop   context.CancelFunc
@@ -219,7 +228,8 @@ func startFlow(t *testing.T, brokers []string, dsn string) *flow {
 	ctx, stop := context.WithCancel(t.Context())
 	f := &flow{t: t, stop: stop}
 	conn := connect(t, dsn)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic("checkouts"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic("checkouts"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +245,8 @@ func startFlow(t *testing.T, brokers []string, dsn string) *flow {
 			case <-ticker.C:
 			}
 			f.named = append(f.named, time.Now())
-			if _, err := conn.Exec(context.WithoutCancel(ctx), `UPDATE commerce.users SET username = $2 WHERE id = $1`, flowUser, fmt.Sprintf("flow%d", n)); err != nil {
+			if _, err := conn.Exec(context.WithoutCancel(ctx), `UPDATE commerce.users SET username = $2
+				WHERE id = $1`, flowUser, fmt.Sprintf("flow%d", n)); err != nil {
 				t.Error(err)
 				return
 			}
@@ -252,7 +263,8 @@ func startFlow(t *testing.T, brokers []string, dsn string) *flow {
 			case <-ticker.C:
 			}
 			f.bought = append(f.bought, time.Now())
-			r := &kgo.Record{Partition: 1, Value: []byte(checkout(fmt.Sprintf("flow-%d", n), flowUser, "p", "1", stamp(time.Now(), 0)))}
+			r := &kgo.Record{Partition: 1, Value: []byte(checkout(fmt.Sprintf("flow-%d", n), flowUser, "p", "1",
+				stamp(time.Now(), 0)))}
 			if err := cl.ProduceSync(context.WithoutCancel(ctx), r).FirstErr(); err != nil {
 				t.Error(err)
 				return
@@ -271,11 +283,13 @@ func (f *flow) end() {
 // mirrorLag is how far the mirror may be behind the table on a busy machine.
 const mirrorLag = 10 * time.Second
 
-// check looks at every row of the flow: its name is one that the user had at some moment between shortly before the checkout and now.
-// It may be older than that of the row before: a name that was read through is ahead of the stream.
+// check looks at every row of the flow: its name is one that the user had at some moment between
+// shortly before the checkout and now. It may be older than that of the row before: a name that was
+// read through is ahead of the stream.
 func (f *flow) check(conn *pgx.Conn) {
 	f.t.Helper()
-	rows, err := conn.Query(f.t.Context(), `SELECT substring(checkout_id from 6)::int AS n, substring(user_name from 5)::int AS name
+	rows, err := conn.Query(f.t.Context(), `SELECT substring(checkout_id from 6)::int AS n,
+		substring(user_name from 5)::int AS name
 		FROM commerce.attributed_checkouts WHERE checkout_id LIKE 'flow-%' AND user_name LIKE 'flow%' ORDER BY 1`)
 	if err != nil {
 		f.t.Fatal(err)

@@ -35,21 +35,17 @@ func (p *pretended) stats() pipeline.Stats {
 	n := p.looks.Add(1)
 	now := time.Now()
 	st := pipeline.Stats{
-		At: now, Started: now.Add(-time.Hour), Ready: true, EndsAt: now, Watermark: now.UnixMicro(),
+		Started: now.Add(-time.Hour),
 		Totals: pipeline.Totals{
 			ClicksRead: 120 * n, CheckoutsRead: 60 * n, Transactions: 40 * n, DelayRows: 60 * n, Delay: time.Duration(60*n) * 6 * time.Millisecond,
 		},
-		Clicks: []pipeline.PartitionStats{{Next: 120 * n, End: 120 * n, MaxTime: now.UnixMicro()}},
-		Shards: []pipeline.ShardStats{
-			{
-				Next:        60 * n,
-				End:         60 * n,
-				Committed:   60 * n,
-				Queued:      2,
-				Recents:     900,
-				MaxReleased: now.UnixMicro(),
-				FinalBefore: now.UnixMicro(),
-			},
+		Status: pipeline.Status{
+			At: now, Ready: true, EndsAt: now, Watermark: now.UnixMicro(),
+			Clicks: []pipeline.PartitionStats{{Next: 120 * n, End: 120 * n, MaxTime: now.UnixMicro()}},
+			Shards: []pipeline.ShardStats{{
+				Next: 60 * n, End: 60 * n, Committed: 60 * n, Queued: 2, Recents: 900,
+				MaxReleased: now.UnixMicro(), FinalBefore: now.UnixMicro(),
+			}},
 		},
 	}
 	st.Result.Fresh, st.Result.Attributed = 60*n, 50*n

@@ -23,7 +23,7 @@ func past(now time.Time, n int, of func(ago int) sample) []sample {
 func TestStatus(t *testing.T) {
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	one := []pipeline.ShardStats{{Partition: 0}}
-	running := pipeline.Stats{At: now, Ready: true, Shards: one}
+	running := pipeline.Stats{Status: pipeline.Status{At: now, Ready: true, Shards: one}}
 	with := func(change func(*pipeline.Stats)) pipeline.Stats {
 		st := running
 		change(&st)
@@ -101,11 +101,11 @@ func TestSpans(t *testing.T) {
 // The lag of a sample is that of the shard that is furthest behind: the one that the metrics show.
 func TestBehindIsTheLagOfTheLastShard(t *testing.T) {
 	now := time.Now()
-	st := pipeline.Stats{EndsAt: now, Shards: []pipeline.ShardStats{
+	st := pipeline.Stats{Status: pipeline.Status{EndsAt: now, Shards: []pipeline.ShardStats{
 		{Committed: 5, End: 5, AtEnd: now.Add(-time.Hour)},
 		{Committed: 5, End: 9, AtEnd: now.Add(-4 * time.Second), RecordTime: now.Add(-time.Hour).UnixMicro()},
 		{Committed: 5, End: 6, AtEnd: now.Add(-time.Second), RecordTime: now.Add(-time.Hour).UnixMicro()},
-	}}
+	}}}
 	if s := new(feed).take(now, st); s.Behind != 4 || s.Backlog != 5 {
 		t.Errorf("%v s behind, %d records", s.Behind, s.Backlog)
 	}

@@ -1,0 +1,2 @@
+// Package metrics makes metrics of client_golang with the few options that firstclick uses.
+package metrics
