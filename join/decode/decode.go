@@ -169,22 +169,20 @@ func (d *Decoder) object(value []byte) *event.DecodeError {
 // unknown is object for a record of no form that is known.
 func (d *Decoder) unknown(value []byte) *event.DecodeError {
 	s := &d.scan
-	i := s.space(0)
-	if i == len(value) || value[i] != '{' {
-		end := s.skip(i, 0)
-		if end < 0 || s.space(end) != len(value) {
-			return d.invalid()
-		}
+	i, end := s.space(0), -1
+	object := i < len(value) && value[i] == '{'
+	if object {
+		end = d.members(i + 1)
+	} else {
+		end = s.value(i, 0)
+	}
+	switch {
+	case end < 0 || s.space(end) != len(value):
+		return &event.DecodeError{Reason: event.ReasonJSON, Detail: whereInvalid(value)}
+	case !object:
 		return &event.DecodeError{Reason: event.ReasonShape, Detail: "not an object: " + quote(value[i:end])}
 	}
-	if end := d.members(i + 1); end < 0 || s.space(end) != len(value) {
-		return d.invalid()
-	}
 	return nil
-}
-
-func (d *Decoder) invalid() *event.DecodeError {
-	return &event.DecodeError{Reason: event.ReasonJSON, Detail: whereInvalid(d.scan.b)}
 }
 
 // members reads the members of the outermost object, from behind its brace. It returns where it ends, or -1.
@@ -224,7 +222,7 @@ func (d *Decoder) members(i int) int {
 			end, escaped = s.str(i + 1)
 		} else {
 			learned.add(b[from:i], f, false)
-			end = s.skip(i, 1)
+			end = s.value(i, 1)
 		}
 		if end < 0 {
 			return -1

@@ -137,25 +137,11 @@ func (d *Decoder) user() (int32, *event.DecodeError) {
 		}
 	}
 	text := d.bytes(f)
-	digits, v := text, int64(0)
-	if len(digits) > 0 && digits[0] == '-' {
-		digits = digits[1:]
-	}
-	ok := len(digits) > 0 && len(text) <= 11
-	for _, c := range digits {
-		if c -= '0'; c > 9 || !ok {
-			ok = false
-			break
-		}
-		v = v*10 + int64(c)
-	}
-	if ok && len(digits) < len(text) {
-		v = -v
-	}
-	if !ok || v != int64(int32(v)) {
+	user, err := strconv.ParseInt(string(text), 10, 32)
+	if err != nil || len(text) > 11 || text[0] == '+' {
 		return 0, d.bad(fieldUserID, event.ReasonUserID, "an integer within 32 bits")
 	}
-	return int32(v), nil
+	return int32(user), nil
 }
 
 // optional is the text of a member; the zero span: it is absent or null.

@@ -56,7 +56,7 @@ func (d *Decoder) has(f *form) bool {
 			start--
 			end, escaped = s.str(i)
 		case b[i] != '"' && s.space(i) == i: // else it is another kind of value, or other text stands before it
-			end = s.skip(i, 1)
+			end = s.value(i, 1)
 		}
 		if end < 0 {
 			return false

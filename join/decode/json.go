@@ -5,21 +5,20 @@ import (
 	"math/bits"
 )
 
-// maxDepth bounds nesting: deeper is event.ReasonJSON. It is encoding/json's bound, so that both judge alike.
+// maxDepth bounds nesting: deeper is ReasonJSON. It is the bound of encoding/json.
 const maxDepth = 10000
 
-// span is where a member's value lies in the input; the zero span is an absent member.
+// span is where a member's value lies in the input. The zero span is an absent member.
 type span struct {
 	start, end uint32
 	escaped    bool // a string with a backslash
 }
 
-// scanner checks JSON by RFC 8259. Its methods take where to begin and return where the thing ends, or -1 if it is not valid.
-// Nothing in it recurses.
+// scanner checks JSON by RFC 8259. Its methods take where to begin, and return where the thing ends
+// or -1 if it is not valid.
 type scanner struct {
-	b     []byte
-	seen  uint64                       // all string bytes or-ed together, to know whether any is beyond ASCII
-	stack [(maxDepth + 64) / 64]uint64 // one bit a level: set for an object
+	b    []byte
+	seen uint64 // all string bytes or-ed together, to know whether any is beyond ASCII
 }
 
 const (
@@ -34,8 +33,8 @@ func (s *scanner) str(i int) (end int, escaped bool) {
 	for {
 		for i+8 <= len(b) {
 			x := binary.LittleEndian.Uint64(b[i:])
-			// Less than 0x21, once 0x02 is flipped, are the control characters and the quote (0x22). The lowest byte found is right; a borrow can
-			// only spoil those above it.
+			// Once 0x02 is flipped, control characters and the quote (0x22) are those below 0x21. The
+			// lowest byte found is right: a borrow can only spoil those above it.
 			slash := x ^ ones*'\\'
 			stop := ((x^ones*0x02-ones*0x21)&^x | (slash-ones)&^slash) & highs
 			if stop == 0 {
@@ -154,12 +153,19 @@ func (s *scanner) digits(i int) int {
 	return i
 }
 
-// scalar reads a value that is neither object nor array.
-func (s *scanner) scalar(i int) int {
+// value reads any value after space, at a depth. It recurses: maxDepth levels take about a megabyte
+// of stack.
+func (s *scanner) value(i, depth int) int {
+	i = s.space(i)
+	if i >= len(s.b) {
+		return -1
+	}
 	switch s.b[i] {
 	case '"':
 		i, _ = s.str(i + 1)
 		return i
+	case '{', '[':
+		return s.nested(i, depth+1)
 	case 't':
 		return s.literal(i, "true")
 	case 'f':
@@ -170,63 +176,37 @@ func (s *scanner) scalar(i int) int {
 	return s.number(i)
 }
 
-// skip reads any value, at a depth.
-func (s *scanner) skip(i, depth int) int {
-	base := depth
-	for { // one value, or the beginning of one
-		i = s.space(i)
-		if i >= len(s.b) {
+// nested reads an object or an array.
+func (s *scanner) nested(i, depth int) int {
+	object := s.b[i] == '{'
+	closing := s.b[i] + 2 // ASCII: { and }, [ and ]
+	if depth > maxDepth {
+		return -1
+	}
+	if i = s.space(i + 1); i < len(s.b) && s.b[i] == closing {
+		return i + 1
+	}
+	for {
+		if object {
+			if i = s.name(i); i < 0 {
+				return -1
+			}
+		}
+		if i = s.value(i, depth); i < 0 {
 			return -1
 		}
-		opened := false
-		switch c := s.b[i]; c {
-		case '{', '[':
-			if depth++; depth > maxDepth {
-				return -1
-			}
-			s.push(depth, c == '{')
-			i, opened = s.space(i+1), true
-		default:
-			if i = s.scalar(i); i < 0 {
-				return -1
-			}
+		if i = s.space(i); i >= len(s.b) {
+			return -1
 		}
-		var more bool
-		if i, depth, more = s.next(i, depth, base, opened); !more {
-			return i
-		}
-	}
-}
-
-// next goes on behind a value, or behind an opening brace or bracket, to where the next value begins. more is false at the end
-// of the outermost value and where the text is not valid.
-func (s *scanner) next(i, depth, base int, opened bool) (at, level int, more bool) {
-	b := s.b
-	for depth > base {
-		if !opened {
-			i = s.space(i)
-		}
-		if i >= len(b) {
-			return -1, depth, false
-		}
-		object := s.stack[depth>>6]>>(depth&63)&1 != 0
-		switch c := b[i]; {
-		case object && c == '}', !object && c == ']':
-			depth--
-			i, opened = i+1, false
-			continue
-		case opened:
-		case c == ',':
+		switch s.b[i] {
+		case closing:
+			return i + 1
+		case ',':
 			i = s.space(i + 1)
 		default:
-			return -1, depth, false
+			return -1
 		}
-		if object {
-			i = s.name(i)
-		}
-		return i, depth, i >= 0
 	}
-	return i, depth, false
 }
 
 // name reads a member's name and its colon.
@@ -241,13 +221,4 @@ func (s *scanner) name(i int) int {
 		return -1
 	}
 	return i + 1
-}
-
-func (s *scanner) push(depth int, object bool) {
-	bit := uint64(1) << (depth & 63)
-	if object {
-		s.stack[depth>>6] |= bit
-	} else {
-		s.stack[depth>>6] &^= bit
-	}
 }

@@ -31,8 +31,9 @@ func two(a, b byte) int {
 	return int(a)*10 + int(b)
 }
 
-// parseTime reads a time in micros: `YYYY-MM-DD`, a blank or T, `HH:MM` or `HH:MM:SS`, behind seconds a point or comma and 1 to 9 digits
-// if any (those beyond the sixth are dropped), and `Z`, `z`, `±HH:MM`, `±HHMM`, `±HH` or nothing: then the clock of zone is meant, by the
+// parseTime reads a time in micros: `YYYY-MM-DD`, a blank or T, then `HH:MM` or `HH:MM:SS`. Behind
+// seconds may stand a point or comma and 1 to 9 digits, of which those beyond the sixth are dropped.
+// Then comes `Z`, `z`, `±HH:MM`, `±HHMM`, `±HH` or nothing: nothing means the clock of zone, by the
 // rule of time.Date where that clock is put forward or back.
 func parseTime(s []byte, zone *time.Location) (micros int64, ok bool) {
 	if len(s) < 16 || s[4] != '-' || s[7] != '-' || s[10] != ' ' && s[10] != 'T' || s[13] != ':' {
@@ -41,25 +42,26 @@ func parseTime(s []byte, zone *time.Location) (micros int64, ok bool) {
 	century, year := two(s[0], s[1]), two(s[2], s[3])
 	month, day := two(s[5], s[6]), two(s[8], s[9])
 	hour, minute, second := two(s[11], s[12]), two(s[14], s[15]), 0
-	var frac int64
+	var fraction int64
 	if s = s[16:]; len(s) >= 3 && s[0] == ':' {
 		second = two(s[1], s[2])
-		if frac, s, ok = parseFraction(s[3:]); !ok {
+		if fraction, s, ok = parseFraction(s[3:]); !ok {
 			return 0, false
 		}
 	}
-	if century > 99 || year > 99 || month < 1 || month > 12 || hour > 23 || minute > 59 || second > 59 {
+	if century > 99 || year > 99 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
 	year += century * 100
-	if day < 1 || day > daysIn(year, month) {
+	at := time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)
+	if day > 28 && at.Day() != day { // the month has no such day
 		return 0, false
 	}
-	at := int64(daysBefore(year, month)+day-1)*86400 + int64(hour*3600+minute*60+second)
+	seconds := at.Unix()
 	switch {
 	case len(s) == 0:
 		if zone != time.UTC {
-			at = time.Date(year, time.Month(month), day, hour, minute, second, 0, zone).Unix()
+			seconds = time.Date(year, time.Month(month), day, hour, minute, second, 0, zone).Unix()
 		}
 	case len(s) == 1 && s[0]|0x20 == 'z':
 	default:
@@ -67,12 +69,12 @@ func parseTime(s []byte, zone *time.Location) (micros int64, ok bool) {
 		if !ok {
 			return 0, false
 		}
-		at -= shift
+		seconds -= shift
 	}
-	if at < 0 || at >= event.EndOfTime/1e6 {
+	if seconds < 0 || seconds >= event.EndOfTime/1e6 {
 		return 0, false
 	}
-	return at*1e6 + frac, true
+	return seconds*1e6 + fraction, true
 }
 
 // parseFraction reads the fraction of a second in micros, if there is one, and returns what is behind it.
@@ -110,24 +112,4 @@ func parseOffset(s []byte) (seconds int64, ok bool) {
 		seconds = -seconds
 	}
 	return seconds, true
-}
-
-func daysIn(year, month int) int {
-	switch {
-	case month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0):
-		return 29
-	case month == 2:
-		return 28
-	}
-	return 30 + (month+month>>3)&1
-}
-
-// daysBefore counts the days from 1970-01-01 to the first of the month. Years begin in March here, so that the leap day is last.
-func daysBefore(year, month int) int {
-	if month < 3 {
-		month += 12
-		year--
-	}
-	year += 400 // keeps year 0 positive: divisions round toward zero
-	return year*365 + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 - 719468 - 146097
 }
