@@ -7,23 +7,23 @@ import (
 	"firstclick/join/event"
 )
 
-// bucket holds the clicks of one stripe in one bucket of event time, in words that are only appended to and freed together.
-// The words lie in chunks, the first ones small (a bucket of one click costs 64 bytes), the others of chunkWords.
-// A ref is the place of a record's first word, never 0.
+// bucket holds the clicks of one stripe in one bucket of event time, in words that are only appended
+// to and freed together. The words lie in chunks, the first ones small (a bucket of one click costs
+// 64 bytes), the others of chunkWords. A ref is the place of a record's first word, never 0.
 //
 // A record of a click is
 //
 //	word 0       micros since the bucket's begin, recordText, and the kind in the upper bits
-//	kind words   links: recordEnd none; recordNear the next older click, in this bucket; recordFar a bucket's number and a
-//	             ref, or in a tree the refs of the left and the right child
+//	kind words   links: recordEnd none; recordNear the next older click, in this bucket;
+//	             recordFar a bucket's number and a ref, or in a tree the refs of both children
 //	id           four words, or with recordText the length in bytes and the bytes
 //
-// and a tree's header is recordTree in word 0, the number and ref of the next older group, and the ref of the root.
+// A tree's header is recordTree in word 0, the number and ref of the next older group, and the ref of
+// the root.
 type bucket struct {
 	number uint32
 	used   uint32 // words, with those left over at the ends of chunks
 	clicks int64
-	big    int // chunks of chunkWords
 	chunks [][]uint32
 }
 
@@ -90,53 +90,16 @@ func (s *stripe) grab(b *bucket, n uint32) (ref uint32, words []uint32) {
 		}
 		for len(b.chunks) <= chunk {
 			b.chunks = append(b.chunks, nil)
-			s.bytes.Add(chunkOverhead)
+			s.bytes += chunkOverhead
 		}
 		if b.chunks[chunk] == nil {
-			b.chunks[chunk] = s.chunk(size)
-			if size == chunkWords {
-				b.big++
-				s.big++
-			}
+			b.chunks[chunk] = make([]uint32, size)
+			s.bytes += int64(size) * 4
 		}
 		ref = b.used
 		b.used += n
 		return ref, b.chunks[chunk][at : at+n : at+n]
 	}
-}
-
-// chunk takes a chunk from the free ones, or makes one.
-func (s *stripe) chunk(size uint32) []uint32 {
-	if n := len(s.free); size == chunkWords && n > 0 {
-		c := s.free[n-1]
-		s.free[n-1] = nil
-		s.free = s.free[:n-1]
-		return c
-	}
-	s.bytes.Add(int64(size) * 4)
-	return make([]uint32, size)
-}
-
-// release frees a bucket. Some of its chunks are kept to be used again: an eighth of what the stripe holds, so that memory is
-// really given back after a peak.
-func (s *stripe) release(b *bucket) {
-	keep := 4 + s.big/8
-	for _, c := range b.chunks {
-		s.bytes.Add(-chunkOverhead)
-		if len(c) == chunkWords && len(s.free) < keep {
-			s.free = append(s.free, c)
-		} else {
-			s.bytes.Add(-int64(len(c)) * 4)
-		}
-	}
-	for n := len(s.free); n > keep; n-- {
-		s.free[n-1] = nil
-		s.free = s.free[:n-1]
-		s.bytes.Add(-chunkWords * 4)
-	}
-	s.bytes.Add(-bucketBytes)
-	s.clicks.Add(-b.clicks)
-	s.window.hold(b.number, -1)
 }
 
 // write appends a click's record with room for kind links, which the caller fills in.
@@ -157,7 +120,7 @@ func (s *stripe) write(b *bucket, kind, off uint32, id event.ID) (ref uint32, wo
 	return ref, words
 }
 
-// idOf is the id of a record. A text is a view of the chunk: good until the stripe's lock is let go.
+// idOf is the id of a record. A text is a view of the chunk: it holds under the stripe's lock.
 func idOf(r []uint32) event.ID {
 	i := r[1+r[0]>>kindShift:]
 	if r[0]&recordText == 0 {

@@ -7,8 +7,8 @@ import (
 	"firstclick/join/event"
 )
 
-// directory lists the groups of a key that has many, oldest first; the links between those groups are not used any more. It is
-// the one thing here with a pointer: a slice header per key that has clicks in many buckets.
+// directory lists the groups of a key that has many, oldest first. The links between those groups
+// are not used any more. A directory is the one thing here with a pointer: a slice header per key.
 type directory struct{ groups []groupAt }
 
 type groupAt struct{ number, ref uint32 }
@@ -35,10 +35,10 @@ func (s *stripe) promote(e *slot) {
 		i = uint32(len(s.directories))
 		before := cap(s.directories)
 		s.directories = append(s.directories, directory{})
-		s.bytes.Add(int64(cap(s.directories)-before) * int64(unsafe.Sizeof(directory{})))
+		s.bytes += int64(cap(s.directories)-before) * int64(unsafe.Sizeof(directory{}))
 	}
 	s.directories[i].groups = groups
-	s.bytes.Add(int64(cap(groups)) * groupBytes)
+	s.bytes += int64(cap(groups)) * groupBytes
 	e.ref = directoryFlag | i
 }
 
@@ -46,11 +46,11 @@ func (s *stripe) promote(e *slot) {
 func (s *stripe) drop(e *slot) {
 	if e.ref&directoryFlag != 0 {
 		i := e.ref &^ directoryFlag
-		s.bytes.Add(-int64(cap(s.directories[i].groups)) * groupBytes)
+		s.bytes -= int64(cap(s.directories[i].groups)) * groupBytes
 		s.directories[i].groups = nil
 		s.freeDirectories = append(s.freeDirectories, i)
 		if len(s.freeDirectories) == len(s.directories) { // the last one: give the list back
-			s.bytes.Add(-int64(cap(s.directories)) * int64(unsafe.Sizeof(directory{})))
+			s.bytes -= int64(cap(s.directories)) * int64(unsafe.Sizeof(directory{}))
 			s.directories, s.freeDirectories = nil, nil
 		}
 	}
@@ -80,7 +80,7 @@ func (s *stripe) insertDirectory(e *slot, b *bucket, off uint32, id *event.ID) b
 		live := d.groups[d.search(s.dead):]
 		before := cap(d.groups)
 		d.groups = append(make([]groupAt, 0, len(live)+len(live)/4+8), live...)
-		s.bytes.Add(int64(cap(d.groups)-before) * groupBytes)
+		s.bytes += int64(cap(d.groups)-before) * groupBytes
 		i = d.search(b.number)
 	}
 	ref, _ := s.write(b, recordEnd, off, *id)

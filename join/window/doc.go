@@ -13,7 +13,7 @@
 // # Files
 //
 //   - window.go: the API.
-//   - batch.go, lookups.go, bystripe.go: many insertions or look-ups at a time.
+//   - many.go: many insertions or look-ups at a time.
 //   - stripe.go: a share of the keys, under one lock.
 //   - index.go, directory.go: from a key to its groups of clicks.
 //   - group.go: the clicks of one key in one bucket of event time: a chain, or a tree.

@@ -3,10 +3,12 @@ package window
 import "firstclick/join/event"
 
 // A group is the clicks of one key in one bucket. Its head is its newest click, or a tree's header.
+// Nothing is ever taken out of a group.
 //
-// Up to maxChain clicks are a chain in descending order of (time, id): clicks that come in order cost one record and one link.
-// More become a treap: a search tree by (time, id) that is a heap by a secret hash of the nodes' refs, and so as balanced as a random
-// tree, whatever times the clicks have and in whatever order they come. Nothing is ever taken out of a group.
+// Up to maxChain clicks are a chain in descending order of (time, id): clicks that come in order cost
+// one record and one link. More become a treap: a search tree by (time, id) that is a heap by a
+// secret hash of the nodes' refs. It is as balanced as a random tree, whatever times the clicks have
+// and in whatever order they come.
 const maxChain = 8
 
 // link is where the number and the ref of a group stand. number is nil where only the ref does.
@@ -32,8 +34,8 @@ func (b *bucket) next(r []uint32) uint32 {
 	return 0
 }
 
-// bottom is the record that holds the link to the next older group: a tree's header, or the last of a chain. holder is the
-// link to it and steps the number of records looked at.
+// bottom is the record that holds the link to the next older group: a tree's header, or the last of a
+// chain. holder is the link to it and steps the number of records looked at.
 func (b *bucket) bottom(head link) (r []uint32, holder link, steps int) {
 	holder = head
 	for {
@@ -87,7 +89,7 @@ func (s *stripe) insertGroup(b *bucket, head link, off uint32, id *event.ID) boo
 		ref, fresh := s.write(b, recordNear, off, *id)
 		fresh[1] = *holders[place].ref
 		holders[place].set(b.number, ref)
-	case r[0]>>kindShift == recordFar: // older than all: takes over the link to the next older group
+	case r[0]>>kindShift == recordFar: // the oldest takes over the link to the next older group
 		ref, fresh := s.write(b, recordFar, off, *id)
 		fresh[1], fresh[2] = r[1], r[2]
 		r[1], r[2] = b.number, ref
@@ -148,8 +150,8 @@ func (s *stripe) insertTree(b *bucket, tree []uint32, off uint32, id *event.ID) 
 	return true
 }
 
-// rank is a node's place in the heap of a treap. Refs can be foreseen from outside, so who knew the seed could choose times that make a list of
-// the tree.
+// rank is a node's place in the heap of a treap. Whoever sends events can foresee refs, and could
+// choose times that make the tree a list if they knew the seed.
 func rank(seed uint64, ref uint32) uint64 { return event.Mix(seed ^ uint64(ref)) }
 
 // insertNode adds a click that is not in the tree.
@@ -179,8 +181,8 @@ func (s *stripe) insertNode(b *bucket, root *uint32, off uint32, id event.ID) {
 	*left, *right = 0, 0
 }
 
-// least finds the least click of a group at or after off, or after (off, after) where that is
-// given; 0: there is none.
+// least finds the least click of a group at or after off, or after (off, after) if that is given.
+// 0: there is none.
 func (b *bucket) least(ref, off uint32, after *event.ID) (found uint32) {
 	r := b.words(ref)
 	if r[0]>>kindShift != recordTree {

@@ -7,8 +7,8 @@ import (
 	"firstclick/join/event"
 )
 
-// slot is what the index knows of a key: its newest group, or with directoryFlag in ref its directory. A slot with ref 0 is
-// empty; one whose bucket was freed is dead, and its place may be taken.
+// slot is what the index knows of a key: its newest group, or with directoryFlag in ref its
+// directory. A slot with ref 0 is empty. A slot whose bucket was freed is dead, and may be reused.
 type slot struct {
 	key    event.Key
 	bucket uint32 // number of the key's newest bucket
@@ -20,9 +20,10 @@ const (
 	slotBytes     = int64(unsafe.Sizeof(slot{}))
 )
 
-// index is an open-addressing table in which the slots stand in the order of their keys: a key's place is its upper half scaled
-// to the size of the table, or behind it up to the first empty slot. Keeping order makes a miss as cheap as a hit, so the table
-// may be full to 7/8, and growing is one pass over both tables, so it may grow by small steps.
+// index is an open-addressing table in which the slots stand in the order of their keys: a key's
+// place is its upper half scaled to the size of the table, or behind it up to the first empty slot.
+// Order makes a miss as cheap as a hit, so the table may be full to 7/8. Growing is one pass over
+// both tables, so it may grow by small steps.
 type index struct {
 	slots []slot
 	size  int // places that keys are scaled to; a few slots more are behind them
@@ -58,8 +59,7 @@ func (s *stripe) slotFor(key event.Key) *slot {
 	x := &s.index
 	for {
 		if x.used >= x.size-x.size/8 {
-			// Dead slots in the way count too: before growing, see whether it is those that fill the table.
-			s.rebuild(0)
+			s.rebuild(1) // dead slots count too: it may be those that fill the table
 		}
 		i := x.place(key)
 		for i < len(x.slots) && x.slots[i].ref != 0 && less(x.slots[i].key, key) {
@@ -87,7 +87,8 @@ func (s *stripe) slotFor(key event.Key) *slot {
 	}
 }
 
-// rebuild writes the table anew without its dead slots, as large as those that live need, and least at least.
+// rebuild writes the table anew without its dead slots, as large as the live ones need, and no
+// smaller than least.
 func (s *stripe) rebuild(least int) {
 	x := &s.index
 	live := 0
@@ -96,18 +97,18 @@ func (s *stripe) rebuild(least int) {
 			live++
 		}
 	}
-	if live == 0 && least == 0 && s.closing {
+	if live == 0 && least == 0 {
 		for i := range x.slots {
 			s.drop(&x.slots[i])
 		}
-		s.bytes.Add(-int64(len(x.slots)) * slotBytes)
+		s.bytes -= int64(len(x.slots)) * slotBytes
 		*x = index{}
 		return
 	}
 	for size := max(16, live+live*2/5, least); ; size += size / 8 {
 		old := *x
 		if s.refill(&old, size) {
-			s.bytes.Add(int64(len(x.slots)-len(old.slots)) * slotBytes)
+			s.bytes += int64(len(x.slots)-len(old.slots)) * slotBytes
 			for i := range old.slots {
 				if old.slots[i].bucket < s.dead {
 					s.drop(&old.slots[i])

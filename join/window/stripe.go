@@ -1,15 +1,13 @@
 package window
 
 import (
-	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"firstclick/join/event"
 )
 
-// stripe holds a share of the keys. Its lock guards all but the atomics.
+// stripe holds a share of the keys. Its lock guards all of it.
 type stripe struct {
 	mu      sync.Mutex
 	window  *Window
@@ -17,17 +15,13 @@ type stripe struct {
 	buckets []*bucket // by number
 	recent  *bucket   // the one used last
 	dead    uint32    // every bucket below this number was freed
-	big     int       // chunks of chunkWords in buckets
-	free    [][]uint32
-	closing bool
 
 	directories     []directory
 	freeDirectories []uint32
 
-	clicks atomic.Int64
-	bytes  atomic.Int64
-	oldest atomic.Uint32 // number of the oldest bucket; MaxUint32: none
-	_      [64]byte      // the next stripe's lock is in another cache line
+	clicks int64
+	bytes  int64
+	_      [64]byte // the next stripe's lock is in another cache line
 }
 
 // bucket finds a bucket that exists.
@@ -63,9 +57,7 @@ func (s *stripe) open(number uint32) *bucket {
 	i, found := s.search(number)
 	if !found {
 		s.buckets = slices.Insert(s.buckets, i, &bucket{number: number, used: 1})
-		s.bytes.Add(bucketBytes)
-		s.oldest.Store(s.buckets[0].number)
-		s.window.hold(number, 1)
+		s.bytes += bucketBytes
 	}
 	s.recent = s.buckets[i]
 	return s.recent
@@ -82,22 +74,18 @@ func (s *stripe) expire(dead uint32) {
 		return
 	}
 	for _, b := range s.buckets[:n] {
-		s.big -= b.big
-	}
-	for _, b := range s.buckets[:n] {
-		s.release(b)
+		s.clicks -= b.clicks
+		s.bytes -= bucketBytes
+		for _, c := range b.chunks {
+			s.bytes -= chunkOverhead + int64(len(c))*4
+		}
 	}
 	s.buckets = slices.Delete(s.buckets, 0, n)
 	s.recent = nil
-	s.oldest.Store(math.MaxUint32)
-	if len(s.buckets) > 0 {
-		s.oldest.Store(s.buckets[0].number)
-	}
-	// Each live key has a click, so many more slots than clicks are dead ones. Fewer dead slots wait for the next growth.
-	if int64(s.index.used) > 2*s.clicks.Load() {
-		s.closing = true
+	// Each live key has a click, so many more slots than clicks are dead ones. Fewer dead slots wait
+	// for the next growth.
+	if int64(s.index.used) > 2*s.clicks {
 		s.rebuild(0)
-		s.closing = false
 	}
 }
 
@@ -127,7 +115,7 @@ func (s *stripe) insert(key event.Key, number, off uint32, id event.ID) bool {
 	return s.insertOlder(e, b, off, &id)
 }
 
-// maxWalk bounds the records that are looked at along a key's groups before the key gets a directory.
+// maxWalk is how many records are looked at along a key's groups before the key gets a directory.
 const maxWalk = 32
 
 // insertOlder adds a click that is older than its key's newest group.
@@ -174,8 +162,8 @@ func older(r []uint32) (number, ref uint32) {
 	return 0, 0
 }
 
-// first finds the least click of key at or after off in bucket number, or after (off, after) where
-// that is given: ref 0 if there is none.
+// first finds the least click of key at or after off in bucket number, or after (off, after) if that
+// is given. ref 0: there is none.
 func (s *stripe) first(key event.Key, number, off uint32, after *event.ID) (*bucket, uint32) {
 	e := s.index.find(key)
 	if e == nil || e.bucket < s.dead {
@@ -184,7 +172,8 @@ func (s *stripe) first(key event.Key, number, off uint32, after *event.ID) (*buc
 	if e.ref&directoryFlag != 0 {
 		return s.firstDirectory(e, number, off, after)
 	}
-	// The oldest group that is not before the bucket has it, or if all its clicks are before off, the one newer than that.
+	// The oldest group that is not before the bucket has it, or the next newer one if all clicks of that
+	// group are before off.
 	var b, newer *bucket
 	var ref, newerRef uint32
 	walked := 0

@@ -3,7 +3,6 @@ package window
 import (
 	"math"
 	"math/bits"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +16,8 @@ type Config struct {
 	Seed    uint64        // a secret of the process, against events that are made to unbalance trees
 }
 
-// The bounds of a bucket's length. Less, and the numbers of buckets up to the year 9999 would not fit 32 bits; more, and a
-// time within a bucket would not fit 28 bits of micros.
+// The bounds of a bucket's length. With shorter buckets their numbers up to the year 9999 would not
+// fit 32 bits. With longer ones a time within a bucket would not fit 28 bits of micros.
 const (
 	minBucket = time.Minute
 	maxBucket = 4 * time.Minute
@@ -26,32 +25,26 @@ const (
 
 // Stats says what a Window holds. Times are micros.
 type Stats struct {
-	Clicks  int64 // held, with those of a bucket that is only in part below the floor
-	Bytes   int64 // allocated: slabs, index, directories, slabs kept for reuse
-	Buckets int64 // time buckets held
-	Oldest  int64 // no click held is older (true to a bucket's length); NoTime when there is none
+	Clicks  int64 // with those of a bucket that is only in part below the floor
+	Bytes   int64 // allocated: chunks, index, directories
+	Buckets int64 // time buckets in the stripe that has most
+	Oldest  int64 // no click is older (true to a bucket's length); NoTime: there is none
 	Floor   int64 // the greatest time that Expire was called with; NoTime before the first call
 }
 
-// Window holds the clicks of every key for as long as a checkout may ask for them. Safe for concurrent use.
+// Window holds the clicks of every key. Safe for concurrent use.
 //
-// Keys are spread over stripes. A stripe has a lock, an index from Key to the key's newest click (see index), and for each
-// bucket of event time the words in which the clicks of that bucket lie (see bucket). Clicks of one key in one bucket are a
-// group (see group.go): few are a chain, many a tree. Groups are linked from newer to older; a key of many groups has a
-// directory of them instead (see stripe.promote). So everything takes logarithmic time, however many clicks a key has and in
-// whatever order they come. A bucket is freed whole; what pointed into it is known to be dead by the bucket's number alone.
-//
-// Nothing of it holds a pointer per click.
+// Keys are spread over stripes. A stripe has a lock, an index from a key to its newest click, and
+// for each bucket of event time the words in which the clicks of that bucket lie. The clicks of one
+// key in one bucket are a group: few are a chain, many a tree. Groups are linked from newer to
+// older. A key of many groups has a directory of them instead. A bucket is freed whole: its number
+// alone says that what points into it is dead.
 type Window struct {
 	length  int64 // of a bucket, micros
 	mask    uint64
 	seed    uint64
 	stripes []stripe
 	floor   atomic.Int64
-
-	mu      sync.Mutex       // guards held; taken with a stripe's lock held, never the other way round
-	held    map[uint32]int32 // stripes that hold a bucket, by its number
-	buckets atomic.Int64
 }
 
 // New returns an empty window.
@@ -65,18 +58,17 @@ func New(cfg Config) *Window {
 	n := 1 << bits.Len(uint(min(cfg.Stripes, 256)-1))
 	w := &Window{
 		length: min(max(cfg.Bucket, minBucket), maxBucket).Microseconds(),
-		mask:   uint64(n - 1), seed: cfg.Seed, stripes: make([]stripe, n), held: map[uint32]int32{},
+		mask:   uint64(n - 1), seed: cfg.Seed, stripes: make([]stripe, n),
 	}
 	w.floor.Store(event.NoTime)
 	for i := range w.stripes {
 		w.stripes[i].window = w
-		w.stripes[i].oldest.Store(math.MaxUint32)
 	}
 	return w
 }
 
-// stripeOf finds a key's stripe, and mixes the key so that its place in the index is even, whoever made the key. The mixing is
-// a bijection: keys stay different.
+// stripeOf finds a key's stripe, and mixes the key so that places in the index are even, whoever made
+// the key. The mixing is a bijection: keys stay different.
 func (w *Window) stripeOf(key event.Key) (*stripe, event.Key) {
 	key = mixed(key)
 	return &w.stripes[key.Hi&w.mask], key
@@ -94,8 +86,8 @@ func (w *Window) placeOf(t int64) (number, off uint32, ok bool) {
 	return uint32(t / w.length), uint32(t % w.length), true
 }
 
-// Insert adds a click. It returns false, and adds nothing, when t is below the floor, before 1970 or after 9999, or when that
-// (t, id) is there already.
+// Insert adds a click. It returns false, and adds nothing, if t is below the floor, before 1970 or
+// after 9999, or if that (t, id) is there already.
 func (w *Window) Insert(key event.Key, t int64, id event.ID) bool {
 	number, off, ok := w.placeOf(t)
 	if !ok {
@@ -107,7 +99,7 @@ func (w *Window) Insert(key event.Key, t int64, id event.ID) bool {
 	if t < w.floor.Load() || !s.insert(key, number, off, id) {
 		return false
 	}
-	s.clicks.Add(1)
+	s.clicks++
 	return true
 }
 
@@ -127,8 +119,8 @@ func (w *Window) After(key event.Key, t int64, id event.ID, to int64) (int64, ev
 	return s.earliest(key, t, to, &id)
 }
 
-// earliest is First of a mixed key. Where after is given, clicks at from itself count only if their
-// ids are greater.
+// earliest is First of a mixed key. If after is given, clicks at from itself count only if their ids
+// are greater.
 func (s *stripe) earliest(key event.Key, from, to int64, after *event.ID) (t int64, id event.ID, ok bool) {
 	w := s.window
 	if least := max(w.floor.Load(), 0); from < least {
@@ -148,8 +140,8 @@ func (s *stripe) earliest(key event.Key, from, to int64, after *event.ID) (t int
 	return t, idOf(r).Clone(), true // what it views may be freed and used again
 }
 
-// Expire raises the floor: clicks with t < before are never returned again and are refused from now on. Memory is freed for
-// whole buckets. The floor never goes back.
+// Expire raises the floor: from now on clicks with t < before are neither found nor inserted. Memory
+// is freed for whole buckets. The floor never goes back.
 func (w *Window) Expire(before int64) {
 	for {
 		floor := w.floor.Load()
@@ -173,28 +165,24 @@ func (w *Window) Expire(before int64) {
 	}
 }
 
-// Stats says what the window holds. It takes no lock: figures of different stripes may be of slightly different moments.
+// Stats says what the window holds. Figures of different stripes may be of slightly different
+// moments.
 func (w *Window) Stats() Stats {
-	st := Stats{Buckets: w.buckets.Load(), Oldest: event.NoTime, Floor: w.floor.Load()}
+	st := Stats{Oldest: event.NoTime, Floor: w.floor.Load()}
 	oldest := uint32(math.MaxUint32)
 	for i := range w.stripes {
 		s := &w.stripes[i]
-		st.Clicks += s.clicks.Load()
-		st.Bytes += s.bytes.Load()
-		oldest = min(oldest, s.oldest.Load())
+		s.mu.Lock()
+		st.Clicks += s.clicks
+		st.Bytes += s.bytes
+		st.Buckets = max(st.Buckets, int64(len(s.buckets)))
+		if len(s.buckets) > 0 {
+			oldest = min(oldest, s.buckets[0].number)
+		}
+		s.mu.Unlock()
 	}
 	if oldest != math.MaxUint32 {
 		st.Oldest = max(int64(oldest)*w.length, st.Floor)
 	}
 	return st
-}
-
-// hold notes that one more (n = 1) or one less (n = -1) stripe holds a bucket.
-func (w *Window) hold(number uint32, n int32) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.held[number] += n; w.held[number] == 0 {
-		delete(w.held, number)
-	}
-	w.buckets.Store(int64(len(w.held)))
 }

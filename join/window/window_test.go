@@ -138,9 +138,6 @@ func (w *Window) allocated() (n int64) {
 				n += chunkOverhead + int64(len(c))*4
 			}
 		}
-		for _, c := range s.free {
-			n += int64(len(c)) * 4
-		}
 		n += int64(cap(s.directories)) * 24
 		for _, d := range s.directories {
 			n += int64(cap(d.groups)) * groupBytes
