@@ -55,7 +55,8 @@ func TestANoteStaysOpenAsLongAsRowsMove(t *testing.T) {
 // differed from ours by what our clock may be wrong and is believed.
 func TestAClickThatARestartForgotIsExplained(t *testing.T) {
 	for ahead, want := range map[float64]map[string]int64{
-		61: {"Explained": 1}, 66: {"Explained": 1}, 26 * 60: {"Explained": 1}, 50: {"Different": 1}, // by no clock of ours noted
+		61: {"Explained": 1}, 66: {"Explained": 1}, 26 * 60: {"Explained": 1},
+		50: {"Different": 1}, // no clock of ours can have noted it
 	} {
 		w := base(t)
 		w.produce("clicks", 0, clickOf("0", 1, "p", -55))
@@ -63,7 +64,8 @@ func TestAClickThatARestartForgotIsExplained(t *testing.T) {
 		w.late("click", 0, 2, "0", 1, "p", -55)
 		w.noted(ahead, -30)
 		w.expect(w.verify(), want)
-		w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'a2' WHERE checkout_id = 'k1'`) // worse than without the click
+		w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'a2'
+			WHERE checkout_id = 'k1'`) // worse than without the click
 		w.expect(w.verify(), map[string]int64{"Different": 1})
 		w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'a' WHERE checkout_id = 'k1'`)
 		if r := w.repair(); r.Moved != 1 || r.Ahead != 1 {

@@ -1,16 +1,17 @@
 package audit
 
-// answers are the best clicks of a checkout, of those not below the group's start: of all; of those
-// that the checkout's shard has read; of those that are also not rightly noted as too late; of
-// those that are not noted at all.
+// answers are the best clicks of a checkout. None lies below the group's start.
 type answers struct {
-	best, read, onTime, unrecorded click
-	real                           click // the row's click as it was clicked, where there is such a click
+	best       click // of all
+	read       click // of those that the checkout's shard has read
+	onTime     click // of those, without those that came too late
+	unrecorded click // of those, without those in firstclick.late
+	existing   click // not an answer: the row's click to the microsecond, if Kafka or firstclick.late has it
 }
 
-// rules of the answers read, onTime and unrecorded. Once a row is final, a click that comes too
-// late is noted. A noted click is no excuse for a row that still moves, unless it was dated far
-// ahead: a restart may have forgotten it.
+// rules say which clicks count for the answers read, onTime and unrecorded. Once a row is final, a
+// click that comes too late is recorded in firstclick.late. A recorded click does not excuse a row
+// that still moves, unless it was dated far ahead: a restart may have forgotten it.
 func rules(k *item, s shard) (read, onTime, unrecorded rule) {
 	read = rule{read: true, shard: k.partition}
 	onTime, unrecorded = read, read
@@ -21,9 +22,9 @@ func rules(k *item, s shard) (read, onTime, unrecorded rule) {
 	return read, onTime, unrecorded
 }
 
-// answers finds them.
+// answers finds the answers of the checkout that the stream is at.
 func (w *window) answers(k *item, s shard) answers {
-	a := answers{best: w.first(rule{}, s), real: w.find(k.click)}
+	a := answers{best: w.first(rule{}, s), existing: w.find(k.click)}
 	if k.flags&flagPending != 0 {
 		return a // the shard has not read the checkout: nothing is demanded of the row
 	}

@@ -17,7 +17,7 @@ const (
 
 func (c click) ok() bool { return c.set&hasID != 0 }
 
-// odd says that click_id and click_time are not both set or both NULL.
+// halfSet says that click_id and click_time are not both set or both NULL.
 func (c click) halfSet() bool { return c.set == hasID || c.set == hasTime }
 
 func (c click) String() string {

@@ -7,7 +7,7 @@ import (
 
 // foundClick is a click of the checkout's user on its product.
 type foundClick struct {
-	near
+	heldClick
 	stamp  int64  // the record's timestamp in microseconds; -1: none, or not known any more
 	reason string // why it is a dead letter; "": it is none
 }
@@ -41,7 +41,7 @@ func (p *clickList) add(c foundClick) {
 		return
 	case c.reason == "":
 		first := func(into *click, r rule) {
-			if r.admits(c.near, p.shard) && c.click().compare(*into) < 0 {
+			if r.admits(c.heldClick, p.shard) && c.click().compare(*into) < 0 {
 				*into = c.click()
 			}
 		}
@@ -52,10 +52,10 @@ func (p *clickList) add(c foundClick) {
 			first(&p.onTime, onTime)
 		}
 		if row := p.k.click; row.ok() && c.id == row.id && p.column.storedTime(c.time) == row.time {
-			if !p.real.ok() || c.stamp >= 0 && (p.rowStamp < 0 || c.stamp < p.rowStamp) {
+			if !p.existing.ok() || c.stamp >= 0 && (p.rowStamp < 0 || c.stamp < p.rowStamp) {
 				p.rowStamp = c.stamp
 			}
-			p.real = c.click()
+			p.existing = c.click()
 		}
 	}
 	if p.inside = append(p.inside, c); len(p.inside) >= 4*clicksShown {

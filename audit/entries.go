@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// readEntries sorts what firstclick has written down about records: dead letters, and late events
-// that are not repaired.
+// readEntries sorts the entries: what firstclick has recorded about records. They are dead letters,
+// and late events that are not repaired.
 func (r *run) readEntries(ctx context.Context, tx pgx.Tx) error {
 	s := &r.snap
 	s.dead = map[string]int64{}
@@ -52,13 +52,13 @@ func (r *run) readEntries(ctx context.Context, tx pgx.Tx) error {
 		r.cfg.Group, s.topics[topicClicks].name, s.topics[topicCheckouts].name)
 }
 
-// clockSlack is how far, in microseconds, the clocks may be apart that a stored time and an event's
-// time come from: skew, and a minute between Postgres' clock and the instances'.
+// clockSlack is how far, in microseconds, the clock of a stored time may be from that of an event's
+// time: skew, and a minute between Postgres' clock and the instances'.
 func (s *snapshot) clockSlack() int64 { return s.skew + time.Minute.Microseconds() }
 
 // tooEarly says that an event was recorded as too late before it can have been. By a clock that is
 // at most skew ahead, rows are final no sooner than lateness and out-of-order allowance after their
-// time. A note from before that comes from a watermark that ran ahead, and explains nothing.
+// time. An entry from before that comes from a watermark that ran ahead, and explains nothing.
 //
 // An event dated further ahead than skew and a window is recorded at once: no restart reads it
 // again. The clock that found this may itself have been behind by skew, and is believed.
@@ -79,8 +79,8 @@ func (s *snapshot) lateFlags(event, recorded time.Time) int32 {
 	return flags
 }
 
-// nextEntry goes to the next note of this partition. It passes over those of an earlier topic of
-// the same name.
+// nextEntry goes to the next entry of this partition. It skips those of an earlier topic of the
+// same name.
 func (p *partitionReader) nextEntry() error {
 	p.hasEntry = false
 	for {
@@ -97,7 +97,7 @@ func (p *partitionReader) nextEntry() error {
 	}
 }
 
-// entriesBelow handles notes of offsets at which no record was read.
+// entriesBelow handles entries of offsets at which no record was read.
 func (p *partitionReader) entriesBelow(offset int64) error {
 	for p.hasEntry && p.entry.offset < offset {
 		why := lostToRetention

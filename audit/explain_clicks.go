@@ -12,7 +12,7 @@ const (
 	clicksShown  = 100              // in the window
 	outsideShown = 3                // on each side of it
 	outside      = 15 * time.Minute // how far before the window is looked
-	unreadLooked = 500_000          // of the clicks that firstclick has not read
+	unreadLooked = 500_000          // at most, of the clicks that firstclick has not read
 )
 
 // findClicks reads clicks until the verdict stands: first where the records' timestamps say that
@@ -59,7 +59,7 @@ func (x *explainer) findClicks(ctx context.Context, join JoinSpan) error {
 	all := storedTopic{}
 	near := append(x.spans(t, all, from, to), x.unread(x.spans(t, all, to, nil))...)
 	for i, part := range [][]span{near, x.spans(t, all, to, nil), x.spans(t, all, nil, from)} {
-		if i > 0 && !x.unsettled(i) {
+		if i > 0 && !x.mustRead(i) {
 			break
 		}
 		if err := x.scanClicks(ctx, part); err != nil {
@@ -70,9 +70,8 @@ func (x *explainer) findClicks(ctx context.Context, join JoinSpan) error {
 	return nil
 }
 
-// unread are those parts of spans that firstclick has not read so far: what is in there has still
-// to have its effect, whenever it was stamped. None, if that is too much to look through for one
-// checkout.
+// unread are those parts of spans that firstclick has not read so far. What is in there may still
+// have an effect, whenever it was stamped. nil: that is too much to look through for one checkout.
 func (x *explainer) unread(spans []span) []span {
 	if x.source == nil && len(x.snap.shards) == 0 {
 		return nil
@@ -94,13 +93,13 @@ func (x *explainer) unread(spans []span) []span {
 	return slices.DeleteFunc(spans, func(s span) bool { return s.from >= s.to })
 }
 
-// unsettled says whether the given part of the topic has to be read too: what follows the first
-// record that is stamped later than what counts as late (1), or what comes before all that is
-// stamped in the window, for the sake of records without a timestamp (2).
+// mustRead says whether a further part of the topic has to be read: 1 is what is stamped later than
+// what counts as late, 2 is what is stamped before the window, where records without a timestamp
+// are.
 //
-// Where the first part ends is a guess: timestamps need not be in order. A row that is right by
-// what was read stays right; otherwise it is worth looking on.
-func (x *explainer) unsettled(part int) bool {
+// Where the first part ends is a guess, because timestamps need not be in order. A row that is
+// right by what was read stays right. Otherwise more has to be read.
+func (x *explainer) mustRead(part int) bool {
 	verdict := x.out.Verdict
 	if part == 1 {
 		// Events that are older than their records came from a backlog.
@@ -123,7 +122,7 @@ func (x *explainer) scanClicks(ctx context.Context, spans []span) error {
 		}
 		p.untimed = p.untimed || stamp < 0
 		flags := late[recordRef{topicClicks, r.Partition, r.Offset}]
-		c := foundClick{near{e.time, e.id, r.Partition, r.Offset, flags}, stamp, reason}
+		c := foundClick{heldClick{e.time, e.id, r.Partition, r.Offset, flags}, stamp, reason}
 		if !p.shard.hasRead(r.Partition, r.Offset) {
 			c.flags |= flagPending
 		}
@@ -134,12 +133,13 @@ func (x *explainer) scanClicks(ctx context.Context, spans []span) error {
 	})
 }
 
-// lateClicks reads which of the clicks are noted in firstclick.late. Those that Kafka has deleted
-// since count all the same.
+// lateClicks reads which of the clicks are in firstclick.late. Those that Kafka has deleted since
+// count, too.
 func (x *explainer) lateClicks(ctx context.Context) error {
 	j := &x.picked.join
 	err := x.readLate(ctx, x.conn,
-		`kind = 'click' AND user_id = $4 AND product_id = $5 AND event_time BETWEEN $6 AND $7`, j.UserID, j.ProductID, j.From, j.To)
+		`kind = 'click' AND user_id = $4 AND product_id = $5 AND event_time BETWEEN $6 AND $7`,
+		j.UserID, j.ProductID, j.From, j.To)
 	if err != nil {
 		return err
 	}
@@ -152,12 +152,12 @@ func (x *explainer) lateClicks(ctx context.Context) error {
 			held = append(held, at...)
 			continue
 		}
-		x.picked.add(foundClick{near: near{l.Time.UnixMicro(), l.EventID, l.Partition, l.Offset, l.flags}, stamp: -1})
+		x.picked.add(foundClick{heldClick: heldClick{l.Time.UnixMicro(), l.EventID, l.Partition, l.Offset, l.flags}, stamp: -1})
 	}
 	return x.scanClicks(ctx, held)
 }
 
-// userOfClick finds the row's click in Kafka, for the sake of its user.
+// userOfClick finds the user of the row's click in Kafka.
 func (x *explainer) userOfClick(ctx context.Context) (user int32, ok bool, err error) {
 	row := x.row.click
 	if row.set != hasBoth {

@@ -109,11 +109,12 @@ func (x *explainer) timeStory() {
 		story.say("last written, corrected or filled in %s", shortTime(*w.CommittedAt))
 	case w.NotBefore != nil && w.NotAfter != nil && w.NotAfter.After(*w.NotBefore):
 		story.say("written between %s, when the checkout came to Kafka, "+
-			"and %s, when its shard last said how far it is (track_commit_timestamp is off)", shortTime(*w.NotBefore), shortTime(*w.NotAfter))
+			"and %s, when its shard last said how far it is (track_commit_timestamp is off)",
+			shortTime(*w.NotBefore), shortTime(*w.NotAfter))
 	default:
 		story.say("when it was written is not known (track_commit_timestamp is off)")
 	}
-	if p != nil && p.real.ok() && stamp >= 0 && p.rowStamp > stamp+time.Second.Microseconds() {
+	if p != nil && p.existing.ok() && stamp >= 0 && p.rowStamp > stamp+time.Second.Microseconds() {
 		w.CorrectedAfter = new(moment(p.rowStamp))
 		story.say("its click came to Kafka %s, %s after the checkout: unless firstclick was that far behind, "+
 			"the row was first written without it and corrected",

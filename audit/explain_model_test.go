@@ -29,7 +29,8 @@ func TestExplainAgreesWithVerify(t *testing.T) {
 					t.Errorf("%s is right with a click that is not there", id)
 				}
 			}
-			for verdict, want := range map[Verdict]int64{VerdictMissing: r.Missing, VerdictWrong: r.Different, VerdictLate: r.Explained} {
+			for verdict, want := range map[Verdict]int64{VerdictMissing: r.Missing, VerdictWrong: r.Different,
+				VerdictLate: r.Explained} {
 				if said[verdict] != want {
 					t.Errorf("%s %d times, verify counts %d", verdict, said[verdict], want)
 				}
@@ -68,7 +69,8 @@ func disturbed(w *world, random *rand.Rand) (ids []string) {
 	var next [2]int64
 	for i := range 60 {
 		p := i % 2
-		c := made{id: fmt.Sprintf("c%02d", random.IntN(60)), user: 1 + random.IntN(2), at: float64(random.IntN(30)*5 - 100), partition: p, late: random.IntN(5) == 0}
+		c := made{id: fmt.Sprintf("c%02d", random.IntN(60)), user: 1 + random.IntN(2),
+			at: float64(random.IntN(30)*5 - 100), partition: p, late: random.IntN(5) == 0}
 		c.stamped = c.at
 		switch { // what is not late was there in time, and timestamps are in order: that is what Explain goes by
 		case c.late:
@@ -98,7 +100,8 @@ func disturbed(w *world, random *rand.Rand) (ids []string) {
 		best := made{}
 		without := random.IntN(3) // 1: unread clicks, 2: late ones too
 		for _, c := range clicks {
-			in := c.user == k.user && c.at <= k.at && c.at >= k.at-60 && (without < 1 || c.offset < next[c.partition]) && (without < 2 || !c.late)
+			in := c.user == k.user && c.at <= k.at && c.at >= k.at-60 &&
+				(without < 1 || c.offset < next[c.partition]) && (without < 2 || !c.late)
 			if in && (best.id == "" || c.at < best.at || c.at == best.at && c.id < best.id) {
 				best = c
 			}

@@ -26,16 +26,19 @@ func TestExplainManyClicks(t *testing.T) {
 	w.row("k", "ann", "p", 0, "c0000", -50)
 	w.begun([2]int64{9999, 0}, [2]int64{1, 0})
 	e := w.explain("k")
-	if e.Verdict != VerdictRight || len(e.Clicks) != clicksShown || e.More != 2000-clicksShown || e.Clicks[0].ClickID != "c0000" || e.Clicks[clicksShown-1].ClickID != "c0099" {
+	if e.Verdict != VerdictRight || len(e.Clicks) != clicksShown || e.More != 2000-clicksShown ||
+		e.Clicks[0].ClickID != "c0000" || e.Clicks[clicksShown-1].ClickID != "c0099" {
 		t.Errorf("%s: %d clicks and %d more: %s", e.Verdict, len(e.Clicks), e.More, e.roles())
 	}
 	// The row's click is shown wherever it is.
 	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'c1500', click_time = $1::text::timestamp`, at(-25))
 	e = w.explain("k")
-	if last := e.Clicks[len(e.Clicks)-1]; e.Verdict != VerdictWrong || len(e.Clicks) != clicksShown+1 || !last.Row || last.ClickID != "c1500" || e.More != 1899 {
+	if last := e.Clicks[len(e.Clicks)-1]; e.Verdict != VerdictWrong || len(e.Clicks) != clicksShown+1 || !last.Row ||
+		last.ClickID != "c1500" || e.More != 1899 {
 		t.Errorf("%s: %d clicks and %d more: %s", e.Verdict, len(e.Clicks), e.More, e.roles())
 	}
-	if text := e.text(t); !strings.Contains(text, "and 1,899 clicks more in the window") || !strings.Contains(text, "In the window: 2,000 clicks") {
+	if text := e.text(t); !strings.Contains(text, "and 1,899 clicks more in the window") ||
+		!strings.Contains(text, "In the window: 2,000 clicks") {
 		t.Error(text)
 	}
 }
@@ -65,7 +68,8 @@ func TestExplainHostileTexts(t *testing.T) {
 	w.exec(`INSERT INTO commerce.users VALUES (1, $1, 'x')`, hostile)
 	w.row(hostile, hostile, hostile, 0, hostile, -10)
 	w.exec(`UPDATE commerce.attributed_checkouts SET shipping_address = $1`, hostile)
-	w.exec(`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, status, payload, payload_size, detail) VALUES ('g', 'checkouts', 1, 0, 'json', 'open', $1, 0, $2)`,
+	w.exec(`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, status, payload,
+		payload_size, detail) VALUES ('g', 'checkouts', 1, 0, 'json', 'open', $1, 0, $2)`,
 		append([]byte(`{"checkout_id":`), escaped...), hostile)
 	w.begun([2]int64{1, 0}, [2]int64{1, 0})
 	e := w.explain(hostile)
@@ -93,7 +97,8 @@ func TestExplainCommitTimestamp(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := w.explain("k")
-	if c := e.When.CommittedAt; c == nil || c.After(now) || now.Sub(*c) > time.Minute || !strings.Contains(e.text(t), "last written, corrected or filled in ") {
+	if c := e.When.CommittedAt; c == nil || c.After(now) || now.Sub(*c) > time.Minute ||
+		!strings.Contains(e.text(t), "last written, corrected or filled in ") {
 		t.Errorf("committed at %v, now %v", c, now)
 	}
 }
@@ -102,7 +107,8 @@ func TestExplainCommitTimestamp(t *testing.T) {
 func TestExplainWithoutTopics(t *testing.T) {
 	w := shop(t)
 	w.exec(`UPDATE firstclick.progress SET checkouts_topic_id = '11111111-1111-1111-1111-111111111111'`)
-	w.judged(w.explain("k"), VerdictUnverifiable, shopRoles, "note: topic checkouts was deleted and created anew since group g began")
+	w.judged(w.explain("k"), VerdictUnverifiable, shopRoles,
+		"note: topic checkouts was deleted and created anew since group g began")
 	w.exec(`UPDATE firstclick.progress SET checkouts_topic = 'nowhere', checkouts_topic_id = NULL`)
 	e := w.explain("k")
 	w.judged(e, VerdictUnverifiable, shopRoles, "note: topic nowhere is not in Kafka")

@@ -20,8 +20,8 @@ const (
 	worthShowing = 50_000      // offsets that take long enough for progress to be of interest
 )
 
-// describeTopics reads both topics' ends. What Verify cannot do without is only noted here: the row
-// is there all the same.
+// describeTopics reads both topics' ends. A topic that is missing fails Verify, but is only a note
+// here: the row can be shown.
 func (x *explainer) describeTopics(ctx context.Context) error {
 	for which, stored := range x.snap.topics {
 		log, err := x.reader.describe(ctx, stored.name)
@@ -51,11 +51,11 @@ type span struct {
 	from, to  int64
 }
 
-// offsets is one of each partition.
+// offsets has one of each partition.
 type offsets map[int32]int64
 
-// offsetsAt reads where the records begin that were stamped at a certain time or later: none before
-// it was. Partitions without such records have their end.
+// offsetsAt reads where the first record is that was stamped at a certain time or later. Partitions
+// without such a record have their end.
 func (x *explainer) offsetsAt(ctx context.Context, t topic, micros int64) (offsets, error) {
 	log := x.logs[t]
 	listed, err := x.reader.admin.ListOffsetsAfterMilli(ctx, max(0, micros/1000), log.name)
@@ -73,8 +73,8 @@ func (x *explainer) offsetsAt(ctx context.Context, t topic, micros int64) (offse
 	return c, nil
 }
 
-// around cuts a topic where the records around a time of events begin and, as far as their
-// timestamps lead, end.
+// offsetsAround reads where the records of events from first to last begin, and where they end if
+// they were stamped in time.
 func (x *explainer) offsetsAround(ctx context.Context, t topic, first, last int64) (from, to offsets, err error) {
 	if from, err = x.offsetsAt(ctx, t, first-x.snap.skew); err == nil {
 		to, err = x.offsetsAt(ctx, t, last+x.stampedBy())
@@ -165,8 +165,8 @@ func (x *explainer) scan(
 	return group.Wait()
 }
 
-// stampedBy is how much later than its event a record is stamped unless something is amiss, in
-// microseconds.
+// stampedBy is how much later than its event, in microseconds, a record is stamped at most, unless
+// something is wrong.
 func (x *explainer) stampedBy() int64 {
 	return (x.snap.lateness + x.snap.outOfOrder + stampSlack).Microseconds()
 }

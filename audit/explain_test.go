@@ -2,9 +2,7 @@ package audit
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +85,9 @@ func shop(t *testing.T) *world {
 	w.row("k", "ann", "p", 0, "a", -50)
 	w.begun([2]int64{9, 9}, [2]int64{9, 9})
 	w.exec(`UPDATE firstclick.offsets SET committed_at = $1::text::timestamp AT TIME ZONE 'UTC'`, at(5))
-	w.exec(`UPDATE firstclick.progress SET watermark = $1::text::timestamp AT TIME ZONE 'UTC', final_before = $2::text::timestamp AT TIME ZONE 'UTC'`, at(5), at(-10.25))
+	w.exec(`UPDATE firstclick.progress
+		SET watermark = $1::text::timestamp AT TIME ZONE 'UTC',
+		final_before = $2::text::timestamp AT TIME ZONE 'UTC'`, at(5), at(-10.25))
 	return w
 }
 
@@ -102,7 +102,8 @@ func TestExplainWinner(t *testing.T) {
 		"a wins with 2026-11-23 11:10:00, 50m0s before the checkout.",
 		"Runner-up is b, at the same microsecond: decided by the id, a is less by bytes.",
 		"ann, as user 1 is called in commerce.users",
-		"written between 2026-11-23 12:00:00, when the checkout came to Kafka, and 2026-11-23 12:05:00, when its shard last said",
+		"written between 2026-11-23 12:00:00, when the checkout came to Kafka, and 2026-11-23 12:05:00, when its "+
+			"shard last said",
 		"not final: the watermark is at 2026-11-23 12:05:00; final once it has passed 2026-11-23 12:15:15",
 		"source    checkouts-0 offset 0, recorded 2026-11-23 12:00:00, user 1",
 		"[the row's]", "T-50m0s", "T+5m0s",
@@ -118,7 +119,8 @@ func TestExplainWinner(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back Explanation
-	if err := json.Unmarshal(raw, &back); err != nil || back.roles() != e.roles() || back.Verdict != e.Verdict || *back.Row.ClickID != "a" {
+	if err := json.Unmarshal(raw, &back); err != nil || back.roles() != e.roles() || back.Verdict != e.Verdict ||
+		*back.Row.ClickID != "a" {
 		t.Errorf("by JSON: %s, %v", raw, err)
 	}
 }
@@ -126,11 +128,14 @@ func TestExplainWinner(t *testing.T) {
 func TestExplainRunnerUpByTime(t *testing.T) {
 	w := shop(t)
 	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'early', click_time = $1::text::timestamp`, at(-50))
-	w.judged(w.explain("k"), VerdictWrong, shopRoles, "WRONG: the row has click early at 2026-11-23 11:10:00, and should have click a at 2026-11-23 11:10:00. No click in the window is the row's.")
+	w.judged(w.explain("k"), VerdictWrong, shopRoles,
+		"WRONG: the row has click early at 2026-11-23 11:10:00, and should have click a at 2026-11-23 11:10:00. No "+
+			"click in the window is the row's.")
 
 	w.live("checkouts", 1, 25, checkoutOf("k2", 1, "p", 25))
 	w.row("k2", "ann", "p", 25, "c", -30)
-	w.judged(w.explain("k2"), VerdictRight, "before a@0/2, before b@1/0, winner c@1/2, duplicate c@1/3, runner_up after@0/3",
+	w.judged(w.explain("k2"), VerdictRight,
+		"before a@0/2, before b@1/0, winner c@1/2, duplicate c@1/3, runner_up after@0/3",
 		"Runner-up is after, 35m0s later.")
 }
 
@@ -149,11 +154,14 @@ func TestExplainEndsOfTheWindow(t *testing.T) {
 	w.row("k3", "cyd", "p", 0, "a3", 0)
 	w.begun([2]int64{9, 9}, [2]int64{9, 9})
 	w.judged(w.explain("k1"), VerdictRight, "before x1@0/0, winner a1@0/1, runner_up z1@0/2",
-		"a1 wins with 2026-11-23 11:00:00, 1h0m0s before the checkout: exactly at the window's beginning, which belongs to it.")
+		"a1 wins with 2026-11-23 11:00:00, 1h0m0s before the checkout: exactly at the window's beginning, which "+
+			"belongs to it.")
 	w.judged(w.explain("k2"), VerdictRight, "before x2@0/3, after y2@0/4",
 		"The row is right: no click is in the window.", "So click_id and click_time are NULL.",
-		"The last one before the window, x2, is 1µs too early.", "The first one after the checkout, y2, is 1µs too late.")
-	w.judged(w.explain("k3"), VerdictRight, "winner a3@0/5", "at the very instant of the checkout", "no other click is in the window")
+		"The last one before the window, x2, is 1µs too early.",
+		"The first one after the checkout, y2, is 1µs too late.")
+	w.judged(w.explain("k3"), VerdictRight, "winner a3@0/5", "at the very instant of the checkout",
+		"no other click is in the window")
 }
 
 func TestExplainTimeline(t *testing.T) {
@@ -165,7 +173,8 @@ func TestExplainTimeline(t *testing.T) {
 	}
 	left, right := strings.IndexByte(lines[1], '+'), strings.IndexByte(lines[1], 'K')
 	scaled := left + (right-left)/6 // ten of sixty minutes
-	if lines[0][scaled] != 'W' || lines[0][left+(right-left)/2] != '*' || lines[0][left-2] != 'o' || lines[0][right+2] != 'o' {
+	if lines[0][scaled] != 'W' || lines[0][left+(right-left)/2] != '*' || lines[0][left-2] != 'o' ||
+		lines[0][right+2] != 'o' {
 		t.Errorf("drawn:\n%s", strings.Join(lines, "\n"))
 	}
 	if lines[2][left] != '|' || lines[2][right] != '|' || !strings.Contains(lines[2], " 1h0m0s ") {
@@ -187,9 +196,11 @@ func TestExplainLateClick(t *testing.T) {
 	w := shop(t)
 	w.live("clicks", 1, 40, clickOf("late", 1, "p", -58)) // long after what is read at first
 	w.late("click", 1, 4, "late", 1, "p", -58)
-	roles := "before early@0/0, winner late@1/4, runner_up a@0/2, candidate b@1/0, candidate c@1/2, duplicate c@1/3, after after@0/3"
+	roles := "before early@0/0, winner late@1/4, runner_up a@0/2, candidate b@1/0, candidate c@1/2, duplicate " +
+		"c@1/3, after after@0/3"
 	e := w.explain("k")
-	w.judged(e, VerdictLate, roles, "came after the row was final: `firstclick repair` mends it", "[in firstclick.late]",
+	w.judged(e, VerdictLate, roles, "came after the row was final: `firstclick repair` mends it",
+		"[in firstclick.late]",
 		"The row has click a at 2026-11-23 11:10:00: late at clicks-1 offset 4 came too late", "not repaired")
 	if len(e.Late) != 1 || e.Late[0].RepairedAt != nil {
 		t.Errorf("late %+v", e.Late)
@@ -197,7 +208,8 @@ func TestExplainLateClick(t *testing.T) {
 	if r, err := Repair(t.Context(), w.cfg); err != nil || r.Moved != 1 {
 		t.Fatalf("repair: %+v, %v", r, err)
 	}
-	w.judged(w.explain("k"), VerdictRight, roles, "`firstclick repair` looked at it", "its click came to Kafka 2026-11-23 12:40:00, 40m0s after the checkout")
+	w.judged(w.explain("k"), VerdictRight, roles, "`firstclick repair` looked at it",
+		"its click came to Kafka 2026-11-23 12:40:00, 40m0s after the checkout")
 
 	w.live("checkouts", 1, 0, checkoutOf("k2", 1, "p", 0))
 	w.row("k2", "ann", "p", 0, "", 0)
@@ -210,8 +222,10 @@ func TestExplainCorrected(t *testing.T) {
 	w.live("clicks", 1, 6, clickOf("offline", 1, "p", -59))
 	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'offline', click_time = $1::text::timestamp`, at(-59))
 	e := w.explain("k")
-	w.judged(e, VerdictRight, strings.Replace(strings.Replace(strings.Replace(shopRoles, "runner_up b", "candidate b", 1), "winner a", "runner_up a", 1), "runner_up a", "winner offline@1/4, runner_up a", 1),
-		"its click came to Kafka 2026-11-23 12:06:00, 6m0s after the checkout: unless firstclick was that far behind, the row was first written without it and corrected")
+	w.judged(e, VerdictRight, strings.Replace(strings.Replace(strings.Replace(shopRoles, "runner_up b", "candidate b",
+		1), "winner a", "runner_up a", 1), "runner_up a", "winner offline@1/4, runner_up a", 1),
+		"its click came to Kafka 2026-11-23 12:06:00, 6m0s after the checkout: unless firstclick was that far "+
+			"behind, the row was first written without it and corrected")
 	if e.When.CorrectedAfter == nil {
 		t.Error("no time of correction")
 	}
@@ -230,11 +244,16 @@ func TestExplainPending(t *testing.T) {
 	w.live("clicks", 1, 7, clickOf("pending", 1, "p", -59))
 	w.live("checkouts", 1, 7, checkoutOf("k2", 1, "p", 6))
 	w.read([2]int64{9, 4}, [2]int64{9, 0})
-	roles := "before early@0/0, winner pending@1/4, runner_up a@0/2, candidate b@1/0, candidate c@1/2, duplicate c@1/3, after after@0/3"
-	w.judged(w.explain("k"), VerdictPending, roles, "The row will move to click pending at 2026-11-23 11:01:00, which firstclick has not read so far, and no instance of the group is running.",
+	roles := "before early@0/0, winner pending@1/4, runner_up a@0/2, candidate b@1/0, candidate c@1/2, duplicate " +
+		"c@1/3, after after@0/3"
+	w.judged(w.explain("k"), VerdictPending, roles,
+		"The row will move to click pending at 2026-11-23 11:01:00, which firstclick has not read so far, and no "+
+			"instance of the group is running.",
 		"clicks-1 offset 4 has not been read so far", "[not read yet]")
 	e := w.explain("k2")
-	w.judged(e, VerdictPending, "before early@0/0, before pending@1/4, winner a@0/2, runner_up b@1/0, candidate c@1/2, duplicate c@1/3, candidate after@0/3",
+	w.judged(e, VerdictPending,
+		"before early@0/0, before pending@1/4, winner a@0/2, runner_up b@1/0, candidate c@1/2, duplicate c@1/3, "+
+			"candidate after@0/3",
 		"Not written yet: firstclick has not read the checkout so far", "no row")
 	w.exec(`INSERT INTO firstclick.instances (instance, group_id, host, pid, version) VALUES ('i', 'g', 'h', 1, 'v')`)
 	if e := w.explain("k2"); strings.Contains(e.Summary, "no instance") {
@@ -250,7 +269,8 @@ func TestExplainRecordsOfOneID(t *testing.T) {
 	w.live("checkouts", 1, 1, checkoutOf("k", 1, "p", 0, `,"payment_method":"gold\u001b[31m"`)) // other content
 	w.dead("checkouts", 1, 0, reasonConflict, "open")
 	e := w.explain("k")
-	w.judged(e, VerdictRight, shopRoles, "source    checkouts-0 offset 0", "duplicate checkouts-0 offset 1", "conflict  checkouts-1 offset 0",
+	w.judged(e, VerdictRight, shopRoles, "source    checkouts-0 offset 0", "duplicate checkouts-0 offset 1",
+		"conflict  checkouts-1 offset 0",
 		`payment_method is "gold\x1b[31m" here, NULL there`, "dead letters\n", "conflict  checkouts-1 offset 0, open")
 	if len(e.Records) != 3 || len(e.DeadLetters) != 1 {
 		t.Errorf("%+v, %+v", e.Records, e.DeadLetters)
@@ -262,8 +282,7 @@ func TestExplainRecordsOfOneID(t *testing.T) {
 
 func TestExplainDeadLetters(t *testing.T) {
 	w := shop(t)
-	w.live("checkouts", 1, 1,
-		checkoutOf("future", 1, "p", 60),
+	w.live("checkouts", 1, 1, checkoutOf("future", 1, "p", 60),
 		`{"checkout_id":"broken","user_id":1,"product_id":"p"}`,
 		`{"checkout_id":"cut`,
 		checkoutOf("cut 2", 1, "p", 0),
@@ -273,111 +292,31 @@ func TestExplainDeadLetters(t *testing.T) {
 			w.dead("checkouts", 1, int64(offset), reason, "open")
 		}
 	}
-	w.exec(`UPDATE firstclick.dead_letters SET payload = '{"checkout_id":"cut', detail = 'unexpected end' WHERE reason = 'json'`)
+	w.exec(`UPDATE firstclick.dead_letters SET payload = '{"checkout_id":"cut', detail = 'unexpected end'
+		WHERE reason = 'json'`)
 	for id, says := range map[string][]string{
 		"future":  {"future at checkouts-1 offset 0 (open)", "rejected  checkouts-1 offset 0"},
 		"broken":  {"time at checkouts-1 offset 1 (open)"},
 		"cut":     {"json at checkouts-1 offset 2 (open)", `"unexpected end"`},
 		"refused": {"refused at checkouts-1 offset 4 (open)", "refused   checkouts-1 offset 4"},
 	} {
-		w.judged(w.explain(id), VerdictDeadLetter, "", append(says, "No row: what came under this checkout_id became a dead letter", "no row")...)
+		w.judged(w.explain(id), VerdictDeadLetter, "", append(says,
+			"No row: what came under this checkout_id became a dead letter", "no row")...)
 	}
 	// Retried, a dead letter is a new record.
-	w.exec(`UPDATE firstclick.dead_letters SET status = 'retried', resolved_at = now(), payload = convert_to($1, 'UTF8') WHERE reason = 'refused'`, checkoutOf("refused", 1, "p", 0))
+	w.exec(`UPDATE firstclick.dead_letters SET status = 'retried', resolved_at = now(), payload = convert_to($1, 'UTF8')
+		WHERE reason = 'refused'`, checkoutOf("refused", 1, "p", 0))
 	w.live("checkouts", 1, 90, checkoutOf("refused", 1, "p", 0))
 	w.read([2]int64{9, 9}, [2]int64{9, 5})
-	w.judged(w.explain("refused"), VerdictPending, shopRoles, "source    checkouts-1 offset 5", "refused   checkouts-1 offset 4", ", retried, written")
+	w.judged(w.explain("refused"), VerdictPending, shopRoles, "source    checkouts-1 offset 5",
+		"refused   checkouts-1 offset 4", ", retried, written")
 	w.row("refused", "ann", "p", 0, "a", -50)
 	w.read([2]int64{9, 9}, [2]int64{9, 6})
-	w.judged(w.explain("refused"), VerdictRight, shopRoles, "source    checkouts-1 offset 5, recorded 2026-11-23 13:30:00")
+	w.judged(w.explain("refused"), VerdictRight, shopRoles,
+		"source    checkouts-1 offset 5, recorded 2026-11-23 13:30:00")
 	// A click that is a dead letter does not count.
 	w.live("clicks", 0, -80, clickOf("ahead", 1, "p", -55))
 	w.dead("clicks", 0, 4, reasonFuture, "open")
-	w.judged(w.explain("k"), VerdictRight, strings.Replace(shopRoles, "winner", "rejected ahead@0/4, winner", 1), "1 of them a dead letter", "[dead letter, future]")
-}
-
-func TestExplainUnknown(t *testing.T) {
-	w := shop(t)
-	e := w.explain("K")
-	w.judged(e, VerdictUnknown, "", "Unknown: no row", "Upper and lower case", "Topic checkouts was read from where group g began to its ends")
-	if e.User != nil || e.When != nil || len(e.Searched) == 0 {
-		t.Errorf("%+v", e)
-	}
-	w.exec(`UPDATE firstclick.progress SET checkouts_start = '{1,0}'`)
-	w.exec(`DELETE FROM commerce.attributed_checkouts`)
-	w.judged(w.explain("k"), VerdictUnknown, "", "checkouts-0: group g began at offset 1")
-	for _, id := range []string{"", strings.Repeat("x", 256), "\xff", "a\x00b"} {
-		if _, err := Explain(t.Context(), w.cfg, id); !errors.Is(err, ErrCheckoutID) {
-			t.Errorf("%q: %v", id, err)
-		}
-	}
-}
-
-// Days later much lies behind and before the checkout; only what is near its time is read.
-func TestExplainOlderThanTheWindow(t *testing.T) {
-	w := newWorld(t)
-	const day = 24 * 60
-	noise := func(minutes float64) {
-		for p := range int32(2) {
-			w.live("clicks", p, minutes, slices.Repeat([]string{clickOf("n", 9, "n", minutes)}, 50)...)
-			w.live("checkouts", p, minutes, checkoutOf(fmt.Sprint("n", p, minutes), 9, "n", minutes))
-		}
-	}
-	noise(-2 * day)
-	w.live("clicks", 1, -20, clickOf("a", 1, "p", -20))
-	w.live("checkouts", 1, 0, checkoutOf("k", 1, "p", 0))
-	noise(3 * day)
-	w.row("k", "", "p", 0, "a", -20)
-	w.exec(`INSERT INTO firstclick.unknown_users (user_id, checkout_id) VALUES (1, 'k')`)
-	w.begun([2]int64{999, 999}, [2]int64{99, 99})
-	e := w.explain("k")
-	w.judged(e, VerdictRight, "winner a@1/50", "NULL: user 1 is not in commerce.users; noted")
-	var read int64
-	for _, s := range e.Searched {
-		read += s.To - s.From
-	}
-	if read != 2 {
-		t.Errorf("read %d offsets: %+v", read, e.Searched)
-	}
-	// Produced long after it happened: the timestamps do not lead there, and all is read.
-	w.produce("clicks", 0, clickOf("x", 2, "p", -3*day-10))
-	w.produce("checkouts", 0, checkoutOf("old", 2, "p", -3*day))
-	w.row("old", "", "p", -3*day, "x", -3*day-10)
-	w.judged(w.explain("old"), VerdictRight, "winner x@0/100")
-}
-
-func TestExplainName(t *testing.T) {
-	w := shop(t)
-	story := func(want string) {
-		t.Helper()
-		if e := w.explain("k"); e.User == nil || !strings.Contains(e.User.Story, want) {
-			t.Errorf("%+v does not say %q", e.User, want)
-		}
-	}
-	w.exec(`UPDATE commerce.users SET username = 'anna' WHERE id = 1`)
-	story("ann, as user 1 was called when the name was written; called anna now")
-	w.exec(`UPDATE commerce.attributed_checkouts SET user_name = NULL`)
-	story("NULL, although user 1 is called anna in commerce.users, and no note says")
-	w.exec(`INSERT INTO firstclick.unknown_users (user_id, checkout_id) VALUES (1, 'k')`)
-	story("called anna now, to be filled in as soon as firstclick runs")
-	w.exec(`INSERT INTO firstclick.instances (instance, group_id, host, pid, version) VALUES ('i', 'g', 'h', 1, 'v')`)
-	story("to be filled in within a minute")
-	w.exec(`DELETE FROM commerce.users`)
-	story("filled in when the user appears")
-	w.exec(`UPDATE commerce.attributed_checkouts SET user_name = 'ann'`)
-	story("the user is not in commerce.users any more")
-}
-
-// Kafka no longer holds the checkout: its click tells whose it is, and the clicks are shown.
-func TestExplainAfterRetention(t *testing.T) {
-	w := shop(t)
-	w.deleteBelow("checkouts", 0, 1)
-	e := w.explain("k")
-	w.judged(e, VerdictUnverifiable, shopRoles, "Kafka no longer holds what the row was made of; by the clicks of its click's user it is right")
-	if !strings.Contains(e.Join.Source, "the row's click") {
-		t.Errorf("source %q", e.Join.Source)
-	}
-	w.deleteBelow("clicks", 0, 4)
-	w.deleteBelow("clicks", 1, 4)
-	w.judged(w.explain("k"), VerdictUnverifiable, "", "Cannot be judged", "user_name is ann; whose checkout it is stands only in its record")
+	w.judged(w.explain("k"), VerdictRight, strings.Replace(shopRoles, "winner", "rejected ahead@0/4, winner", 1),
+		"1 of them a dead letter", "[dead letter, future]")
 }

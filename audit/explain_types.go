@@ -8,8 +8,8 @@ type Verdict string
 // The verdicts.
 const (
 	VerdictRight        Verdict = "right"         // the row is what Kafka's records say
-	VerdictPending      Verdict = "pending"       // records that firstclick has not read yet will make the row, or move it
-	VerdictLate         Verdict = "late"          // the row differs as firstclick.late says; `firstclick repair` mends it
+	VerdictPending      Verdict = "pending"       // unread records will make the row, or move it
+	VerdictLate         Verdict = "late"          // the row differs as firstclick.late says
 	VerdictRefusedClick Verdict = "refused_click" // Postgres refused the row's first click: a dead letter says why
 	VerdictWrong        Verdict = "wrong"         // the row differs and nothing explains it
 	VerdictMissing      Verdict = "missing"       // the checkout was read and has neither a row nor a dead letter
@@ -141,10 +141,10 @@ type NameNow struct {
 
 // Timeliness says when the row was written, as far as can be known, and whether it may still move.
 type Timeliness struct {
-	CommittedAt    *time.Time `json:"committed_at,omitempty"`    // of the row as it stands; only under track_commit_timestamp
+	CommittedAt    *time.Time `json:"committed_at,omitempty"`    // of the row; only under track_commit_timestamp
 	NotBefore      *time.Time `json:"not_before,omitempty"`      // the record's timestamp
 	NotAfter       *time.Time `json:"not_after,omitempty"`       // when the shard last said how far it is
-	CorrectedAfter *time.Time `json:"corrected_after,omitempty"` // the row's click came to Kafka then: most likely a correction
+	CorrectedAfter *time.Time `json:"corrected_after,omitempty"` // its click came to Kafka then: likely a correction
 	Watermark      *time.Time `json:"watermark,omitempty"`
 	FinalBefore    *time.Time `json:"final_before,omitempty"` // click columns of rows before it do not move
 	Final          bool       `json:"final"`

@@ -70,7 +70,7 @@ func (x *explainer) whatIsWrong() string {
 		return fmt.Sprintf("%s is %s in the row and %s in the checkout's record.", name, there, want)
 	}
 	text := fmt.Sprintf("the row has %s, and should have %s.", x.row.click, x.picked.best)
-	if p := x.picked; p.k.click.ok() && !p.real.ok() {
+	if p := x.picked; p.k.click.ok() && !p.existing.ok() {
 		text += " No click in the window is the row's."
 	}
 	return text

@@ -5,29 +5,29 @@ import (
 	"slices"
 )
 
-// gaps is what one partition has lost, by where its offsets lie: below start, below settled, below
+// gaps is what one partition has lost, by where its offsets lie: below start, below old, below
 // next.
 type gaps struct {
-	start   int64 // where the group began
-	settled int64 // offsets below it have event times before settledBefore
-	next    int64 // offsets at or above it had no effect so far
-	before  int64 // event times of offsets below next lie before it
+	start  int64 // where the group began
+	old    int64 // offsets below it have event times before oldBefore
+	next   int64 // offsets at or above it had no effect so far
+	before int64 // event times of offsets below next lie before it
 
-	settledBefore int64
-	lost          map[string][3]int64 // by why
+	oldBefore int64
+	lost      map[string][3]int64 // by why
 }
 
-// gapsOf begins with what is stored of a partition that helps to judge what is not there.
+// gapsOf begins with the positions and times that are stored of a partition.
 func (r *run) gapsOf(t topic, partition int32, start int64) gaps {
-	g := gaps{start: start, before: endless, settledBefore: endless, lost: map[string][3]int64{}}
+	g := gaps{start: start, before: endless, oldBefore: endless, lost: map[string][3]int64{}}
 	if t == topicCheckouts {
 		s := r.snap.shards[partition]
-		g.next, g.settled, g.settledBefore = s.next, s.recent, s.finalBefore
+		g.next, g.old, g.oldBefore = s.next, s.recent, s.finalBefore
 	} else {
 		i := int(partition)
-		for _, s := range r.snap.shards { // the furthest; of those that are equally far the least bound
+		for _, s := range r.snap.shards { // the furthest shard counts
 			if i < len(s.restore) && s.expireBefore != noTime {
-				g.settled, g.settledBefore = further(g.settled, g.settledBefore, s.restore[i], s.expireBefore)
+				g.old, g.oldBefore = further(g.old, g.oldBefore, s.restore[i], s.expireBefore)
 			}
 			if i < len(s.clicks) {
 				latest := int64(endless)
@@ -38,8 +38,8 @@ func (r *run) gapsOf(t topic, partition int32, start int64) gaps {
 			}
 		}
 	}
-	if g.settledBefore == noTime {
-		g.settledBefore = endless
+	if g.oldBefore == noTime {
+		g.oldBefore = endless
 	}
 	return g
 }
@@ -57,7 +57,7 @@ func further(offset, bound, otherOffset, otherBound int64) (int64, int64) {
 
 // split counts offsets from <= o < to by where they lie.
 func (g *gaps) split(from, to int64) (n [3]int64) {
-	for i, end := range [...]int64{g.start, max(g.start, g.settled), g.next} {
+	for i, end := range [...]int64{g.start, max(g.start, g.old), g.next} {
 		if end = min(end, to); end > from {
 			n[i] = end - from
 			from = end
@@ -75,8 +75,7 @@ func (g *gaps) add(why string, from, to int64) {
 	g.lost[why] = n
 }
 
-// known takes back a lost record of which all that matters is known: it has neither made a row nor
-// is it missed.
+// known takes back a lost record that firstclick's tables say enough about: it made no row.
 func (g *gaps) known(why string, offset int64) {
 	n := g.lost[why]
 	for i, less := range g.split(offset, offset+1) {
@@ -95,7 +94,7 @@ func (g *gaps) addTo(l *losses, partition int32, first int64, s *snapshot) {
 	for why, n := range g.lost {
 		for i, r := range [...]lostRange{
 			{why: lostBeforeStart, count: endless, before: s.begun + s.skew, likely: s.begun},
-			{why: why, count: n[1], before: min(g.settledBefore, g.before)},
+			{why: why, count: n[1], before: min(g.oldBefore, g.before)},
 			{why: why, count: n[2], before: g.before},
 		} {
 			if n[i] == 0 {

@@ -24,7 +24,7 @@ const (
 	kindFix        // a row that Repair moves from its click to the first of clicks that Postgres accepts
 )
 
-// What is known about a record, a row or a note in firstclick.late.
+// What is known about a record, or a row. Flags of firstclick.late are those of the record.
 const (
 	flagLate         = 1 << iota // in firstclick.late, not repaired: it may or may not have had its effect
 	flagPending                  // at or above the stored positions: likewise

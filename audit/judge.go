@@ -8,11 +8,11 @@ type finding struct {
 	answers
 	kind Kind // "": nothing
 
-	better     []near // the first clicks that are better than the row's, where Postgres may refuse some
-	why        string // it cannot be verified, or can be repaired
-	doubtful   bool   // see Report.Doubtful
-	repairable bool   // a note that explains nothing is there for the repair all the same
-	counter    *int64 // Compare's counter of how the click differs
+	better     []heldClick // the first clicks that are better than the row's, where Postgres may refuse some
+	why        string      // it cannot be verified, or can be repaired
+	doubtful   bool        // see Report.Doubtful
+	repairable bool        // Repair mends the row although firstclick.late does not explain it
+	counter    *int64      // Compare's counter of how the click differs
 }
 
 // judge compares the click of a checkout's row with the clicks of its window. A row's click is
@@ -47,7 +47,7 @@ func (v *verifyRun) judge(k *item, w *window) {
 	switch {
 	case last == nil:
 	case last.k.id != k.id || last.k.user != k.user || last.k.product != k.product || last.k.time != k.time:
-		v.conclude(last) // all of a row's records with one user come one after the other
+		v.count(last) // all of a row's records with one user come one after the other
 	case leniency(f.kind) <= leniency(last.kind): // the row must be right for each of them
 		return
 	}
@@ -80,7 +80,7 @@ func (v *verifyRun) compareClicks(f *finding, w *window) {
 // none.
 func refusedClick(k *item, a answers) bool {
 	return k.flags&flagRefusedClick != 0 && !k.click.halfSet() &&
-		k.click.ok() == a.real.ok() && k.click.compare(a.best) > 0
+		k.click.ok() == a.existing.ok() && k.click.compare(a.best) > 0
 }
 
 // kindOf says what a row's click is; "" is that it is right. exists is false where the kind depends
@@ -90,16 +90,16 @@ func kindOf(k *item, a answers, w *window) (kind Kind, exists bool) {
 	stored := w.column.storedTime
 	row := k.click
 	inWindow := row.ok() && row.time <= stored(k.time) && row.time >= stored(k.time-w.length)
-	if a.real.ok() {
-		row = a.real
+	if a.existing.ok() {
+		row = a.existing
 	}
 	late := k.flags&flagLate != 0
 	switch {
 	case k.click.halfSet(), row.ok() && !inWindow:
 		return KindDifferent, true
-	case row == a.best, a.real.ok() && row.compare(a.best) < 0: // another job's row, with a click below the start
+	case row == a.best, a.existing.ok() && row.compare(a.best) < 0: // another job's row, with a click below the start
 		return "", true
-	case row.ok() && !a.real.ok():
+	case row.ok() && !a.existing.ok():
 		return KindDifferent, !late && row.compare(a.onTime) > 0
 	case k.flags&flagPending != 0, row.compare(a.read) <= 0:
 		return KindPending, true

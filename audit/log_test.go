@@ -16,7 +16,8 @@ import (
 
 func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 	w.t.Helper()
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(w.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)...)
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(w.brokers...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -32,7 +33,8 @@ func (w *world) transaction(id string, end *kgo.TransactionEndTry, topic string,
 		w.t.Fatal(err)
 	}
 	for _, v := range values {
-		if err := c.ProduceSync(w.t.Context(), &kgo.Record{Topic: topic, Value: []byte(v), Timestamp: stamp}).FirstErr(); err != nil {
+		if err := c.ProduceSync(w.t.Context(), &kgo.Record{Topic: topic, Value: []byte(v),
+			Timestamp: stamp}).FirstErr(); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -49,16 +51,21 @@ func (w *world) transaction(id string, end *kgo.TransactionEndTry, topic string,
 func TestVerifyTransactions(t *testing.T) {
 	w := base(t)
 	commit, abort := kgo.TryCommit, kgo.TryAbort
-	w.transaction("committed", &commit, "clicks", clickOf("0", 1, "p", -55))                                        // offset 2, marker 3
-	w.transaction("aborted", &abort, "clicks", clickOf("00", 1, "p", -56), "{")                                     // 4, 5, marker 6
-	w.transaction("aborted too", &abort, "checkouts", checkoutOf("k7", 1, "p", 0), checkoutOf("k1", 1, "other", 0)) // 2, 3, marker 4
-	w.transaction("open", nil, "checkouts", checkoutOf("k8", 1, "p", 0))                                            // 5
-	w.produce("checkouts", 0, checkoutOf("k9", 1, "p", 0))                                                          // 6
+	w.transaction("committed", &commit, "clicks", clickOf("0", 1, "p",
+		-55)) // offset 2, marker 3
+	w.transaction("aborted", &abort, "clicks", clickOf("00", 1, "p", -56),
+		"{") // 4, 5, marker 6
+	w.transaction("aborted too", &abort, "checkouts", checkoutOf("k7", 1, "p", 0),
+		checkoutOf("k1", 1, "other", 0)) // 2, 3, marker 4
+	w.transaction("open", nil, "checkouts", checkoutOf("k8", 1, "p", 0)) // 5
+	w.produce("checkouts", 0, checkoutOf("k9", 1, "p", 0))               // 6
 	w.read([2]int64{7, 2}, [2]int64{5, 2})
-	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-55))
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = $1::text::timestamp
+		WHERE checkout_id = 'k1'`, at(-55))
 	r := w.verify()
 	w.expect(r, map[string]int64{"Clicks": 5, "Checkouts": 4})
-	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "checkouts-0: a transaction has been open since offset 5 of 7") {
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes,
+		"checkouts-0: a transaction has been open since offset 5 of 7") {
 		t.Errorf("notes: %s", notes)
 	}
 }
@@ -72,7 +79,8 @@ func TestReadToAnEndThatNoRecordReaches(t *testing.T) {
 	if err := first.BeginTransaction(); err != nil {
 		t.Fatal(err)
 	}
-	if err := first.ProduceSync(t.Context(), &kgo.Record{Topic: "clicks", Value: []byte(clickOf("a", 1, "p", 0))}).FirstErr(); err != nil {
+	if err := first.ProduceSync(t.Context(), &kgo.Record{Topic: "clicks",
+		Value: []byte(clickOf("a", 1, "p", 0))}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	w.transaction("open", nil, "clicks", clickOf("b", 1, "p", 0))
@@ -129,11 +137,13 @@ func TestVerifyAfterRetention(t *testing.T) {
 	if r.ExpectedDigest != r.ActualDigest {
 		t.Error("the digests differ")
 	}
-	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "clicks-1") || !strings.Contains(notes, "checkouts-0: the group began at offset 0, Kafka holds what is at 1") {
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "clicks-1") ||
+		!strings.Contains(notes, "checkouts-0: the group began at offset 0, Kafka holds what is at 1") {
 		t.Errorf("notes: %s", notes)
 	}
 	// A later click than one that is still there is wrong, whatever is gone.
-	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp WHERE checkout_id = 'k5'`, at(-40))
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp
+		WHERE checkout_id = 'k5'`, at(-40))
 	w.expect(w.verify(), map[string]int64{"Unverifiable": 1, "Different": 1})
 }
 
@@ -168,16 +178,18 @@ func TestVerifyTopicMadeAnew(t *testing.T) {
 	}
 }
 
-// A fetch is enqueued for no more than so many bytes; larger batches come all the same.
+// A fetch gets no more than so many bytes; larger batches come all the same.
 func TestVerifyLargeRecords(t *testing.T) {
 	w := base(t)
 	c := w.client(kgo.ProducerBatchMaxBytes(8<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	limit := "8388608"
-	if _, err := kadm.NewClient(c).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}}, "clicks"); err != nil {
+	if _, err := kadm.NewClient(c).AlterTopicConfigs(t.Context(),
+		[]kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}}, "clicks"); err != nil {
 		t.Fatal(err)
 	}
 	large := &kgo.Record{Topic: "clicks", Value: []byte(strings.Repeat("x", 5<<20)), Timestamp: stamp}
-	if err := c.ProduceSync(t.Context(), large, &kgo.Record{Topic: "clicks", Value: []byte(clickOf("c", 1, "p", 0)), Timestamp: stamp}).FirstErr(); err != nil {
+	if err := c.ProduceSync(t.Context(), large, &kgo.Record{Topic: "clicks", Value: []byte(clickOf("c", 1, "p", 0)),
+		Timestamp: stamp}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	w.read([2]int64{4, 2}, [2]int64{2, 2})
@@ -193,7 +205,8 @@ func TestVerifyWithBatchesThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	brokers := w.cfg.Kafka.Brokers
-	for topic, batches := range map[string][]*kmsg.RecordBatch{"clicks": {bomb}, "checkouts": {kafkatest.Rubble(kgo.CodecGzip, 5), bomb}} {
+	for topic, batches := range map[string][]*kmsg.RecordBatch{"clicks": {bomb},
+		"checkouts": {kafkatest.Rubble(kgo.CodecGzip, 5), bomb}} {
 		for _, b := range batches {
 			if _, err := kafkatest.ProduceBatch(t.Context(), brokers, topic, 0, b); err != nil {
 				t.Fatal(err)
@@ -231,7 +244,8 @@ func TestVerifyWhileEventsCome(t *testing.T) {
 	go func() {
 		var err error
 		for ctx.Err() == nil && err == nil {
-			err = client.ProduceSync(context.WithoutCancel(ctx), &kgo.Record{Topic: "clicks", Value: []byte(clickOf("more", 1, "p", -1)), Timestamp: stamp}).FirstErr()
+			err = client.ProduceSync(context.WithoutCancel(ctx),
+				&kgo.Record{Topic: "clicks", Value: []byte(clickOf("more", 1, "p", -1)), Timestamp: stamp}).FirstErr()
 		}
 		produced <- err
 	}()

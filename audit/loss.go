@@ -14,9 +14,9 @@ const (
 // lostRange is records of one partition that are not there.
 type lostRange struct {
 	why    string
-	count  int64 // how many, at most; endless: not known
+	count  int64 // at most; endless: not known
 	before int64 // all their event times lie before it
-	likely int64 // and before this, if they came about in the order of their times
+	likely int64 // and before this, if they were produced in the order of their times
 }
 
 // losses is what a topic has lost.
@@ -25,8 +25,7 @@ type losses struct {
 	in     map[int32]bool  // by partition, whether any of it is of the group's own time
 	claims map[int64]int64 // by the least bound that admits them, how many rows or clicks claim to be lost records
 	// ahead has lost events that were dated ahead of the clock, by id. No bound of event time holds
-	// for them, because nothing waits for such an event. Their note in firstclick.late says that
-	// they were there.
+	// for them, because nothing waits for such an event. firstclick.late says that they were there.
 	ahead map[string]lostAhead
 }
 
@@ -55,7 +54,7 @@ func (l *losses) admits(time int64) (why string, doubtful, ok bool) {
 	return why, doubtful, ok
 }
 
-// claim counts an event that admits accepted: a record each.
+// claim counts an event of that time as a lost record.
 func (l *losses) claim(time int64) {
 	bound := int64(endless)
 	for _, r := range l.ranges {
@@ -66,7 +65,7 @@ func (l *losses) claim(time int64) {
 	l.claims[bound]++
 }
 
-// excess is how many claims there are beyond what the lost records can have been, and of how many.
+// excess is how many more claims there are than lost records can answer, and how many there are.
 //
 // The ranges that admit an event are nested by time: the later it is, the fewer there are. So it is
 // enough to count, for each bound, what lies behind it (Hall's theorem).

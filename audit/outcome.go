@@ -44,7 +44,8 @@ const (
 func (o Outcome) WriteTo(w io.Writer) (int64, error) {
 	t := &printer{width: 9}
 	fmt.Fprintf(t, "%s: model %s, window %s: %s rows of %s checkouts (%s duplicates) and %s clicks in %s\n\n"+
-		"against %s:\n", o.Into, o.Model, o.Window, grouped(o.Written), grouped(o.Checkouts), grouped(o.Duplicates), grouped(o.Clicks),
+		"against %s:\n",
+		o.Into, o.Model, o.Window, grouped(o.Written), grouped(o.Checkouts), grouped(o.Duplicates), grouped(o.Clicks),
 		o.Elapsed.Round(10*time.Millisecond), rowsTable)
 	t.line(o.Same, "same", "checkouts keep their click, or keep having none")
 	t.line(o.Gained, "gained", "have no click now, and would have one")

@@ -18,7 +18,7 @@ type partitionReader struct {
 	start     int64
 	idColumn  column
 
-	entriesOf *cursor // over all notes
+	entriesOf *cursor // over all entries
 	entry     item    // the next one of this partition
 	hasEntry  bool    // there is one
 
@@ -70,8 +70,8 @@ func (p *partitionReader) read(ctx context.Context) error {
 	return nil
 }
 
-// skipTo goes to an offset below which no more records are. In a topic that is not compacted, only
-// control and aborted records lie between, which make nothing.
+// skipTo goes to the offset of the next record. In a topic that is not compacted, only control and
+// aborted records lie before it, which make nothing.
 func (p *partitionReader) skipTo(offset int64) {
 	p.progress.add(offset - p.next)
 	if p.log.compacted && offset > p.next {
@@ -79,7 +79,7 @@ func (p *partitionReader) skipTo(offset int64) {
 	}
 }
 
-// record decodes a record, compares it with its notes and sorts it.
+// addRecord decodes a record, compares it with its entries and sorts it.
 func (p *partitionReader) addRecord(rec *kgo.Record) error {
 	if err := p.entriesBelow(rec.Offset); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (p *partitionReader) addRecord(rec *kgo.Record) error {
 			return err
 		}
 	}
-	if rec.Offset < p.start { // rows of it are another job's, and so may be rows that have such a click
+	if rec.Offset < p.start { // its row is another job's, and so may be a row that has such a click
 		if dead != "" {
 			p.addExample(KindDeadLetterUnexplained, &k,
 				"no dead letter: the group began behind this record", letterText(dead))

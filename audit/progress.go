@@ -45,7 +45,7 @@ func (p *progress) add(n int64) {
 	defer p.mu.Unlock()
 	p.n += n
 	if p.n&0x3ff != 0 && n == 1 {
-		return // the clock is not enqueued for every record
+		return // the clock is not read for every record
 	}
 	if now := time.Now(); now.Sub(p.said) >= progressEvery {
 		p.said = now

@@ -29,7 +29,7 @@ func (r *run) decode(t topic, rec *kgo.Record) (e event, reason string) {
 	return e, reason
 }
 
-// readTopic reads a topic to its ends, compares it with what is noted about its records, and sorts
+// readTopic reads a topic to its ends, compares it with the entries of its records, and sorts
 // what is valid.
 func (r *run) readTopic(ctx context.Context, t topic) error {
 	log := r.logs[t]

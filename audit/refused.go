@@ -2,16 +2,16 @@ package audit
 
 import "context"
 
-// A dead letter with reason refused says that Postgres did not accept the row; one with reason
-// refused_click, that it did not accept the first click of a checkout in its row, nor others after
-// it. Postgres is enqueued whether that can be: the row, with the click that it would have had,
-// goes into an empty temporary table of the same columns and checks, and is rolled back. Where the
-// table has more that may refuse a row (triggers, other keys), that the temporary table accepts it
-// proves nothing.
+// A dead letter with reason refused says that Postgres did not accept the row. One with reason
+// refused_click says that Postgres did not accept the first click of a checkout in its row, nor
+// some clicks after it. A trial shows whether that can be: the row, with the click that it would
+// have had, goes into an empty temporary table of the same columns and checks, and is rolled back.
+// If the real table has more that may refuse a row (triggers, other keys), a row that the temporary
+// table accepts proves nothing.
 
 // tryClicks keeps a row with a later click than its first, or none, for followUp. Its clicks are
-// the best one, then those that the row should have: once it is final, not those that came too
-// late.
+// the best one, then the better ones that the row should have. A final row need not have those that
+// came too late: they are for Repair.
 func (v *verifyRun) tryClicks(f *finding) {
 	t := f.k
 	t.kind, t.clicks = kindTrial, []click{f.best}
@@ -28,8 +28,7 @@ func (v *verifyRun) tryClicks(f *finding) {
 	v.followUps.add(&t)
 }
 
-// followUp counts the lost clicks that rows claim to have, and tries what Postgres is said to have
-// refused.
+// followUp counts the lost clicks that rows need, and tries what Postgres refused.
 func (v *verifyRun) followUp(ctx context.Context) error {
 	var claim item
 	var t *trial

@@ -13,7 +13,7 @@ type RepairReport struct {
 	Repaired int64         `json:"repaired"` // of them marked as repaired now
 	Left     int64         `json:"left"`     // checkouts recorded late that Kafka no longer holds
 	Unread   int64         `json:"unread"`   // late clicks that some shard has not read yet: they stay open
-	Ahead    int64         `json:"ahead"`    // events dated ahead, not late, whose rows are not final yet: they stay open
+	Ahead    int64         `json:"ahead"`    // events dated ahead whose rows are not final yet: they stay open
 	Moved    int64         `json:"moved"`    // rows that moved to an earlier click
 	Kept     int64         `json:"kept"`     // rows found wanting that somebody else moved meanwhile
 	Refused  int64         `json:"refused"`  // rows that keep their click because Postgres refuses the earlier one

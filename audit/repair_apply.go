@@ -105,7 +105,8 @@ func (v *verifyRun) applyByHalves(ctx context.Context, tx pgx.Tx, batch []item, 
 	x, log := batch[0], v.logs[topicCheckouts]
 	// The dead letter that the pipeline writes of such a click.
 	_, err = tx.Exec(ctx, `
-		INSERT INTO firstclick.dead_letters (group_id, topic, topic_id, partition, "offset", reason, detail, payload_size)
+		INSERT INTO firstclick.dead_letters
+			(group_id, topic, topic_id, partition, "offset", reason, detail, payload_size)
 		VALUES ($1, $2, coalesce(nullif($3, ''), repeat('0', 32))::uuid, $4, $5, $6, $7, 0) ON CONFLICT DO NOTHING`,
 		v.cfg.Group, log.name, log.id, x.partition, x.offset, reasonRefusedClick,
 		fmt.Sprintf("click %s: SQLSTATE %s: %s", x.clicks[0], answer.Code, answer.Message))

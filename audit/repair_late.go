@@ -11,7 +11,7 @@ import (
 // and clicks that some shard had not read: that shard may yet find the click too late for a row of
 // its own, and that row was not judged here.
 //
-// Invariant: a note is closed when no row that it concerns can be wrong without another note. So
+// Invariant: an entry is closed when no row that it concerns can be wrong without another entry. So
 // that of an event that was not late stays open until all that the event concerns is final. Such an
 // event was dated far ahead of a clock: no restart reads such a click again, nothing corrects such
 // a checkout.
@@ -27,7 +27,8 @@ func (v *verifyRun) markRepaired(ctx context.Context, tx pgx.Tx, out *RepairRepo
 			UPDATE firstclick.late AS l SET repaired_at = now()
 			FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[]) AS n (topic, topic_id, partition, "offset")
 			WHERE l.group_id = $1 AND l.topic = n.topic
-			  AND l.topic_id = coalesce(nullif(n.topic_id, ''), repeat('0', 32))::uuid AND l.partition = n.partition AND l."offset" = n."offset" AND l.repaired_at IS NULL`,
+			  AND l.topic_id = coalesce(nullif(n.topic_id, ''), repeat('0', 32))::uuid
+			  AND l.partition = n.partition AND l."offset" = n."offset" AND l.repaired_at IS NULL`,
 			v.cfg.Group, topics, ids, partitions, offsets)
 		if err != nil {
 			return fmt.Errorf("mark late events as repaired: %w", err)
@@ -65,7 +66,7 @@ func (v *verifyRun) markRepaired(ctx context.Context, tx pgx.Tx, out *RepairRepo
 	return flush()
 }
 
-// holds says whether Kafka may still hold the record of a note.
+// holds says whether Kafka may still hold the record of an entry.
 func (t topicLog) holds(n *item) bool {
 	if id := n.values[2].text; id != "" && id != t.id {
 		return false

@@ -19,7 +19,9 @@ func (w *world) repair() *RepairReport {
 func (w *world) clickOfRow(id string) string {
 	w.t.Helper()
 	var click string
-	if err := w.db.QueryRow(w.t.Context(), `SELECT coalesce(click_id || ' ' || click_time, '-') FROM commerce.attributed_checkouts WHERE checkout_id = $1`, id).Scan(&click); err != nil {
+	if err := w.db.QueryRow(w.t.Context(),
+		`SELECT coalesce(click_id || ' ' || click_time, '-') FROM commerce.attributed_checkouts
+			WHERE checkout_id = $1`, id).Scan(&click); err != nil {
 		w.t.Fatal(err)
 	}
 	return click
@@ -41,7 +43,8 @@ func TestRepair(t *testing.T) {
 	if r.Late != 3 || r.Moved != 3 || r.Repaired != 3 || r.Kept != 0 || r.Left != 0 || len(r.Examples) != 3 {
 		t.Errorf("repaired %+v", r)
 	}
-	for id, want := range map[string]string{"k1": "0 2026-11-23 11:05:00", "k2": "b 2026-11-23 11:20:00", "k3": "00 2026-11-23 11:59:00", "k4": "z 2026-11-23 11:00:00"} {
+	for id, want := range map[string]string{"k1": "0 2026-11-23 11:05:00", "k2": "b 2026-11-23 11:20:00",
+		"k3": "00 2026-11-23 11:59:00", "k4": "z 2026-11-23 11:00:00"} {
 		if got := w.clickOfRow(id); got != want {
 			t.Errorf("%s has %s, want %s", id, got, want)
 		}
@@ -63,7 +66,8 @@ func TestRepairKeepsEarlierClicks(t *testing.T) {
 	w.produce("clicks", 0, clickOf("0", 1, "p", -55))
 	w.read([2]int64{3, 2}, [2]int64{2, 2})
 	w.late("click", 0, 2, "0", 1, "p", -55)
-	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '?', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-59))
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '?', click_time = $1::text::timestamp
+		WHERE checkout_id = 'k1'`, at(-59))
 	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k4'`)
 	if r := w.repair(); r.Late != 1 || r.Moved != 0 || r.Repaired != 1 {
 		t.Errorf("repaired %+v", r)
@@ -82,10 +86,12 @@ func TestRepairInAnotherTimeZone(t *testing.T) {
 	for _, kind := range []string{"timestamp", "timestamptz"} {
 		t.Run(kind, func(t *testing.T) {
 			w := base(t)
-			w.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''America/St_Johns''', current_database());
+			w.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I
+				SET TimeZone = ''America/St_Johns''', current_database());
 				EXECUTE format('ALTER DATABASE %I SET DateStyle = ''SQL, DMY''', current_database()); END $$`)
 			if kind == "timestamptz" {
-				w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_time TYPE timestamptz USING click_time AT TIME ZONE 'UTC',
+				w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_time TYPE timestamptz
+					USING click_time AT TIME ZONE 'UTC',
 					ALTER checkout_time TYPE timestamptz USING checkout_time AT TIME ZONE 'UTC'`)
 			}
 			w.produce("clicks", 0, clickOf("0", 1, "p", -55))
@@ -97,8 +103,11 @@ func TestRepairInAnotherTimeZone(t *testing.T) {
 			}
 			w.expect(w.verify(), nil)
 			right := false
-			err := w.db.QueryRow(t.Context(), `SELECT CASE WHEN pg_typeof(click_time)::text LIKE '%with time zone' THEN click_time::text::timestamptz = $1
-				ELSE click_time::text::timestamp = $1 AT TIME ZONE 'UTC' END FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`, noon.Add(-55*time.Minute)).Scan(&right)
+			err := w.db.QueryRow(t.Context(),
+				`SELECT CASE WHEN pg_typeof(click_time)::text LIKE '%with time zone'
+					THEN click_time::text::timestamptz = $1
+				ELSE click_time::text::timestamp = $1 AT TIME ZONE 'UTC' END
+				FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`, noon.Add(-55*time.Minute)).Scan(&right)
 			if err != nil || !right {
 				t.Errorf("k1 has %s, %v", w.clickOfRow("k1"), err)
 			}
@@ -110,9 +119,11 @@ func TestRepairInAnotherTimeZone(t *testing.T) {
 func TestRepairOfCoarseTimes(t *testing.T) {
 	w := base(t)
 	w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_time TYPE timestamp(0)`)
-	w.produce("clicks", 0, clickOf("y", 2, "p", -10+0.4/60), clickOf("z", 2, "p", -10+0.3/60)) // both are stored as the same second
+	w.produce("clicks", 0, clickOf("y", 2, "p", -10+0.4/60),
+		clickOf("z", 2, "p", -10+0.3/60)) // both are stored as the same second
 	w.read([2]int64{4, 2}, [2]int64{2, 2})
-	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'y', click_time = $1::text::timestamp WHERE checkout_id = 'k3'`, at(-10))
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'y', click_time = $1::text::timestamp
+		WHERE checkout_id = 'k3'`, at(-10))
 	w.late("click", 0, 3, "z", 2, "p", -10+0.3/60)
 	w.expect(w.verify(), map[string]int64{"Explained": 1})
 	if r := w.repair(); r.Moved != 1 || r.Repaired != 1 {
@@ -129,7 +140,8 @@ func TestRepairIsMonotone(t *testing.T) {
 		t.Fatal(err)
 	}
 	fix := func(checkout, clickID string, minutes int64) item {
-		return item{event: event{id: checkout}, clicks: []click{{clickID, noon.UnixMicro() + minutes*60_000_000, hasBoth}}}
+		return item{event: event{id: checkout}, clicks: []click{{clickID, noon.UnixMicro() + minutes*60_000_000,
+			hasBoth}}}
 	}
 	batch := []item{
 		fix("k1", "a2", -50), // same time, greater id
@@ -160,7 +172,8 @@ func TestRepairAfterRetention(t *testing.T) {
 	w.exec(`UPDATE firstclick.progress SET clicks_start = '{0,0}'`)
 	w.late("click", 1, 0, "a", 1, "p", -50)
 	w.late("checkout", 0, 0, "k1", 1, "p", 0)
-	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-40))
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp
+		WHERE checkout_id = 'k1'`, at(-40))
 	w.deleteBelow("clicks", 1, 2)
 	w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0))
 	w.read([2]int64{2, 2}, [2]int64{2, 3})
@@ -187,7 +200,8 @@ func TestRepairWhileAShardLags(t *testing.T) {
 				t.Errorf("while the shard lags: repaired %+v", r)
 			}
 			var text strings.Builder
-			if _, err := r.WriteTo(&text); err != nil || !strings.Contains(text.String(), "1 late clicks stay open: some shard has not read them yet") {
+			if _, err := r.WriteTo(&text); err != nil ||
+				!strings.Contains(text.String(), "1 late clicks stay open: some shard has not read them yet") {
 				t.Errorf("said, with error %v:\n%s", err, text.String())
 			}
 			w.expect(w.verify(), map[string]int64{"PendingClicks": 1, "PendingRows": 1})
@@ -211,7 +225,8 @@ func TestRepairMovesARowWhoseClickIsGone(t *testing.T) {
 	w.produce("clicks", 1, clickOf("c", 1, "p", -55))
 	w.read([2]int64{2, 3}, [2]int64{2, 2})
 	w.late("click", 1, 2, "c", 1, "p", -55)
-	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'a1', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-51))
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'a1', click_time = $1::text::timestamp
+		WHERE checkout_id = 'k1'`, at(-51))
 	w.deleteBelow("clicks", 1, 1)
 	if r := w.repair(); r.Moved != 1 || r.Repaired != 1 {
 		t.Errorf("repaired %+v", r)
@@ -232,7 +247,8 @@ func TestReportsForPeopleAndMachines(t *testing.T) {
 	if err != nil || n != int64(text.Len()) {
 		t.Errorf("WriteTo: %d, %v", n, err)
 	}
-	for _, want := range []string{"1  missing", "missing checkout k1 (checkouts-0, offset 0)", "click a at 2026-11-23 11:10:00, user 1", "NOT as it should be", r.ExpectedDigest} {
+	for _, want := range []string{"1  missing", "missing checkout k1 (checkouts-0, offset 0)",
+		"click a at 2026-11-23 11:10:00, user 1", "NOT as it should be", r.ExpectedDigest} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is not in\n%s", want, text.String())
 		}
@@ -258,15 +274,18 @@ func TestRepairWithRefusedClicks(t *testing.T) {
 		"check": `ALTER TABLE commerce.attributed_checkouts ADD CONSTRAINT good CHECK (click_id NOT LIKE 'bad%')`,
 		"trigger": `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 				IF NEW.click_id LIKE 'bad%' THEN RAISE 'no' USING ERRCODE = 'MY001'; END IF; RETURN NEW; END $$;
-			CREATE TRIGGER refuse BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
+			CREATE TRIGGER refuse BEFORE UPDATE ON commerce.attributed_checkouts
+				FOR EACH ROW EXECUTE FUNCTION refuse()`,
 		"deferred": `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 				IF NEW.click_id LIKE 'bad%' THEN RAISE check_violation; END IF; RETURN NULL; END $$;
-			CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON commerce.attributed_checkouts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`,
+			CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON commerce.attributed_checkouts DEFERRABLE INITIALLY DEFERRED
+				FOR EACH ROW EXECUTE FUNCTION refuse()`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := base(t)
 			w.exec(sql)
-			w.produce("clicks", 0, clickOf("bad1", 1, "p", -55), clickOf("0", 1, "p", -54), clickOf("bad2", 2, "p", -3), clickOf("00", 2, "p", -1))
+			w.produce("clicks", 0, clickOf("bad1", 1, "p", -55), clickOf("0", 1, "p", -54), clickOf("bad2", 2, "p", -3),
+				clickOf("00", 2, "p", -1))
 			w.read([2]int64{6, 2}, [2]int64{2, 2})
 			w.late("click", 0, 2, "bad1", 1, "p", -55)
 			w.late("click", 0, 3, "0", 1, "p", -54)

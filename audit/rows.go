@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// verifyPolicy is what Verify and Repair do with the rows and records of a checkout_id: it finds
-// what is missing, extra or has other own columns, checks dead letters for conflicts, and puts the
-// checkouts whose click is to be compared next into the stream by key.
+// verifyPolicy is what Verify and Repair do with the rows and records of a checkout_id. It finds
+// what is missing, extra or has other own columns, and checks dead letters for conflicts. It
+// enqueues the checkouts whose click is to be compared.
 //
-// The pipeline's commits decide which of several records comes first; but within a partition it is
-// the one with the lowest offset, unless Postgres refused it. So the row must be one of the
-// partitions' first ones. Its click must be right for each of these that has its user: a shard
-// whose checkout has a row already moves the row to the earlier click.
+// Which of several records made the row depends on which shard committed first. Within a partition
+// it is the record with the lowest offset, unless Postgres refused it. So the row must equal the
+// first record of some partition. Its click must be right for every such record of the row's user:
+// a shard whose checkout already has a row moves the row to the earlier click.
 type verifyPolicy struct {
 	*verifyRun
 	group rowGroup
@@ -26,7 +26,7 @@ type rowGroup struct {
 	winners   []item
 	equal     *item // equals the row, but is not its partition's first
 	unequal   *item // the first one that differs from the row without a dead letter
-	unmarked  int64 // how many do so and should have one
+	unmarked  int64 // how many differ without one
 	shadowed  bool  // a refused or retried record came before others of its partition
 	missing   *item // should have a row, and there is none
 	before    *item // lies before the group's start
@@ -76,7 +76,7 @@ func (v *verifyPolicy) add(x *item) {
 		g.partition = k.partition
 	}
 	if name, _, _ := v.snap.columns.differing(g.row, k.event); name != "" {
-		// A pending one will be a dead letter when it is read.
+		// A pending record becomes a dead letter when it is read.
 		if k.flags&(flagConflict|flagRefused|flagOptional|flagPending) == 0 {
 			if g.unmarked++; g.unequal == nil {
 				g.unequal = &k
@@ -87,8 +87,8 @@ func (v *verifyPolicy) add(x *item) {
 	if k.flags&flagConflict != 0 {
 		v.unexplained(&k, "no dead letter: it equals its row", reasonConflict)
 	}
-	// A later one of the partition is equal to the first, and so is its click, unless only the user
-	// is another: the table has no user.
+	// A later record of the partition equals the first, and so does its click, unless the user
+	// differs: the table has no user.
 	if first || len(g.winners) > 0 && g.winners[0].user != k.user {
 		g.winners = append(g.winners, k)
 	} else if g.equal == nil {
@@ -96,7 +96,7 @@ func (v *verifyPolicy) add(x *item) {
 	}
 }
 
-// conclude decides when all records of the checkout_id were added.
+// conclude decides what the row is, after all records of the checkout_id.
 func (v *verifyPolicy) conclude() {
 	g := v.group
 	v.group = rowGroup{}
@@ -112,7 +112,7 @@ func (v *verifyPolicy) conclude() {
 	}
 	if len(g.winners) == 0 && g.equal != nil &&
 		(g.shadowed || g.before != nil || v.lost[topicCheckouts].in[g.equal.partition]) {
-		g.winners = append(g.winners, *g.equal) // what came before it is not known well enough
+		g.winners = append(g.winners, *g.equal) // an earlier record may be missing
 	}
 	var name, want, there string
 	if g.unequal != nil {
@@ -155,13 +155,13 @@ func (v *verifyPolicy) conclude() {
 // compareClick enqueues a checkout. Without a row it is one that is missing, or refused.
 func (v *verifyPolicy) compareClick(k item, row *item, flags int32) {
 	if k.flags&(flagRefused|flagRefusedClick) == 0 {
-		k.values = nil // only Postgres is enqueued about them
+		k.values = nil // only a trial needs them
 	}
 	v.enqueue(k, row, flags)
 }
 
-// withoutRecord reports a row that no record can have made, in the words of want, unless what Kafka
-// has lost can have.
+// withoutRecord reports a row that no record made: want says why. A record that Kafka has lost may
+// have made it.
 func (v *verifyPolicy) withoutRecord(row *item, want string) {
 	lost := &v.lost[topicCheckouts]
 	timed := row.flags&flagTimed != 0
@@ -183,7 +183,7 @@ func (v *verifyPolicy) withoutRecord(row *item, want string) {
 	case why == lostBeforeStart && !doubtful:
 		v.otherJobs(row)
 		return
-	case !isAhead: // else its note says that it was there
+	case !isAhead: // else firstclick.late says that it was there
 		lost.claim(row.time)
 	}
 	if doubtful {
@@ -194,8 +194,7 @@ func (v *verifyPolicy) withoutRecord(row *item, want string) {
 	v.report.add(e, v.cfg.Examples)
 }
 
-// otherJobs counts a row of before the group's start: another job's, for which the group does not
-// answer.
+// otherJobs counts a row of before the group's start. Another job wrote it.
 func (v *verifyPolicy) otherJobs(row *item) {
 	v.report.BeforeStart++
 	v.expected.add(row.id, row.click)

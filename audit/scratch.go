@@ -21,7 +21,8 @@ type scratch struct {
 func (s scratch) sql() string { return pgx.Identifier{s.schema, s.name}.Sanitize() }
 
 var scratchColumns = []string{
-	"checkout_id", "user_id", "product_id", "total_amount", "checkout_time", "click_id", "click_time", "clicks", "weight",
+	"checkout_id", "user_id", "product_id", "total_amount", "checkout_time", "click_id", "click_time",
+	"clicks", "weight",
 }
 
 const scratchTypes = `(checkout_id text NOT NULL, user_id int NOT NULL, product_id text NOT NULL, total_amount numeric,

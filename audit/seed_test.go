@@ -35,7 +35,8 @@ func seeded(t *testing.T, every int) *world {
 		t.Fatal(err)
 	}
 	w.exec(`INSERT INTO commerce.attributed_checkouts
-		(checkout_id, user_name, click_id, product_id, payment_method, total_amount, shipping_address, billing_address, user_agent, ip_address, checkout_time, click_time)
+		(checkout_id, user_name, click_id, product_id, payment_method, total_amount, shipping_address,
+		 billing_address, user_agent, ip_address, checkout_time, click_time)
 		` + string(answer))
 	w.begun([2]int64{2000, 2000}, [2]int64{2000, 2000})
 	return w
@@ -67,6 +68,7 @@ func TestVerifyRealEventsWithoutSomeClicks(t *testing.T) {
 	r := w.verify()
 	w.expect(r, map[string]int64{"Clicks": 412, "Checkouts": 1060, "Rows": 1060})
 	if r.Unattributed == 0 || r.Attributed == 0 || r.ExpectedDigest != r.ActualDigest {
-		t.Errorf("%d rows with a click, %d without, digests %s %s", r.Attributed, r.Unattributed, r.ExpectedDigest, r.ActualDigest)
+		t.Errorf("%d rows with a click, %d without, digests %s %s", r.Attributed, r.Unattributed, r.ExpectedDigest,
+			r.ActualDigest)
 	}
 }

@@ -91,7 +91,7 @@ func (r *run) readSettings(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// SettingsError says that what was enqueued for is not what the group was begun with.
+// SettingsError says that the configuration is not what the group was begun with.
 type SettingsError struct {
 	Group, What, Given, Stored string
 }

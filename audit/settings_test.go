@@ -26,7 +26,8 @@ func TestVerifyRefusesOtherSettings(t *testing.T) {
 		}
 	}
 	same := w.cfg
-	same.Window, same.Lateness, same.OutOfOrder, same.Zone, same.ClicksTopic = time.Hour, 15*time.Minute, 15*time.Second, time.UTC, "clicks"
+	same.Window, same.Lateness, same.OutOfOrder = time.Hour, 15*time.Minute, 15*time.Second
+	same.Zone, same.ClicksTopic = time.UTC, "clicks"
 	r, err := Verify(t.Context(), same)
 	if err != nil {
 		t.Fatal(err)
@@ -42,8 +43,11 @@ func TestVerifyRefusesOtherSettings(t *testing.T) {
 func TestVerifyByTheGroupsWindowAndZone(t *testing.T) {
 	w := base(t)
 	w.exec(`UPDATE firstclick.progress SET window_length = '45 minutes', time_zone = 'Europe/Berlin'`)
-	w.exec(`UPDATE commerce.attributed_checkouts SET checkout_time = checkout_time - interval '1 hour', click_time = click_time - interval '1 hour'`)
-	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-100))
-	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id IN ('k2', 'k4')`)
+	w.exec(`UPDATE commerce.attributed_checkouts
+		SET checkout_time = checkout_time - interval '1 hour', click_time = click_time - interval '1 hour'`)
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp
+		WHERE checkout_id = 'k1'`, at(-100))
+	w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL
+		WHERE checkout_id IN ('k2', 'k4')`)
 	w.expect(w.verify(), nil)
 }

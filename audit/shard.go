@@ -94,7 +94,8 @@ func (r *run) readShards(ctx context.Context, tx pgx.Tx) error {
 		p, latest = shard{}, nil
 		return nil
 	}, `SELECT partition, next_offset, recent_offset, clicks_next, clicks_restore, clicks_latest,
-		       final_before, expire_before, committed_at, coalesce(watermark > now() + $3 * interval '1 microsecond', false)
+		       final_before, expire_before, committed_at,
+		       coalesce(watermark > now() + $3 * interval '1 microsecond', false)
 		FROM firstclick.offsets WHERE group_id = $1 AND topic = $2 ORDER BY partition`,
 		r.cfg.Group, s.topics[topicCheckouts].name, s.clockSlack())
 	if err != nil {

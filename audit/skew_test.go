@@ -8,11 +8,13 @@ import (
 // A note of what was dated far ahead of the clock was not written too early; one of an ordinary
 // event, under a watermark that ran ahead, was.
 func TestWhatIsNotedTooEarly(t *testing.T) {
-	s := &snapshot{window: time.Hour, lateness: 15 * time.Minute, outOfOrder: 15 * time.Second, skew: (5 * time.Minute).Microseconds()}
+	s := &snapshot{window: time.Hour, lateness: 15 * time.Minute, outOfOrder: 15 * time.Second,
+		skew: (5 * time.Minute).Microseconds()}
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	for ahead, want := range map[time.Duration]bool{
 		-20 * time.Minute: false, -5 * time.Minute: true, 0: true, 5 * time.Minute: true, 50 * time.Minute: true,
-		58 * time.Minute: true, 59 * time.Minute: false, 65 * time.Minute: false, 26 * time.Hour: false, 70_000 * time.Hour: false,
+		58 * time.Minute: true, 59 * time.Minute: false, 65 * time.Minute: false, 26 * time.Hour: false,
+		70_000 * time.Hour: false,
 	} {
 		if got := s.tooEarly(now.Add(ahead), now); got != want {
 			t.Errorf("an event %v ahead of its note: too early %t, want %t", ahead, got, want)

@@ -12,7 +12,7 @@ import (
 )
 
 // Any budget, also one of a few bytes, gives what sorting in memory gives, as often as it is
-// enqueued, and leaves no file behind.
+// asked, and leaves no file behind.
 func TestSortLikeInMemory(t *testing.T) {
 	base := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
@@ -71,10 +71,13 @@ func TestItemsKeepOrderAndContent(t *testing.T) {
 	gen := rapid.Custom(func(t *rapid.T) item {
 		x := item{
 			kind: kind(rapid.IntRange(0, 8).Draw(t, "kind")), topic: topic(rapid.IntRange(0, 1).Draw(t, "topic")),
-			partition: rapid.Int32().Draw(t, "partition"), offset: rapid.Int64().Draw(t, "offset"), flags: rapid.Int32().Draw(t, "flags"),
+			partition: rapid.Int32().Draw(t, "partition"), offset: rapid.Int64().Draw(t,
+				"offset"), flags: rapid.Int32().Draw(t, "flags"),
 		}
-		x.user, x.product, x.time, x.id = rapid.Int32().Draw(t, "user"), text.Draw(t, "product"), rapid.Int64().Draw(t, "time"), text.Draw(t, "id")
-		x.name, x.values, x.clicks = maybe.Draw(t, "name"), rapid.SliceOfN(maybe, 1, 9).Draw(t, "values"), rapid.SliceOfN(clicks, 1, 3).Draw(t, "clicks")
+		x.user, x.product, x.time, x.id = rapid.Int32().Draw(t, "user"), text.Draw(t, "product"), rapid.Int64().Draw(t,
+			"time"), text.Draw(t, "id")
+		x.name, x.values, x.clicks = maybe.Draw(t, "name"), rapid.SliceOfN(maybe, 1, 9).Draw(t,
+			"values"), rapid.SliceOfN(clicks, 1, 3).Draw(t, "clicks")
 		if rapid.Bool().Draw(t, "click") {
 			x.click = clicks.Draw(t, "click")
 		}
@@ -97,7 +100,8 @@ func TestItemsKeepOrderAndContent(t *testing.T) {
 		if byID.parse(byID.append(nil, &a), &got); fmt.Sprint(got) != fmt.Sprint(withoutTopic(a)) {
 			t.Fatalf("%+v came back as %+v", a, got)
 		}
-		want := cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(a.product, b.product), cmp.Compare(a.time, b.time), cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id))
+		want := cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(a.product, b.product), cmp.Compare(a.time, b.time),
+			cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id))
 		if is := bytes.Compare(byKey.append(nil, &a), byKey.append(nil, &b)); want != 0 && is != want {
 			t.Fatalf("%+v and %+v: %d by fields, %d by bytes", a, b, want, is)
 		}

@@ -25,7 +25,8 @@ func TestWhetherATopicIsCompactedIsNotKnown(t *testing.T) {
 			w.row("k1", "", "p", 0, "a", -50)
 			w.begun([2]int64{1, 0}, [2]int64{1, 0})
 			if !allowed {
-				cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+				cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed,
+					Count: -1})
 			}
 			r, err := Verify(t.Context(), w.cfg)
 			if err != nil {
@@ -33,7 +34,8 @@ func TestWhetherATopicIsCompactedIsNotKnown(t *testing.T) {
 			}
 			for _, topic := range []string{"clicks", "checkouts"} {
 				said := slices.ContainsFunc(r.Notes, func(note string) bool {
-					return strings.HasPrefix(note, topic+": whether it is compacted is not known") && strings.Contains(note, "Grant DescribeConfigs")
+					return strings.HasPrefix(note, topic+": whether it is compacted is not known") &&
+						strings.Contains(note, "Grant DescribeConfigs")
 				})
 				if said == allowed {
 					t.Errorf("%s: %q", topic, r.Notes)

@@ -4,11 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"firstclick/internal/kafkatest"
 )
 
 // stored writes what a shard knows of what it has read: rows before final are final, clicks below
@@ -16,7 +11,9 @@ import (
 func (w *world) stored(partition int, recent int64, final float64, restore [2]int64, latest [2]float64) {
 	w.t.Helper()
 	when := func(minutes float64) time.Time { return noon.Add(time.Duration(minutes * float64(time.Minute))) }
-	w.exec(`UPDATE firstclick.offsets SET recent_offset = $2, final_before = $3, expire_before = $4, clicks_restore = $5, clicks_latest = $6 WHERE partition = $1`,
+	w.exec(`UPDATE firstclick.offsets
+		SET recent_offset = $2, final_before = $3, expire_before = $4, clicks_restore = $5, clicks_latest = $6
+		WHERE partition = $1`,
 		partition, recent, when(final), when(final-60), restore[:], []time.Time{when(latest[0]), when(latest[1])})
 }
 
@@ -29,7 +26,8 @@ func TestVerifyWhatIsLostExcusesLittle(t *testing.T) {
 		w.deleteBelow("clicks", 1, 1)
 		w.deleteBelow("checkouts", 0, 1)
 	}
-	const invent = `UPDATE commerce.attributed_checkouts SET click_id = 'invented', click_time = checkout_time - interval '1 minute' WHERE checkout_id = `
+	const invent = `UPDATE commerce.attributed_checkouts
+		SET click_id = 'invented', click_time = checkout_time - interval '1 minute' WHERE checkout_id = `
 	for _, c := range []struct {
 		name    string
 		with    func(w *world)
@@ -37,8 +35,10 @@ func TestVerifyWhatIsLostExcusesLittle(t *testing.T) {
 		verdict Verdict
 	}{
 		{"as it is", taken, counts{"Unverifiable": 1, "Judged": 3}, VerdictGreen},
-		{"an invented row beside it", func(w *world) { taken(w); w.row("k9", "ann", "p", 0, "", 0) }, counts{"Unverifiable": 1, "Extra": 1}, VerdictRed},
-		{"the record was a dead letter", func(w *world) { taken(w); w.dead("checkouts", 0, 0, "json", "open") }, counts{"Extra": 1}, VerdictRed},
+		{"an invented row beside it", func(w *world) { taken(w); w.row("k9", "ann", "p", 0, "", 0) },
+			counts{"Unverifiable": 1, "Extra": 1}, VerdictRed},
+		{"the record was a dead letter", func(w *world) { taken(w); w.dead("checkouts", 0, 0, "json", "open") },
+			counts{"Extra": 1}, VerdictRed},
 		{"an invented row of a time at which nothing can be lost", func(w *world) {
 			taken(w)
 			w.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`)
@@ -102,7 +102,8 @@ func TestVerifyWhatIsLostExcusesLittle(t *testing.T) {
 		}, counts{"Unverifiable": 2}, VerdictGreen},
 		{"a NULL for a click that is there", func(w *world) {
 			taken(w)
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k2'`)
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL
+				WHERE checkout_id = 'k2'`)
 		}, counts{"Unverifiable": 1, "Different": 1}, VerdictRed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -138,7 +139,8 @@ func TestVerifyCannotTell(t *testing.T) {
 			if _, err := r.WriteTo(&text); err != nil {
 				t.Fatal(err)
 			}
-			if !r.OK() || r.Verdict != VerdictCannotTell || !strings.Contains(text.String(), "CANNOT TELL: no row could be judged") {
+			if !r.OK() || r.Verdict != VerdictCannotTell ||
+				!strings.Contains(text.String(), "CANNOT TELL: no row could be judged") {
 				t.Errorf("%s\n%s", r.Verdict, text.String())
 			}
 		})
@@ -150,7 +152,9 @@ func TestVerifyCannotTell(t *testing.T) {
 func TestVerifyRowsOfBeforeTheStart(t *testing.T) {
 	type counts = map[string]int64
 	begin := func(w *world, start string) {
-		w.exec(`UPDATE firstclick.progress SET clicks_start = '{1,1}', checkouts_start = '{1,1}', start = $1, created_at = $2`, start, noon.Add(3*time.Hour))
+		w.exec(`UPDATE firstclick.progress
+			SET clicks_start = '{1,1}', checkouts_start = '{1,1}', start = $1,
+			created_at = $2`, start, noon.Add(3*time.Hour))
 	}
 	for _, c := range []struct {
 		name    string
@@ -177,17 +181,22 @@ func TestVerifyRowsOfBeforeTheStart(t *testing.T) {
 			w.deleteBelow("checkouts", 0, 1)
 			w.row("k9", "ann", "p", 21, "", 0)
 		}, counts{"BeforeStart": 2, "Unverifiable": 1, "Doubtful": 1}, VerdictCannotTell},
-		{"an invented row, and nothing is gone", func(w *world) { begin(w, "latest"); w.row("k9", "ann", "p", 1, "", 0) }, counts{"BeforeStart": 2, "Extra": 1}, VerdictRed},
+		{"an invented row, and nothing is gone", func(w *world) {
+			begin(w, "latest")
+			w.row("k9", "ann", "p", 1, "", 0)
+		}, counts{"BeforeStart": 2, "Extra": 1}, VerdictRed},
 		{"a row that the old job made has a click of before the start", func(w *world) {
 			begin(w, "latest")
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp WHERE checkout_id = 'k3'`, at(-40))
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp
+				WHERE checkout_id = 'k3'`, at(-40))
 			w.produce("checkouts", 0, checkoutOf("k5", 1, "p", 0))
 			w.read([2]int64{2, 2}, [2]int64{3, 2})
 			w.row("k5", "ann", "p", 0, "a", -50)
 		}, counts{"BeforeStart": 2, "Different": 1}, VerdictRed}, // of k3: b is another user's
 		{"a wrong row of after the start", func(w *world) {
 			begin(w, "latest")
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k4'`)
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL
+				WHERE checkout_id = 'k4'`)
 			w.produce("clicks", 0, clickOf("y", 3, "q", -59))
 			w.read([2]int64{3, 2}, [2]int64{2, 2})
 		}, counts{"BeforeStart": 2, "Different": 1}, VerdictRed},
@@ -225,11 +234,17 @@ func TestVerifyLateNotesThatExplainNothing(t *testing.T) {
 		{"late", func(w *world) { null(w); recorded(w, 0) }, counts{"Explained": 1}},
 		{"noted a minute after the click", func(w *world) { null(w); recorded(w, -39) }, counts{"Different": 1}},
 		{"noted a minute after the checkout, which is noted too", func(w *world) {
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL
+				WHERE checkout_id = 'k1'`)
 			w.late("checkout", 0, 0, "k1", 1, "p", 0)
 			recorded(w, 1)
 		}, counts{"Different": 1}},
-		{"the row was not final", func(w *world) { null(w); recorded(w, 0); w.stored(0, 0, 0, [2]int64{}, [2]float64{}) }, counts{"Different": 1}},
+		{"the row was not final", func(w *world) {
+			null(w)
+			recorded(w, 0)
+			w.stored(0, 0, 0, [2]int64{},
+				[2]float64{})
+		}, counts{"Different": 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := base(t)
@@ -265,7 +280,8 @@ func TestVerifyCoarseClickTimes(t *testing.T) {
 			// b is the first; rounded, both are at the same time, and the second's id is less.
 			w.produce("clicks", 0, clickOf("b", 1, "p", -10+0.000000017), clickOf("a", 1, "p", -10+0.000000034))
 			w.produce("checkouts", 0, checkoutOf("k1", 1, "p", 0))
-			w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_time TYPE timestamp(` + precision + `), ALTER checkout_time TYPE timestamp(` + precision + `)`)
+			w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_time TYPE timestamp(` + precision +
+				`), ALTER checkout_time TYPE timestamp(` + precision + `)`)
 			w.row("k1", "", "p", 0, "b", -10+0.000000017)
 			w.begun([2]int64{2, 0}, [2]int64{1, 0})
 			r := w.verify()
@@ -275,100 +291,9 @@ func TestVerifyCoarseClickTimes(t *testing.T) {
 			}
 			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'a'`)
 			w.expect(w.verify(), map[string]int64{"Different": 1})
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = click_time + $1::text::interval`, unit)
+			w.exec(`UPDATE commerce.attributed_checkouts
+				SET click_id = 'b', click_time = click_time + $1::text::interval`, unit)
 			w.expect(w.verify(), map[string]int64{"Different": 1})
 		})
-	}
-}
-
-// compact says that the topic is compacted, and takes a record: what is aborted is as little there
-// as what compaction took.
-func (w *world) compact(topic, value string) {
-	w.t.Helper()
-	policy := "compact"
-	if _, err := kadm.NewClient(w.client()).AlterTopicConfigs(w.t.Context(), []kadm.AlterConfig{{Name: "cleanup.policy", Value: &policy}}, topic); err != nil {
-		w.t.Fatal(err)
-	}
-	abort := kgo.TryAbort
-	w.transaction("compaction of "+topic, &abort, topic, value) // to partition 0, with a marker behind it
-}
-
-// What compaction took is no reason to call a row extra, but for no more rows than records, and
-// nobody can tell.
-func TestVerifyCompacted(t *testing.T) {
-	type counts = map[string]int64
-	for _, c := range []struct {
-		name    string
-		with    func(w *world)
-		want    counts
-		verdict Verdict
-	}{
-		{"a checkout", func(w *world) {
-			w.compact("checkouts", checkoutOf("k5", 1, "p", 0))
-			w.read([2]int64{2, 2}, [2]int64{4, 2})
-			w.row("k5", "ann", "p", 0, "a", -50)
-		}, counts{"Unverifiable": 1}, VerdictGreen},
-		{"a checkout that is younger than what is there", func(w *world) {
-			w.compact("checkouts", checkoutOf("k5", 1, "p", 40))
-			w.read([2]int64{2, 2}, [2]int64{4, 2})
-			w.row("k5", "ann", "p", 40, "", 0)
-		}, counts{"Unverifiable": 1, "Doubtful": 1}, VerdictCannotTell},
-		{"fewer than there are rows", func(w *world) {
-			w.compact("checkouts", checkoutOf("k5", 1, "p", 0))
-			w.read([2]int64{2, 2}, [2]int64{4, 2})
-			for _, id := range []string{"k5", "k6", "k7"} { // of two offsets
-				w.row(id, "ann", "p", 0, "a", -50)
-			}
-		}, counts{"Unverifiable": 2, "Extra": 1}, VerdictRed},
-		{"a later record with its key", func(w *world) {
-			w.compact("checkouts", checkoutOf("k5", 1, "p", 0))
-			w.produce("checkouts", 0, checkoutOf("k5", 1, "p", 0, `,"ip_address":"other"`))
-			w.dead("checkouts", 0, 4, "conflict", "open")
-			w.read([2]int64{2, 2}, [2]int64{5, 2})
-			w.row("k5", "ann", "p", 0, "a", -50)
-		}, counts{"Unverifiable": 1}, VerdictGreen},
-		{"a dead letter", func(w *world) {
-			w.compact("checkouts", "{")
-			w.dead("checkouts", 0, 2, "json", "open")
-			w.read([2]int64{2, 2}, [2]int64{4, 2})
-		}, counts{}, VerdictGreen},
-		{"a click", func(w *world) {
-			w.compact("clicks", clickOf("0", 1, "p", -55))
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-55))
-			w.read([2]int64{4, 2}, [2]int64{2, 2})
-		}, counts{"Unverifiable": 1}, VerdictGreen},
-		{"not compacted: what is aborted made no row", func(w *world) {
-			abort := kgo.TryAbort
-			w.transaction("aborted", &abort, "checkouts", checkoutOf("k5", 1, "p", 0))
-			w.read([2]int64{2, 2}, [2]int64{4, 2})
-			w.row("k5", "ann", "p", 0, "a", -50)
-		}, counts{"Extra": 1}, VerdictRed},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := base(t)
-			c.with(w)
-			r := w.verify()
-			w.expect(r, c.want)
-			if r.Verdict != c.verdict {
-				t.Errorf("the verdict is %s, want %s", r.Verdict, c.verdict)
-			}
-		})
-	}
-}
-
-// A start by time finds no record that has no timestamp. Such a record of that time or later lies
-// before the start, and is missing.
-func TestVerifyStartWithoutTimestamps(t *testing.T) {
-	w := newWorld(t)
-	none := func(value string) *kgo.Record {
-		return &kgo.Record{Value: []byte(value), Timestamp: time.UnixMilli(-1)}
-	}
-	kafkatest.ProduceRecords(t, w.brokers, "checkouts", 0, none(checkoutOf("k1", 1, "p", -1)), none(checkoutOf("k2", 1, "p", 0)))
-	w.begun([2]int64{}, [2]int64{2, 0})
-	w.exec(`UPDATE firstclick.progress SET checkouts_start = '{2,0}', start = '2026-11-23T12:00:00Z'`)
-	r := w.verify()
-	w.expect(r, map[string]int64{"Missing": 1})
-	if len(r.Examples) != 1 || r.Examples[0].CheckoutID != "k2" || !strings.Contains(r.Examples[0].Expected, "no timestamp") {
-		t.Errorf("examples: %+v", r.Examples)
 	}
 }

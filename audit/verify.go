@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Verify recomputes every row from Kafka and compares. The error is about not having been able to;
-// what was found wrong is in the report, see Report.OK.
+// Verify recomputes every row from Kafka and compares. An error says that it could not; what was
+// found wrong is in the report, see [Report.OK].
 func Verify(ctx context.Context, cfg Config) (*Report, error) {
 	v := &verifyRun{run: newRun(cfg, false)}
 	return &v.report, v.onDisk(func() error { return v.verify(ctx) })
@@ -68,11 +68,11 @@ func (v *verifyRun) examine(ctx context.Context) error {
 		v.judge(k, w)
 	}
 	if v.last != nil {
-		v.conclude(v.last)
+		v.count(v.last)
 	}
 	for _, f := range v.several {
 		f.k.flags &^= flagSeveral
-		v.conclude(f)
+		v.count(f)
 	}
 	if err := v.byKey.drop(); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (v *verifyRun) examine(ctx context.Context) error {
 	return v.lookAgain(ctx)
 }
 
-// addExcess counts as wrong what claims to be among what Kafka has lost, beyond what that can be.
+// addExcess counts rows as wrong if more of them need lost records than Kafka has lost.
 func (v *verifyRun) addExcess(t topic, kind Kind, what string) {
 	more, claims := v.lost[t].excess()
 	if more <= 0 {
@@ -97,8 +97,8 @@ func (v *verifyRun) addExcess(t topic, kind Kind, what string) {
 		"at least so many are wrong", grouped(claims), what, grouped(more))
 }
 
-// conclude counts what was found.
-func (v *verifyRun) conclude(f *finding) {
+// count counts what was found about a row's click.
+func (v *verifyRun) count(f *finding) {
 	k, kind, row := &f.k, f.kind, f.k.click
 	switch {
 	case v.postponed(f):
@@ -109,7 +109,7 @@ func (v *verifyRun) conclude(f *finding) {
 	}
 	column := v.snap.columns["click_time"]
 	want := f.best
-	if kind == KindUnverifiable || kind == "" && f.real.ok() && f.real.compare(f.best) < 0 {
+	if kind == KindUnverifiable || kind == "" && f.existing.ok() && f.existing.compare(f.best) < 0 {
 		want = row
 	}
 	v.expected.add(k.id, column.storedClick(want))

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// base is a world in which everything is as it should be: clicks a (11:10) and b (11:20) of user 1 on
-// p, z (11:00) of user 3 on q, and checkouts
+// base is a world in which everything is as it should be: clicks a (11:10) and b (11:20) of user 1
+// on p, z (11:00) of user 3 on q, and checkouts
 //
 //	k1 12:00 user 1 p -> a
 //	k2 12:15 user 1 p -> b (a is too old)
@@ -32,7 +32,8 @@ func base(t *testing.T) *world {
 // read says that the pipeline has read this far.
 func (w *world) read(clicks, checkouts [2]int64) {
 	w.t.Helper()
-	w.exec(`UPDATE firstclick.offsets SET clicks_next = $1, next_offset = CASE partition WHEN 0 THEN $2::bigint ELSE $3::bigint END`, clicks[:], checkouts[0], checkouts[1])
+	w.exec(`UPDATE firstclick.offsets SET clicks_next = $1, next_offset = CASE partition WHEN 0 THEN $2::bigint
+		ELSE $3::bigint END`, clicks[:], checkouts[0], checkouts[1])
 }
 
 func TestVerify(t *testing.T) {
@@ -43,24 +44,40 @@ func TestVerify(t *testing.T) {
 		with func(w *world)
 		want counts
 	}{
-		{"all is well", func(*world) {}, counts{"Clicks": 4, "Checkouts": 4, "Rows": 4, "Attributed": 3, "Unattributed": 1}},
-		{"missing", func(w *world) { w.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id IN ('k1', 'k2')`) }, counts{"Missing": 2}},
+		{"all is well", func(*world) {}, counts{"Clicks": 4, "Checkouts": 4, "Rows": 4, "Attributed": 3,
+			"Unattributed": 1}},
+		{"missing", func(w *world) {
+			w.exec(`DELETE FROM commerce.attributed_checkouts
+			WHERE checkout_id IN ('k1', 'k2')`)
+		}, counts{"Missing": 2}},
 		{"extra", func(w *world) { w.row("k9", "ann", "p", 0, "a", -50) }, counts{"Extra": 1, "Rows": 5}},
-		{"later click", func(w *world) { w.exec(update + `click_id = 'a2' WHERE checkout_id = 'k1'`) }, counts{"Different": 1}},
+		{"later click", func(w *world) { w.exec(update + `click_id = 'a2' WHERE checkout_id = 'k1'`) },
+			counts{"Different": 1}},
 		{"click of the right id at another time", func(w *world) {
 			w.exec(update + `click_time = click_time + interval '1 microsecond' WHERE checkout_id = 'k1'`)
 		}, counts{"Different": 1}},
-		{"false NULL", func(w *world) { w.exec(update + `click_id = NULL, click_time = NULL WHERE checkout_id = 'k4'`) }, counts{"Different": 1}},
-		{"a click that no record holds", func(w *world) { w.exec(update + `click_id = 'A', click_time = checkout_time WHERE checkout_id = 'k3'`) }, counts{"Different": 1}},
-		{"a click before the window", func(w *world) {
-			w.exec(update + `click_id = 'a', click_time = checkout_time - interval '65 minutes' WHERE checkout_id = 'k2'`)
+		{"false NULL", func(w *world) {
+			w.exec(update + `click_id = NULL, click_time = NULL WHERE checkout_id = 'k4'`)
 		}, counts{"Different": 1}},
-		{"click without time", func(w *world) { w.exec(update + `click_time = NULL WHERE checkout_id = 'k1'`) }, counts{"Different": 1}},
-		{"own column", func(w *world) { w.exec(update + `ip_address = '10.0.0.2' WHERE checkout_id = 'k1'`) }, counts{"Different": 1}},
-		{"own column NULL", func(w *world) { w.exec(update + `ip_address = NULL, total_amount = NULL WHERE checkout_id = 'k1'`) }, counts{"Different": 1}},
-		{"amount", func(w *world) { w.exec(update + `total_amount = 12.34 WHERE checkout_id = 'k1'`) }, counts{"Different": 1}},
+		{"a click that no record holds", func(w *world) {
+			w.exec(update + `click_id = 'A', click_time = checkout_time WHERE checkout_id = 'k3'`)
+		}, counts{"Different": 1}},
+		{"a click before the window", func(w *world) {
+			w.exec(update + `click_id = 'a', click_time = checkout_time - interval '65 minutes'
+				WHERE checkout_id = 'k2'`)
+		}, counts{"Different": 1}},
+		{"click without time", func(w *world) { w.exec(update + `click_time = NULL WHERE checkout_id = 'k1'`) },
+			counts{"Different": 1}},
+		{"own column", func(w *world) { w.exec(update + `ip_address = '10.0.0.2' WHERE checkout_id = 'k1'`) },
+			counts{"Different": 1}},
+		{"own column NULL", func(w *world) {
+			w.exec(update + `ip_address = NULL, total_amount = NULL WHERE checkout_id = 'k1'`)
+		}, counts{"Different": 1}},
+		{"amount", func(w *world) { w.exec(update + `total_amount = 12.34 WHERE checkout_id = 'k1'`) },
+			counts{"Different": 1}},
 		{"amount in a narrower column", func(w *world) {
-			w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE decimal(5,1)`) // rounds 12.35 again
+			w.exec(`ALTER TABLE commerce.attributed_checkouts
+				ALTER total_amount TYPE decimal(5,1)`) // rounds 12.35 again
 			w.exec(update + `total_amount = 12.3`)
 		}, counts{}},
 		{"times in a coarser column", func(w *world) {
@@ -74,7 +91,9 @@ func TestVerify(t *testing.T) {
 		}, counts{"Different": 1}},
 		{"users with ids beyond 32 bits", func(w *world) {
 			w.exec(`ALTER TABLE commerce.users ALTER id TYPE bigint`)
-			w.exec(`INSERT INTO commerce.users VALUES (5000000000, 'far', 'x'), (-5000000000, 'farther', 'x'), (4294967299, 'three, cut to 32 bits', 'x')`)
+			w.exec(`INSERT INTO commerce.users
+				VALUES (5000000000, 'far', 'x'), (-5000000000, 'farther', 'x'), (4294967299, 'three, cut to 32 bits',
+				'x')`)
 			w.cfg.Names = true
 		}, counts{"Rows": 4}},
 		{"a user without a name", func(w *world) {
@@ -87,7 +106,8 @@ func TestVerify(t *testing.T) {
 			w.cfg.Names = true
 		}, counts{"Rows": 4}},
 		{"no table of users", func(w *world) { w.exec(`DROP TABLE commerce.users`) }, counts{"Rows": 4}},
-		{"name of a user that exists", func(w *world) { w.exec(update + `user_name = NULL WHERE checkout_id = 'k1'`) }, counts{"Unfilled": 1}},
+		{"name of a user that exists", func(w *world) { w.exec(update + `user_name = NULL WHERE checkout_id = 'k1'`) },
+			counts{"Unfilled": 1}},
 		{"name noted just now", func(w *world) {
 			w.exec(update + `user_name = NULL WHERE checkout_id = 'k1'`)
 			w.exec(`INSERT INTO firstclick.unknown_users VALUES (1, 'k1')`)
@@ -99,7 +119,8 @@ func TestVerify(t *testing.T) {
 		{"name noted long ago and not filled in", func(w *world) {
 			w.exec(update + `user_name = NULL WHERE checkout_id = 'k1'`)
 			w.exec(`INSERT INTO firstclick.unknown_users VALUES (1, 'k1', now() - interval '1 hour')`)
-			w.exec(`INSERT INTO firstclick.instances (instance, group_id, host, pid, version) VALUES ('i', 'g', 'h', 1, 'v')`)
+			w.exec(`INSERT INTO firstclick.instances (instance, group_id, host, pid, version)
+				VALUES ('i', 'g', 'h', 1, 'v')`)
 		}, counts{"Unfilled": 1}},
 		{"an old name", func(w *world) { w.exec(`UPDATE commerce.users SET username = 'eve'`) }, counts{}},
 		{"an old name where names do not change", func(w *world) {
@@ -126,16 +147,21 @@ func TestVerifyPending(t *testing.T) {
 		with func(w *world)
 		want counts
 	}{
-		{"checkouts not yet read", func(w *world) { w.produce("checkouts", 0, checkoutOf("k5", 1, "p", 0)) }, counts{"PendingCheckouts": 1}},
+		{"checkouts not yet read", func(w *world) { w.produce("checkouts", 0, checkoutOf("k5", 1, "p", 0)) },
+			counts{"PendingCheckouts": 1}},
 		{"garbage not yet read", func(w *world) { w.produce("checkouts", 1, "{") }, counts{"PendingCheckouts": 1}},
-		{"a click not yet read that will move a row", func(w *world) { w.produce("clicks", 0, clickOf("0", 1, "p", -55)) }, counts{"PendingClicks": 1, "PendingRows": 1}},
+		{"a click not yet read that will move a row", func(w *world) {
+			w.produce("clicks", 0, clickOf("0", 1, "p", -55))
+		}, counts{"PendingClicks": 1, "PendingRows": 1}},
 		{"a click not yet read that moved a row", func(w *world) { // another shard has read it
 			w.produce("clicks", 0, clickOf("0", 1, "p", -55))
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-55))
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = $1::text::timestamp
+				WHERE checkout_id = 'k1'`, at(-55))
 		}, counts{"PendingClicks": 1}},
 		{"two clicks not yet read, of which one moved a row", func(w *world) {
 			w.produce("clicks", 0, clickOf("0", 1, "p", -55), clickOf("1", 1, "p", -56))
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-55))
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = $1::text::timestamp
+				WHERE checkout_id = 'k1'`, at(-55))
 		}, counts{"PendingClicks": 2, "PendingRows": 1}},
 		{"a pending click excuses no later one", func(w *world) {
 			w.produce("clicks", 0, clickOf("0", 1, "p", -55))
@@ -161,7 +187,8 @@ func TestVerifyPending(t *testing.T) {
 			w.produce("checkouts", 0, checkoutOf("k5", 1, "p", 0))
 			w.row("k5", "ann", "p", 0, "b", -40)
 		}, counts{"PendingCheckouts": 1, "PendingRows": 1}},
-		{"a clicks partition that no shard knows", func(w *world) { w.exec(`UPDATE firstclick.offsets SET clicks_next = '{2}'`) }, counts{"PendingClicks": 2}},
+		{"a clicks partition that no shard knows",
+			func(w *world) { w.exec(`UPDATE firstclick.offsets SET clicks_next = '{2}'`) }, counts{"PendingClicks": 2}},
 		{"a group that has not begun", func(w *world) {
 			w.exec(`DELETE FROM firstclick.progress; `)
 			w.exec(`DELETE FROM firstclick.offsets`)
@@ -170,193 +197,6 @@ func TestVerifyPending(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := base(t)
-			c.with(w)
-			w.expect(w.verify(), c.want)
-		})
-	}
-}
-
-func TestVerifyDeadLetters(t *testing.T) {
-	type counts = map[string]int64
-	for _, c := range []struct {
-		name string
-		with func(w *world)
-		want counts
-	}{
-		{"as they should be", func(w *world) {
-			w.produce("clicks", 0, "", "{", "[]", clickOf("f", 1, "p", 66))
-			w.produce("checkouts", 0, strings.Replace(checkoutOf("k5", 1, "p", 0), `"k5"`, `null`, 1))
-			w.read([2]int64{6, 2}, [2]int64{3, 2})
-			w.dead("clicks", 0, 2, "empty", "open")
-			w.dead("clicks", 0, 3, "json", "retried")
-			w.dead("clicks", 0, 4, "shape", "dropped")
-			w.dead("clicks", 0, 5, "future", "open")
-			w.dead("checkouts", 0, 2, "checkout_id", "open")
-		}, counts{}},
-		{"an event exactly at the guard", func(w *world) {
-			w.produce("clicks", 0, clickOf("f", 1, "p", 65))
-			w.read([2]int64{3, 2}, [2]int64{2, 2})
-		}, counts{"Clicks": 5}},
-		{"missing", func(w *world) {
-			w.produce("clicks", 0, "{")
-			w.read([2]int64{3, 2}, [2]int64{2, 2})
-		}, counts{"DeadLettersMissing": 1}},
-		{"another reason", func(w *world) {
-			w.produce("clicks", 0, "{")
-			w.read([2]int64{3, 2}, [2]int64{2, 2})
-			w.dead("clicks", 0, 2, "shape", "open")
-		}, counts{"DeadLettersReason": 1}},
-		{"of a sound record", func(w *world) { w.dead("clicks", 0, 0, "json", "open") }, counts{"DeadLettersUnexplained": 1}},
-		{"of no record", func(w *world) { w.dead("clicks", 1, 77, "json", "open") }, counts{"DeadLettersUnexplained": 1}},
-		{"of a topic that was there before", func(w *world) {
-			w.dead("clicks", 1, 77, "json", "open")
-			w.exec(`UPDATE firstclick.dead_letters SET topic_id = '00000000-0000-0000-0000-000000000007'`)
-		}, counts{}},
-		{"a future event that somebody let in", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 70))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "future", "retried")
-			w.row("k5", "", "p", 70, "", 0)
-		}, counts{}},
-		{"a future event in the table", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 70))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "future", "open")
-			w.row("k5", "", "p", 70, "", 0)
-		}, counts{"Extra": 1}},
-		{"refused, rightly", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0, `,"total_amount":1e40`))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "refused", "open")
-		}, counts{}},
-		{"refused by a check of the customer's", func(w *world) {
-			w.exec(`ALTER TABLE commerce.attributed_checkouts ADD CHECK (product_id <> 'r')`)
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "r", 0))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "refused", "open")
-		}, counts{}},
-		{"refused by a trigger of the customer's", func(w *world) {
-			w.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-					IF NEW.product_id = 'r' THEN RAISE 'no' USING ERRCODE = 'MY001'; END IF; RETURN NEW; END $$;
-				CREATE TRIGGER refuse BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`)
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "r", 0))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "refused", "open")
-		}, counts{}},
-		{"refused by a foreign key of the customer's", func(w *world) {
-			w.exec(`CREATE TABLE product (id varchar PRIMARY KEY);
-				ALTER TABLE commerce.attributed_checkouts ADD FOREIGN KEY (product_id) REFERENCES product DEFERRABLE INITIALLY DEFERRED NOT VALID`)
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "r", 0))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "refused", "open")
-		}, counts{}},
-		{"refused by another key of the customer's", func(w *world) {
-			w.exec(`CREATE UNIQUE INDEX ON commerce.attributed_checkouts ((1)) WHERE product_id::text = 'r'`)
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "r", 0))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "refused", "open")
-		}, counts{}},
-		{"a click that the column does not hold", func(w *world) {
-			w.exec(`ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE varchar(3)`)
-			w.produce("clicks", 0, clickOf("long", 9, "p", -2), clickOf("c9", 9, "p", -1))
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0))
-			w.read([2]int64{4, 2}, [2]int64{3, 2})
-			w.dead("clicks", 0, 2, "refused", "open")
-			w.row("k5", "", "p", 0, "c9", -1)
-		}, counts{}},
-		{"a click that the column holds by now", func(w *world) {
-			w.produce("clicks", 0, clickOf("long", 9, "p", -2), clickOf("c9", 9, "p", -1))
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0))
-			w.read([2]int64{4, 2}, [2]int64{3, 2})
-			w.dead("clicks", 0, 2, "refused", "open")
-			w.row("k5", "", "p", 0, "c9", -1)
-		}, counts{"DeadLettersUnexplained": 1, "Explained": 1}},
-		{"refused for nothing", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-			w.dead("checkouts", 0, 2, "refused", "open")
-		}, counts{"DeadLettersUnexplained": 1}},
-		{"not refused, and no row", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0, `,"total_amount":1e40`))
-			w.read([2]int64{2, 2}, [2]int64{3, 2})
-		}, counts{"Missing": 1}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := base(t)
-			c.with(w)
-			w.expect(w.verify(), c.want)
-		})
-	}
-}
-
-func TestVerifyDuplicates(t *testing.T) {
-	type counts = map[string]int64
-	other := `,"ip_address":"other"`
-	for _, c := range []struct {
-		name string
-		with func(w *world)
-		want counts
-	}{
-		{"equal ones, as the columns store them", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k1", 1, "p", 0, `,"total_amount":"12.349"`))
-			w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0))
-		}, counts{"Duplicates": 2}},
-		{"another one, in another partition", func(w *world) {
-			w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0, other))
-			w.dead("checkouts", 1, 2, "conflict", "open")
-		}, counts{"Duplicates": 1}},
-		{"another one that is no dead letter", func(w *world) {
-			w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0, other), checkoutOf("k1", 1, "p", 0, other))
-		}, counts{"Duplicates": 2, "DeadLettersMissing": 2}},
-		{"an equal one that is a dead letter", func(w *world) {
-			w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0))
-			w.dead("checkouts", 1, 2, "conflict", "open")
-		}, counts{"Duplicates": 1, "DeadLettersUnexplained": 1}},
-		{"the other partition came first", func(w *world) {
-			w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0, other))
-			w.exec(`UPDATE commerce.attributed_checkouts SET ip_address = 'other' WHERE checkout_id = 'k1'`)
-			w.dead("checkouts", 0, 0, "conflict", "open")
-		}, counts{"Duplicates": 1}},
-		{"the second of a partition came first", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k1", 1, "p", 0, other))
-			w.exec(`UPDATE commerce.attributed_checkouts SET ip_address = 'other' WHERE checkout_id = 'k1'`)
-			w.dead("checkouts", 0, 0, "conflict", "open")
-		}, counts{"Duplicates": 1, "Different": 1}},
-		{"the first was refused", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k5", 9, "p", 0, `,"total_amount":1e40`), checkoutOf("k5", 9, "p", 0))
-			w.dead("checkouts", 0, 2, "refused", "open")
-			w.row("k5", "", "p", 0, "", 0)
-		}, counts{"Duplicates": 1}},
-		{"the same content of two users: the click of either", func(w *world) {
-			w.produce("checkouts", 1, checkoutOf("k1", 2, "p", 0))
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
-		}, counts{"Duplicates": 1}},
-		{"the same content of two users in one partition: the click of either", func(w *world) {
-			w.produce("checkouts", 0, checkoutOf("k1", 2, "p", 0), checkoutOf("k1", 1, "p", 0))
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
-		}, counts{"Duplicates": 2}},
-		{"the same content of two users: the click of neither", func(w *world) {
-			w.produce("checkouts", 1, checkoutOf("k1", 2, "p", 0))
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = 'b', click_time = $1::text::timestamp WHERE checkout_id = 'k1'`, at(-40))
-		}, counts{"Duplicates": 1, "Different": 1}},
-		{"a row of two shards must do for the one that has read more", func(w *world) {
-			w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0))
-			w.exec(`UPDATE firstclick.offsets SET clicks_next = '{0,0}' WHERE partition = 0`)
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
-		}, counts{"Duplicates": 1, "PendingClicks": 4, "Different": 1}},
-		{"a conflict without a row", func(w *world) {
-			w.dead("checkouts", 0, 0, "conflict", "open")
-			w.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = 'k1'`)
-		}, counts{"DeadLettersUnexplained": 1}},
-		{"the row is none of them", func(w *world) {
-			w.produce("checkouts", 1, checkoutOf("k1", 1, "p", 0, other))
-			w.exec(`UPDATE commerce.attributed_checkouts SET ip_address = 'third' WHERE checkout_id = 'k1'`)
-		}, counts{"Duplicates": 1, "Different": 1}},
-		{"a click twice", func(w *world) { w.produce("clicks", 0, clickOf("a", 1, "p", -50)) }, counts{"Clicks": 5}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := base(t)
-			w.read([2]int64{3, 3}, [2]int64{4, 4})
 			c.with(w)
 			w.expect(w.verify(), c.want)
 		})
@@ -372,7 +212,8 @@ func TestVerifyExplained(t *testing.T) {
 		w.late("click", 0, 2, "0", 1, "p", -55)
 	}
 	set := func(w *world, id, click string, minutes float64) {
-		w.exec(`UPDATE commerce.attributed_checkouts SET click_id = $2, click_time = $3::text::timestamp WHERE checkout_id = $1`, id, click, at(minutes))
+		w.exec(`UPDATE commerce.attributed_checkouts SET click_id = $2, click_time = $3::text::timestamp
+			WHERE checkout_id = $1`, id, click, at(minutes))
 	}
 	for _, c := range []struct {
 		name string
@@ -385,12 +226,14 @@ func TestVerifyExplained(t *testing.T) {
 			lateClick(w)
 			w.exec(`UPDATE firstclick.late SET repaired_at = now()`)
 		}, counts{"Different": 1}},
-		{"a late click excuses no worse one", func(w *world) { lateClick(w); set(w, "k1", "a2", -50) }, counts{"Different": 1}},
+		{"a late click excuses no worse one", func(w *world) { lateClick(w); set(w, "k1", "a2", -50) },
+			counts{"Different": 1}},
 		{"a late click of somebody else explains nothing", func(w *world) {
 			w.produce("clicks", 0, clickOf("0", 2, "x", -55))
 			w.read([2]int64{3, 2}, [2]int64{2, 2})
 			w.late("click", 0, 2, "0", 2, "x", -55)
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL
+				WHERE checkout_id = 'k1'`)
 		}, counts{"Different": 1}},
 		{"one of two late clicks joined", func(w *world) {
 			lateClick(w)
@@ -402,7 +245,8 @@ func TestVerifyExplained(t *testing.T) {
 		{"an invented click between", func(w *world) { lateClick(w); set(w, "k1", "?", -54) }, counts{"Different": 1}},
 		{"late checkout with no click", func(w *world) {
 			w.late("checkout", 0, 0, "k1", 1, "p", 0)
-			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL WHERE checkout_id = 'k1'`)
+			w.exec(`UPDATE commerce.attributed_checkouts SET click_id = NULL, click_time = NULL
+				WHERE checkout_id = 'k1'`)
 		}, counts{"Explained": 1}},
 		{"late checkout with a later click", func(w *world) {
 			w.late("checkout", 0, 0, "k1", 1, "p", 0)

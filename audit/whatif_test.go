@@ -67,7 +67,8 @@ func bustle(t *testing.T) *world {
 	}
 	for table, rows := range map[string][][]any{"clicks": plainClicks, "checkouts": plainCheckouts} {
 		columns := []string{strings.TrimSuffix(table, "s") + "_id", "user_id", "product_id", "at"}
-		if _, err := w.db.CopyFrom(t.Context(), pgx.Identifier{"plain", table}, columns, pgx.CopyFromRows(rows)); err != nil {
+		if _, err := w.db.CopyFrom(t.Context(), pgx.Identifier{"plain", table}, columns,
+			pgx.CopyFromRows(rows)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,7 +82,8 @@ func plainAnswer(model, window string) string {
 	pick := map[string]string{"first": "pos = 1", "last": "pos = n", "linear": "true"}[model]
 	return `SELECT k.checkout_id, k.user_id, k.product_id, k.at, c.click_id, c.at AS click_at, coalesce(c.n, 0) AS n
 		FROM plain.checkouts k LEFT JOIN LATERAL (
-			SELECT click_id, at, row_number() OVER (ORDER BY at, click_id COLLATE "C") AS pos, count(*) OVER () AS n FROM (
+			SELECT click_id, at, row_number() OVER (ORDER BY at, click_id COLLATE "C") AS pos,
+			       count(*) OVER () AS n FROM (
 				SELECT DISTINCT click_id, at FROM plain.clicks WHERE user_id = k.user_id AND product_id = k.product_id
 				AND at BETWEEN k.at - interval '` + window + `' AND k.at) d) c ON ` + pick
 }
@@ -99,21 +101,28 @@ func TestWhatIfLikePlain(t *testing.T) {
 			if model != ModelLinear {
 				clicks = "least(n, 1)"
 			}
-			ours := `SELECT checkout_id, user_id, product_id, checkout_time, click_id, click_time, clicks FROM plain.scratch`
-			theirs := `SELECT checkout_id, user_id, product_id, at, click_id, click_at, ` + clicks + ` FROM (` + answer + `) x`
+			ours := `SELECT checkout_id, user_id, product_id, checkout_time, click_id, click_time, clicks
+				FROM plain.scratch`
+			theirs := `SELECT checkout_id, user_id, product_id, at, click_id, click_at, ` + clicks + ` FROM (` +
+				answer + `) x`
 			name := fmt.Sprintf("%s, %s", model, window)
-			for what, sql := range map[string]string{"too many": ours + " EXCEPT ALL " + theirs, "missing": theirs + " EXCEPT ALL " + ours} {
+			for what, sql := range map[string]string{"too many": ours + " EXCEPT ALL " + theirs,
+				"missing": theirs + " EXCEPT ALL " + ours} {
 				if n := w.number(`SELECT count(*) FROM (` + sql + `) x`); n != 0 {
 					t.Errorf("%s: %d rows %s", name, n, what)
 				}
 			}
-			if n := w.number(`SELECT count(*) FROM (SELECT FROM plain.scratch GROUP BY checkout_id HAVING sum(weight) <> 1 OR max(weight) - min(weight) > 0.000000000001) x`); n != 0 {
+			if n := w.number(`SELECT count(*) FROM (SELECT FROM plain.scratch
+				GROUP BY checkout_id
+				HAVING sum(weight) <> 1 OR max(weight) - min(weight) > 0.000000000001) x`); n != 0 {
 				t.Errorf("%s: the weights of %d checkouts", name, n)
 			}
 			if n := w.number(`SELECT count(*) FROM plain.scratch WHERE total_amount IS DISTINCT FROM 12.345`); n != 0 {
 				t.Errorf("%s: %d amounts", name, n)
 			}
-			summary := `FROM commerce.attributed_checkouts a JOIN (SELECT checkout_id, min(click_id) AS click_id, max(clicks) AS clicks FROM plain.scratch GROUP BY 1) s USING (checkout_id)`
+			summary := `FROM commerce.attributed_checkouts a
+				JOIN (SELECT checkout_id, min(click_id) AS click_id, max(clicks) AS clicks FROM plain.scratch
+				GROUP BY 1) s USING (checkout_id)`
 			for what, q := range map[string]struct {
 				got  int64
 				rule string
@@ -128,8 +137,10 @@ func TestWhatIfLikePlain(t *testing.T) {
 					t.Errorf("%s: %s %d, want %d", name, what, q.got, want)
 				}
 			}
-			if o.Checkouts != 300 || o.Written != w.number(`SELECT count(*) FROM plain.scratch`) || o.New != 0 || o.Left != 0 ||
-				o.AttributedThen != w.number(`SELECT count(DISTINCT checkout_id) FROM plain.scratch WHERE click_id IS NOT NULL`) ||
+			if o.Checkouts != 300 || o.Written != w.number(`SELECT count(*) FROM plain.scratch`) || o.New != 0 ||
+				o.Left != 0 ||
+				o.AttributedThen != w.number(`SELECT count(DISTINCT checkout_id) FROM plain.scratch
+					WHERE click_id IS NOT NULL`) ||
 				o.AttributedNow != w.number(`SELECT count(click_id) FROM commerce.attributed_checkouts`) {
 				t.Errorf("%s: %+v", name, o)
 			}
@@ -140,12 +151,16 @@ func TestWhatIfLikePlain(t *testing.T) {
 	if o := w.whatIf(Scenario{Model: ModelFirst, Into: "plain.scratch", Replace: true}); o.Same != 300 {
 		t.Errorf("the rule as it is: %+v", o)
 	}
-	w.exec(`CREATE TABLE plain.last AS SELECT checkout_id, click_id, click_at AS click_time FROM (` + plainAnswer("last", "1 hour") + `) x`)
-	later := w.number(`SELECT count(*) FROM plain.last l JOIN commerce.attributed_checkouts a USING (checkout_id) WHERE l.click_id <> a.click_id`)
-	if r := w.compare(Other{Table: "plain.last"}); r.Later != later || r.Different != later || r.Same != 300-later || r.OK() || later == 0 {
+	w.exec(`CREATE TABLE plain.last AS SELECT checkout_id, click_id, click_at AS click_time FROM (` +
+		plainAnswer("last", "1 hour") + `) x`)
+	later := w.number(`SELECT count(*) FROM plain.last l JOIN commerce.attributed_checkouts a USING (checkout_id)
+		WHERE l.click_id <> a.click_id`)
+	if r := w.compare(Other{Table: "plain.last"}); r.Later != later || r.Different != later || r.Same != 300-later ||
+		r.OK() || later == 0 {
 		t.Errorf("the last clicks: %+v, want %d later", r, later)
 	}
-	if r := w.compare(Other{Table: "commerce.attributed_checkouts"}); !r.OK() || r.Same != 300 || r.ExpectedDigest != r.ActualDigest {
+	if r := w.compare(Other{Table: "commerce.attributed_checkouts"}); !r.OK() || r.Same != 300 ||
+		r.ExpectedDigest != r.ActualDigest {
 		t.Errorf("our own table: %+v", r)
 	}
 }
@@ -156,11 +171,13 @@ func TestWhatIfNewAndLeft(t *testing.T) {
 	w.row("k9", "ann", "p", 0, "a", -50)
 	w.produce("checkouts", 1, checkoutOf("k2", 1, "p", 15), checkoutOf("k3", 1, "p", 20), "{")
 	o := w.whatIf(Scenario{Model: ModelFirst, Into: "scratch.x"})
-	if o.New != 1 || o.Left != 1 || o.Same != 3 || o.Checkouts != 4 || o.Duplicates != 2 || o.Invalid["json"] != 1 || o.AttributedNow != 2 || o.AttributedThen != 3 {
+	if o.New != 1 || o.Left != 1 || o.Same != 3 || o.Checkouts != 4 || o.Duplicates != 2 || o.Invalid["json"] != 1 ||
+		o.AttributedNow != 2 || o.AttributedThen != 3 {
 		t.Errorf("%+v", o)
 	}
 	var text strings.Builder
-	if _, err := o.WriteTo(&text); err != nil || !strings.Contains(text.String(), "scratch.x: model first, window 1h0m0s: 4 rows of 4 checkouts") ||
+	if _, err := o.WriteTo(&text); err != nil || !strings.Contains(text.String(),
+		"scratch.x: model first, window 1h0m0s: 4 rows of 4 checkouts") ||
 		!strings.Contains(text.String(), "66.7 % now, 75.0 % then (3)") {
 		t.Errorf("%v, %s", err, text.String())
 	}
@@ -209,7 +226,8 @@ func TestWhatIfRefuses(t *testing.T) {
 	}
 	// A view keeps the old table in use: it cannot be dropped, and stays.
 	w.exec(`CREATE VIEW scratch.uses AS SELECT * FROM scratch.ours`)
-	if _, err := WhatIf(t.Context(), w.cfg, Scenario{Model: ModelLast, Into: "scratch.ours", Replace: true}); err == nil {
+	if _, err := WhatIf(t.Context(), w.cfg, Scenario{Model: ModelLast, Into: "scratch.ours",
+		Replace: true}); err == nil {
 		t.Error("dropped a table that a view uses")
 	}
 	if n := w.number(`SELECT count(*) FROM pg_class WHERE relname LIKE 'firstclick_whatif%'`); n != 0 || rows() != 4 {
@@ -242,7 +260,8 @@ func TestLinearIsBounded(t *testing.T) {
 	const per = maxID + 40
 	n := creditMemory/per + 1000
 	click := func(i int) *item {
-		return &item{kind: kindClick, event: event{id: fmt.Sprintf("%s%08d", long[8:], i), user: 1, product: "p", time: int64(i)}}
+		return &item{kind: kindClick, event: event{id: fmt.Sprintf("%s%08d", long[8:], i), user: 1, product: "p",
+			time: int64(i)}}
 	}
 	for i := range n {
 		w.advance(click(i))
@@ -256,7 +275,8 @@ func TestLinearIsBounded(t *testing.T) {
 	for i := range n {
 		w.advance(click(i))
 	}
-	if _, err := credit(ModelLinear, k, w); err == nil || !strings.Contains(err.Error(), "too many to credit one by one") {
+	if _, err := credit(ModelLinear, k, w); err == nil ||
+		!strings.Contains(err.Error(), "too many to credit one by one") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -14,17 +14,17 @@ type window struct {
 
 	user    int32
 	product string
-	held    []near // by time and id
-	head    int    // those before it are too early
-	late    bool   // some are in firstclick.late
+	held    []heldClick // by time and id
+	head    int         // those before it are too early
+	late    bool        // some are in firstclick.late
 	cursors []ruleCursor
 
 	exists bool // the user exists
 	name   optional
 }
 
-// near is a click of the window.
-type near struct {
+// heldClick is a click of the window.
+type heldClick struct {
 	time      int64
 	id        string
 	partition int32
@@ -32,16 +32,16 @@ type near struct {
 	flags     int32
 }
 
-func (c near) click() click { return click{id: c.id, time: c.time, set: hasBoth} }
+func (c heldClick) click() click { return click{id: c.id, time: c.time, set: hasBoth} }
 
 // rule says which clicks count.
 type rule struct {
 	read    bool  // only those that the shard has read
 	shard   int32 // likewise
-	without int32 // none with one of these flags; with flagEarly, only flagEarly decides
+	without int32 // none with one of these flags; if a click has flagEarly, only that flag decides
 }
 
-func (r rule) admits(c near, s shard) bool {
+func (r rule) admits(c heldClick, s shard) bool {
 	switch {
 	case c.flags&flagBefore != 0, r.read && !s.hasRead(c.partition, c.offset):
 		return false
@@ -76,7 +76,7 @@ func (w *window) advance(x *item) {
 		w.exists, w.name = true, x.name
 		return
 	case kindClick:
-		w.held = append(w.held, near{x.time, x.id, x.partition, x.offset, x.flags})
+		w.held = append(w.held, heldClick{x.time, x.id, x.partition, x.offset, x.flags})
 		w.late = w.late || x.flags&flagLate != 0
 	}
 	for w.head < len(w.held) && w.held[w.head].time < x.time-w.length {
@@ -91,8 +91,8 @@ func (w *window) advance(x *item) {
 	}
 }
 
-// clicks are those in the window of the checkout moved to.
-func (w *window) clicks() []near { return w.held[w.head:] }
+// clicks are those in the window of the checkout that the stream is at.
+func (w *window) clicks() []heldClick { return w.held[w.head:] }
 
 // first is the first click in the window that counts.
 func (w *window) first(r rule, s shard) click {
@@ -112,13 +112,13 @@ func (w *window) first(r rule, s shard) click {
 	return w.held[c.at].click()
 }
 
-// maxBetter is of how many clicks Postgres is enqueued whether it accepts them in a row: the
-// pipeline tries no more where it writes rows.
+// maxBetter is how many clicks a trial tries in a row: as many as the pipeline tries when it writes
+// it.
 const maxBetter = 16
 
 // better are the first clicks in the window that the shard has read and that are better than the
 // row's.
-func (w *window) better(row click, s shard) (list []near) {
+func (w *window) better(row click, s shard) (list []heldClick) {
 	for _, c := range w.clicks() {
 		if len(list) == maxBetter || c.click().compare(row) >= 0 {
 			break
@@ -137,7 +137,7 @@ func (w *window) find(row click) click {
 	}
 	slack := w.column.unit() / 2
 	clicks := w.clicks()
-	byTime := func(c near, t int64) int { return cmp.Compare(c.time, t) }
+	byTime := func(c heldClick, t int64) int { return cmp.Compare(c.time, t) }
 	from, _ := slices.BinarySearchFunc(clicks, row.time-slack, byTime)
 	for _, c := range clicks[from:] {
 		if c.time > row.time+slack {

@@ -82,11 +82,13 @@ func (w *world) produce(topic string, partition int32, values ...string) int64 {
 }
 
 func clickOf(id string, user int, product string, minutes float64) string {
-	return fmt.Sprintf(`{"click_id":%q,"user_id":%d,"product_id":%q,"price":1.5,"datetime_occured":%q}`, id, user, product, at(minutes))
+	return fmt.Sprintf(`{"click_id":%q,"user_id":%d,"product_id":%q,"price":1.5,"datetime_occured":%q}`, id, user,
+		product, at(minutes))
 }
 
 func checkoutOf(id string, user int, product string, minutes float64, more ...string) string {
-	return fmt.Sprintf(`{"checkout_id":%q,"user_id":%d,"product_id":%q,"total_amount":12.345,"ip_address":"10.0.0.1","datetime_occured":%q%s}`,
+	return fmt.Sprintf(`{"checkout_id":%q,"user_id":%d,"product_id":%q,"total_amount":12.345,"ip_address":"10.0.0.1",`+
+		`"datetime_occured":%q%s}`,
 		id, user, product, at(minutes), strings.Join(more, ""))
 }
 
@@ -101,32 +103,41 @@ func (w *world) row(id, name, product string, minutes float64, click string, cli
 	if name != "" {
 		userName = &name
 	}
-	w.exec(`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, click_id, product_id, total_amount, ip_address, checkout_time, click_time)
-		VALUES ($1, $2, $3, $4, 12.35, '10.0.0.1', $5::text::timestamp, $6::text::timestamp)`, id, userName, clickID, product, at(minutes), clickTime)
+	w.exec(`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, click_id, product_id, total_amount,
+		ip_address, checkout_time, click_time)
+		VALUES ($1, $2, $3, $4, 12.35, '10.0.0.1', $5::text::timestamp, $6::text::timestamp)`, id, userName, clickID,
+		product, at(minutes), clickTime)
 }
 
 // begun writes what the pipeline stores, with everything read so far and all rows final, but
 // nothing that tells how old lost records are.
 func (w *world) begun(clicksNext, checkoutsNext [2]int64) {
 	w.t.Helper()
-	w.exec(`INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, window_length, lateness, out_of_order, time_zone, start, clicks_start, checkouts_start, created_at)
-		VALUES ('g', 'clicks', 'checkouts', '1 hour', '15 minutes', '15 seconds', 'UTC', 'earliest', '{0,0}', '{0,0}', $1)`, noon.Add(-24*time.Hour))
+	w.exec(`INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, window_length, lateness,
+		out_of_order, time_zone, start, clicks_start, checkouts_start, created_at)
+		VALUES ('g', 'clicks', 'checkouts', '1 hour', '15 minutes', '15 seconds', 'UTC', 'earliest',
+			'{0,0}', '{0,0}', $1)`,
+		noon.Add(-24*time.Hour))
 	for p, next := range checkoutsNext {
-		w.exec(`INSERT INTO firstclick.offsets (group_id, topic, partition, next_offset, recent_offset, clicks_next, final_before) VALUES ('g', 'checkouts', $1, $2, 0, $3, $4)`,
+		w.exec(`INSERT INTO firstclick.offsets (group_id, topic, partition, next_offset, recent_offset, clicks_next,
+			final_before) VALUES ('g', 'checkouts', $1, $2, 0, $3, $4)`,
 			p, next, clicksNext[:], noon.Add(time.Hour))
 	}
 }
 
 func (w *world) dead(topic string, partition int, offset int64, reason, status string) {
 	w.t.Helper()
-	w.exec(`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, status, payload_size) VALUES ('g', $1, $2, $3, $4, $5, 0)`,
+	w.exec(`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, status, payload_size)
+		VALUES ('g', $1, $2, $3, $4, $5, 0)`,
 		topic, partition, offset, reason, status)
 }
 
 func (w *world) late(kind string, partition int, offset int64, id string, user int, product string, minutes float64) {
 	w.t.Helper()
-	w.exec(`INSERT INTO firstclick.late (group_id, topic, partition, "offset", kind, event_id, user_id, product_id, event_time, recorded_at)
-		VALUES ('g', $1 || 's', $2, $3, $1, $4, $5, $6, $7::text::timestamp AT TIME ZONE 'UTC', $8)`, kind, partition, offset, id, user, product, at(minutes), noon.Add(24*time.Hour))
+	w.exec(`INSERT INTO firstclick.late (group_id, topic, partition, "offset", kind, event_id, user_id, product_id,
+		event_time, recorded_at)
+		VALUES ('g', $1 || 's', $2, $3, $1, $4, $5, $6, $7::text::timestamp AT TIME ZONE 'UTC', $8)`,
+		kind, partition, offset, id, user, product, at(minutes), noon.Add(24*time.Hour))
 }
 
 func (w *world) verify() *Report {
@@ -142,7 +153,8 @@ func (w *world) verify() *Report {
 // zero.
 func (w *world) expect(r *Report, want map[string]int64) {
 	w.t.Helper()
-	findings := []string{"Missing", "Extra", "Different", "Unfilled", "Explained", "Unverifiable", "Doubtful", "BeforeStart", "PendingCheckouts", "PendingClicks", "PendingRows",
+	findings := []string{"Missing", "Extra", "Different", "Unfilled", "Explained", "Unverifiable", "Doubtful",
+		"BeforeStart", "PendingCheckouts", "PendingClicks", "PendingRows",
 		"DeadLettersMissing", "DeadLettersReason", "DeadLettersUnexplained"}
 	for name := range want {
 		findings = append(findings, name)
@@ -154,7 +166,8 @@ func (w *world) expect(r *Report, want map[string]int64) {
 		}
 	}
 	wrong := int64(0)
-	for _, name := range []string{"Missing", "Extra", "Different", "Unfilled", "DeadLettersMissing", "DeadLettersReason", "DeadLettersUnexplained"} {
+	for _, name := range []string{"Missing", "Extra", "Different", "Unfilled", "DeadLettersMissing",
+		"DeadLettersReason", "DeadLettersUnexplained"} {
 		wrong += want[name]
 	}
 	if r.OK() != (wrong == 0) {
