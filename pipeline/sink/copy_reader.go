@@ -11,81 +11,68 @@ import (
 // copyHeader opens binary COPY data: signature, no flags, no extension.
 const copyHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
-// rowReader renders rows as binary COPY data straight into the buffer that is sent. It is used
-// once.
+// rowReader renders rows as binary COPY data while they are sent. It is used once.
 type rowReader struct {
 	rows         []rowRef
 	names        map[int32]string
 	withoutClick map[*event.Released]bool
 	ordinals     bool // adds rowRef.at to each row, as an int4
 
-	mu      sync.Mutex // the driver may still read for a moment after it has given up
-	next    int
-	rest    []byte // of what did not fit into the last buffer
-	scratch []byte
-	begun   bool
-	ended   bool
+	mu    sync.Mutex // the driver may still read for a moment after it has given up
+	next  int        // of the rows
+	piece []byte
+	rest  []byte // of the piece: not read yet
+	begun bool
+	ended bool
 }
 
 // stop makes further reads return EOF, so that the rows' memory is not touched any more.
 func (r *rowReader) stop() {
 	r.mu.Lock()
-	r.ended, r.rest, r.rows, r.next = true, nil, nil, 0
+	r.ended, r.rest, r.rows = true, nil, nil
 	r.mu.Unlock()
 }
 
 // Read fills p as far as there is something to send.
-func (r *rowReader) Read(p []byte) (int, error) {
+func (r *rowReader) Read(p []byte) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
 	for n < len(p) {
-		if r.ended {
-			if n == 0 {
-				return 0, io.EOF
-			}
-			return n, nil
+		if len(r.rest) == 0 && !r.render() {
+			break
 		}
-		n += r.render(p[n:])
+		copied := copy(p[n:], r.rest)
+		n, r.rest = n+copied, r.rest[copied:]
+	}
+	if n == 0 {
+		return 0, io.EOF
 	}
 	return n, nil
 }
 
-// render puts the next piece into p, what does not fit into rest, and returns how many bytes of p
-// it filled.
-func (r *rowReader) render(p []byte) int {
-	var piece []byte
+// render makes the next piece: the header, some rows, or the trailer. It is false at the end.
+func (r *rowReader) render() bool {
+	const enough = 4 << 10
+	r.piece = r.piece[:0]
 	switch {
+	case r.ended:
+		return false
 	case !r.begun:
 		r.begun = true
-		piece = append(r.scratch[:0], copyHeader...)
+		r.piece = append(r.piece, copyHeader...)
 	case r.next == len(r.rows):
 		r.ended = true
-		piece = append(r.scratch[:0], 0xff, 0xff) // trailer: field count -1
-	default:
-		row := r.rows[r.next]
-		r.next++
-		name, known := r.names[row.User]
-		// Lengths of columns, field count, click id, click time, ordinal. A number takes a little more
-		// than its text at most.
-		const beside = 256 + 2 + 255 + 8 + 4
-		if len(p) >= beside+row.Size()+len(name) {
-			piece = r.appendRow(p[:0:len(p)], row, name, known)
-			if len(piece) <= len(p) {
-				return len(piece)
-			}
-		} else {
-			piece = r.appendRow(r.scratch[:0], row, name, known)
-		}
+		r.piece = append(r.piece, 0xff, 0xff) // a field count of -1
 	}
-	r.scratch = piece
-	n := copy(p, piece)
-	r.rest = piece[n:]
-	return n
+	for ; r.next < len(r.rows) && len(r.piece) < enough; r.next++ {
+		r.piece = r.appendRow(r.piece, r.rows[r.next])
+	}
+	r.rest = r.piece
+	return true
 }
 
-func (r *rowReader) appendRow(dst []byte, row rowRef, name string, known bool) []byte {
+// appendRow appends the columns of a row, in the order of columns.
+func (r *rowReader) appendRow(dst []byte, row rowRef) []byte {
 	fields := byte(len(columns))
 	if r.ordinals {
 		fields++
@@ -101,7 +88,7 @@ func (r *rowReader) appendRow(dst []byte, row rowRef, name string, known bool) [
 	} else {
 		dst = appendNull(appendNull(dst))
 	}
-	if known {
+	if name, known := r.names[row.User]; known {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(name)))
 		dst = append(dst, name...)
 	} else {

@@ -1,10 +1,8 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -17,125 +15,55 @@ import (
 
 const (
 	maxPayload = event.MaxRecord // larger ones are stored by size and hash only
-	maxDetail  = 2000            // bytes
-	// lettersPerStatement and lettersBytes bound one statement, so that no message grows near
-	// Postgres' limit of 1 GB.
-	lettersPerStatement = 1000
-	lettersBytes        = 16 << 20
-	// copiedLetters is how many letters pay for the round trip of a COPY.
+	maxDetail  = 2000           // bytes
+	// copiedLetters is how many letters pay for the round trips of a COPY.
 	copiedLetters = 100
 )
 
-const (
-	letterColumns = `(group_id, topic, topic_id, partition, "offset", reason, detail,
-		payload, payload_size, payload_sha256, record_time)`
+var letterColumns = []string{
+	"group_id", "topic", "topic_id", "partition", "offset", "reason", "detail",
+	"payload", "payload_size", "payload_sha256", "record_time",
+}
 
-	copyLettersSQL = `SAVEPOINT letters;
-		COPY firstclick.dead_letters ` + letterColumns + ` FROM STDIN (FORMAT binary)`
-	insertLettersSQL = `INSERT INTO firstclick.dead_letters ` + letterColumns + `
-		SELECT $1::text, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[],
-			$8::bytea[], $9::bigint[], $10::bytea[], $11::timestamptz[])
-		ON CONFLICT DO NOTHING`
-)
+const insertLetterSQL = `INSERT INTO firstclick.dead_letters (group_id, topic, topic_id, partition, "offset", reason, detail,
+		payload, payload_size, payload_sha256, record_time)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`
 
-// copyLetters copies the dead letters that are new, if they are many: a flood of bad records costs
-// no more than rows. Letters that another transaction may have written as well (another shard's,
-// another instance's) are left to finish, and so are all if the COPY fails on one of those.
+// letterValues are in the order of letterColumns.
+func letterValues(group string, d *DeadLetter, clean func(string) string) []any {
+	size, hash := sizeAndHash(d)
+	return []any{
+		group, d.Topic, pgtype.UUID{Bytes: d.TopicID, Valid: true}, d.Partition, d.Offset, string(d.Reason), clean(d.Detail),
+		d.Payload, size, hash, instant(d.RecordTime),
+	}
+}
+
+// copyLetters copies the dead letters that are new, if they are many: a flood of bad records costs no
+// more than rows. Letters that another transaction may have written as well (another shard's, another
+// instance's) are left to finish, and so are all if the COPY fails on one of those.
 func (a *attempt) copyLetters(ctx context.Context) error {
 	a.letters = slices.Concat(a.set.dead, a.result.letters)
 	sortLetters(a.letters)
-	var fresh, again []*DeadLetter
-	for _, d := range a.letters {
-		if d.Again {
-			again = append(again, d)
-		} else {
-			fresh = append(fresh, d)
-		}
-	}
+	again := slices.DeleteFunc(slices.Clone(a.letters), func(d *DeadLetter) bool { return !d.Again })
+	fresh := slices.DeleteFunc(slices.Clone(a.letters), func(d *DeadLetter) bool { return d.Again })
 	a.result.newLetters = int64(len(fresh))
 	if len(fresh) < copiedLetters || a.set.savepoints || a.sink.letterDuplicates.frequent() {
 		return nil
 	}
-	for len(fresh) > 0 {
-		n := lettersInStatement(fresh, len(fresh))
-		data := appendLetters(nil, a.set.group, fresh[:n])
-		tag, err := a.conn.PgConn().CopyFrom(ctx, bytes.NewReader(data), copyLettersSQL)
-		if isUniqueViolation(err) {
-			if err := a.exec(ctx, "ROLLBACK TO SAVEPOINT letters"); err != nil {
-				return fmt.Errorf("go back to before the dead letters: %w", err)
-			}
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("copy dead letters: %w", err)
-		}
-		a.result.DeadLetters += tag.RowsAffected()
-		fresh = fresh[n:]
+	if err := a.exec(ctx, "SAVEPOINT letters"); err != nil {
+		return fmt.Errorf("copy dead letters: %w", err)
 	}
-	a.letters = append(again, fresh...)
-	sortLetters(a.letters)
+	copied, err := a.conn.CopyFrom(ctx, pgx.Identifier{"firstclick", "dead_letters"}, letterColumns,
+		pgx.CopyFromSlice(len(fresh), func(i int) ([]any, error) { return letterValues(a.set.group, fresh[i], clean), nil }))
+	if isUniqueViolation(err) {
+		return a.exec(ctx, "ROLLBACK TO SAVEPOINT letters")
+	}
+	if err != nil {
+		return fmt.Errorf("copy dead letters: %w", err)
+	}
+	a.result.DeadLetters += copied
+	a.letters = again
 	return nil
-}
-
-// lettersInStatement is how many go into one statement, at least one and at most so many.
-func lettersInStatement(dead []*DeadLetter, most int) int {
-	size := 0
-	for i, d := range dead {
-		size += len(d.Payload)
-		if i == most || i > 0 && size > lettersBytes {
-			return i
-		}
-	}
-	return len(dead)
-}
-
-// appendLetters appends binary COPY data, in the order of letterColumns.
-func appendLetters(dst []byte, group string, dead []*DeadLetter) []byte {
-	dst = append(dst, copyHeader...)
-	for _, d := range dead {
-		dst = append(dst, 0, 11)
-		dst = appendBytes(dst, []byte(group))
-		dst = appendBytes(dst, []byte(d.Topic))
-		dst = appendBytes(dst, d.TopicID[:])
-		dst = binary.BigEndian.AppendUint32(append(dst, 0, 0, 0, 4), uint32(d.Partition))
-		dst = binary.BigEndian.AppendUint64(append(dst, 0, 0, 0, 8), uint64(d.Offset))
-		dst = appendBytes(dst, []byte(d.Reason))
-		dst = appendBytes(dst, []byte(clean(d.Detail)))
-		if d.Payload == nil {
-			dst = appendNull(dst)
-		} else {
-			dst = appendBytes(dst, d.Payload)
-		}
-		size, sum := sizeAndHash(d)
-		dst = binary.BigEndian.AppendUint64(append(dst, 0, 0, 0, 8), uint64(size))
-		dst = appendBytes(dst, sum)
-		if d.RecordTime == event.NoTime {
-			dst = appendNull(dst)
-		} else {
-			dst = appendTimestamp(dst, max(d.RecordTime, earliest))
-		}
-	}
-	return append(dst, 0xff, 0xff)
-}
-
-// letterArgs are the arguments of insertLettersSQL.
-func letterArgs(group string, dead []*DeadLetter, clean func(string) string) []any {
-	sizes, hashes := make([]int64, len(dead)), make([][]byte, len(dead))
-	for i, d := range dead {
-		sizes[i], hashes[i] = sizeAndHash(d)
-	}
-	return []any{
-		group,
-		list(dead, func(d *DeadLetter) string { return d.Topic }),
-		list(dead, func(d *DeadLetter) pgtype.UUID { return pgtype.UUID{Bytes: d.TopicID, Valid: true} }),
-		list(dead, func(d *DeadLetter) int32 { return d.Partition }),
-		list(dead, func(d *DeadLetter) int64 { return d.Offset }),
-		list(dead, func(d *DeadLetter) string { return string(d.Reason) }),
-		list(dead, func(d *DeadLetter) string { return clean(d.Detail) }),
-		list(dead, func(d *DeadLetter) []byte { return d.Payload }),
-		sizes, hashes,
-		list(dead, func(d *DeadLetter) pgtype.Timestamptz { return instant(d.RecordTime) }),
-	}
 }
 
 // sizeAndHash are those of the record's value; 0 and nil if it is not at hand.

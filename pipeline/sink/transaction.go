@@ -272,6 +272,9 @@ func addTo(to *int64) func(pgconn.CommandTag) error {
 	}
 }
 
+// latePerStatement bounds the memory of one INSERT.
+const latePerStatement = 1000
+
 // finish sends what is left, and COMMIT: one round trip.
 func (a *attempt) finish(ctx context.Context) error {
 	var b pgx.Batch
@@ -292,12 +295,10 @@ func (a *attempt) finish(ctx context.Context) error {
 			list(rows, func(r rowRef) int32 { return r.User }),
 			list(rows, func(r rowRef) string { return string(r.id()) }))
 	}
-	for dead := a.letters; len(dead) > 0; {
-		n := lettersInStatement(dead, lettersPerStatement)
-		b.Queue(insertLettersSQL, letterArgs(a.set.group, dead[:n], clean)...).Exec(addTo(&result.DeadLetters))
-		dead = dead[n:]
+	for _, d := range a.letters {
+		b.Queue(insertLetterSQL, letterValues(a.set.group, d, clean)...).Exec(addTo(&result.DeadLetters))
 	}
-	for late := range slices.Chunk(a.set.late, lettersPerStatement) {
+	for late := range slices.Chunk(a.set.late, latePerStatement) {
 		b.Queue(lateSQL, a.set.group,
 			list(late, func(l *Late) string { return l.Topic }),
 			list(late, func(l *Late) pgtype.UUID { return pgtype.UUID{Bytes: l.TopicID, Valid: true} }),
