@@ -34,87 +34,54 @@ func bisect[T any](
 	if refusal, err := try(nil); refusal != nil || err != nil {
 		return errors.Join(refusal, err)
 	}
-	c := newCuts(len(list), first)
 	var again []T // they needed another member, which may have been written since
-	written := 0
-	for {
-		piece, ok := c.next()
-		switch {
-		case !ok && len(again) == 0:
-			return nil
-		case !ok && written == 0:
-			for _, one := range again {
-				refused(one, first)
+	written, hintsFail := 0, false
+	var search func(piece []T, refusal error) error
+	search = func(piece []T, refusal error) error {
+		if len(piece) == 1 {
+			if needsAnother(refusal) {
+				again, first = append(again, piece[0]), refusal
+			} else {
+				refused(piece[0], refusal)
 			}
 			return nil
-		case !ok:
-			list, again, written = again, nil, 0
-			c = newCuts(len(list), nil)
-			continue
 		}
-		refusal, err := try(list[piece.from:piece.to])
-		switch {
-		case err != nil:
-			return err
-		case refusal == nil:
-			written += piece.to - piece.from
-			c.written(piece)
-		case piece.to-piece.from > 1:
-			c.cut(piece, refusal)
-		case needsAnother(refusal):
-			again, first = append(again, list[piece.from]), refusal
-		default:
-			refused(list[piece.from], refusal)
+		parts := [][]T{piece[:len(piece)/2], {}, piece[len(piece)/2:]}
+		if line, ok := copyLine(refusal); ok && !hintsFail && line <= len(piece) {
+			parts = [][]T{piece[:line-1], piece[line-1 : line], piece[line:]}
 		}
+		for i, part := range parts {
+			if len(part) == 0 {
+				continue
+			}
+			refusal, err := try(part)
+			if err == nil && refusal != nil {
+				err = search(part, refusal)
+			} else if err == nil {
+				written += len(part)
+				hintsFail = hintsFail || i == 1 // Postgres took the member that it had named
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-}
-
-type span struct{ from, to int }
-
-// cuts are the pieces of a list that are still to be tried: halves, or what lies around the member
-// that Postgres named, until that proves wrong.
-type cuts struct {
-	pieces []span // the last one comes next
-	hinted span
-	wrong  bool
-}
-
-// newCuts cuts a list of n that was refused. With a nil refusal it is to be tried as a whole.
-func newCuts(n int, refusal error) *cuts {
-	c := &cuts{}
-	if all := (span{0, n}); refusal == nil {
-		c.pieces = []span{all}
-	} else {
-		c.cut(all, refusal)
-	}
-	return c
-}
-
-func (c *cuts) next() (span, bool) {
-	n := len(c.pieces) - 1
-	if n < 0 {
-		return span{}, false
-	}
-	piece := c.pieces[n]
-	c.pieces = c.pieces[:n]
-	return piece, true
-}
-
-func (c *cuts) written(piece span) { c.wrong = c.wrong || piece == c.hinted }
-
-func (c *cuts) cut(piece span, refusal error) {
-	half := piece.from + (piece.to-piece.from)/2
-	parts := []span{{half, piece.to}, {piece.from, half}}
-	if line, ok := copyLine(refusal); ok && !c.wrong && line <= piece.to-piece.from {
-		at := piece.from + line - 1
-		c.hinted = span{at, at + 1}
-		parts = []span{{at + 1, piece.to}, c.hinted, {piece.from, at}}
-	}
-	for _, p := range parts {
-		if p.from < p.to {
-			c.pieces = append(c.pieces, p)
+	err := search(list, first)
+	for err == nil && len(again) > 0 && written > 0 {
+		list, again, written = again, nil, 0
+		var refusal error
+		if refusal, err = try(list); err == nil && refusal != nil {
+			err = search(list, refusal)
 		}
 	}
+	if err != nil {
+		return err
+	}
+	for _, one := range again {
+		refused(one, first)
+	}
+	return nil
 }
 
 // writeEach writes list in the open savepoint, in one piece if Postgres takes that, else by bisect.
@@ -242,7 +209,9 @@ func mayBeOfClick(err error) bool {
 		return true
 	}
 	words := strings.Fields(pe.Where[strings.LastIndex(pe.Where, "\n")+1:])
-	return len(words) == 0 || !isColumn(words[len(words)-1], ofCheckout)
+	return len(words) == 0 || !slices.ContainsFunc(columns, func(c column) bool {
+		return c.origin == ofCheckout && c.name == words[len(words)-1]
+	})
 }
 
 // needsAnother says that a foreign key was not satisfied, which another row may do.

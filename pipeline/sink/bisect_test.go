@@ -123,27 +123,42 @@ func TestRefusedHeadGivesWay(t *testing.T) {
 
 // k bad rows in n cost few copies: those before a bad one again, the bad one, and what follows.
 func TestBisectionIsQuick(t *testing.T) {
-	list := func(c *cuts) (pieces []span) {
-		for piece, ok := c.next(); ok; piece, ok = c.next() {
-			pieces = append(pieces, piece)
+	line7 := &pgconn.PgError{Code: "22003", Where: "COPY attributed_checkouts, line 7, column total_amount"}
+	all := func() []int {
+		rows := make([]int, 20)
+		for i := range rows {
+			rows[i] = i
 		}
-		return pieces
+		return rows
 	}
-	refused := &pgconn.PgError{Code: "22003", Where: "COPY attributed_checkouts, line 7, column total_amount"}
-	for _, c := range []struct {
-		err  error
-		want []span
-	}{{refused, []span{{0, 6}, {6, 7}, {7, 20}}}, {errors.New("no"), []span{{0, 10}, {10, 20}}}, {nil, []span{{0, 20}}}} {
-		if got := list(newCuts(20, c.err)); !slices.Equal(got, c.want) {
-			t.Error(got, c.want)
+	// Each case: what Postgres says of the pieces that hold a bad row, and the pieces that are tried.
+	for name, c := range map[string]struct {
+		first error
+		bad   int
+		says  error
+		want  string
+	}{
+		"the line is the row's":     {line7, 6, line7, "[0-0) [0-6) [6-7) [7-20)"},
+		"no line":                   {errors.New("no"), 10, errors.New("no"), "[0-0) [0-10) [10-20) [10-15) [10-12) [10-11) [11-12) [12-15) [15-20)"},
+		"not tried yet":             {nil, -1, nil, "[0-20)"},
+		"the line is another row's": {line7, 19, line7, "[0-0) [0-6) [6-7) [7-20) [7-13) [13-20) [13-16) [16-20) [16-18) [18-20) [18-19) [19-20)"},
+	} {
+		var tried []string
+		var refused []int
+		err := bisect(all(), c.first, func(piece []int) (refusal, err error) {
+			from := 0
+			if len(piece) > 0 {
+				from = piece[0]
+			}
+			tried = append(tried, fmt.Sprintf("[%d-%d)", from, from+len(piece)))
+			if slices.Contains(piece, c.bad) {
+				return c.says, nil
+			}
+			return nil, nil
+		}, func(row int, _ error) { refused = append(refused, row) })
+		if got := strings.Join(tried, " "); err != nil || got != c.want || c.bad >= 0 && !slices.Equal(refused, []int{c.bad}) {
+			t.Errorf("%s: tried %s, want %s; refused %v, %v", name, got, c.want, refused, err)
 		}
-	}
-	c := newCuts(20, refused)
-	c.written(span{6, 7}) // the line was not that of the row
-	c.pieces = nil
-	c.cut(span{7, 20}, refused)
-	if got, want := list(c), []span{{7, 13}, {13, 20}}; !slices.Equal(got, want) {
-		t.Error(got, want)
 	}
 	for where, want := range map[string]int{"COPY t2, Zeile 12, Spalte x": 12, "COPY t": 0, "": 0, "COPY t, line 0": 0, "PL/pgSQL function f(a,3) line 4 at RAISE\nCOPY t, line 5: \"x\"": 5, "COPY t, line 99999999999999999999": 0} {
 		if got, ok := copyLine(&pgconn.PgError{Where: where}); ok != (want > 0) || ok && got != want {

@@ -60,8 +60,3 @@ func eachColumn(separator string, write func(c column) string, of ...origin) str
 	}
 	return strings.Join(parts, separator)
 }
-
-// isColumn says whether a name is that of a column of the origin.
-func isColumn(name string, of origin) bool {
-	return slices.ContainsFunc(columns, func(c column) bool { return c.name == name && c.origin == of })
-}

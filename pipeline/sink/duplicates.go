@@ -131,11 +131,11 @@ func (a *attempt) writeStaged(ctx context.Context, rows []rowRef) error {
 // heads are the first rows, of those that are not rejected, of the checkout_ids that have no row
 // yet.
 func (st *staging) heads() (heads []rowRef) {
-	for i, to := 0, 0; i < len(st.rows); i = to {
+	for i := 0; i < len(st.rows); {
+		first, exists := i, false
 		var head *rowRef
-		exists := false
-		for to = i; to < len(st.rows) && sameID(st.rows[i], st.rows[to]); to++ {
-			r := &st.rows[to]
+		for ; i < len(st.rows) && sameID(st.rows[first], st.rows[i]); i++ {
+			r := &st.rows[i]
 			exists = exists || st.compared.has(*r) || st.inserted.has(*r)
 			if head == nil && !st.result.rejected[r.Released] {
 				head = r
@@ -165,8 +165,14 @@ func (st *staging) insert(ctx context.Context, piece []rowRef) error {
 	defer rows.Close()
 	for at := 0; rows.Next(); at++ {
 		returned := rows.RawValues()[0]
-		for at < len(piece) && !st.isID(piece[at], returned) {
-			at++
+		for ; at < len(piece); at++ {
+			id := piece[at].id()
+			if st.target.padded {
+				id = bytes.TrimRight(id, " ")
+			}
+			if bytes.Equal(id, returned) {
+				break
+			}
 		}
 		if at == len(piece) {
 			return &triggerError{"a trigger of commerce.attributed_checkouts changes its checkout_id"}
@@ -183,14 +189,6 @@ func (st *staging) insert(ctx context.Context, piece []rowRef) error {
 		st.inserted[i] |= inserted[i]
 	}
 	return nil
-}
-
-func (st *staging) isID(r rowRef, returned []byte) bool {
-	id := r.id()
-	if st.target.padded {
-		id = bytes.TrimRight(id, " ")
-	}
-	return bytes.Equal(id, returned)
 }
 
 // compare tells duplicates from conflicts among the rows that are neither rejected nor inserted nor

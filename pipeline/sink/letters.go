@@ -15,7 +15,7 @@ import (
 
 const (
 	maxPayload = event.MaxRecord // larger ones are stored by size and hash only
-	maxDetail  = 2000           // bytes
+	maxDetail  = 2000            // bytes
 	// copiedLetters is how many letters pay for the round trips of a COPY.
 	copiedLetters = 100
 )
@@ -25,16 +25,23 @@ var letterColumns = []string{
 	"payload", "payload_size", "payload_sha256", "record_time",
 }
 
-const insertLetterSQL = `INSERT INTO firstclick.dead_letters (group_id, topic, topic_id, partition, "offset", reason, detail,
-		payload, payload_size, payload_sha256, record_time)
+const insertLetterSQL = `INSERT INTO firstclick.dead_letters (group_id, topic, topic_id, partition, "offset",
+		reason, detail, payload, payload_size, payload_sha256, record_time)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`
 
 // letterValues are in the order of letterColumns.
 func letterValues(group string, d *DeadLetter, clean func(string) string) []any {
-	size, hash := sizeAndHash(d)
+	size, hash := d.Size, d.Sum[:]
+	switch {
+	case d.Unread:
+		size, hash = 0, nil
+	case size == 0:
+		sum := sha256.Sum256(d.Payload)
+		size, hash = int64(len(d.Payload)), sum[:]
+	}
 	return []any{
-		group, d.Topic, pgtype.UUID{Bytes: d.TopicID, Valid: true}, d.Partition, d.Offset, string(d.Reason), clean(d.Detail),
-		d.Payload, size, hash, instant(d.RecordTime),
+		group, d.Topic, pgtype.UUID{Bytes: d.TopicID, Valid: true}, d.Partition, d.Offset,
+		string(d.Reason), clean(d.Detail), d.Payload, size, hash, instant(d.RecordTime),
 	}
 }
 
@@ -54,7 +61,9 @@ func (a *attempt) copyLetters(ctx context.Context) error {
 		return fmt.Errorf("copy dead letters: %w", err)
 	}
 	copied, err := a.conn.CopyFrom(ctx, pgx.Identifier{"firstclick", "dead_letters"}, letterColumns,
-		pgx.CopyFromSlice(len(fresh), func(i int) ([]any, error) { return letterValues(a.set.group, fresh[i], clean), nil }))
+		pgx.CopyFromSlice(len(fresh), func(i int) ([]any, error) {
+			return letterValues(a.set.group, fresh[i], clean), nil
+		}))
 	if isUniqueViolation(err) {
 		return a.exec(ctx, "ROLLBACK TO SAVEPOINT letters")
 	}
@@ -64,18 +73,6 @@ func (a *attempt) copyLetters(ctx context.Context) error {
 	a.result.DeadLetters += copied
 	a.letters = again
 	return nil
-}
-
-// sizeAndHash are those of the record's value; 0 and nil if it is not at hand.
-func sizeAndHash(d *DeadLetter) (size int64, hash []byte) {
-	if d.Unread {
-		return 0, nil
-	}
-	if d.Size > 0 {
-		return d.Size, d.Sum[:]
-	}
-	sum := sha256.Sum256(d.Payload)
-	return int64(len(d.Payload)), sum[:]
 }
 
 // Rejected returns the offsets in [from, to) of a shard's checkouts that became dead letters

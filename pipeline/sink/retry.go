@@ -36,7 +36,10 @@ func (s *Sink) retry(ctx context.Context, what string, fn func(ctx context.Conte
 	for {
 		err := fn(ctx)
 		if err == nil {
-			s.recovered(what)
+			cause := s.failure.set("", "")
+			if cause != "" && cause != causeConflict {
+				s.log.Info("Postgres takes it again", "what", what, "cause", cause)
+			}
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -64,24 +67,8 @@ func (s *Sink) retry(ctx context.Context, what string, fn func(ctx context.Conte
 // failed counts a failure that is retried, and logs it if the cause is another one than before.
 func (s *Sink) failed(what, cause string, err error) {
 	s.metrics.retries.WithLabelValues(cause).Inc()
-	f := &s.failure
-	f.mu.Lock()
-	changed := f.cause != cause
-	f.text, f.cause = err.Error(), cause
-	f.mu.Unlock()
-	if changed {
+	if before := s.failure.set(cause, err.Error()); before != cause {
 		s.log.Warn("Postgres does not take it yet: retrying", "what", what, "cause", cause, "error", err)
-	}
-}
-
-func (s *Sink) recovered(what string) {
-	f := &s.failure
-	f.mu.Lock()
-	cause := f.cause
-	f.text, f.cause = "", ""
-	f.mu.Unlock()
-	if cause != "" && cause != causeConflict {
-		s.log.Info("Postgres takes it again", "what", what, "cause", cause)
 	}
 }
 

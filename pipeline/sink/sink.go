@@ -27,7 +27,7 @@ const (
 // applicationName matches names that Postgres does not change: it cuts at 63 bytes and replaces
 // what is not printable ASCII. A takeover would not find a changed name.
 // https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME
-var applicationName = regexp.MustCompile(`^[ -~]{1,63}$`)
+var applicationName = regexp.MustCompile(`^[[:print:]]{1,63}$`)
 
 // Sink writes to Postgres. Its methods may be called concurrently, Commit for disjoint sets of
 // shards.
@@ -175,6 +175,14 @@ func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d
 type failure struct {
 	mu          sync.Mutex
 	text, cause string
+}
+
+// set returns the cause before.
+func (f *failure) set(cause, text string) (before string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before, f.cause, f.text = f.cause, cause, text
+	return before
 }
 
 // Stats returns the retries since the metrics were made, and why the last one was needed.

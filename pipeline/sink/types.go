@@ -2,8 +2,8 @@ package sink
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -176,12 +176,5 @@ func (e *RewoundError) Error() string {
 }
 
 func partitionList(partitions []int32) string {
-	var b strings.Builder
-	for i, p := range partitions {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "%d", p)
-	}
-	return b.String()
+	return strings.Join(list(partitions, func(p int32) string { return strconv.Itoa(int(p)) }), ", ")
 }
