@@ -128,15 +128,6 @@ func columnList(b *bench) string {
 	return "(" + b.rows(`SELECT 'checkout_id, product_id, payment_method, total_amount, shipping_address, billing_address, user_agent, ip_address, checkout_time, click_id, click_time, user_name'`) + ")"
 }
 
-func BenchmarkOwnColumns(b *testing.B) {
-	k := row(0, checkout(uuid(1)))
-	var dst []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		dst = appendOwn(dst[:0], k.Checkout)
-	}
-}
-
 func BenchmarkRender(b *testing.B) {
 	w, err := newCommitSet([]*Batch{{Claim: &Claim{}, Rows: randomRows(1, 10_000)}})
 	if err != nil {

@@ -8,47 +8,55 @@ import (
 	"firstclick/join/event"
 )
 
-// column is a column of commerce.attributed_checkouts that is written. What walks over columns:
-// COPY, the comparison of duplicates, corrections, names that are filled in, and the check of the
-// table.
+// column is a column of commerce.attributed_checkouts that the sink writes. All that names columns
+// walks over the list: COPY, the comparison of duplicates, corrections, the names that are filled
+// in, and the check of the table.
 type column struct {
 	name   string
 	origin origin
-	// types are those whose binary form is the one that is rendered. The first is for ADD COLUMN.
-	types    []string
-	required bool   // it is never NULL
-	value    string // ofUser: the expression over commerce.users
+	kind   event.Kind
+	value  string // ofUser: an expression over commerce.users
 }
 
+// origin is what a column's value comes with.
 type origin int
 
 const (
 	ofCheckout origin = iota // duplicates are compared by it
-	ofClick                  // it moves with the click
+	ofClick                  // NULL without a click; corrections change it
 	ofUser                   // NULL while the user is unknown
 )
 
-var (
-	textTypes   = []string{"varchar", "text", "bpchar"}
-	numberTypes = []string{"numeric"}
-	timeTypes   = []string{"timestamp", "timestamptz"}
-)
+// kindTime is event time, beside the kinds of event.
+const kindTime = event.KindNumber + 1
 
-// columns is in the order of COPY.
+// columns is in the order of COPY. It begins with event.Columns.
 var columns = func() (all []column) {
 	for _, c := range event.Columns {
-		types := textTypes
-		if c.Kind == event.KindNumber {
-			types = numberTypes
-		}
-		all = append(all, column{name: c.Name, types: types, required: c.Kind == event.KindID})
+		all = append(all, column{name: c.Name, kind: c.Kind})
 	}
 	return append(all,
-		column{name: "checkout_time", types: timeTypes, required: true},
-		column{name: "click_id", origin: ofClick, types: textTypes},
-		column{name: "click_time", origin: ofClick, types: timeTypes},
-		column{name: "user_name", origin: ofUser, types: textTypes, value: cdc.UsernameSQL})
+		column{name: "checkout_time", kind: kindTime},
+		column{name: "click_id", origin: ofClick, kind: event.KindID},
+		column{name: "click_time", origin: ofClick, kind: kindTime},
+		column{name: "user_name", origin: ofUser, kind: event.KindText, value: cdc.UsernameSQL})
 }()
+
+// types are those that Postgres reads from the same binary form. The first is for ADD COLUMN.
+func (c column) types() []string {
+	switch c.kind {
+	case event.KindNumber:
+		return []string{"numeric"}
+	case kindTime:
+		return []string{"timestamp", "timestamptz"}
+	}
+	return []string{"varchar", "text", "bpchar"}
+}
+
+// required says that the value is never NULL.
+func (c column) required() bool {
+	return c.origin == ofCheckout && (c.kind == event.KindID || c.kind == kindTime)
+}
 
 // eachColumn joins what a column becomes in a statement, for all columns or those of one origin.
 func eachColumn(separator string, write func(c column) string, of ...origin) string {

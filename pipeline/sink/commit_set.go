@@ -46,8 +46,6 @@ type rowRef struct {
 	at     int32
 }
 
-func (r rowRef) id() []byte { return r.IDText() }
-
 func newCommitSet(batches []*Batch) (*commitSet, error) {
 	set := &commitSet{group: batches[0].Claim.Group, batches: slices.Clone(batches), namesLimit: freshNames}
 	slices.SortFunc(set.batches, func(a, b *Batch) int { return compareShards(a.Claim, b.Claim) })
@@ -99,7 +97,7 @@ func (set *commitSet) sortRows() {
 	for _, b := range set.batches {
 		for i := range b.Rows {
 			r := rowRef{Released: &b.Rows[i], batch: b, at: int32(len(set.rows))}
-			r.prefix = prefix(r.id())
+			r.prefix = prefix(r.IDText())
 			set.rows, set.users = append(set.rows, r), append(set.users, r.User)
 		}
 	}
@@ -110,7 +108,7 @@ func (set *commitSet) sortRows() {
 		case a.prefix > b.prefix:
 			return 1
 		}
-		if c := bytes.Compare(a.id(), b.id()); c != 0 {
+		if c := bytes.Compare(a.IDText(), b.IDText()); c != 0 {
 			return c
 		}
 		if a.batch == b.batch {
@@ -136,7 +134,7 @@ func prefix(id []byte) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-func sameID(a, b rowRef) bool { return a.prefix == b.prefix && bytes.Equal(a.id(), b.id()) }
+func sameID(a, b rowRef) bool { return a.prefix == b.prefix && bytes.Equal(a.IDText(), b.IDText()) }
 
 // offsets says for people where in Kafka the set comes from.
 func (set *commitSet) offsets() string {

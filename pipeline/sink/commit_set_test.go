@@ -48,7 +48,7 @@ func TestOrderOfRows(t *testing.T) {
 			if int(e.at) != i {
 				t.Fatalf("row %d is at %d", i, e.at)
 			}
-			got = append(got, place{string(e.id()), int32(slices.Index(w.batches, e.batch)), e.Offset})
+			got = append(got, place{string(e.IDText()), int32(slices.Index(w.batches, e.batch)), e.Offset})
 		}
 		seen := map[string]bool{}
 		for i, b := range w.batches {

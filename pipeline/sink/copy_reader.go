@@ -11,6 +11,10 @@ import (
 // copyHeader opens binary COPY data: signature, no flags, no extension.
 const copyHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
+// postgresEpoch is 2000-01-01 in microseconds since the Unix epoch: binary timestamps count from
+// there.
+const postgresEpoch = 946_684_800_000_000
+
 // rowReader renders rows as binary COPY data while they are sent. It is used once.
 type rowReader struct {
 	rows         []rowRef
@@ -71,32 +75,47 @@ func (r *rowReader) render() bool {
 	return true
 }
 
-// appendRow appends the columns of a row, in the order of columns.
+// appendRow appends a tuple: how many fields, and of each its length as int32, -1 for NULL, and its
+// bytes. https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"
 func (r *rowReader) appendRow(dst []byte, row rowRef) []byte {
 	fields := byte(len(columns))
 	if r.ordinals {
 		fields++
 	}
 	dst = append(dst, 0, fields)
-	dst = appendOwn(dst, row.Checkout)
-	if row.HasClick && (len(r.withoutClick) == 0 || !r.withoutClick[row.Released]) {
-		at := len(dst)
-		dst = append(dst, 0, 0, 0, 0)
-		dst = row.Click.AppendTo(dst)
-		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-		dst = appendTimestamp(dst, row.ClickTime)
-	} else {
-		dst = appendNull(appendNull(dst))
-	}
-	if name, known := r.names[row.User]; known {
-		dst = binary.BigEndian.AppendUint32(dst, uint32(len(name)))
-		dst = append(dst, name...)
-	} else {
-		dst = appendNull(dst)
+	hasClick := row.HasClick && (len(r.withoutClick) == 0 || !r.withoutClick[row.Released])
+	for i := range columns {
+		c, at, known := &columns[i], len(dst), true
+		dst = append(dst, 0xff, 0xff, 0xff, 0xff)
+		switch {
+		case c.origin == ofUser:
+			var name string
+			name, known = r.names[row.User]
+			dst = append(dst, name...)
+		case c.origin == ofClick && !hasClick:
+			known = false
+		case c.kind == kindTime:
+			micros := row.Time
+			if c.origin == ofClick {
+				micros = row.ClickTime
+			}
+			dst = binary.BigEndian.AppendUint64(dst, uint64(micros-postgresEpoch))
+		case c.origin == ofClick:
+			dst = row.Click.AppendTo(dst)
+		default:
+			var value []byte
+			if value, known = row.Column(i); known && c.kind == event.KindNumber {
+				dst = appendNumber(dst, value)
+			} else {
+				dst = append(dst, value...)
+			}
+		}
+		if known {
+			binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+		}
 	}
 	if r.ordinals {
-		dst = append(dst, 0, 0, 0, 4)
-		dst = binary.BigEndian.AppendUint32(dst, uint32(row.at))
+		dst = binary.BigEndian.AppendUint32(append(dst, 0, 0, 0, 4), uint32(row.at))
 	}
 	return dst
 }

@@ -50,7 +50,7 @@ func (a *attempt) split(ctx context.Context) (fresh, likely []rowRef, err error)
 
 // lookUp marks the rows whose checkout_id is in the table.
 func (a *attempt) lookUp(ctx context.Context, rows []rowRef, existing mask) error {
-	found, err := a.conn.Query(ctx, a.target.existing, list(rows, func(r rowRef) string { return string(r.id()) }))
+	found, err := a.conn.Query(ctx, a.target.existing, list(rows, func(r rowRef) string { return string(r.IDText()) }))
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (st *staging) insert(ctx context.Context, piece []rowRef) error {
 	for at := 0; rows.Next(); at++ {
 		returned := rows.RawValues()[0]
 		for ; at < len(piece); at++ {
-			id := piece[at].id()
+			id := piece[at].IDText()
 			if st.target.padded {
 				id = bytes.TrimRight(id, " ")
 			}

@@ -43,7 +43,7 @@ func (ids *recentIDs) mark(set *commitSet, lookUp bool) {
 	some := set.repeats
 	set.lookUp, set.likely = lookUp, newMask(len(set.rows))
 	for i, r := range set.rows {
-		if set.repeats && i > 0 && sameID(set.rows[i-1], r) || ids.buckets != nil && ids.add(r.id()) {
+		if set.repeats && i > 0 && sameID(set.rows[i-1], r) || ids.buckets != nil && ids.add(r.IDText()) {
 			set.likely.set(r)
 			some = true
 		}

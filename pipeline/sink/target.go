@@ -187,9 +187,9 @@ func checkColumns(found map[string]tableColumn) error {
 		is, ok := found[c.name]
 		switch {
 		case !ok:
-			return fmt.Errorf(" has no column %s"+run+"ADD COLUMN %s %s", c.name, c.name, c.types[0])
-		case !slices.Contains(c.types, is.Type):
-			return fmt.Errorf(".%s is %s; supported: %s", c.name, is.Shown, strings.Join(c.types, ", "))
+			return fmt.Errorf(" has no column %s"+run+"ADD COLUMN %s %s", c.name, c.name, c.types()[0])
+		case !slices.Contains(c.types(), is.Type):
+			return fmt.Errorf(".%s is %s; supported: %s", c.name, is.Shown, strings.Join(c.types(), ", "))
 		case is.Generated:
 			return fmt.Errorf(".%s is generated, and firstclick writes to it"+run+"ALTER COLUMN %s DROP EXPRESSION", c.name, c.name)
 		case strings.HasPrefix(is.Type, "timestamp") && is.Modifier >= 0 && is.Modifier < 6:
@@ -199,7 +199,7 @@ func checkColumns(found map[string]tableColumn) error {
 			return fmt.Errorf(".%s is %s, which rounds times, and firstclick compares them to the microsecond; "+
 				"to widen it rewrites no row; run: SET lock_timeout = '2s'; "+
 				"ALTER TABLE commerce.attributed_checkouts ALTER COLUMN %s TYPE %s", c.name, is.Shown, c.name, exact)
-		case is.NotNull && !c.required:
+		case is.NotNull && !c.required():
 			return fmt.Errorf(".%s is NOT NULL, but may be unknown"+run+"ALTER COLUMN %s DROP NOT NULL", c.name, c.name)
 		}
 	}

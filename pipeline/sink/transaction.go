@@ -293,7 +293,7 @@ func (a *attempt) finish(ctx context.Context) error {
 	if rows := result.unnamed; len(rows) > 0 {
 		b.Queue(unnamedSQL,
 			list(rows, func(r rowRef) int32 { return r.User }),
-			list(rows, func(r rowRef) string { return string(r.id()) }))
+			list(rows, func(r rowRef) string { return string(r.IDText()) }))
 	}
 	for _, d := range a.letters {
 		b.Queue(insertLetterSQL, letterValues(a.set.group, d, clean)...).Exec(addTo(&result.DeadLetters))
