@@ -62,11 +62,8 @@ func TestRefusedRowsAreFound(t *testing.T) {
 					}
 					batch.Rows = append(batch.Rows, row(int64(i), k))
 				}
-				res := b.commit(b.sink, batch)
 				bad := int64(len(c.bad))
-				if want := (Result{Fresh: n - bad, Refused: bad, DeadLetters: bad}); res != want {
-					t.Fatalf("got %+v, want %+v", res, want)
-				}
+				b.commits(b.sink, batch, Result{Fresh: n - bad, Refused: bad, DeadLetters: bad})
 				if !slices.Equal(slices.Sorted(slices.Values(batch.Rejected)), offsetsOf(c.bad)) {
 					t.Errorf("rejected %v", batch.Rejected)
 				}
@@ -107,12 +104,9 @@ func TestRefusedHeadGivesWay(t *testing.T) {
 			b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(7)`)
 		}
 		batch.Rows = []event.Released{row(0, checkout("k")), row(1, good), row(2, good), row(3, other)}
-		batch.Corrections = []event.Correction{{Offset: 0, Checkout: event.MakeID([]byte("k")), Click: event.MakeID([]byte("wrong")), ClickTime: noon - 2},
-			{Offset: 1, Checkout: event.MakeID([]byte("k")), Click: event.MakeID([]byte("right")), ClickTime: noon - 1}}
-		res := b.commit(b.sink, batch)
-		if want := (Result{Fresh: 1, Duplicates: 1, Conflicts: 1, Refused: 1, DeadLetters: 2, Corrected: 1}); res != want {
-			t.Fatalf("got %+v, want %+v", res, want)
-		}
+		batch.Corrections = []event.Correction{{Offset: 0, Checkout: idOf("k"), Click: idOf("wrong"), ClickTime: noon - 2},
+			{Offset: 1, Checkout: idOf("k"), Click: idOf("right"), ClickTime: noon - 1}}
+		b.commits(b.sink, batch, Result{Fresh: 1, Duplicates: 1, Conflicts: 1, Refused: 1, DeadLetters: 2, Corrected: 1})
 		b.expect("1.1.1.1|right", `SELECT ip_address, click_id FROM commerce.attributed_checkouts`)
 		got, err := b.sink.Rejected(t.Context(), batch.Claim, batch.TopicID, 0, 3)
 		if err != nil || len(got) != 1 || !got[0] {
@@ -131,7 +125,8 @@ func TestBisectionIsQuick(t *testing.T) {
 		}
 		return rows
 	}
-	// Each case: what Postgres says of the pieces that hold a bad row, and the pieces that are tried.
+	// Each case: what Postgres says of the pieces that hold a bad row, and the pieces that are
+	// tried.
 	for name, c := range map[string]struct {
 		first error
 		bad   int
@@ -196,11 +191,9 @@ func TestOldColumnTypes(t *testing.T) {
 	batch.Rows = []event.Released{clicked(row(0, k), uuid(9), noon-second)}
 	b.commit(b.sink, batch)
 	batch.Rows = []event.Released{clicked(row(1, k), uuid(8), noon-2*second), row(2, checkout(uuid(2)))}
-	batch.Corrections = []event.Correction{{Checkout: event.MakeID([]byte(uuid(2))), Click: event.MakeID([]byte(uuid(7))), ClickTime: noon},
-		{Checkout: event.MakeID([]byte(uuid(1))), Click: event.MakeID([]byte(strings.Repeat("a", 37))), ClickTime: noon - 100*second}} // does not fit
-	if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Duplicates: 1, Corrected: 2, Unclicked: 1, DeadLetters: 1}); res != want {
-		t.Fatalf("got %+v, want %+v", res, want)
-	}
+	batch.Corrections = []event.Correction{{Checkout: idOf(uuid(2)), Click: idOf(uuid(7)), ClickTime: noon},
+		{Checkout: idOf(uuid(1)), Click: idOf(strings.Repeat("a", 37)), ClickTime: noon - 100*second}} // does not fit
+	b.commits(b.sink, batch, Result{Fresh: 1, Duplicates: 1, Corrected: 2, Unclicked: 1, DeadLetters: 1})
 	b.expect(uuid(1)+"|-12.35|"+uuid(8)+"|2026-01-01 12:00:00|2026-01-01 11:59:58|7\n"+uuid(2)+"|12.50|"+uuid(7)+"|2026-01-01 12:00:00|2026-01-01 12:00:00|7",
 		`SELECT checkout_id, total_amount, click_id, checkout_time AT TIME ZONE 'UTC', click_time AT TIME ZONE 'UTC', extra
 		FROM commerce.attributed_checkouts ORDER BY 1`)
@@ -256,7 +249,8 @@ func TestNamesAreAskedOnceAndTriedAgain(t *testing.T) {
 	}
 }
 
-// A correction that Postgres refuses is left out, wherever it stands: its row keeps the click it has, its neighbours move.
+// A correction that Postgres refuses is left out, wherever it stands: its row keeps the click it
+// has, its neighbours move.
 func TestRefusedCorrectionsAreFound(t *testing.T) {
 	const n = 40
 	for _, schema := range []string{
@@ -286,20 +280,19 @@ func TestRefusedCorrectionsAreFound(t *testing.T) {
 				if slices.Contains(bad, i) {
 					click = "bad"
 				}
-				batch.Corrections = append(batch.Corrections, event.Correction{Offset: int64(i), Checkout: event.MakeID([]byte(uuid(i))), Click: event.MakeID([]byte(click)), ClickTime: noon - 1})
+				batch.Corrections = append(batch.Corrections, event.Correction{Offset: int64(i), Checkout: idOf(uuid(i)), Click: idOf(click), ClickTime: noon - 1})
 			}
 			batch.Rows = []event.Released{row(n, checkout(uuid(n)))}
 			batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "late", User: 1, Product: "p", Time: noon}}
-			if res, want := b.commit(b.sink, batch), (Result{Fresh: 1, Corrected: int64(n - len(bad)), Unclicked: int64(len(bad)), DeadLetters: int64(len(bad)), Late: 1}); res != want {
-				t.Fatalf("got %+v, want %+v", res, want)
-			}
+			b.commits(b.sink, batch, Result{Fresh: 1, Corrected: int64(n - len(bad)), Unclicked: int64(len(bad)), DeadLetters: int64(len(bad)), Late: 1})
 			b.expect(fmt.Sprintf("%d|%d", n+1, n-len(bad)), `SELECT count(*), count(*) FILTER (WHERE click_id = 'good') FROM commerce.attributed_checkouts`)
 			b.expect("2", `SELECT commits FROM firstclick.offsets`)
 		}
 	}
 }
 
-// What the database's encoding cannot hold stops nothing: not a click's id, not what is said about a record.
+// What the database's encoding cannot hold stops nothing: not a click's id, not what is said about
+// a record.
 func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	b := newBench(t)
 	latin, err := url.Parse(b.dsn)
@@ -324,15 +317,11 @@ func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	in.db = in.connect("watcher")
 	batch := in.claim(in.sink, 0)
 	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("é")), clicked(row(2, checkout("c")), "€", noon)}
-	if res, want := in.commit(in.sink, batch), (Result{Fresh: 3, Unclicked: 1, DeadLetters: 1}); res != want {
-		t.Fatalf("got %+v, want %+v", res, want)
-	}
-	batch.Corrections = []event.Correction{{Offset: 0, Checkout: event.MakeID([]byte("a")), Click: event.MakeID([]byte("€")), ClickTime: noon - 1}, {Offset: 1, Checkout: event.MakeID([]byte("é")), Click: event.MakeID([]byte("ü")), ClickTime: noon - 1}}
+	in.commits(in.sink, batch, Result{Fresh: 3, Unclicked: 1, DeadLetters: 1})
+	batch.Corrections = []event.Correction{{Offset: 0, Checkout: idOf("a"), Click: idOf("€"), ClickTime: noon - 1}, {Offset: 1, Checkout: idOf("é"), Click: idOf("ü"), ClickTime: noon - 1}}
 	batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "€", User: 1, Product: "p", Time: noon}}
 	batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 2, Reason: event.ReasonShape, Detail: "not an object: €", Payload: []byte("€"), RecordTime: noon}}
-	if res, want := in.commit(in.sink, batch), (Result{Corrected: 1, Late: 1, Unclicked: 1, DeadLetters: 2}); res != want {
-		t.Fatalf("got %+v, want %+v", res, want)
-	}
+	in.commits(in.sink, batch, Result{Corrected: 1, Late: 1, Unclicked: 1, DeadLetters: 2})
 	in.expect("a|-\nc|-\né|ü", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
 	in.expect(`0|click "?" at 2026-01-01 11:59:59.999999: SQLSTATE|f|0|-|f`+"\n"+`2|click "?" at 2026-01-01 12:00:00: SQLSTATE|t|17|t|t`,
 		`SELECT "offset", left(detail, strpos(detail, 'SQLSTATE') + 7), payload IS NOT NULL, payload_size, payload_sha256 = sha256(payload), record_time IS NOT NULL

@@ -9,8 +9,9 @@ import (
 	"firstclick/join/event"
 )
 
-// Shards commit side by side, with checkouts that others have as well, while connections are cut at random messages: every checkout is there once,
-// every record is a row, a duplicate or a dead letter, and every offsets row has counted each transaction once.
+// Shards commit side by side, with checkouts that others have as well, while connections are cut at
+// random messages: every checkout is there once, every record is a row, a duplicate or a dead
+// letter, and every offsets row has counted each transaction once.
 func TestRandomFaults(t *testing.T) {
 	const shards, commits, perCommit = 4, 25, 40
 	b := newBench(t)
@@ -52,7 +53,7 @@ func TestRandomFaults(t *testing.T) {
 					mu.Unlock()
 					offset++
 				}
-				batch.Corrections = []event.Correction{{Offset: -1, Checkout: event.MakeID([]byte(uuid(rnd.IntN(2000)))), Click: event.MakeID([]byte("c")), ClickTime: noon - 20}}
+				batch.Corrections = []event.Correction{{Offset: -1, Checkout: event.MakeID([]byte(uuid(rnd.IntN(2000)))), Click: idOf("c"), ClickTime: noon - 20}}
 				batch.Dead = []DeadLetter{{Topic: "clicks", Partition: int32(i), Offset: offset, Reason: event.ReasonJSON}}
 				batch.Position.NextOffset = offset
 				res, err := s.Commit(t.Context(), []*Batch{batch})

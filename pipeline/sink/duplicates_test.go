@@ -10,8 +10,9 @@ import (
 	"firstclick/join/event"
 )
 
-// While duplicates are common each row still ends as it would: the first of an id stays, whether it was there, comes in the same transaction, is
-// refused, or is written by another instance between the question and the copy.
+// While duplicates are common each row still ends as it would: the first of an id stays, whether it
+// was there, comes in the same transaction, is refused, or is written by another instance between
+// the question and the copy.
 func TestSiftedRows(t *testing.T) {
 	for name, before := range map[string]func(s *Sink){
 		"asked for": func(s *Sink) { s.duplicates.record(true); s.duplicates.record(true) },
@@ -58,7 +59,8 @@ func siftedRows(t *testing.T, before func(s *Sink)) {
 	b.expect("3|"+string(event.ReasonConflict)+"\n6|"+string(event.ReasonRefused), `SELECT "offset", reason FROM firstclick.dead_letters ORDER BY 1`)
 }
 
-// Transactions that meet duplicates take turns, so that neither finds an id that the other has written and not committed.
+// Transactions that meet duplicates take turns, so that neither finds an id that the other has
+// written and not committed.
 func TestSiftedTransactionsTakeTurns(t *testing.T) {
 	b := newBench(t)
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
@@ -66,7 +68,7 @@ func TestSiftedTransactionsTakeTurns(t *testing.T) {
 	two.Rows = []event.Released{row(0, checkout("b")), row(1, checkout("b"))}
 	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('a')`)
 	ended := aside(t.Context(), b.sink, one)
-	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
+	b.awaitLocked(1, "firstclick-a")
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := b.sink.Commit(short, []*Batch{two}); !errors.Is(err, context.DeadlineExceeded) {

@@ -53,7 +53,7 @@ func TestConnectionCutAnywhere(t *testing.T) {
 			one.Rows = []event.Released{row(1, checkout(uuid(2)))}
 			two.Rows = []event.Released{clicked(row(0, checkout(uuid(3))), "c", noon)}
 			two.Dead = []DeadLetter{{Topic: checkouts, Partition: 1, Offset: 1, Reason: event.ReasonEmpty}}
-			one.Corrections = []event.Correction{{Checkout: event.MakeID([]byte(uuid(1))), Click: event.MakeID([]byte("c")), ClickTime: noon}}
+			one.Corrections = []event.Correction{{Checkout: idOf(uuid(1)), Click: idOf("c"), ClickTime: noon}}
 			res := b.commit(s, one, two)
 			if res.Fresh != 2 || res.Attributed != 1 || res.DeadLetters != 1 || res.Duplicates != 0 {
 				t.Errorf("got %+v", res)
@@ -262,22 +262,20 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 		}
 		return tx
 	}
-	await := func(application string) {
-		b.await(`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = '` + application + `' AND wait_event_type = 'Lock' AND datname = current_database()`)
-	}
-	// A session looks for deadlocks once, a while after it began to wait. The other one never does, and the gate holds the sink up until the other
-	// one waits: so the sink's is the last to wait, and the one that fails.
+	// A session looks for deadlocks once, a while after it began to wait. The other one never does,
+	// and the gate holds the sink up until the other one waits: so the sink's is the last to wait,
+	// and the one that fails.
 	gate, other := open("gate", "'b'"), open("other", "'c'")
-	id := func(s string) event.ID { return event.MakeID([]byte(s)) }
+	id := func(s string) event.ID { return idOf(s) }
 	batch.Corrections = []event.Correction{{Offset: 0, Checkout: id("a"), Click: id("k"), ClickTime: noon}, {Offset: 1, Checkout: id("b"), Click: id("k"), ClickTime: noon}, {Offset: 2, Checkout: id("c"), Click: id("k"), ClickTime: noon}}
 	ended := aside(t.Context(), b.sink, batch)
-	await("firstclick-a")
+	b.awaitLocked(1, "firstclick-a")
 	moved := make(chan error, 1)
 	go func() {
 		_, err := other.Exec(t.Context(), update+"'a'")
 		moved <- errors.Join(err, other.Commit(t.Context()))
 	}()
-	await("other")
+	b.awaitLocked(1, "other")
 	if err := gate.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -292,21 +290,22 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Two shards bring the same new checkout at once: one waits for the other's key and finds a duplicate, or a conflict.
+// Two shards bring the same new checkout at once: one waits for the other's key and finds a
+// duplicate, or a conflict.
 func TestSameNewCheckoutInTwoTransactions(t *testing.T) {
 	b := newBench(t)
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
-	// Somebody holds "m", so that both are at work at once, the first of them holding "b" and waiting for "m".
+	// Somebody holds "m", so that both are at work at once, the first of them holding "b" and
+	// waiting for "m".
 	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('m')`)
 	conflicting := checkout("c")
 	conflicting.IP = text("other")
 	one.Rows = []event.Released{row(0, checkout("m")), row(1, checkout("c")), row(2, checkout("b"))}
 	two.Rows = []event.Released{row(0, checkout("b")), clicked(row(1, checkout("z")), "k", noon), row(2, conflicting)}
 	first := aside(t.Context(), b.sink, one)
-	waiting := `SELECT count(*) = %d FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`
-	b.await(strings.Replace(waiting, "%d", "1", 1))
+	b.awaitLocked(1, "firstclick-a")
 	second := aside(t.Context(), b.sink, two)
-	b.await(strings.Replace(waiting, "%d", "2", 1))
+	b.awaitLocked(2, "firstclick-a")
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +332,8 @@ func TestSameNewCheckoutInTwoTransactions(t *testing.T) {
 func TestWaitsWhilePostgresIsReadOnly(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
-	// As a server does that was made a standby: a default of the database would not reach our sessions.
+	// As a server does that was made a standby: a default of the database would not reach our
+	// sessions.
 	b.exec(`CREATE FUNCTION standby() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		PERFORM set_config('transaction_read_only', 'on', true); DELETE FROM firstclick.late; RETURN NULL; END $$;
 		CREATE TRIGGER standby BEFORE UPDATE ON firstclick.offsets FOR EACH STATEMENT EXECUTE FUNCTION standby()`)

@@ -9,7 +9,8 @@ import (
 	"firstclick/join/event"
 )
 
-// A server session that does not end (its process hangs in the disk) is waited for, with all that may stand in its transaction.
+// A server session that does not end (its process hangs in the disk) is waited for, with all that
+// may stand in its transaction.
 func TestASessionThatDoesNotEndIsWaitedFor(t *testing.T) {
 	b := newBench(t)
 	b.sink.goneLimit = 200 * time.Millisecond

@@ -45,9 +45,9 @@ func letterValues(group string, d *DeadLetter, clean func(string) string) []any 
 	}
 }
 
-// copyLetters copies the dead letters that are new, if they are many: a flood of bad records costs no
-// more than rows. Letters that another transaction may have written as well (another shard's, another
-// instance's) are left to finish, and so are all if the COPY fails on one of those.
+// copyLetters copies the dead letters that are new, if they are many: a flood of bad records costs
+// no more than rows. Letters that another transaction may have written as well (another shard's,
+// another instance's) are left to finish, and so are all if the COPY fails on one of those.
 func (a *attempt) copyLetters(ctx context.Context) error {
 	a.letters = slices.Concat(a.set.dead, a.result.letters)
 	sortLetters(a.letters)

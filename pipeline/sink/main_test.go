@@ -214,6 +214,24 @@ func (b *bench) commit(s *Sink, batches ...*Batch) Result {
 	return res
 }
 
+// commits commits a batch of which this becomes.
+func (b *bench) commits(s *Sink, batch *Batch, want Result) {
+	b.t.Helper()
+	if got := b.commit(s, batch); got != want {
+		b.t.Fatalf("got %+v, want %+v\n%s", got, want, b.log)
+	}
+}
+
+// awaitLocked waits until so many sessions of an application wait for a lock.
+func (b *bench) awaitLocked(n int, application string) {
+	b.t.Helper()
+	b.await(fmt.Sprintf(`SELECT count(*) = %d FROM pg_stat_activity
+		WHERE application_name = '%s' AND wait_event_type = 'Lock' AND datname = current_database()`, n, application))
+}
+
+// idOf is the id of a text.
+func idOf(text string) event.ID { return event.MakeID([]byte(text)) }
+
 // landing is how a commit that runs aside ended.
 type landing struct {
 	res Result
@@ -265,7 +283,7 @@ func row(offset int64, k *bought) event.Released {
 
 // rowOf is row with the value of its record.
 func rowOf(offset int64, k *bought, memory []byte) event.Released {
-	c := &event.Checkout{Offset: offset, Time: k.Time, User: k.User, ID: event.MakeID([]byte(*k.ID)), RecordTime: noon}
+	c := &event.Checkout{Offset: offset, Time: k.Time, User: k.User, ID: idOf(*k.ID), RecordTime: noon}
 	payload := len(memory)
 	for column, v := range []*string{k.ID, k.Product, k.Payment, k.Amount, k.Shipping, k.Billing, k.Agent, k.IP} {
 		if v != nil {
@@ -278,7 +296,7 @@ func rowOf(offset int64, k *bought, memory []byte) event.Released {
 }
 
 func clicked(r event.Released, click string, t int64) event.Released {
-	r.HasClick, r.Click, r.ClickTime = true, event.MakeID([]byte(click)), t
+	r.HasClick, r.Click, r.ClickTime = true, idOf(click), t
 	return r
 }
 

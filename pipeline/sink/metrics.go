@@ -25,12 +25,22 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	paths := counters("transactions_by_path_total", "Transactions with rows, by the way they took: "+
 		"straight into the table, or by a temporary one because of duplicates.", "path")
 	m := &Metrics{
-		transactions: f.NewCounter(prometheus.CounterOpts{Name: "transactions_total", Help: "Transactions that landed in Postgres."}),
-		direct:       paths.WithLabelValues("direct"),
-		staged:       paths.WithLabelValues("staged"),
-		retries:      counters("postgres_retries_total", "Transactions and look-ups that failed and were tried again, by cause.", "cause"),
-		leftOut: counters("dead_letter_payloads_left_out_total", "Payloads of bad records that were not kept, by reason: "+
-			"past --dead-letter-payloads in an hour only place, size and hash are.", "reason"),
+		transactions: f.NewCounter(
+			prometheus.CounterOpts{Name: "transactions_total", Help: "Transactions that landed in Postgres."},
+		),
+		direct: paths.WithLabelValues("direct"),
+		staged: paths.WithLabelValues("staged"),
+		retries: counters(
+			"postgres_retries_total",
+			"Transactions and look-ups that failed and were tried again, by cause.",
+			"cause",
+		),
+		leftOut: counters(
+			"dead_letter_payloads_left_out_total",
+			"Payloads of bad records that were not kept, by reason: "+
+				"past --dead-letter-payloads in an hour only place, size and hash are.",
+			"reason",
+		),
 	}
 	for _, cause := range causes() {
 		m.retries.WithLabelValues(cause)

@@ -18,7 +18,8 @@ func (f *fakeNames) rename(user int32, name string) {
 	f.known[user] = name
 }
 
-// A try that fails is followed by one with the names of its own time, however long Postgres was away.
+// A try that fails is followed by one with the names of its own time, however long Postgres was
+// away.
 func TestNamesAreThoseOfTheTryThatLands(t *testing.T) {
 	for name, match := range map[string]func(message) bool{"before the rows": isMove, "within the rows": isCopyData, "at COMMIT": isCommit} {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +56,7 @@ func TestNamesAfterALock(t *testing.T) {
 	batch.Rows = []event.Released{row(0, checkout("a"))}
 	lock := b.held(`SELECT FROM firstclick.offsets FOR UPDATE`)
 	ended := aside(t.Context(), s, batch)
-	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-b' AND wait_event_type = 'Lock'`)
+	b.awaitLocked(1, "firstclick-b")
 	b.names.rename(1, "renamed")
 	ahead.Store(int64(5 * time.Minute))
 	if err := lock.Rollback(t.Context()); err != nil {
@@ -94,7 +95,8 @@ func TestNamesWherePostgresIsSlow(t *testing.T) {
 	b.expect("ann", `SELECT user_name FROM commerce.attributed_checkouts`)
 }
 
-// The names are of a table that was altered since: nothing is written with them, and the source is told.
+// The names are of a table that was altered since: nothing is written with them, and the source is
+// told.
 func TestNamesOfAnAlteredTable(t *testing.T) {
 	b := newBench(t)
 	edition := func() (is string) {

@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 )
 
-// appendNumber appends a plain decimal ([-]digits[.digits]) as a numeric: int16
-// count of base-10000 digits, weight of the first, sign, decimal places shown, digits
-// (numeric_send in src/backend/utils/adt/numeric.c). Exact: no digit is lost here; the column's scale
-// rounds in Postgres.
+// appendNumber appends a plain decimal ([-]digits[.digits]) as a numeric: int16 count of base-10000
+// digits, weight of the first, sign, decimal places shown, digits (numeric_send in
+// src/backend/utils/adt/numeric.c). Exact: no digit is lost here; the column's scale rounds in
+// Postgres.
 func appendNumber(dst, text []byte) []byte {
 	const negative = 0x4000
 	var sign uint16

@@ -16,7 +16,8 @@ import (
 	"firstclick/join/event"
 )
 
-// A transaction that holds no row is fenced as every other: its shard went elsewhere while it was frozen.
+// A transaction that holds no row is fenced as every other: its shard went elsewhere while it was
+// frozen.
 func TestEveryKindOfCommitIsFenced(t *testing.T) {
 	cases := []struct {
 		name string
@@ -24,7 +25,7 @@ func TestEveryKindOfCommitIsFenced(t *testing.T) {
 	}{
 		{"positions only", func(*Batch) {}},
 		{"corrections only", func(b *Batch) {
-			b.Corrections = []event.Correction{{Checkout: event.MakeID([]byte("a")), Click: event.MakeID([]byte("c")), ClickTime: noon}}
+			b.Corrections = []event.Correction{{Checkout: idOf("a"), Click: idOf("c"), ClickTime: noon}}
 		}},
 		{"dead letters only", func(b *Batch) {
 			b.Dead = []DeadLetter{{Topic: checkouts, Offset: 1, Reason: event.ReasonEmpty}}
@@ -60,7 +61,8 @@ func TestEveryKindOfCommitIsFenced(t *testing.T) {
 	}
 }
 
-// raising lets the first n inserts of rows fail with an SQLSTATE. A sequence keeps count, for it is not rolled back.
+// raising lets the first n inserts of rows fail with an SQLSTATE. A sequence keeps count, for it is
+// not rolled back.
 const raising = `CREATE SEQUENCE public.tries;
 	CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
@@ -69,7 +71,8 @@ const raising = `CREATE SEQUENCE public.tries;
 	END $$;
 	CREATE TRIGGER fail BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION public.fail()`
 
-// What passes in Postgres is tried again until it has passed, is counted by its cause, said once when it begins and once when it is over.
+// What passes in Postgres is tried again until it has passed, is counted by its cause, said once
+// when it begins and once when it is over.
 func TestWhatPassesIsTriedAgain(t *testing.T) {
 	cases := []struct{ name, state, cause string }{
 		{"serialization failure", "40001", causeConflict},
@@ -107,7 +110,8 @@ func TestWhatPassesIsTriedAgain(t *testing.T) {
 	}
 }
 
-// What the server, the database or the role sets bounds no statement of ours: a transaction that is cut off each time never gets done.
+// What the server, the database or the role sets bounds no statement of ours: a transaction that is
+// cut off each time never gets done.
 func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
 	for _, setting := range []string{"lock_timeout = '50ms'", "statement_timeout = '150ms'", "idle_in_transaction_session_timeout = '50ms'"} {
 		name, _, _ := strings.Cut(setting, " ")

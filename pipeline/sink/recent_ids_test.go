@@ -8,7 +8,8 @@ import (
 	"firstclick/join/event"
 )
 
-// What was met lately is familiar, whatever came since, and what never was is not: but for one in a million, and one in a hundred million.
+// What was met lately is familiar, whatever came since, and what never was is not: but for one in a
+// million, and one in a hundred million.
 func TestFamiliar(t *testing.T) {
 	var f recentIDs
 	f.record(true)
@@ -59,16 +60,15 @@ func TestFamiliarDuplicates(t *testing.T) {
 	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("b"))}
 	b.commit(b.sink, batch)
 	batch.Rows = []event.Released{row(2, checkout("b")), row(3, checkout("c")), row(4, checkout("c"))}
-	if res := b.commit(b.sink, batch); res != (Result{Fresh: 1, Duplicates: 2}) {
-		t.Fatalf("%+v", res)
-	}
+	b.commits(b.sink, batch, Result{Fresh: 1, Duplicates: 2})
 	if got := b.sink.duplicates.last3.Load(); got != 0 {
 		t.Errorf("history %b: duplicates that were expected count as met", got)
 	}
 	b.expect("a\nb\nc", `SELECT checkout_id FROM commerce.attributed_checkouts ORDER BY 1`)
 }
 
-// What is new is copied beside a transaction that has not landed; a duplicate of one of its rows waits for it.
+// What is new is copied beside a transaction that has not landed; a duplicate of one of its rows
+// waits for it.
 func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
 	b := newBench(t)
 	b.sink.recentIDs.record(true)
@@ -78,7 +78,7 @@ func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
 	two.Rows = []event.Released{other, row(1, checkout("new"))}
 	tx := b.held(`INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('held')`)
 	first := aside(t.Context(), b.sink, one)
-	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'`)
+	b.awaitLocked(1, "firstclick-a")
 	second := aside(t.Context(), b.sink, two)
 	b.await(`SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND query LIKE '%COPY commerce%'`)
 	if err := tx.Rollback(t.Context()); err != nil {

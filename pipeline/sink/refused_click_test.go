@@ -20,11 +20,11 @@ func TestAWalkEnds(t *testing.T) {
 		for i := range bad {
 			w.Insert(key, noon-100+int64(i), event.MakeID(fmt.Appendf(nil, "bad%02d", i)))
 		}
-		w.Insert(key, noon-100+int64(bad), event.MakeID([]byte("good")))
+		w.Insert(key, noon-100+int64(bad), idOf("good"))
 	}
 	add(few, maxClicks-1)
 	add(many, maxClicks)
-	w.Insert(other, noon-90, event.MakeID([]byte("better")))
+	w.Insert(other, noon-90, idOf("better"))
 	of := func(key event.Key, offset int64, id string) event.Released {
 		r := row(offset, checkout(id))
 		r.Key = key

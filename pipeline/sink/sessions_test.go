@@ -12,7 +12,8 @@ import (
 	"firstclick/internal/pgsession"
 )
 
-// asRole makes a role that may do all with the tables and end no stranger's session, and returns the database's address for it.
+// asRole makes a role that may do all with the tables and end no stranger's session, and returns
+// the database's address for it.
 func (b *bench) asRole(name string) string {
 	b.t.Helper()
 	database := b.db.Config().Database
@@ -29,8 +30,8 @@ func (b *bench) asRole(name string) string {
 	return address.String()
 }
 
-// A takeover ends the sessions that the owner has noted. Whoever merely calls itself by the owner's application_name, under another role or the
-// same, is left alone and is in nobody's way.
+// A takeover ends the sessions that the owner has noted. Whoever merely calls itself by the owner's
+// application_name, under another role or the same, is left alone and is in nobody's way.
 func TestTakeoverLeavesImpostorsAlone(t *testing.T) {
 	b := newBench(t)
 	ours := b.asRole("ours")
@@ -58,7 +59,8 @@ func TestTakeoverLeavesImpostorsAlone(t *testing.T) {
 	}
 }
 
-// The sessions of an instance of an earlier version, which noted none, are those of our role with its name.
+// The sessions of an instance of an earlier version, which noted none, are those of our role with
+// its name.
 func TestTakeoverFromAVersionThatNotedNothing(t *testing.T) {
 	b := newBench(t)
 	ours := b.asRole("ours")
@@ -76,7 +78,8 @@ func TestTakeoverFromAVersionThatNotedNothing(t *testing.T) {
 	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-old'`)
 }
 
-// Two instances under two roles: the error names both, and advises no right over strangers' sessions.
+// Two instances under two roles: the error names both, and advises no right over strangers'
+// sessions.
 func TestTakeoverFromAnotherRole(t *testing.T) {
 	b := newBench(t)
 	b.claim(b.open(b.asRole("theirs"), "firstclick-old", b.names), 0)

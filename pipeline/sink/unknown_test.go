@@ -62,7 +62,8 @@ func TestFillUnknownPastANameThatDoesNotFit(t *testing.T) {
 	}
 }
 
-// Rows that stand without a name and without a note (another job's, or schema firstclick was lost) get theirs when they are met.
+// Rows that stand without a name and without a note (another job's, or schema firstclick was lost)
+// get theirs when they are met.
 func TestNamesOfRowsThatAreMet(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
@@ -90,7 +91,8 @@ func TestNamesOfRowsThatAreMet(t *testing.T) {
 	}
 }
 
-// A user who appears after the names were read and before the commit: nobody else would see that there is a row to fill.
+// A user who appears after the names were read and before the commit: nobody else would see that
+// there is a row to fill.
 func TestUserWhoAppearsDuringCommit(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
@@ -198,7 +200,8 @@ func TestInstances(t *testing.T) {
 	b.expect("0", `SELECT count(*) FROM firstclick.instances`)
 }
 
-// A takeover that Postgres has made and whose caller went away leaves a shard in the name of an instance that ends: chaos, seed 401.
+// A takeover that Postgres has made and whose caller went away leaves a shard in the name of an
+// instance that ends: chaos, seed 401.
 func TestLeaveLetsGoOfShards(t *testing.T) {
 	b := newBench(t)
 	other := b.open(b.dsn, "firstclick-b", b.names)
