@@ -16,9 +16,9 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// BenchmarkStream measures a transaction of 1,000,000 updates: read bare (messages received and
-// thrown away), and applied to a mirror whose cache holds a tenth of the users. ratio is the
-// mirror's pace to the bare one. Run it with -benchtime 3x.
+// BenchmarkStream measures a transaction of 1,000,000 updates: only received, and applied to a
+// mirror whose cache holds a tenth of the users. ratio is the mirror's pace relative to receiving.
+// Run it with -benchtime 3x.
 func BenchmarkStream(b *testing.B) {
 	const rows = 1_000_000
 	ctx, dsn := b.Context(), pgtest.New(b)
@@ -40,7 +40,7 @@ func BenchmarkStream(b *testing.B) {
 	}
 	b.ResetTimer()
 	var bare, mirror time.Duration
-	for i := range b.N { // by turns, so that a slow minute of the machine falls on both
+	for i := range b.N { // alternating, so that a slow minute of the machine affects both
 		conn := bareStream(ctx, b, m)
 		update(2*i + 1)
 		bare += drain(b, conn)
@@ -60,7 +60,7 @@ func BenchmarkStream(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// applyOne reads and applies to the first commit and returns the time since the first row.
+// applyOne reads and applies up to the first commit and returns the time since the first row.
 func applyOne(b *testing.B, s *stream) time.Duration {
 	var began time.Time
 	for s.cache.transactions == 0 {
@@ -90,7 +90,7 @@ func BenchmarkDecodeRow(b *testing.B) {
 	}
 }
 
-// BenchmarkApplyRow brings a decoded update into the cache.
+// BenchmarkApplyRow applies a decoded update to the cache.
 func BenchmarkApplyRow(b *testing.B) {
 	d, row := benchRow(b)
 	var ch change
@@ -105,7 +105,7 @@ func BenchmarkApplyRow(b *testing.B) {
 	}
 }
 
-// BenchmarkCacheGet looks users up: one that is cached, one that is not.
+// BenchmarkCacheGet looks up a user that is cached and one that is not.
 func BenchmarkCacheGet(b *testing.B) {
 	c := newBenchCache(b, 100_000)
 	for name, base := range map[string]int32{"hit": 0, "miss": 1 << 30} {
@@ -120,7 +120,7 @@ func BenchmarkCacheGet(b *testing.B) {
 	}
 }
 
-// BenchmarkCacheAdd fills a full cache: each user pushes another out.
+// BenchmarkCacheAdd fills a full cache: each user evicts another.
 func BenchmarkCacheAdd(b *testing.B) {
 	c := newBenchCache(b, 100_000)
 	b.ReportAllocs()
@@ -179,7 +179,7 @@ func bareStream(ctx context.Context, b *testing.B, m *Mirror) *pgconn.PgConn {
 	return conn
 }
 
-// drain reads to the first commit and returns the time since the first row.
+// drain reads up to the first commit and returns the time since the first row.
 func drain(b *testing.B, conn *pgconn.PgConn) time.Duration {
 	var began time.Time
 	for {
@@ -202,8 +202,8 @@ func drain(b *testing.B, conn *pgconn.PgConn) time.Duration {
 	}
 }
 
-// BenchmarkEdition is what a transaction pays for the look at commerce.users: the round trip, which
-// it has anyway, is taken off.
+// BenchmarkEdition is the cost of EditionSQL in a transaction, without the round trip, which the
+// transaction makes anyway.
 func BenchmarkEdition(b *testing.B) {
 	conn, err := pgx.Connect(b.Context(), pgtest.New(b))
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // go test ./cdc -run TestCapture -capture 15,17 records what these versions send into testdata.
 var captureVersions = flag.String("capture", "", "record pgoutput of these Postgres versions, like 15,17")
 
-// captureScript is what happens while a capture records; captureSecret is the password throughout.
+// captureScript is what a capture records. captureSecret is the password in it.
 var captureScript = []string{
 	"INSERT INTO commerce.users VALUES (1, 'Ada', 'KEEP-OUT-1'), (2, 'Grace', 'KEEP-OUT-2'), (3, 'Zoë', 'KEEP-OUT-3')",
 	"UPDATE commerce.users SET username = 'Ada L.' WHERE id = 1",
@@ -43,7 +43,7 @@ func captureFile(version, identity string) string {
 	return filepath.Join("testdata", fmt.Sprintf("pgoutput-%s-%s.bin", version, identity))
 }
 
-// capture runs the script and returns the pgoutput messages of it.
+// capture runs the script and returns its pgoutput messages.
 func capture(t *testing.T, server *pgtest.Server, identity string) [][]byte {
 	t.Helper()
 	m := newMirror(t, server.DSN("postgres"), Config{})
@@ -60,7 +60,7 @@ func capture(t *testing.T, server *pgtest.Server, identity string) [][]byte {
 			messages = append(messages, append([]byte(nil), raw[25:]...))
 		}
 	}
-	m.tuning.watch = time.Hour // one session, whatever is altered
+	m.tuning.watch = time.Hour // one stream, whatever is altered
 	m.run().standing()
 	for _, sql := range captureScript {
 		m.exec(sql)
@@ -70,8 +70,7 @@ func capture(t *testing.T, server *pgtest.Server, identity string) [][]byte {
 	return messages
 }
 
-// TestCapture: a server of today sends what decodes to what the script did; with -capture it is
-// recorded.
+// TestCapture: what the server sends decodes to what the script did. With -capture it is recorded.
 func TestCapture(t *testing.T) {
 	servers := map[string]*pgtest.Server{}
 	for version := range strings.SplitSeq(*captureVersions, ",") {
@@ -141,8 +140,8 @@ func readCapture(t testing.TB, file string) [][]byte {
 	return messages
 }
 
-// compareCapture decodes messages and compares with what the script did. The passwords may be in
-// what came under FULL, and never in what is left of the buffer.
+// compareCapture decodes messages and compares the changes with those of the script. Passwords may
+// be in the messages under FULL, but never in the buffers after decoding.
 func compareCapture(t *testing.T, name, identity string, messages [][]byte) {
 	t.Helper()
 	d := newDecoder()

@@ -68,8 +68,8 @@ func checked(t *testing.T, conn *pgx.Conn) error {
 	return err
 }
 
-// listing is a server whose publications list columns, which came with 15: the tests' own one if it
-// is new enough.
+// listing is a server whose publications list columns (15 and later): the tests' own one if it is
+// new enough.
 func listing(t *testing.T) *pgtest.Server {
 	t.Helper()
 	server := pgtest.StartTemporary(t)
@@ -82,8 +82,8 @@ func listing(t *testing.T) *pgtest.Server {
 	return server
 }
 
-// TestPublicationFollowsTheTable: whatever stood before, EnsurePublication makes it right, and does
-// nothing the second time.
+// TestPublicationFollowsTheTable: EnsurePublication makes any publication fit, and changes nothing
+// the second time.
 func TestPublicationFollowsTheTable(t *testing.T) {
 	dsn := listing(t).DSN("postgres")
 	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
@@ -123,7 +123,7 @@ func TestPublicationFollowsTheTable(t *testing.T) {
 	}
 }
 
-// TestPublicationConcurrently: instances that begin together do not trip over each other.
+// TestPublicationConcurrently: instances that begin together do not fail each other.
 func TestPublicationConcurrently(t *testing.T) {
 	dsn := pgtest.New(t)
 	var group sync.WaitGroup
@@ -138,7 +138,7 @@ func TestPublicationConcurrently(t *testing.T) {
 	group.Wait()
 }
 
-// TestProblems: each says what is wrong and what mends it; what can be mended by its text alone is.
+// TestProblems: each problem says what is wrong and what mends it.
 func TestProblems(t *testing.T) {
 	for _, c := range []struct {
 		name, sql string
@@ -172,8 +172,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestRights: a role with few rights is told which are missing, and needs none for a publication
-// that fits.
+// TestRights: the missing rights of a role are named, and none is needed for a publication that
+// fits.
 func TestRights(t *testing.T) {
 	server := listing(t)
 	m := newMirror(t, server.DSN("postgres"), Config{})
@@ -200,7 +200,7 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// TestWALLevel: the mirror says what to set, and names are read through meanwhile.
+// TestWALLevel: the mirror says what to set. Meanwhile names are read through.
 func TestWALLevel(t *testing.T) {
 	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"wal_level": "replica"}))
 	m := newMirror(t, server.DSN("postgres"), Config{})
@@ -217,8 +217,8 @@ func TestWALLevel(t *testing.T) {
 	m.want(map[int32]string{1: "user 1"}, 1, 9)
 }
 
-// TestSlotsTaken: all slots are taken at first. It is said once, names are read through, and one
-// that becomes free is taken. In the end no slot of ours remains.
+// TestSlotsTaken: at first all slots are taken. That is logged once, and names are read through.
+// The mirror takes a slot that becomes free. In the end no slot of ours remains.
 func TestSlotsTaken(t *testing.T) {
 	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"max_replication_slots": "1"}))
 	m := newMirror(t, server.DSN("postgres"), Config{})
@@ -251,7 +251,7 @@ func (m *mirror) slots() (n int) {
 	return n
 }
 
-// TestConfirms: what is applied is confirmed to the server, so that it lets go of its WAL.
+// TestConfirms: what is applied is confirmed to the server, so that it can remove the WAL.
 func TestConfirms(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{})
 	m.run().standing()

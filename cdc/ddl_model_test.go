@@ -17,7 +17,7 @@ import (
 )
 
 // alterations are DDL and what goes with it. Postgres refuses many of them in the state that others
-// left; that is no fault.
+// left. That is expected.
 var alterations = []string{
 	"ALTER TABLE commerce.users ALTER COLUMN username TYPE text USING upper(username::text)",
 	"ALTER TABLE commerce.users ALTER COLUMN username TYPE varchar(100) USING username::text || '+'",
@@ -56,7 +56,7 @@ var alterations = []string{
 	"BEGIN; ALTER TABLE commerce.users RENAME TO never; ROLLBACK",
 }
 
-// rows are changes of rows; the numbers are two ids and something new for a name.
+// rows are changes of rows. The numbers are two ids and a new part of a name.
 var rowChanges = []string{
 	"INSERT INTO commerce.users (id, username, password) VALUES (%[1]d, 'name %[3]d', 'password %[3]d') ON CONFLICT " +
 		"(id) DO UPDATE SET username = excluded.username",
@@ -69,23 +69,23 @@ var rowChanges = []string{
 	"DELETE FROM commerce.users WHERE id = %[1]d",
 }
 
-// TestNamesUnderAnyDDL alters the table at random while rows change and names are asked for: what a
-// transaction would write is what the table has at that moment, once the stream is as far.
-// -rapid.checks draws more.
+// TestNamesUnderAnyDDL alters the table at random while rows change and names are read. Once the
+// stream has caught up, a transaction would write the names that the table has. -rapid.checks draws
+// more.
 func TestNamesUnderAnyDDL(t *testing.T) {
 	fewChecks(t, 12)
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 8})
 	m.ctx = t.Context()        // as long as it takes
-	m.tuning.watch = time.Hour // nobody polls
+	m.tuning.watch = time.Hour // no polling
 	m.tuning.backoffMax = 20 * time.Millisecond
-	m.tuning.status = 10 * time.Millisecond // each asks how far the server is
+	m.tuning.status = 10 * time.Millisecond // each requests the server's position
 	m.tuning.silent = 3000
-	// Tables are made anew in each case, the mirror runs on.
+	// Each case makes the tables anew. The mirror keeps running.
 	m.run()
 	version := 0
 	ids := []int32{1, 2, 3, 4, 5, 6, -1, 11, 12}
 	rapid.Check(t, func(t *rapid.T) {
-		// The statements before, for what went wrong.
+		// The statements before, for a failure.
 		try := func(sql string) bool {
 			err := m.tryAll(sql)
 			var pgErr *pgconn.PgError
@@ -114,20 +114,20 @@ func TestNamesUnderAnyDDL(t *testing.T) {
 			}
 			some := rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 1, len(ids), rapid.ID[int32]).Draw(t, "ids")
 			want := m.table()
-			got := m.settled(some...)
+			got := m.caughtUpNames(some...)
 			for _, id := range some {
 				if got[id] != want[id] {
 					t.Fatalf("user %d: %q, the table has %q; all: %v", id, got[id], want[id], want)
 				}
 			}
 		}
-		if want, got := m.table(), m.settled(ids...); !maps.Equal(got, within(want, ids)) {
+		if want, got := m.table(), m.caughtUpNames(ids...); !maps.Equal(got, within(want, ids)) {
 			t.Fatalf("at the end: %v, the table has %v", got, want)
 		}
 	})
 }
 
-// fewChecks makes them this few where the command line does not say how many.
+// fewChecks sets the number of checks unless the command line does.
 func fewChecks(t *testing.T, n int) {
 	t.Helper()
 	checks := flag.Lookup("rapid.checks")
@@ -141,16 +141,16 @@ func fewChecks(t *testing.T, n int) {
 	}
 }
 
-// loaded waits until a stream stands, unless none can, and has the users cached.
+// loaded waits until a stream stands and has cached the users, unless none can stand.
 func (m *mirror) loaded(ids []int32) {
 	m.t.Helper()
 	tries := m.Stats().Reconnects + 2
 	m.until("a stream stands, or cannot", func() bool { s := m.Stats(); return s.Connected || s.Reconnects >= tries })
-	m.settled(ids...)
+	m.caughtUpNames(ids...)
 }
 
-// settled is written, with a stream that has applied all that is committed now, where one stands.
-func (m *mirror) settled(ids ...int32) map[int32]string {
+// caughtUpNames is written, after the stream, if one stands, has applied all that is committed now.
+func (m *mirror) caughtUpNames(ids ...int32) map[int32]string {
 	m.t.Helper()
 	position := m.position()
 	for {
@@ -160,7 +160,7 @@ func (m *mirror) settled(ids ...int32) map[int32]string {
 			return !before.Connected || before.LastLSN >= position
 		})
 		names := m.written(ids...)
-		// A stream that came to stand meanwhile may be further behind.
+		// A stream that began meanwhile may be further behind.
 		if m.Stats().Snapshots == before.Snapshots {
 			return names
 		}
@@ -177,7 +177,7 @@ func within(names map[int32]string, ids []int32) map[int32]string {
 	return some
 }
 
-// tryAll runs statements, and leaves no transaction open.
+// tryAll runs statements and leaves no transaction open.
 func (m *mirror) tryAll(sql string) error {
 	conn, err := m.pool.Acquire(m.ctx)
 	if err != nil {

@@ -9,8 +9,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// written gives the names that a transaction would write now: those of the edition that it sees
-// itself.
+// written returns the names that a transaction would write now: those of the edition that it sees.
 func (m *mirror) written(ids ...int32) map[int32]string {
 	m.t.Helper()
 	for {
@@ -26,8 +25,7 @@ func (m *mirror) written(ids ...int32) map[int32]string {
 	}
 }
 
-// silentDDL is followed by no change of a row, so that the stream stays silent; names are others
-// than before all the same.
+// silentDDL changes names without a change of a row, so the stream stays silent.
 var silentDDL = []struct {
 	name, sql string
 	whole     bool // Postgres refuses it while a column list is published
@@ -65,7 +63,7 @@ var silentDDL = []struct {
 		"UPDATE commerce.users SET username = 'not streamed'", false},
 }
 
-// TestSilentDDL: every user is cached, the table is altered, and nobody polls. The very next names
+// TestSilentDDL: every user is cached, the table is altered, and nothing polls. The very next names
 // are the table's.
 func TestSilentDDL(t *testing.T) {
 	for _, c := range silentDDL {
@@ -85,7 +83,7 @@ func TestSilentDDL(t *testing.T) {
 				if got := m.written(1, 2, 3, 50, 51); !maps.Equal(got, want) {
 					t.Fatalf("all ids: names are %v, want %v", got, want)
 				}
-				for id := int32(1); id <= 3; id++ { // each alone: no miss among them tells of it
+				for id := int32(1); id <= 3; id++ { // each alone, so that no miss among them reveals the edition
 					if got := m.written(id); got[id] != want[id] {
 						t.Fatalf("user %d is %v, want %q", id, got, want[id])
 					}
@@ -95,8 +93,8 @@ func TestSilentDDL(t *testing.T) {
 	}
 }
 
-// TestTableGone: while there is no table nobody is known and it is said once; when it is back so
-// are the names, and a stream.
+// TestTableGone: while there is no table nobody is known, which is logged once. When the table is
+// back, so are the names and a stream.
 func TestTableGone(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 100})
 	m.insert(1, 3)
@@ -108,7 +106,7 @@ func TestTableGone(t *testing.T) {
 		}
 	}
 	if n := strings.Count(m.log.String(), "users cannot be read"); n != 1 {
-		t.Fatalf("said %d times:\n%s", n, m.log)
+		t.Fatalf("logged %d times:\n%s", n, m.log)
 	}
 	m.exec("CREATE TABLE commerce.users (id int PRIMARY KEY, username text, password text); " +
 		"INSERT INTO commerce.users VALUES (1, 'back', 'x')")

@@ -47,7 +47,7 @@ type mirror struct {
 	stop func() // ends Run and waits for it
 }
 
-// newMirror makes a mirror that does not run yet. settings change it before that.
+// newMirror makes a mirror that does not run yet.
 func newMirror(t *testing.T, dsn string, cfg Config) *mirror {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -118,7 +118,7 @@ func (m *mirror) exec(sql string, args ...any) {
 	}
 }
 
-// position is where the server's log ends.
+// position is the end of the server's log.
 func (m *mirror) position() uint64 {
 	m.t.Helper()
 	var text string
@@ -151,7 +151,7 @@ func (m *mirror) names(ids ...int32) map[int32]string {
 	return names
 }
 
-// want asserts what Names says, and that all of it came from the cache or not as cached says.
+// want asserts what Names returns.
 func (m *mirror) want(want map[int32]string, ids ...int32) {
 	m.t.Helper()
 	if got := m.names(ids...); !maps.Equal(got, want) {
@@ -159,7 +159,7 @@ func (m *mirror) want(want map[int32]string, ids ...int32) {
 	}
 }
 
-// wantCached is want, and no query may have been made.
+// wantCached is want, without a query.
 func (m *mirror) wantCached(want map[int32]string, ids ...int32) {
 	m.t.Helper()
 	before := m.Stats().ReadThroughQueries
@@ -169,7 +169,7 @@ func (m *mirror) wantCached(want map[int32]string, ids ...int32) {
 	}
 }
 
-// table returns all users as they stand in Postgres; none where they cannot be read.
+// table returns all users in Postgres; none if they cannot be read.
 func (m *mirror) table() map[int32]string {
 	m.t.Helper()
 	rows, _ := m.pool.Query(m.ctx,

@@ -12,8 +12,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// killable is the network of a process that can be killed: its connections end without a word, and
-// it opens no other.
+// killable is the network of a process that can be killed: its connections end without a goodbye,
+// and it opens no others.
 type killable struct {
 	mu    sync.Mutex
 	dead  bool
@@ -43,8 +43,8 @@ func (k *killable) kill() {
 	}
 }
 
-// However often instances are killed while a transaction that writes is open, at most one slot
-// stands, and it goes by itself.
+// However often instances are killed while a writing transaction is open, there is at most one
+// slot, and it goes by itself.
 func TestKilledWhileATransactionIsOpen(t *testing.T) {
 	dsn := pgtest.New(t)
 	writer, err := pgsession.Connect(t.Context(), dsn, "writer")

@@ -20,14 +20,14 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// window reads a part of our memory into one buffer, outside of the heap, and hands it out byte by
+// window reads a part of our memory into one buffer outside of the heap, and returns it byte by
 // byte.
 type window struct {
 	memory   *os.File
 	buf      []byte
 	r, w     int
 	at, end  int64
-	skip, to int64 // where the buffer itself is
+	skip, to int64 // the buffer itself
 }
 
 func (m *window) ReadByte() (byte, error) {
@@ -37,7 +37,7 @@ func (m *window) ReadByte() (byte, error) {
 		}
 		n, err := m.memory.ReadAt(m.buf[:min(int64(len(m.buf)), m.end-m.at)], m.at)
 		if n == 0 && (errors.Is(err, syscall.EIO) || errors.Is(err, io.EOF)) {
-			return 0, io.EOF // not mapped any more, or the kernel's
+			return 0, io.EOF // not mapped any more, or the kernel's own
 		}
 		if n == 0 {
 			return 0, err
@@ -75,10 +75,10 @@ func inOurMemory(t *testing.T) (count int, read int64) {
 		var rights string
 		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &rights); err != nil ||
 			!strings.HasPrefix(rights, "rw") {
-			continue // what cannot be written holds nothing that was received
+			continue // read-only memory holds nothing that was received
 		}
 		parts := [][2]int64{{from, to}}
-		if from <= skip && skip < to { // regions side by side are one line
+		if from <= skip && skip < to { // adjacent regions are one line
 			parts = [][2]int64{{from, skip}, {skip + int64(len(buf)), to}}
 		}
 		for _, p := range parts {
@@ -90,14 +90,14 @@ func inOurMemory(t *testing.T) (count int, read int64) {
 	return count, read
 }
 
-// TestPasswordsInProcessMemory: under REPLICA IDENTITY FULL passwords reach the socket. Nothing of
-// them is left in memory, not in what was freed either, while the stream stands, after it was cut
-// in mid transaction, and after the end.
+// TestPasswordsInProcessMemory: under REPLICA IDENTITY FULL passwords reach the socket. None is
+// left in memory, freed memory included: while the stream stands, after it was cut within a
+// transaction, and after the end.
 //
-// Not under the race detector, which takes minutes to search what it makes of memory. It runs in a
-// process of its own, whose goroutines are not interrupted by signals: the kernel saves the
-// registers of one that is interrupted in mid copy on the signal stack, where some 100 bytes stand
-// until the thread's next signal.
+// It does not run under the race detector, whose memory takes minutes to search. It runs in its own
+// process, whose goroutines no signal interrupts: if one is interrupted while it copies, the kernel
+// saves its registers on the signal stack, where some 100 bytes stay until the thread's next
+// signal.
 func TestPasswordsInProcessMemory(t *testing.T) {
 	const quiet = "asyncpreemptoff=1"
 	if !strings.Contains(os.Getenv("GODEBUG"), quiet) {
@@ -109,7 +109,7 @@ func TestPasswordsInProcessMemory(t *testing.T) {
 		}
 		return
 	}
-	signal.Ignore(syscall.SIGPIPE) // of a goodbye to a socket that the server has closed: it is a signal too
+	signal.Ignore(syscall.SIGPIPE) // from a write to a socket that the server has closed
 	t.Cleanup(func() { signal.Reset(syscall.SIGPIPE) })
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 50})
 	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY FULL")
@@ -140,7 +140,7 @@ func TestPasswordsInProcessMemory(t *testing.T) {
 	m.changeSecrets()
 	<-streamed
 	look("while the stream stands")
-	// Rows of 100 KB: longer than the buffer.
+	// Rows of 100 KB are longer than the buffer.
 	m.exec("UPDATE commerce.users SET username = 'long ' || id, password = repeat(" + secretSQL + ", 7)")
 	m.exec("ALTER TABLE commerce.users ALTER COLUMN password TYPE text")
 	m.exec("UPDATE commerce.users SET password = repeat(" + secretSQL + " || id, 3000) WHERE id < 30")

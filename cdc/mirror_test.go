@@ -59,7 +59,7 @@ func TestStreamKeepsNames(t *testing.T) {
 				if got := m.names(all...); !maps.Equal(got, table) {
 					t.Fatalf("after %q names are %v, the table is %v", sql, got, table)
 				}
-				if now := m.edition(); now != edition { // found by the query for those that are no users
+				if now := m.edition(); now != edition { // the query for unknown users found it
 					edition = now
 					editions++
 					<-snapshots
@@ -99,7 +99,7 @@ func TestStreamKeepsNames(t *testing.T) {
 			step(map[int32]string{}, nil, "TRUNCATE commerce.users")
 			step(map[int32]string{1: "again"}, []int32{1, 9}, "BEGIN; INSERT INTO commerce.users VALUES (9, 'gone', "+
 				"''); TRUNCATE commerce.users; INSERT INTO commerce.users VALUES (1, 'again', ''); COMMIT")
-			if identity == "FULL" { // without a column list the type may change at any time
+			if identity == "FULL" { // without a column list Postgres lets the type change
 				step(map[int32]string{2: "typed"}, []int32{2},
 					"ALTER TABLE commerce.users ALTER COLUMN username TYPE varchar(40), ALTER COLUMN id TYPE bigint",
 					"INSERT INTO commerce.users VALUES (2, 'typed', ''), (5000000000, 'beyond', '')")
@@ -114,7 +114,7 @@ func TestStreamKeepsNames(t *testing.T) {
 	}
 }
 
-// TestUncachedToast: the key of an uncached user changes and its long name is not sent.
+// TestUncachedToast: the id of an uncached user changes, and its long name is not sent.
 func TestUncachedToast(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 1})
 	m.exec("ALTER TABLE commerce.users ALTER COLUMN username TYPE text, ALTER COLUMN username SET STORAGE EXTERNAL")
@@ -125,7 +125,7 @@ func TestUncachedToast(t *testing.T) {
 	m.want(map[int32]string{2: "b", 3: strings.Repeat("a", 9000)}, 1, 2, 3)
 }
 
-// TestSmallCache: a cache of 1,000 gives the names of 100,000 users with one query a batch.
+// TestSmallCache: with a cache of 1,000, Names answers for 100,000 users with one query a batch.
 func TestSmallCache(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 1000})
 	m.insert(1, 100_000)
@@ -160,8 +160,7 @@ func TestSmallCache(t *testing.T) {
 	}
 }
 
-// TestBulkLoad: a transaction that inserts many users leaves those in the cache that were asked
-// for.
+// TestBulkLoad: a transaction that inserts many users does not evict those that were read.
 func TestBulkLoad(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 640})
 	m.insert(1, 640)
@@ -182,14 +181,14 @@ func TestBulkLoad(t *testing.T) {
 	}
 }
 
-// TestSchemaChanges: what makes the stream useless ends it, and the mirror mends it or says what to
-// do.
+// TestSchemaChanges: a change that makes the stream useless ends it. The mirror mends it or says
+// what to do.
 func TestSchemaChanges(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 10})
 	m.insert(1, 5)
 	m.run().standing()
 
-	// Another table takes the name: the stream would be silent for ever.
+	// Another table takes the name. The old stream would stay silent for ever.
 	m.exec("BEGIN; ALTER TABLE commerce.users RENAME TO old_users; " +
 		"CREATE TABLE commerce.users (LIKE commerce.old_users INCLUDING ALL); " +
 		"INSERT INTO commerce.users VALUES (1, 'of the new table', ''); COMMIT")
@@ -201,7 +200,7 @@ func TestSchemaChanges(t *testing.T) {
 	m.until("it is published again", func() bool { return m.Stats().Snapshots == 3 })
 	m.standing()
 
-	// Its identity grows: the column list would make the application's updates fail.
+	// Its identity grows. The column list would make the application's updates fail.
 	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY FULL")
 	m.until("the list is gone", func() bool { return m.Stats().Snapshots == 4 })
 	m.standing()
@@ -209,7 +208,8 @@ func TestSchemaChanges(t *testing.T) {
 	m.caughtUp()
 	m.want(map[int32]string{1: "under full"}, 1)
 
-	// It has none: not published, so that the application's updates go on, and said once.
+	// It has no identity. It is not published, so that the application's updates go on. Logged
+	// once.
 	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY NOTHING")
 	m.until("the problem is known", func() bool {
 		s := m.Stats()
@@ -220,7 +220,7 @@ func TestSchemaChanges(t *testing.T) {
 	const warning = `level=WARN msg="users mirror has no stream: names are read through until the next one stands" ` +
 		`error="commerce.users has no replica identity`
 	if n := strings.Count(m.log.String(), warning); n > 2 {
-		t.Fatalf("said %d times:\n%s", n, m.log)
+		t.Fatalf("logged %d times:\n%s", n, m.log)
 	}
 	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY DEFAULT")
 	m.standing()

@@ -9,13 +9,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// world is Postgres as far as the cache's rule is concerned: transactions that run, whose commit is
-// in the WAL, and that are visible, three different times; snapshots; and a slot that streams
+// world is a model of Postgres for the cache's rule. A transaction runs, its commit is in the WAL,
+// and it becomes visible, at three different times. There are snapshots, and a slot that streams
 // commits in WAL order.
 type world struct {
 	t        *rapid.T
 	visible  map[int32]string // what a snapshot taken now sees
-	written  map[int32]string // with the commits that are in the WAL and not visible yet
+	written  map[int32]string // and the commits that are in the WAL but not visible yet
 	next     uint64           // next xid
 	last     uint64           // latest completed xid
 	open     []*modelTx       // running, or committed and not visible
@@ -23,7 +23,7 @@ type world struct {
 	answers  []answer         // read-throughs under way
 	versions int
 	cache    *cache
-	inherits map[int32]bool // ids that once took over another id's name, which may be an old one
+	inherits map[int32]bool // ids that once got another id's name, which may be an old one
 }
 
 type modelTx struct {
@@ -57,14 +57,14 @@ func (w *world) snapshot() *snapshot {
 	return s
 }
 
-// position is the WAL's end: one per transaction committed.
+// position is the WAL's end: 1 for each committed transaction.
 func (w *world) position() uint64 { return uint64(w.versions) }
 
 func (w *world) locked(id int32) bool {
 	return slices.ContainsFunc(w.open, func(tx *modelTx) bool { return tx.truncates || slices.Contains(tx.ids, id) })
 }
 
-// begin starts a transaction that does one thing to rows that nobody has locked.
+// begin starts a transaction that does one thing to rows that are not locked.
 func (w *world) begin() {
 	id := rapid.Int32Range(1, modelIDs).Draw(w.t, "id")
 	to := rapid.Int32Range(1, modelIDs).Draw(w.t, "to")
@@ -149,8 +149,7 @@ func (w *world) abort() {
 	w.open = slices.DeleteFunc(w.open, func(o *modelTx) bool { return o == tx })
 }
 
-// slot begins a new one: its exported snapshot sees what is in the WAL, whether or not it is
-// visible.
+// slot begins a new slot. Its exported snapshot sees what is in the WAL, visible or not.
 func (w *world) slot() {
 	e := &snapshot{xmax: w.next}
 	for _, tx := range w.open {
@@ -164,7 +163,7 @@ func (w *world) slot() {
 		e.xmin = e.xip[0]
 	}
 	w.wal = nil
-	w.answers = nil // those belong to the cache before
+	w.answers = nil // they belong to the cache before
 	var err error
 	if w.cache, err = newCache(rapid.IntRange(1, 8).Draw(w.t, "capacity"), 4, e, w.position()); err != nil {
 		w.t.Fatal(err)
@@ -237,8 +236,8 @@ func version(name string) (n int) {
 	return n
 }
 
-// TestCacheAgainstModel: whatever the order of commits, visibility, stream and answers, once all
-// have arrived every cached name is the table's.
+// TestCacheAgainstModel: in any order of commits, visibility, stream and answers, every cached name
+// is the table's once all have arrived.
 func TestCacheAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		first := rapid.SampledFrom([]uint64{3, 1000, 1<<32 - 5, 7<<32 + 1}).Draw(t, "first xid")
@@ -278,7 +277,7 @@ func TestCacheAgainstModel(t *testing.T) {
 				t.Fatalf("user %d: cached %q, in the table %q (there: %v)", id, e.name, want, ok)
 			}
 		}
-		// At rest nothing is refused.
+		// With nothing under way, no fill is refused.
 		w.query()
 		refused := w.cache.refused
 		w.answered()

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// message builds a pgoutput message: strings get their zero byte, tuples are appended as they are.
+// message builds a pgoutput message. Strings get their zero byte, tuples are appended as they are.
 func message(parts ...any) []byte {
 	var b []byte
 	for _, part := range parts {
@@ -134,7 +134,7 @@ func TestDecodeIgnores(t *testing.T) {
 		users,
 		beginMessage,
 		message('I', uint32(9), 'N', []byte("whatever")),
-		usersRelation(7, "commerce", "users", 23, "username", "extra", "id"), // other order
+		usersRelation(7, "commerce", "users", 23, "username", "extra", "id"), // in another order
 	} {
 		var ch change
 		if err := d.decode(b, &ch); err != nil || ch.kind != kindNone && ch.kind != kindBegin {
@@ -166,8 +166,7 @@ func TestParseID(t *testing.T) {
 	}
 }
 
-// TestDecodeAllocates nothing for a row, whether or not its user is cached, and whatever length a
-// message claims.
+// TestDecodeAllocates nothing for a row, cached or not, whatever length a message claims.
 func TestDecodeAllocates(t *testing.T) {
 	d, c := newDecoder(), newTestCache(t, 10)
 	c.add(1, &entry{name: "Ada"})
@@ -248,9 +247,9 @@ func FuzzSnapshot(f *testing.F) {
 	})
 }
 
-// TestFrontendReader: whatever the pieces in which bytes arrive, messages come whole, and the
-// reader keeps none of them.
-func TestFrontendReader(t *testing.T) {
+// TestWipingReader: in whatever pieces the bytes arrive, messages come whole, and the reader keeps
+// none.
+func TestWipingReader(t *testing.T) {
 	var wire []byte
 	bodies := [][]byte{[]byte("a"), {}, bytes.Repeat([]byte("secret"), 10), bytes.Repeat([]byte("large"), 50_000),
 		[]byte("end")}

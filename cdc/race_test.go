@@ -14,7 +14,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// TestFillOvertaken: a read-through has the old name in hand when the stream applies the new one.
+// TestFillOvertaken: a read-through has the old name when the stream applies the new one.
 func TestFillOvertaken(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 1})
 	m.insert(1, 2)
@@ -38,8 +38,8 @@ func TestFillOvertaken(t *testing.T) {
 	m.wantCached(map[int32]string{1: "overtaken"}, 1)
 }
 
-// holdFirst stops the first read-through between its answer and its fill: answered is closed then,
-// and it waits for proceed.
+// holdFirst stops the first read-through between its answer and its fill. It closes answered then,
+// and waits for proceed.
 func (m *mirror) holdFirst() (answered <-chan struct{}, proceed chan<- struct{}) {
 	a, p := make(chan struct{}), make(chan struct{})
 	var held atomic.Bool
@@ -52,8 +52,8 @@ func (m *mirror) holdFirst() (answered <-chan struct{}, proceed chan<- struct{})
 	return a, p
 }
 
-// TestRingPassed: more changes than the ring holds went by while a read-through was under way: its
-// name is used, not cached.
+// TestRingPassed: during a read-through more changes come than the ring holds. The name is used,
+// but not cached.
 func TestRingPassed(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 10})
 	m.tuning.ringSize = 16
@@ -76,8 +76,8 @@ func TestRingPassed(t *testing.T) {
 }
 
 // TestCommitBeforeItIsVisible: a commit waits for a synchronous standby that does not exist. Its
-// WAL is written and streamed, and yet no snapshot sees it. A read-through now gets the old name
-// after the stream has brought the new one.
+// WAL is written and streamed, but no snapshot sees it. A read-through gets the old name after the
+// stream has brought the new one.
 func TestCommitBeforeItIsVisible(t *testing.T) {
 	server := pgtest.StartTemporary(t)
 	m := newMirror(t, server.DSN("postgres"), Config{CacheSize: 1})
@@ -97,17 +97,17 @@ func TestCommitBeforeItIsVisible(t *testing.T) {
 	m.wantCached(map[int32]string{1: "in limbo"}, 1)
 }
 
-// TestLimboBeforeSlot: the same, but the slot is created while the commit waits: it is not
-// streamed, for it lies before the slot's consistent point; the exported snapshot sees it and a
+// TestLimboBeforeSlot: the same, but the slot is created while the commit waits. The commit is
+// before the slot's consistent point, so it is not streamed. The exported snapshot sees it, a
 // read-through does not.
 func TestLimboBeforeSlot(t *testing.T) {
 	server := pgtest.StartTemporary(t)
 	m := newMirror(t, server.DSN("postgres"), Config{CacheSize: 1})
 	usersTableIn(m)
 	m.insert(1, 2)
-	// The slot waits for the transactions that run when it begins; so this one must begin and
-	// commit while it is built. That it does is not for us to schedule: here the exported snapshot
-	// is made to be one that sees it.
+	// The slot waits for the transactions that run when it begins, so this one would have to begin
+	// and commit while the slot is built. A test cannot schedule that. It makes an exported
+	// snapshot that sees the transaction.
 	m.run().standing()
 	m.until("a user is loaded", func() bool { return m.Stats().Entries == 1 })
 	released := m.limbo("UPDATE commerce.users SET username = 'in limbo' WHERE id = 1")
@@ -126,15 +126,14 @@ func TestLimboBeforeSlot(t *testing.T) {
 	m.wantCached(map[int32]string{1: "in limbo"}, 1)
 }
 
-// usersTableIn makes commerce.users in a server of the test's own.
+// usersTableIn makes commerce.users in the test's own server.
 func usersTableIn(m *mirror) {
 	m.t.Helper()
 	m.exec("CREATE SCHEMA commerce; CREATE TABLE commerce.users (id int PRIMARY KEY, username varchar(255) NOT " +
 		"NULL, password varchar(255) NOT NULL)")
 }
 
-// limbo runs sql in a transaction whose commit is written but does not become visible until
-// released is called.
+// limbo runs sql in a transaction whose commit is written but not visible until released is called.
 func (m *mirror) limbo(sql string) (released func()) {
 	m.t.Helper()
 	setting := func(value string) {
@@ -154,8 +153,8 @@ func (m *mirror) limbo(sql string) (released func()) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	// It is the checkpointer that makes commits wait, and it may not have seen the setting yet. It
-	// looks between two checkpoints.
+	// The checkpointer makes commits wait. It may not have read the setting yet, which it does
+	// between two checkpoints.
 	for range 2 {
 		if _, err := conn.Exec(m.ctx, "CHECKPOINT"); err != nil {
 			m.t.Fatal(err)
@@ -186,8 +185,8 @@ func (m *mirror) limbo(sql string) (released func()) {
 	}
 }
 
-// TestReconnect: the walsender is killed, users are renamed meanwhile, and a read-through from
-// before is still under way.
+// TestReconnect: the walsender is killed and users are renamed, while a read-through from before is
+// still under way.
 func TestReconnect(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 5})
 	m.insert(1, 10)
@@ -199,8 +198,8 @@ func TestReconnect(t *testing.T) {
 	go func() { _, err := m.Names(m.ctx, []int32{1}, names); done <- err }()
 	<-answered
 
-	// In one transaction: the next slot waits for its end. A change that the next stream brings
-	// before the preload is done refuses what that has read.
+	// One transaction, because the next slot waits for its end. A change that the next stream
+	// brings during the preload makes the cache refuse what the preload read.
 	m.exec("BEGIN; UPDATE commerce.users SET username = 'renamed ' || id; " +
 		"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database(); COMMIT")
 	m.until("the next stream stands", func() bool { s := m.Stats(); return s.Snapshots == 2 && s.Entries == 5 })
@@ -218,7 +217,7 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
-// TestServerStops: the server is away for a while; names come right when it is back.
+// TestServerStops: the server is away for a while. When it is back, names are right again.
 func TestServerStops(t *testing.T) {
 	server := pgtest.StartTemporary(t)
 	m := newMirror(t, server.DSN("postgres"), Config{CacheSize: 5})
@@ -241,8 +240,8 @@ func TestServerStops(t *testing.T) {
 	m.want(map[int32]string{1: "user 1", 10: "after"}, 1, 10)
 }
 
-// TestAnyInterleaving: writers do everything at once, readers ask, streams are lost; at the end
-// every name is the table's.
+// TestAnyInterleaving: concurrent writers change everything, readers call Names, streams are lost.
+// At the end every name is the table's.
 func TestAnyInterleaving(t *testing.T) {
 	for _, size := range []int{7, 60, 1000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -268,7 +267,7 @@ func TestAnyInterleaving(t *testing.T) {
 			readers.Wait()
 			m.caughtUp()
 			table := m.table()
-			for range 2 { // the second time from what the first has cached
+			for range 2 { // the second time from the cache
 				for id := int32(1); id <= 250; id++ {
 					if got := m.names(id)[id]; got != table[id] {
 						t.Fatalf("user %d is %q, in the table %q; %+v", id, got, table[id], m.Stats())
@@ -280,9 +279,9 @@ func TestAnyInterleaving(t *testing.T) {
 	}
 }
 
-// write makes random transactions, 400 at least, and more until the last stream is lost: what is
-// committed while there is none is never streamed, and on a busy machine that may be most of them.
-// Those that Postgres refuses (a key taken, a deadlock) are part of it.
+// write makes random transactions, at least 400, and more until the last stream is lost. What is
+// committed without a stream is never streamed, which may be most of it on a busy machine. Refused
+// transactions (a key that exists, a deadlock) count too.
 func (m *mirror) write(random *rand.Rand, lost <-chan struct{}) {
 	for n := 0; ; n++ {
 		if n >= 400 {

@@ -18,11 +18,11 @@ import (
 	"firstclick/migrations"
 )
 
-// The passwords of this test are made in Postgres: upper(md5('secret')). Here only their hash's
-// bytes exist, so that the heap holds no copy but one that came from the server.
+// Postgres makes the passwords of this test: upper(md5('secret')). Here only the bytes of the hash
+// exist, so that a copy on the heap can only come from the server.
 const secretSQL = "upper(md5('secret'))"
 
-// secrets counts the passwords in what is read. It copies nothing.
+// secrets counts the passwords in what it reads. It copies nothing.
 func secrets(t *testing.T, in io.ByteReader) (count int) {
 	t.Helper()
 	sum := md5.Sum([]byte("secret"))
@@ -47,7 +47,7 @@ func secrets(t *testing.T, in io.ByteReader) (count int) {
 	}
 }
 
-// tapped is a connection whose received bytes are copied.
+// tapped is a connection that copies the bytes it receives.
 type tapped struct {
 	net.Conn
 	to io.Writer
@@ -80,12 +80,12 @@ func TestPasswordStaysInPostgres(t *testing.T) {
 	}
 }
 
-// TestPasswordUnderFull: the passwords come over the wire; none stays in memory, in the cache or in
-// the log.
+// TestPasswordUnderFull: passwords come over the wire. None stays in memory, in the cache or in the
+// log.
 func TestPasswordUnderFull(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 50})
 	m.exec("ALTER TABLE commerce.users REPLICA IDENTITY FULL")
-	streamed := 0 // touched by the stream's goroutine, read after it ended
+	streamed := 0 // written by the stream's goroutine, read after its end
 	m.hooks.streamed = func(raw []byte) { streamed += secrets(t, bytes.NewReader(raw)) }
 	m.changeSecrets()
 	dump, err := os.Create(filepath.Join(t.TempDir(), "heap"))

@@ -16,7 +16,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// walsender is the server's end of a replication connection.
+// walsender is the server's side of a replication connection.
 type walsender struct {
 	t    *testing.T
 	conn net.Conn
@@ -84,8 +84,8 @@ func (w *walsender) confirmed() uint64 {
 
 func keepalive(end uint64, reply byte) []byte { return message('k', end, uint64(0), reply) }
 
-// TestKeepalive: one that asks is answered at once, in a transaction too, with what is applied and
-// no more.
+// TestKeepalive: one that requests a reply gets it at once, also within a transaction, with the
+// position of what is applied.
 func TestKeepalive(t *testing.T) {
 	w, _, done, cancel := streamTo(t, time.Hour)
 	w.send(keepalive(100, 1))
@@ -109,7 +109,7 @@ func TestKeepalive(t *testing.T) {
 	}
 }
 
-// TestKeepaliveWhilePreloading: the preload stands still and the stream is served all the same.
+// TestKeepaliveWhilePreloading: keepalives are answered while the preload is stopped.
 func TestKeepaliveWhilePreloading(t *testing.T) {
 	m := newMirror(t, pgtest.New(t), Config{CacheSize: 10})
 	m.insert(1, 5)
