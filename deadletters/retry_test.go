@@ -60,7 +60,7 @@ func TestRetrySendsAndMarks(t *testing.T) {
 		if r.Key != nil {
 			t.Errorf("a key: %q", r.Key)
 		}
-		// The record of a day ago would judge an event of today as from the future once more.
+		// With the old timestamp of a day ago, an event of today would be from the future again.
 		if r.Timestamp.Before(before) {
 			t.Errorf("timestamp %v", r.Timestamp)
 		}
@@ -99,8 +99,8 @@ func TestRetryOfManyLarge(t *testing.T) {
 	}
 }
 
-// A poisoned record that comes back as a dead letter while the run is at work must not be picked up
-// by it: it would never end.
+// A bad record that becomes a dead letter again during a retry is not sent by the same retry, which
+// would never end.
 func TestRetryDoesNotFollowItself(t *testing.T) {
 	b := newBed(t)
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks"))
@@ -167,8 +167,8 @@ func TestRetryOfWhatWasNotKept(t *testing.T) {
 	}
 }
 
-// A payload that was left out because many were bad is read again from its place, if the record
-// there is the one that was bad.
+// A payload that was not kept because many were bad is read again from its offset, if the record
+// there has the letter's hash.
 func TestRetryReadsAgain(t *testing.T) {
 	b := newBed(t, "clicks")
 	kafkatest.Produce(t, b.brokers, "clicks", 0, []byte("a"), []byte("b"), []byte("c"), []byte("d"))
@@ -208,7 +208,7 @@ func TestRetryReadsAgain(t *testing.T) {
 	}
 }
 
-// What Kafka refuses stays open; what it took before is marked.
+// A record that Kafka refuses stays open. Those that it accepted are marked.
 func TestRetryRefused(t *testing.T) {
 	b := newBed(t, "clicks")
 	good, gone := b.open("clicks", "json", "{"), b.open("former", "json", "{")
@@ -221,8 +221,8 @@ func TestRetryRefused(t *testing.T) {
 	}
 }
 
-// Sent and not marked: open still, so that the next run sends it again, which is harmless. Never
-// the other way round.
+// A letter that was sent but not marked stays open. The next retry sends it again, which is
+// harmless. No letter is marked before it is sent.
 func TestRetryMarksAfterSending(t *testing.T) {
 	b := newBed(t)
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks"))
@@ -238,7 +238,7 @@ func TestRetryMarksAfterSending(t *testing.T) {
 		}
 		return nil, nil, false
 	})
-	watch := *b.store // status asks by the test's own session
+	watch := *b.store // status uses the test's own session
 	b.store = &Store{conn: b.conn}
 	done, err := watch.Retry(t.Context(), Retry{Kafka: b.kafka(), Filter: Filter{}})
 	if err == nil || done.Unsure != 1 || done.Sent != 0 || !strings.Contains(err.Error(), "harmless") {

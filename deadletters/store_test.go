@@ -40,7 +40,7 @@ func newBed(t *testing.T, topics ...string) *bed {
 	return &bed{t: t, conn: conn, store: store, brokers: kafkatest.Fake(t, 2, topics...)}
 }
 
-// letter inserts one, with what is said, and returns its id.
+// letter inserts a dead letter and returns its id.
 func (b *bed) letter(topic, reason string, payload []byte, size int, age time.Duration) (id int64) {
 	b.t.Helper()
 	err := b.conn.QueryRow(b.t.Context(), `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset",
@@ -190,8 +190,8 @@ func TestNoTable(t *testing.T) {
 	}
 }
 
-// An id alone reaches no letter of another group, and none that somebody else has resolved: neither
-// is dropped nor sent again.
+// By its id alone, a letter of another group, or one that somebody else has resolved, is neither
+// dropped nor sent again.
 func TestOthersLettersAreLeftAlone(t *testing.T) {
 	b := newBed(t, "clicks", "others-clicks")
 	var theirs int64
@@ -230,7 +230,7 @@ func TestOthersLettersAreLeftAlone(t *testing.T) {
 	}
 }
 
-// What another operator dropped between the look and the sending stays dropped.
+// A letter that somebody drops after it was looked up is not sent, and stays dropped.
 func TestDroppedWhileRetried(t *testing.T) {
 	b := newBed(t, "clicks")
 	first, second := b.open("clicks", "json", "{"), b.open("clicks", "json", "[")

@@ -39,8 +39,8 @@ func decompressor(t *testing.T, budget int64) *kafkabatch.Decompressor {
 	return d
 }
 
-// Whatever the codec: up to the limit a batch is read, above it is not, and what is counted on top
-// of its bytes are its records.
+// With any codec, a batch up to the limit is read and a larger one is not. Its records count on top
+// of its bytes.
 func TestWhatABatchMayBecome(t *testing.T) {
 	for name, codec := range codecs {
 		d := decompressor(t, 0)
@@ -74,11 +74,10 @@ func TestWhatABatchMayBecome(t *testing.T) {
 	}
 }
 
-// A Java producer compresses in frames that do not say how long they are, with a window that may be
-// larger than what is ordinaryBytes.
+// A Java producer compresses in frames without a content size, with a window that may be larger
+// than ordinaryBytes.
 func TestZstdOfALargeWindow(t *testing.T) {
-	// A frame by RFC 8878: no content size, a window of 8 MiB, one RLE block of 100,000 bytes that
-	// is the last.
+	// A frame by RFC 8878: no content size, a window of 8 MiB, one last RLE block of 100,000 bytes.
 	frame := []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 13 << 3}
 	head := uint32(100_000)<<3 | 1<<1 | 1
 	frame = append(frame, byte(head), byte(head>>8), byte(head>>16), 'x')
@@ -131,7 +130,7 @@ func TestUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if client.PollFetches(ctx).NumRecords() == 0 { // so that it knows the leader
+	if client.PollFetches(ctx).NumRecords() == 0 { // so that the client has the leader
 		t.Fatal("nothing to read")
 	}
 	topics, err := kadm.NewClient(client).ListTopics(ctx, "clicks")
@@ -175,7 +174,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// A batch of an aborted transaction is passed over; one of the same producer that was committed
+// A batch of an aborted transaction is passed over. One of the same producer that was committed
 // before is not.
 func TestUnreadableOfATransaction(t *testing.T) {
 	batch := func(first, producer int64, attributes int16) []byte {
@@ -202,7 +201,7 @@ func TestUnreadableOfATransaction(t *testing.T) {
 			got = append(got, b.Aborted)
 		}
 	}
-	// The marker can be read: behind what cannot, the first answer ends there.
+	// The marker can be read, so the first answer ends there.
 	want := []bool{false, true, false, false, false}
 	if len(got) != len(want) {
 		t.Fatalf("got %v, want %v", got, want)
@@ -214,7 +213,7 @@ func TestUnreadableOfATransaction(t *testing.T) {
 	}
 }
 
-// What is cut off, damaged or of an older format is no batch that cannot be read.
+// A batch that is cut off, damaged or of an older format is not reported as unreadable.
 func TestUnreadableNeverGuesses(t *testing.T) {
 	d := decompressor(t, 0)
 	whole := kafkatest.Sealed(kafkatest.Rubble(kgo.CodecZstd, 3))
@@ -225,7 +224,7 @@ func TestUnreadableNeverGuesses(t *testing.T) {
 		if bad := d.Unreadable(&kmsg.FetchResponseTopicPartition{RecordBatches: whole[:n]}, 0); bad != nil {
 			t.Errorf("of %d bytes: %+v", n, bad)
 		}
-		if n < 8 || n >= 12 && n < 16 { // offset and leader epoch are not in the checksum
+		if n < 8 || n >= 12 && n < 16 { // the checksum does not cover offset and leader epoch
 			continue
 		}
 		spoilt := bytes.Clone(whole)

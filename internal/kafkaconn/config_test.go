@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const secret = "hunter2-s3cret"
 
-// authority is a certificate authority of the test's own, in files.
+// authority is the test's own certificate authority, in files.
 type authority struct {
 	dir  string
 	cert *x509.Certificate
@@ -96,7 +96,7 @@ func sign(t *testing.T, cert, parent *x509.Certificate, parentKey *ecdsa.Private
 	return made, key
 }
 
-// ping connects with the options and returns what came of it.
+// ping connects with the options and returns the error.
 func ping(t *testing.T, config kafkaconn.Config) error {
 	t.Helper()
 	opts, err := config.Opts()

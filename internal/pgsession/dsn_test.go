@@ -11,8 +11,7 @@ import (
 	"firstclick/internal/pgsession"
 )
 
-// What can be read in two ways, or is for another driver, is refused, and nothing of it is said
-// again.
+// A string that can be read in two ways, or is for another driver, is refused and not quoted.
 func TestStringsThatAreRefused(t *testing.T) {
 	const secret = "s3cr3t"
 	for _, dsn := range []string{
@@ -42,7 +41,7 @@ func TestStringsThatAreRefused(t *testing.T) {
 	} {
 		_, err := pgsession.Check(dsn)
 		if err == nil {
-			t.Errorf("%q is taken", dsn)
+			t.Errorf("%q is accepted", dsn)
 			continue
 		}
 		_, other := pgsession.Config(dsn, "x")
@@ -54,7 +53,7 @@ func TestStringsThatAreRefused(t *testing.T) {
 	}
 }
 
-// A string that stands where a name belongs would be shown as that name.
+// A connection string in the place of a name would be shown as that name.
 func TestStringsInPlaceOfNames(t *testing.T) {
 	clearEnvironment(t)
 	const secret = "s3cr3t"
@@ -150,7 +149,7 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-// Whatever of the environment cannot be used is named, and not quoted.
+// A variable that cannot be used is named and not quoted.
 func TestWrongEnvironment(t *testing.T) {
 	const nonsense = "/nowhere/n0nsense"
 	certificate := filepath.Join(t.TempDir(), "empty.pem")

@@ -18,7 +18,7 @@ import (
 
 func itoa(port uint16) string { return strconv.Itoa(int(port)) }
 
-// clearEnvironment takes away what of the environment a session depends on.
+// clearEnvironment unsets the variables that a session depends on.
 func clearEnvironment(t *testing.T) {
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "PG") {
@@ -30,7 +30,7 @@ func clearEnvironment(t *testing.T) {
 	}
 }
 
-// hostile is what a role or a database may set, each to something else than we need.
+// hostile are settings that a role or a database may have, each with a value that we cannot use.
 func hostile() map[string]string {
 	return map[string]string{
 		"client_encoding": "LATIN1", "TimeZone": "America/St_Johns", "DateStyle": "SQL, DMY",
@@ -44,7 +44,7 @@ func hostile() map[string]string {
 	}
 }
 
-// setAll makes them the defaults of the database, or of the role, as far as the server knows them.
+// setAll makes the settings that the server has the defaults of the database, or of the role.
 func setAll(t *testing.T, dsn, whose string) {
 	t.Helper()
 	conn, err := pgsession.Connect(t.Context(), dsn, "test")
@@ -67,9 +67,8 @@ func unknownSetting(err error) bool {
 	return errors.As(err, &answer) && answer.Code == "42704"
 }
 
-// Whatever the role, the database, the environment and the connection string set, a session of ours
-// has what our statements depend on, before its first statement, and after RESET ALL; a replication
-// session too.
+// Whatever the role, the database, the environment and the connection string set, a session has our
+// settings before its first statement and after RESET ALL. So has a replication session.
 func TestSettingsWinOverAllOthers(t *testing.T) {
 	dsn := pgtest.Empty(t)
 	name := pgx.Identifier{dsn[strings.LastIndex(dsn, "/")+1 : strings.Index(dsn, "?")]}.Sanitize()
@@ -146,8 +145,8 @@ func TestSettingsWinOverAllOthers(t *testing.T) {
 	}
 }
 
-// What stands in a schema of the search_path is not ours to call, however well its arguments fit;
-// the customer's triggers find it.
+// Our statements call nothing in a schema of the search_path, however well its arguments fit. The
+// customer's triggers find it.
 func TestWhatIsOnTheSearchPath(t *testing.T) {
 	dsn := pgtest.Empty(t)
 	conn, err := pgsession.Connect(t.Context(), dsn, "test")
@@ -204,7 +203,7 @@ func TestWhatIsOnTheSearchPath(t *testing.T) {
 	}
 }
 
-// A pooler is named, whether it refuses our settings or drops them.
+// A pooler is recognized, whether it refuses our settings or drops them.
 func TestPoolerIsRefused(t *testing.T) {
 	dsn := pgtest.Empty(t)
 	for strict, says := range map[bool]string{true: "it refuses our settings: unsupported startup parameter",
