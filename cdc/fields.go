@@ -25,16 +25,33 @@ func (f *fields) next(n int) []byte {
 	return field
 }
 
-// number reads an unsigned integer of n bytes.
-func (f *fields) number(n int) uint64 {
-	var wide [8]byte
-	copy(wide[8-n:], f.next(n))
-	return binary.BigEndian.Uint64(wide[:])
+func (f *fields) byte() byte {
+	if b := f.next(1); b != nil {
+		return b[0]
+	}
+	return 0
 }
 
-func (f *fields) byte() byte     { return byte(f.number(1)) }
-func (f *fields) uint16() uint16 { return uint16(f.number(2)) }
-func (f *fields) uint32() uint32 { return uint32(f.number(4)) }
+func (f *fields) uint16() uint16 {
+	if b := f.next(2); b != nil {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (f *fields) uint32() uint32 {
+	if b := f.next(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (f *fields) uint64() uint64 {
+	if b := f.next(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
 
 // length reads an int32 that counts something.
 func (f *fields) length() int {
