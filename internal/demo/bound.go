@@ -60,25 +60,20 @@ func bound(ctx context.Context, kafka kafkaconn.Config, pool *pgxpool.Pool, logg
 // Kafka does. kfake's own retention deletes up to the last old record: one old event, sent by hand,
 // would delete all young ones before it.
 func deleteRecords(ctx context.Context, admin *kadm.Client, cutoff time.Time) error {
-	starts, err := admin.ListStartOffsets(ctx, clicksTopic, checkoutsTopic)
-	if err != nil {
-		return fmt.Errorf("ask where the topics begin: %w", err)
-	}
 	ends, err := admin.ListEndOffsets(ctx, clicksTopic, checkoutsTopic)
 	if err != nil {
-		return fmt.Errorf("ask where the topics end: %w", err)
+		return fmt.Errorf("read the end offsets: %w", err)
 	}
 	young, err := admin.ListOffsetsAfterMilli(ctx, cutoff.UnixMilli(), clicksTopic, checkoutsTopic)
 	if err != nil {
-		return fmt.Errorf("ask where young records begin: %w", err)
+		return fmt.Errorf("read where young records begin: %w", err)
 	}
 	before := make(kadm.Offsets)
 	young.Each(func(o kadm.ListedOffset) {
-		start, okStart := starts.Lookup(o.Topic, o.Partition)
-		end, okEnd := ends.Lookup(o.Topic, o.Partition)
+		end, ok := ends.Lookup(o.Topic, o.Partition)
 		// If all is old, the last segment stays until there is a young record: kfake reads its
 		// offsets from the files.
-		if okStart && okEnd && o.Err == nil && o.Offset > start.Offset && o.Offset < end.Offset {
+		if ok && o.Err == nil && o.Offset > 0 && o.Offset < end.Offset {
 			before.AddOffset(o.Topic, o.Partition, o.Offset, -1)
 		}
 	})

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,7 +35,9 @@ const (
 
 // Config says where and how much.
 type Config struct {
-	Dir  string  // holds all data; empty: DefaultDir
+	// Dir holds all data. Empty: firstclick/demo in the user's data directory ($XDG_DATA_HOME, else
+	// ~/.local/share); for root in /var/lib.
+	Dir  string
 	Rate float64 // events per second; 0: 200
 
 	// A free port replaces one that is taken, and 0.
@@ -57,14 +58,17 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() error {
-	if c.Dir == "" {
-		dir, err := DefaultDir()
-		if err != nil {
-			return err
-		}
-		c.Dir = dir
+	data := os.Getenv("XDG_DATA_HOME")
+	switch home, err := os.UserHomeDir(); {
+	case c.Dir != "" || filepath.IsAbs(data):
+	case os.Geteuid() == 0:
+		data = "/var/lib" // Postgres then runs as a user that cannot enter root's home
+	case err != nil:
+		return fmt.Errorf("no directory for the demo's data: choose one with --dir: %w", err)
+	default:
+		data = filepath.Join(home, ".local", "share")
 	}
-	dir, err := filepath.Abs(c.Dir)
+	dir, err := filepath.Abs(cmp.Or(c.Dir, filepath.Join(data, "firstclick", "demo")))
 	if err != nil {
 		return fmt.Errorf("find the demo's directory: %w", err)
 	}
@@ -76,20 +80,4 @@ func (c *Config) setDefaults() error {
 		c.NewLogger = func(io.Writer) *slog.Logger { return slog.New(slog.DiscardHandler) }
 	}
 	return nil
-}
-
-// DefaultDir is firstclick/demo in the user's data directory ($XDG_DATA_HOME, else ~/.local/share).
-// For root it is in /var/lib: Postgres then runs as a user that cannot enter root's home.
-func DefaultDir() (string, error) {
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "firstclick", "demo"), nil
-	}
-	if os.Geteuid() == 0 {
-		return "/var/lib/firstclick/demo", nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", errors.Join(errors.New("no directory for the demo's data: choose one with --dir"), err)
-	}
-	return filepath.Join(home, ".local", "share", "firstclick", "demo"), nil
 }

@@ -24,10 +24,11 @@ const (
 // faults are what the page can break.
 func (d *demo) faults(job *pipeline.Pipeline) []web.Action {
 	fault := func(name, title, about string, do func(context.Context) (string, error)) web.Action {
-		return web.Action{Name: name, Title: title, About: about, Do: func(ctx context.Context, _ int64) (string, error) {
+		run := func(ctx context.Context, _ int64) (string, error) {
 			d.faultAt.Store(time.Now().Unix())
 			return do(ctx)
-		}}
+		}
+		return web.Action{Name: name, Title: title, About: about, Do: run}
 	}
 	freeze := func(ctx context.Context) (string, error) {
 		return fmt.Sprintf("The pipeline stood still for %.0f s", frozenFor.Seconds()), job.Freeze(ctx, frozenFor)
@@ -42,7 +43,8 @@ func (d *demo) faults(job *pipeline.Pipeline) []web.Action {
 		fault("poison", "Send poison",
 			"Records that are broken, hostile or too large: each becomes a dead letter.", d.sendPoison),
 		fault("late-clicks", "Send late clicks",
-			fmt.Sprintf("%d earlier clicks for existing rows: each row moves to its new first click.", lateClicks), d.sendLateClicks),
+			fmt.Sprintf("%d earlier clicks for existing rows: each row moves to its new first click.", lateClicks),
+			d.sendLateClicks),
 	}
 }
 

@@ -19,7 +19,17 @@ func (d *demo) mount(job *pipeline.Pipeline) error {
 	}
 	config := web.PageConfig{
 		Stats: job.Stats, Latest: job.Latest, Instance: job.Instance(), Demo: true,
-		Database: d.postgres.DSN(database), Version: d.cfg.Version, Settings: d.settings(), Logger: d.logger,
+		Database: d.postgres.DSN(database), Version: d.cfg.Version, Logger: d.logger,
+		Settings: []web.Setting{
+			{Name: "kafka", Value: "localhost:" + strconv.Itoa(d.kafkaPort()) + ", in this process"},
+			{Name: "postgres", Value: fmt.Sprintf("localhost:%d, version %s", d.postgres.Port, d.postgres.Version())},
+			{Name: "--dir", Value: d.cfg.Dir},
+			{Name: "--rate", Value: strconv.FormatFloat(d.cfg.Rate, 'f', -1, 64) + " events/s"},
+			{Name: "--listen", Value: d.web.Addr().String()},
+			{Name: "records are kept", Value: keepRecords.String()},
+			{Name: "rows are kept", Value: keepRows.String()},
+			{Name: "memory limit", Value: fmt.Sprintf("%d MiB", memoryLimit>>20)},
+		},
 		Explain: func(ctx context.Context, id string) (any, error) { return audit.Explain(ctx, auditing, id) },
 		Verify:  func(ctx context.Context) (web.Verdict, error) { return verdict(ctx, auditing) },
 	}
@@ -35,19 +45,6 @@ func (d *demo) mount(job *pipeline.Pipeline) error {
 	}
 	d.web.Mount(page)
 	return nil
-}
-
-func (d *demo) settings() []web.Setting {
-	return []web.Setting{
-		{Name: "kafka", Value: "localhost:" + strconv.Itoa(d.kafkaPort()) + ", in this process"},
-		{Name: "postgres", Value: fmt.Sprintf("localhost:%d, version %s", d.postgres.Port, d.postgres.Version())},
-		{Name: "--dir", Value: d.cfg.Dir},
-		{Name: "--rate", Value: strconv.FormatFloat(d.cfg.Rate, 'f', -1, 64) + " events/s"},
-		{Name: "--listen", Value: d.web.Addr().String()},
-		{Name: "records are kept", Value: keepRecords.String()},
-		{Name: "rows are kept", Value: keepRows.String()},
-		{Name: "memory limit", Value: fmt.Sprintf("%d MiB", memoryLimit>>20)},
-	}
 }
 
 // verdict verifies and returns the result in one line, within a minute.

@@ -18,26 +18,19 @@ func choosePorts(ctx context.Context, wanted ...int) ([]int, error) {
 		return nil, err
 	}
 	for i, port := range wanted {
-		if port != 0 && portFree(ctx, port) {
+		taken := port == 0
+		// People connect to localhost, which may mean ::1, and must not reach another server there.
+		for _, host := range []string{"127.0.0.1", "::1", ""} {
+			listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+			if err == nil {
+				err = listener.Close()
+			}
+			// Other errors: no IPv6, which is no obstacle, or a port for root only, which its server reports.
+			taken = taken || errors.Is(err, syscall.EADDRINUSE) || host == "127.0.0.1" && err != nil
+		}
+		if !taken {
 			chosen[i] = port
 		}
 	}
 	return chosen, nil
-}
-
-// portFree says whether nobody listens on the port of any loopback address, nor of all addresses:
-// people connect to localhost, which may mean ::1, and must not reach another server there.
-func portFree(ctx context.Context, port int) bool {
-	for _, host := range []string{"127.0.0.1", "::1", ""} {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-		if err == nil {
-			err = listener.Close()
-		}
-		// Other errors: no IPv6, which is no obstacle, or a port for root only, which its server
-		// reports.
-		if errors.Is(err, syscall.EADDRINUSE) || host == "127.0.0.1" && err != nil {
-			return false
-		}
-	}
-	return true
 }

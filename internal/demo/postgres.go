@@ -34,7 +34,14 @@ func startPostgres(ctx context.Context, dir string, port int, logger *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareTables(ctx, server.DSN(database), logger); err != nil {
+	dsn := server.DSN(database)
+	err = migrations.Up(ctx, dsn, logger)
+	if err == nil {
+		// The query in the greeting and that of the table order by this column.
+		err = execute(ctx, dsn, `CREATE INDEX IF NOT EXISTS attributed_checkouts_checkout_time
+			ON commerce.attributed_checkouts (checkout_time)`)
+	}
+	if err != nil {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 		defer cancel()
 		return nil, errors.Join(err, server.Stop(stopping))
@@ -42,19 +49,13 @@ func startPostgres(ctx context.Context, dir string, port int, logger *slog.Logge
 	return server, nil
 }
 
-func prepareTables(ctx context.Context, dsn string, logger *slog.Logger) error {
-	if err := migrations.Up(ctx, dsn, logger); err != nil {
-		return err
-	}
+func execute(ctx context.Context, dsn, sql string) error {
 	conn, err := pgsession.Connect(ctx, dsn, application)
 	if err != nil {
 		return fmt.Errorf("connect to Postgres: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	// The query in the greeting and that of the table order by this column.
-	_, err = conn.Exec(ctx, `CREATE INDEX IF NOT EXISTS attributed_checkouts_checkout_time
-		ON commerce.attributed_checkouts (checkout_time)`)
-	if err != nil {
+	if _, err := conn.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("index the rows by time: %w", err)
 	}
 	return nil

@@ -67,9 +67,10 @@ func readRows(ctx context.Context, pool *pgxpool.Pool, begun time.Time) (shown r
 	}
 	var recent int64
 	err = pool.QueryRow(ctx, `SELECT
-		(SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_time > (now() - $1::interval) AT TIME ZONE 'UTC'),
-		coalesce((SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = 'commerce.attributed_checkouts'::regclass), 0)`,
-		over).Scan(&recent, &shown.total)
+		(SELECT count(*) FROM commerce.attributed_checkouts
+			WHERE checkout_time > (now() - $1::interval) AT TIME ZONE 'UTC'),
+		coalesce((SELECT n_live_tup FROM pg_stat_user_tables
+			WHERE relid = 'commerce.attributed_checkouts'::regclass), 0)`, over).Scan(&recent, &shown.total)
 	if err != nil {
 		return shown, fmt.Errorf("count the latest rows: %w", err)
 	}
@@ -83,7 +84,7 @@ func (d *demo) view(ctx context.Context) error {
 		var exists bool
 		err := d.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM commerce.attributed_checkouts
 			WHERE checkout_time >= $1::timestamptz AT TIME ZONE 'UTC')`, d.begun).Scan(&exists)
-		if err != nil || !exists { // a Postgres that the page has crashed comes back; if it does not, the pipeline ends
+		if err != nil || !exists { // a Postgres that the page has crashed comes back
 			return true
 		}
 		fmt.Fprintf(d.out, "first row %.1f s after the start\n\n", time.Since(d.begun).Seconds())
@@ -103,7 +104,8 @@ func (d *demo) view(ctx context.Context) error {
 			latest := "no row yet"
 			if len(shown.latest) > 0 {
 				r := shown.latest[0]
-				latest = fmt.Sprintf("latest: checkout %s by %s, click %s", r.checkoutID, orDash(r.userName), orDash(r.clickID))
+				latest = fmt.Sprintf("latest: checkout %s by %s, click %s",
+					r.checkoutID, orDash(r.userName), orDash(r.clickID))
 			}
 			fmt.Fprintf(d.out, "%s %.0f rows/s, about %d rows; %s\n", now, shown.rate, shown.total, latest)
 		}
