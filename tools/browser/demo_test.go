@@ -74,7 +74,7 @@ func TestBrowserDemo(t *testing.T) {
 	checked := Eval[string](tab, `document.querySelector("#verify-text").textContent`)
 	rows, _, _ := strings.Cut(checked, ",")
 	tab.Wait("a verification after it all",
-		verdict+` === "ok" && !document.querySelector("#verify-text").textContent.includes("cannot look") && `+
+		verdict+` === "ok" && !document.querySelector("#verify-text").textContent.includes("cannot verify") && `+
 			`!document.querySelector("#verify-text").textContent.startsWith(`+"`"+rows+"`)")
 	if is := Eval[string](tab, verdict); is != "ok" {
 		t.Errorf("verified: %s", Eval[string](tab, `document.querySelector("#verify-text").textContent`))

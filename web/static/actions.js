@@ -1,10 +1,12 @@
-// The buttons that break things, what was done, and whether it mattered: up to date again, and verified by a look that began after it.
+// The buttons of actions, and the list of the last ones: done, up to date again, and verified
+// since.
 import { h, id, setText } from "./dom.js";
 import { clock, count, seconds } from "./format.js";
 
 const most = 6;
 
-// actions wires the buttons. marked is told when something was done, in seconds since the epoch; lettered after an action on a dead letter.
+// actions wires the buttons. It calls marked with the times of the actions, in seconds since the
+// epoch, and lettered after an action on a dead letter.
 export function actions(marked, lettered) {
   let token = "";
   let titles = new Map();
@@ -34,7 +36,7 @@ export function actions(marked, lettered) {
   const textOf = (a) => (a.state === "running" ? `${a.title} …` : a.state === "failed" ? `${a.title}: ${a.text}` : a.text);
   const same = (a, b) => a.name === b.name && a.began === b.began;
 
-  // draw replaces one line only: what is read aloud is what changed.
+  // draw replaces one line only: a screen reader reads what changed.
   function draw(a) {
     const line = h("li", { "data-state": a.state }, h("time", null, clock(a.began).slice(0, 8)), h("span", { class: a.state }, textOf(a)),
       a.state === "done" ? h("span", { class: `badge ${a.whole ? "good" : "info"}` }, a.whole ?? "recovering …") : null,
@@ -67,7 +69,7 @@ export function actions(marked, lettered) {
 
   return {
     take,
-    // begin is for a new stream: what can be done, and what was done before it.
+    // begin takes the actions and the past of a new stream.
     begin(hello) {
       token = hello.token ?? "";
       titles = new Map(hello.actions.map((a) => [a.name, a.title]));
@@ -86,8 +88,8 @@ export function actions(marked, lettered) {
       }
       mark();
     },
-    // settle notes what is whole again since.
-    settle(now, verdict) {
+    // recovered marks the actions after which all is well again.
+    recovered(now, verdict) {
       for (const a of done) {
         if (a.state !== "done") continue;
         let changed = false;
@@ -103,7 +105,7 @@ export function actions(marked, lettered) {
         if (changed) draw(a);
       }
     },
-    // buttons are those for one dead letter.
+    // buttons returns the buttons for one dead letter.
     buttons: (list, letter) => list.filter((a) => a.letter).map((a) => h("button", { type: "button", class: "harm", title: a.about, onclick: () => act(a.name, letter) }, a.title)),
   };
 }

@@ -18,7 +18,7 @@ export function charts(container) {
   let data = null;
   let plots = [];
   let visible = false;
-  let marks = []; // seconds at which something was broken on purpose
+  let marks = []; // times of actions, in seconds
   const sync = uPlot.sync("time");
 
   const colour = (n) => getComputedStyle(document.documentElement).getPropertyValue(`--series-${n}`).trim();
@@ -53,8 +53,9 @@ export function charts(container) {
     }, columns(one.plan), one.canvas);
   }
 
-  // usual is the greatest value, but for a burst that would flatten all else for a quarter of an hour, as the backlog of a start: that leaves
-  // the chart at its top, and the cursor still tells it.
+  // usual is the greatest value but for a burst, such as the backlog of a start, that would flatten
+  // all else for a quarter of an hour. A burst leaves the chart at its top; the cursor still shows
+  // its value.
   function usual(u, max) {
     const from = u.scales.x.min ?? 0;
     const seen = u.data.slice(1).flatMap((list) => list.filter((v, i) => v > 0 && u.data[0][i] >= from)).sort((a, b) => a - b);
@@ -84,7 +85,7 @@ export function charts(container) {
     u.ctx.restore();
   }
 
-  // tell shows the values under the cursor, else the newest.
+  // tell shows the values under the cursor, else the newest ones.
   function tell(one, index) {
     one.plan.series.forEach(([name], i) => {
       const list = data[name];
@@ -102,7 +103,7 @@ export function charts(container) {
     }
   }
 
-  // extend takes in samples that came later than all that are there.
+  // extend adds samples that are newer than all others.
   function extend(samples) {
     data ??= Object.fromEntries(Object.keys(samples).map((name) => [name, []]));
     for (const [name, list] of Object.entries(data)) {

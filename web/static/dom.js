@@ -1,4 +1,4 @@
-// Elements from names, attributes and children. Text only ever becomes text nodes: there is no way in here for markup.
+// Elements from names, attributes and children. Text becomes text nodes only, never markup.
 const svgSpace = "http://www.w3.org/2000/svg";
 
 function fill(element, attributes, children) {
@@ -15,7 +15,8 @@ export const h = (name, attributes, ...children) => fill(document.createElement(
 export const s = (name, attributes, ...children) => fill(document.createElementNS(svgSpace, name), attributes, children);
 export const id = (name) => document.getElementById(name);
 
-// setText leaves the node alone where nothing changed, so that a selection and a screen reader are not disturbed.
+// setText does not touch a node whose text is the same: it would disturb a selection or a screen
+// reader.
 export function setText(element, text) {
   text = String(text);
   if (element.textContent !== text) element.textContent = text;

@@ -14,17 +14,18 @@ const roles = {
 const badge = ([kind, text]) => h("span", { class: `badge ${kind}` }, text);
 const place = (p) => `${p.topic}[${p.partition}] @ ${p.offset}`;
 
-// before is how long a click came before the checkout, in nanoseconds.
+// before shows how long before the checkout a click came, from nanoseconds.
 function before(ns) {
   const text = Math.abs(ns) < 1e6 ? `${(Math.abs(ns) / 1e3).toFixed(0)} µs` : seconds(Math.abs(ns) / 1e9);
   return ns < 0 ? `${text} after` : `${text} before`;
 }
 
-// span draws the window up to the checkout with every click in and near it. The scale is logarithmic: most clicks lie close to the checkout.
+// span draws the window up to the checkout, with every click in and near it. The scale is
+// logarithmic: most clicks are close to the checkout.
 function span(x, small) {
   const to = Date.parse(x.join.to), whole = x.join.window_ns / 1e6;
   const [width, left, right] = small ? [360, 14, 30] : [1000, 26, 60];
-  const decades = (ms) => Math.log10(1 + Math.max(ms, 0) / 10); // 10 ms and less are one place
+  const decades = (ms) => Math.log10(1 + Math.max(ms, 0) / 10); // 10 ms and less are one point
   const far = decades(whole) * 1.07; // room for what came before the window
   const zero = width - right;
   const at = (ms) => (ms < 0 ? Math.min(zero + (right - 10) * (decades(-ms) / far) + 6, width - 6) : zero - (zero - left) * Math.min(decades(ms) / far, 1));
@@ -82,6 +83,6 @@ export function explanation(x) {
   }
   if (x.notes?.length) out.push(h("h3", null, "Notes"), h("ul", { class: "why" }, x.notes.map((text) => h("li", null, text))));
   const read = x.searched.reduce((sum, r) => sum + r.to - r.from, 0);
-  out.push(h("p", { class: "hint" }, `Found in ${seconds(x.elapsed_ns / 1e9)}; ${read.toLocaleString("en-US")} offsets of ${x.searched.length} ranges in Kafka were looked through.`));
+  out.push(h("p", { class: "hint" }, `Found in ${seconds(x.elapsed_ns / 1e9)}; ${read.toLocaleString("en-US")} offsets of ${x.searched.length} ranges in Kafka were searched.`));
   return out;
 }

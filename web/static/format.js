@@ -21,7 +21,7 @@ export function seconds(n) {
   return `${Math.floor(n / 86_400)} days`;
 }
 
-// gap is a time between two events, in milliseconds, as exact as it matters.
+// gap shows a time between two events, from milliseconds, as exactly as it matters.
 export function gap(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
@@ -29,12 +29,12 @@ export function gap(ms) {
   return seconds(ms / 1000);
 }
 
-// Times are UTC; a date only where it is not today's.
+// Times are UTC; the date is shown if it is not today.
 export function clock(millis, today = Date.now()) {
   const text = new Date(millis).toISOString();
   return text.slice(0, 10) === new Date(today).toISOString().slice(0, 10) ? text.slice(11, 23) : `${text.slice(0, 10)} ${text.slice(11, 19)}`;
 }
 export const micros = (t) => (t === null || t === undefined ? null : clock(t / 1000));
 export const instant = (text) => (text ? clock(Date.parse(text)) : null);
-// exact keeps the microseconds that Date would drop.
+// exact keeps the microseconds, which Date drops.
 export const exact = (text) => (text ? text.replace("T", " ").replace(/Z$/, "") : "–");

@@ -1,10 +1,11 @@
-// The job as a graph: six parts, five edges with what flows, what waits and what holds it back.
+// The pipeline as a graph: six parts, and five edges with rate, lag and pressure.
 import { s, setText } from "./dom.js";
 import { bytes, compact, count, rate } from "./format.js";
 
 const titles = { clicks: "Clicks", checkouts: "Checkouts", users: "Users", window: "Window", join: "Join", postgres: "Postgres" };
 
-// An edge is its path, the middle of its texts, and how far below the rate the lag stands: in the wide layout the line runs between them.
+// An edge has a path, the middle of its texts, and how far the lag is below the rate: in the wide
+// layout the line runs between them.
 const wide = {
   box: [1090, 310], size: [184, 78], below: 42, meter: 50,
   nodes: { clicks: [6, 8], checkouts: [6, 115], users: [6, 222], window: [304, 8], join: [566, 115], postgres: [900, 115] },
@@ -49,7 +50,7 @@ export function graph(container) {
       const title = s("title", null, said[name]);
       const group = s("g", { class: "edge", "data-edge": name }, title, track, flow, main, sub);
       let meter = null;
-      if (name !== "window") { // what is in memory waits for nobody
+      if (name !== "window") { // nothing waits before the window
         const at = { x: x - meterWidth / 2, y: y + layout.meter - (media.matches ? 0 : 10), height: 4, rx: 2 };
         meter = s("rect", { ...at, width: 0, class: "meter-is" });
         group.append(s("rect", { ...at, width: meterWidth, class: "meter-of" }), meter);
@@ -83,7 +84,7 @@ export function graph(container) {
     const small = media.matches;
     node("clicks", `${compact(now.totals.clicks)} read`, `${compact(now.held.clicks)} partitions`);
     node("checkouts", `${compact(now.totals.checkouts)} read`, now.held.shards === 1 ? "1 shard here" : `${compact(now.held.shards)} shards here`);
-    node("users", `${compact(now.users.entries)} names`, now.users.connected ? "stream stands" : "no stream");
+    node("users", `${compact(now.users.entries)} names`, now.users.connected ? "streaming" : "no stream");
     node("window", `${compact(now.window.clicks)} clicks`, bytes(now.window.bytes));
     const { queued, recents } = now.held;
     node("join", `${compact(queued)} queued`, small ? `${compact(recents)} open` : `${compact(recents)} not final yet`);
@@ -93,7 +94,7 @@ export function graph(container) {
       const held = edge.pressure >= 0.9 ? "held" : edge.pressure >= 0.5 ? "tight" : "free";
       part.group.setAttribute("class", `edge ${held}${edge.rate > 0 ? " flowing" : ""}`);
       part.track.setAttribute("marker-end", `url(#arrow-${held !== "free" ? held : edge.rate > 0 ? "flowing" : "still"})`);
-      // The style object is no inline style of the markup: the content security policy lets it be.
+      // The content security policy allows the style object: it is no inline style of the markup.
       part.flow.style.strokeWidth = String(Math.min(3 + 0.7 * Math.log10(1 + edge.rate), 6));
       part.flow.style.animationDuration = `${Math.max(0.3, 2.4 - 0.5 * Math.log10(1 + edge.rate)).toFixed(2)}s`;
       part.meter?.setAttribute("width", String(Math.round(Math.min(edge.pressure, 1) * meterWidth)));

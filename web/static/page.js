@@ -1,4 +1,4 @@
-// The page: one stream of server-sent events, six views, no state that a reload would lose.
+// The page: one stream of server-sent events, six views, and no state that a reload would lose.
 import { h, id, setText, table, facts } from "./dom.js";
 import { bytes, clock, compact, count, gap, instant, micros, rate, seconds } from "./format.js";
 import { graph } from "./graph.js";
@@ -11,12 +11,13 @@ const picture = graph(id("graph"));
 const plots = charts(id("charts"));
 const acting = actions((when) => plots.mark(when), () => loadLetters());
 let greeting = { actions: [] };
-let kept = {}; // by kind of event: how it stands
+let kept = {}; // the state of each kind of event that has one
 let now = null;
 let verdict = null;
 let view = "overview";
 
-// The stream. A browser connects again by itself, but not after an answer that is no stream, and not when a connection just goes silent.
+// The stream. A browser connects again by itself, but not after an answer that is no stream, and
+// not if a connection goes silent.
 let source = null;
 let heard = 0;
 let tries = 0;
@@ -44,7 +45,8 @@ function connect() {
     if (source.readyState === EventSource.CLOSED) later();
   };
 }
-// merge takes in what has changed (a JSON merge patch: null takes a member away). Names are other people's text, so the objects have no prototype.
+// merge applies a JSON merge patch: null removes a member. Names are foreign, so the objects have
+// no prototype.
 function merge(target, change) {
   target ??= Object.create(null);
   for (const [name, value] of Object.entries(change)) {
@@ -105,7 +107,7 @@ function takeNow(next) {
   setText(id("detail"), now.standing.detail ?? "");
   showVerdict();
   plots.add(now.sample);
-  acting.settle(now, verdict);
+  acting.recovered(now, verdict);
   showGlance();
   if (document.hidden) return;
   if (view === "overview") showOverview();
@@ -113,14 +115,14 @@ function takeNow(next) {
   if (view === "users") showUsers();
 }
 
-// The tab's title says when all is not well.
+// The title of the tab shows when something is wrong.
 const marks = { ok: "", starting: "… ", behind: "▲ ", stuck: "✕ ", gone: "✕ " };
 function showTitle() {
   const title = `${marks[id("standing").dataset.state] ?? ""}${view === "overview" ? "firstclick" : `${view.replace("-", " ")} · firstclick`}`;
   if (document.title !== title) document.title = title;
 }
 
-// What the eye looks for first. Rates are over the last five seconds: of one they would flicker.
+// The figures at the top. Rates are means of five seconds: those of one second would flicker.
 const lately = [];
 function showGlance() {
   const one = now.sample;
@@ -137,7 +139,7 @@ function showGlance() {
 function showOverview() {
   picture.update(now);
   const t = now.totals;
-  const share = t.rows ? `${(Math.floor((1000 * t.attributed) / t.rows) / 10).toFixed(1)} %` : "–"; // 100 % only where it is all of them
+  const share = t.rows ? `${(Math.floor((1000 * t.attributed) / t.rows) / 10).toFixed(1)} %` : "–"; // 100 % only if it is all of them
   const tiles = [["Running for", seconds(now.uptime_s)], ["Rows", count(t.rows)], ["With a click", share], ["Corrected", count(t.corrected)], ["Duplicates", count(t.duplicates)],
     ["Dead letters", count(t.dead_letters)], ["Too late", count(Math.max(0, t.late - t.far))], ["Far ahead", count(t.far)], ["Unknown users", count(t.unknown)], ["Transactions", count(t.transactions)], ["Watermark", micros(now.watermark) ?? "–"]];
   const list = id("totals");
@@ -145,7 +147,7 @@ function showOverview() {
   else tiles.forEach(([, value], i) => setText(list.children[i].lastChild, value));
 }
 
-// parts are the lines of a table of partitions; of very many, only those with the greatest lag are told of.
+// parts returns the lines of a table of partitions. The server sends those with the greatest lag.
 function parts(list, all, line) {
   const lines = Object.values(list).sort((a, b) => a.partition - b.partition).map(line);
   if (lines.length < all) lines.push([`and ${count(all - lines.length)} more with less lag`]);
@@ -155,7 +157,7 @@ function parts(list, all, line) {
 function showPartitions() {
   table(id("checkouts"), [["Partition", "name"], ["Lag", "n"], ["Behind", "n"], ["Committed", "n"], ["End", "n"], ["Queued", "n"], ["Not final", "n"], ["Final before", "time"], ["", "name"]],
     parts(now.checkouts, now.held.shards, (p) => [String(p.partition), count(p.lag), p.behind_s > 2.5 ? seconds(p.behind_s) : "0 s", count(p.committed), count(p.end), count(p.queued), count(p.recents), micros(p.final_before),
-      p.paused ? h("span", { class: "badge warn" }, "paused") : p.restoring ? h("span", { class: "badge info" }, "recalling") : h("span", { class: "badge good" }, "reading")]),
+      p.paused ? h("span", { class: "badge warn" }, "paused") : p.restoring ? h("span", { class: "badge info" }, "restoring") : h("span", { class: "badge good" }, "reading")]),
     "This instance has no shard: others do.");
   table(id("clicks"), [["Partition", "name"], ["Lag", "n"], ["Next", "n"], ["End", "n"], ["Newest click", "time"], ["", "name"]],
     parts(now.clicks, now.held.clicks, (p) => [String(p.partition), count(p.lag), count(p.next), count(p.end), micros(p.max_time), p.paused ? h("span", { class: "badge warn" }, "paused") : h("span", { class: "badge good" }, "reading")]), "No partition is known yet.");
@@ -165,10 +167,10 @@ function showUsers() {
   const u = now.users;
   const asked = u.hits + u.misses;
   id("users").replaceChildren(...facts([
-    ["Stream", u.connected ? h("span", { class: "badge good" }, "stands") : h("span", { class: "badge bad" }, "down: names are read through")],
+    ["Stream", u.connected ? h("span", { class: "badge good" }, "connected") : h("span", { class: "badge bad" }, "down: names are read through")],
     ["Names held", `${count(u.entries)} of ${count(u.capacity)}`], ["Answered from the cache", asked ? `${((100 * u.hits) / asked).toFixed(2)} % of ${count(asked)}` : "nothing asked yet"],
     ["Read-through queries", count(u.queries)], ["Evictions", count(u.evictions)], ["Changes streamed", count(u.changes)], ["Behind the server", bytes(u.lag_bytes)],
-    ["Last message", micros(u.last_message) ?? "none yet"], ["Snapshots", count(u.snapshots)], ["Streams lost", count(u.reconnects)], ["Names not cached to be safe", count(u.refused_fills)],
+    ["Last message", micros(u.last_message) ?? "none yet"], ["Snapshots", count(u.snapshots)], ["Streams lost", count(u.reconnects)], ["Names not cached for safety", count(u.refused_fills)],
     ...(u.last_error ? [["Why the last stream ended", u.last_error]] : []),
   ]));
 }
@@ -176,15 +178,15 @@ function showUsers() {
 const rowColumns = [["checkout_id", "id full"], ["user_name", "name"], ["total_amount", "n"], ["bought", "time"], ["first click", "time"], ["before", "n"], ["click_id", "id full"]];
 let shown = new Set();
 let latest = [];
-const touched = new Map(); // by table: until when it stands still for a finger
+const touched = new Map(); // by table: until when it does not move after a touch
 const hovers = matchMedia("(hover: hover)");
-// Rows that run away from the pointer cannot be clicked.
+// A table under the pointer does not move: its rows could not be clicked.
 const held = (element) => (hovers.matches && element.matches(":hover")) || element.contains(document.activeElement) || (touched.get(element) ?? 0) > Date.now();
 for (const name of ["latest", "rows"]) id(name).addEventListener("pointerdown", () => touched.set(id(name), Date.now() + 3000));
 
 function takeRows(rows) {
   const fresh = new Set(rows.map((r) => r.checkout_id));
-  const some = rows.some((r) => shown.has(r.checkout_id)); // where all are new, a colour says nothing
+  const some = rows.some((r) => shown.has(r.checkout_id)); // if all are new, a colour says nothing
   const lines = rows.map((r) => {
     const between = r.click_time && r.checkout_time ? gap(Date.parse(r.checkout_time) - Date.parse(r.click_time)) : null;
     const cells = [h("a", { href: `#rows/${encodeURIComponent(r.checkout_id)}` }, r.checkout_id), h("span", { class: r.user_name === undefined ? "none" : "clip", title: r.user_name }, r.user_name ?? "not known yet"), r.total_amount, instant(r.checkout_time),
@@ -196,7 +198,7 @@ function takeRows(rows) {
   const fill = (name, most) => {
     const element = id(name);
     const still = element.children.length > 0 && held(element);
-    setText(id(`${name}-note`), still ? "standing still while you are here" : "");
+    setText(id(`${name}-note`), still ? "paused while you are here" : "");
     if (!still) table(element, rowColumns, lines.slice(0, most), "No row yet.");
   };
   if (view === "overview") fill("latest", 6);
@@ -212,7 +214,7 @@ function takeAside(a) {
   const mine = greeting.instance;
   table(id("instances"), [["Instance", "full"], ["Host", "full"], ["Process", "n"], ["Version", "full"], ["Shards", "wrap full"], ["Address", "full"], ["Started", "time"], ["Last heard of", "n"]],
     Object.values(a.instances).sort((x, y) => (x.instance < y.instance ? -1 : 1)).map((i) => [i.instance === mine ? `${i.instance} (this one)` : i.instance, i.host, String(i.pid), i.version, i.has ? i.shards.join(", ") + (i.has > i.shards.length ? ` and ${count(i.has - i.shards.length)} more` : "") : "none, standing by", i.listen, instant(i.started_at),
-      i.silent_s > 20 ? h("span", { class: "badge bad" }, `${seconds(i.silent_s)} ago`) : `${seconds(Math.max(i.silent_s, 0))} ago`]), "No instance has announced itself yet.");
+      i.silent_s > 20 ? h("span", { class: "badge bad" }, `${seconds(i.silent_s)} ago`) : `${seconds(Math.max(i.silent_s, 0))} ago`]), "No instance is registered yet.");
   const reasons = Object.entries(a.dead_letters ?? {}).sort((x, y) => y[1] - x[1]);
   const sum = reasons.reduce((n, [, c]) => n + c, 0);
   const badge = id("letters-count");
@@ -233,14 +235,14 @@ function showVerdict() {
     setText(id("verify-text"), `${verdict.text}, ${age < 2 ? "just now" : `${seconds(age)} ago`} in ${seconds(verdict.took_s)}${verdict.running ? "; checking again" : ""}`);
   } else if (verdict.known) {
     line.dataset.is = "ok";
-    setText(id("verify-text"), `${verdict.text}, ${seconds(age)} ago; cannot look right now, trying again`);
+    setText(id("verify-text"), `${verdict.text}, ${seconds(age)} ago; cannot verify right now, trying again`);
   } else {
     line.dataset.is = "waiting";
     setText(id("verify-text"), verdict.error ? "Cannot verify right now, trying again" : "Verifying every row against Kafka");
   }
 }
 
-// ours marks a request as this page's: another site's page cannot.
+// ours marks a request of this page. Another site's page cannot set the header.
 const ours = { headers: { "X-Firstclick": "page" } };
 
 // Explain.
@@ -273,7 +275,7 @@ id("search").addEventListener("submit", (event) => {
   else location.hash = to;
 });
 
-// Dead letters. A payload is whatever somebody sent: it becomes a text node.
+// Dead letters. A payload is foreign text: it becomes a text node.
 const letters = { list: [], older: false, sum: -1 };
 async function loadLetters(before) {
   try {
@@ -314,7 +316,7 @@ async function openLetter(number) {
   id("letter-title").focus({ preventScroll: true });
 }
 
-// Views, by the address.
+// Views, by the hash of the address.
 function route() {
   const [name, rest] = location.hash.slice(1).split("/", 2);
   if (name === "content") return;

@@ -1,4 +1,4 @@
-// Before anything is drawn: the theme that was chosen here, else what the system says.
+// Before anything is drawn: the theme that was chosen here, else the system's.
 (() => {
   try {
     const chosen = localStorage.getItem("theme");
