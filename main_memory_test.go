@@ -143,7 +143,8 @@ func TestMemoryUnderCompressedBatches(t *testing.T) {
 					_ = cmd.Wait() // killed
 					t.Fatalf("no rows: %s", log.String())
 				}
-				if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM commerce.attributed_checkouts WHERE click_id IS NOT NULL`).Scan(&rows); err != nil {
+				if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM commerce.attributed_checkouts
+					WHERE click_id IS NOT NULL`).Scan(&rows); err != nil {
 					t.Fatal(err, log.String())
 				}
 			}

@@ -72,7 +72,8 @@ func (n *hostNames) refuse(w http.ResponseWriter, host string) {
 		n.log.Warn("refused a request by a name that is not ours", "host", host)
 	}
 	secure(w.Header())
-	text := fmt.Sprintf("%q is no name of this server: use its address, or add the name to --listen-hosts (LISTEN_HOSTS)", host)
+	text := fmt.Sprintf("%q is no name of this server: use its address, or add the name to --listen-hosts "+
+		"(LISTEN_HOSTS)", host)
 	http.Error(w, text, http.StatusMisdirectedRequest)
 }
 

@@ -33,14 +33,16 @@ func TestAuth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, warnings := range map[string]int{"ada:a long password\nthis-is-a-token\n": 0, "ada:x\n": 1, "y\nada:a long password\nbob:123\n": 2} {
+	for text, warnings := range map[string]int{"ada:a long password\nthis-is-a-token\n": 0, "ada:x\n": 1,
+		"y\nada:a long password\nbob:123\n": 2} {
 		write(text)
 		if a, err := ReadAuth(file); err != nil || len(a.Warnings) != warnings {
 			t.Errorf("%q: %v, %v, want %d warnings", text, a, err, warnings)
 		}
 	}
 	write("ada:a long password\n")
-	for mode, warnings := range map[os.FileMode]int{0o600: 0, 0o400: 0, 0o440: 0, 0o640: 0, 0o666: 1, 0o644: 1, 0o660: 1, 0o604: 1} {
+	for mode, warnings := range map[os.FileMode]int{0o600: 0, 0o400: 0, 0o440: 0, 0o640: 0, 0o666: 1, 0o644: 1,
+		0o660: 1, 0o604: 1} {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}
@@ -62,11 +64,16 @@ func TestAuth(t *testing.T) {
 		want       int
 	}{
 		{"nobody", "/", func(*http.Request) {}, 401}, {"nobody's metrics", "/metrics", func(*http.Request) {}, 401},
-		{"watchdog", "/livez", func(*http.Request) {}, 204}, {"watchdog with more", "/livez/../", func(*http.Request) {}, 401},
-		{"ada", "/", basic("ada", "pass:word"), 204}, {"ada's wrong password", "/", basic("ada", "pass"), 401}, {"split elsewhere", "/", basic("ada:pass", "word"), 204},
-		{"empty", "/", basic("", ""), 401}, {"token", "/metrics", bearer("Bearer b0aa-token"), 204}, {"token in lower case", "/metrics", bearer("bearer b0aa-token"), 204},
-		{"wrong token", "/metrics", bearer("Bearer b0aa"), 401}, {"empty token", "/metrics", bearer("Bearer "), 401}, {"token as a password", "/", basic("x", "b0aa-token"), 204},
-		{"a user as a token", "/", bearer("Bearer ada:pass:word"), 401}, {"comment", "/", bearer("Bearer # who may look"), 401},
+		{"watchdog", "/livez", func(*http.Request) {}, 204},
+		{"watchdog with more", "/livez/../", func(*http.Request) {}, 401},
+		{"ada", "/", basic("ada", "pass:word"), 204}, {"ada's wrong password", "/", basic("ada", "pass"), 401},
+		{"split elsewhere", "/", basic("ada:pass", "word"), 204},
+		{"empty", "/", basic("", ""), 401}, {"token", "/metrics", bearer("Bearer b0aa-token"), 204},
+		{"token in lower case", "/metrics", bearer("bearer b0aa-token"), 204},
+		{"wrong token", "/metrics", bearer("Bearer b0aa"), 401}, {"empty token", "/metrics", bearer("Bearer "), 401},
+		{"token as a password", "/", basic("x", "b0aa-token"), 204},
+		{"a user as a token", "/", bearer("Bearer ada:pass:word"), 401},
+		{"comment", "/", bearer("Bearer # who may look"), 401},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+c.path, nil)
 		if err != nil {

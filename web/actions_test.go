@@ -28,12 +28,18 @@ func TestTrouble(t *testing.T) {
 		st   *pipeline.Stats
 		want map[string]string
 	}{
-		"not begun":     {&pipeline.Stats{}, map[string]string{}},
-		"well":          {&well, map[string]string{}},
-		"Kafka is deaf": {with(func(st *pipeline.Stats) { st.EndsAt = now.Add(-4 * time.Second) }), map[string]string{"clicks": "does not answer", "checkouts": "does not answer"}},
-		"Postgres refuses": {with(func(st *pipeline.Stats) { st.Sink = sink.Stats{LastError: "disk full"}; st.Users.Connected = false }),
+		"not begun": {&pipeline.Stats{}, map[string]string{}},
+		"well":      {&well, map[string]string{}},
+		"Kafka is deaf": {with(func(st *pipeline.Stats) { st.EndsAt = now.Add(-4 * time.Second) }),
+			map[string]string{"clicks": "does not answer", "checkouts": "does not answer"}},
+		"Postgres refuses": {with(func(st *pipeline.Stats) {
+			st.Sink = sink.Stats{LastError: "disk " +
+				"full"}
+			st.Users.Connected = false
+		}),
 			map[string]string{"postgres": "does not take rows", "users": "stream is down"}},
-		"a stand-by needs no stream": {with(func(st *pipeline.Stats) { st.Users.Connected, st.Shards = false, nil }), map[string]string{}},
+		"a stand-by needs no stream": {with(func(st *pipeline.Stats) { st.Users.Connected, st.Shards = false, nil }),
+			map[string]string{}},
 		"frozen: nobody knows of the others": {with(func(st *pipeline.Stats) {
 			st.At, st.EndsAt, st.Users.Connected = now.Add(-12*time.Second), now.Add(-12*time.Second), false
 		}),

@@ -72,7 +72,8 @@ func TestWaitingConnectionsKeepNobodyOut(t *testing.T) {
 			dial(t, s, send)
 		}
 		for _, path := range []string{"/livez", "/metrics"} {
-			if answer, body := ask(t, "GET", "http://"+s.Addr().String()+path, nil); answer.StatusCode != http.StatusOK {
+			if answer, body := ask(t, "GET", "http://"+s.Addr().String()+path,
+				nil); answer.StatusCode != http.StatusOK {
 				t.Errorf("%s: %s: %d %s", name, path, answer.StatusCode, body)
 			}
 		}
@@ -121,7 +122,10 @@ func TestWhoMakesRoom(t *testing.T) {
 func TestLongHeader(t *testing.T) {
 	s := runServer(t, Config{})
 	c := dial(t, s, "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ")
-	go func() { _, _ = io.WriteString(c, strings.Repeat("a", 2*maxHeader)+"\r\n\r\n") }() // cut off where it is too long
+	go func() {
+		_, _ = io.WriteString(c, strings.Repeat("a",
+			2*maxHeader)+"\r\n\r\n")
+	}() // cut off where it is too long
 	line, err := bufio.NewReader(c).ReadString('\n')
 	if err != nil || !strings.Contains(line, "431") {
 		t.Errorf("%q, %v", line, err)
@@ -208,11 +212,14 @@ func TestOnlyOurNames(t *testing.T) {
 		s.server.Profiles()
 		base := fmt.Sprintf("http://127.0.0.1:%d", s.server.Addr().Port)
 		for host, want := range map[string]int{
-			"localhost:8081": 200, "LOCALHOST": 200, "127.0.0.1": 200, "[::1]:8081": 200, "10.0.0.7": 200, "[fe80::1%25eth0]:1": 200, "firstclick:8081": 200, "page.EXAMPLE": 200, "firstclick.": 200,
-			"evil.example:8081": 421, "localhost.evil.example": 421, "evil.localhost": 421, "127.0.0.1.evil.example": 421, "2130706433": 421, "0x7f.1": 421, "xfirstclick": 421,
+			"localhost:8081": 200, "LOCALHOST": 200, "127.0.0.1": 200, "[::1]:8081": 200, "10.0.0.7": 200,
+			"[fe80::1%25eth0]:1": 200, "firstclick:8081": 200, "page.EXAMPLE": 200, "firstclick.": 200,
+			"evil.example:8081": 421, "localhost.evil.example": 421, "evil.localhost": 421,
+			"127.0.0.1.evil.example": 421, "2130706433": 421, "0x7f.1": 421, "xfirstclick": 421,
 		} {
 			for _, path := range []string{"/", "/metrics", "/livez", "/debug/pprof/", "/api/dead-letters"} {
-				if answer, body := ask(t, "GET", base+path, map[string]string{"Host": host}); answer.StatusCode != want {
+				if answer, body := ask(t, "GET", base+path,
+					map[string]string{"Host": host}); answer.StatusCode != want {
 					t.Errorf("%s: %s at %s: %d %.200s, want %d", listen, path, host, answer.StatusCode, body, want)
 				}
 			}
@@ -234,7 +241,8 @@ func TestNamesBehindAuthentication(t *testing.T) {
 	s.Guard(&Auth{})
 	runThis(t, s)
 	for path, want := range map[string]int{"/": 401, "/metrics": 401, "/livez": 200} {
-		if answer, _ := ask(t, "GET", "http://"+s.Addr().String()+path, map[string]string{"Host": "page.example"}); answer.StatusCode != want {
+		if answer, _ := ask(t, "GET", "http://"+s.Addr().String()+path,
+			map[string]string{"Host": "page.example"}); answer.StatusCode != want {
 			t.Errorf("%s: %d, want %d", path, answer.StatusCode, want)
 		}
 	}
@@ -283,7 +291,8 @@ func TestCostsOnlyForUs(t *testing.T) {
 	if explained != wanted {
 		t.Errorf("explained %d times, want %d", explained, wanted)
 	}
-	if answer, _ := ask(t, "GET", s.base+"/", map[string]string{"Sec-Fetch-Site": "cross-site", "User-Agent": firefox}); answer.StatusCode != http.StatusOK {
+	if answer, _ := ask(t, "GET", s.base+"/", map[string]string{"Sec-Fetch-Site": "cross-site",
+		"User-Agent": firefox}); answer.StatusCode != http.StatusOK {
 		t.Errorf("a link to the page: %d", answer.StatusCode)
 	}
 }

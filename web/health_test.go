@@ -32,7 +32,8 @@ func TestReadiness(t *testing.T) {
 		{"all well, in words", "?verbose", []pipeline.Check{good}, 200, "[+] kafka ok\nready\n"},
 		{"advice", "", []pipeline.Check{good, advice}, 200, "[!] users_mirror: no stream (advisory)\nready\n"},
 		{"not well", "", []pipeline.Check{good, bad}, 503, "[-] postgres: refused\nnot ready\n"},
-		{"not well, in words", "?verbose=1", []pipeline.Check{good, advice, bad}, 503, "[+] kafka ok\n[!] users_mirror: no stream (advisory)\n[-] postgres: refused\nnot ready\n"},
+		{"not well, in words", "?verbose=1", []pipeline.Check{good, advice, bad}, 503,
+			"[+] kafka ok\n[!] users_mirror: no stream (advisory)\n[-] postgres: refused\nnot ready\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
@@ -66,7 +67,8 @@ func TestProfiles(t *testing.T) {
 	}
 	server.Checks(func() []pipeline.Check { return nil })
 	server.Profiles()
-	for path, want := range map[string]int{"/debug/pprof/": 200, "/debug/pprof/heap": 200, "/debug/pprof/cmdline": 404, "/readyz": 200, "/healthz": 200, "/livez": 200} {
+	for path, want := range map[string]int{"/debug/pprof/": 200, "/debug/pprof/heap": 200, "/debug/pprof/cmdline": 404,
+		"/readyz": 200, "/healthz": 200, "/livez": 200} {
 		if code := get(path); code != want {
 			t.Errorf("%s: %d, want %d", path, code, want)
 		}

@@ -37,7 +37,8 @@ func (p *pretended) stats() pipeline.Stats {
 	st := pipeline.Stats{
 		Started: now.Add(-time.Hour),
 		Totals: pipeline.Totals{
-			ClicksRead: 120 * n, CheckoutsRead: 60 * n, Transactions: 40 * n, DelayRows: 60 * n, Delay: time.Duration(60*n) * 6 * time.Millisecond,
+			ClicksRead: 120 * n, CheckoutsRead: 60 * n, Transactions: 40 * n, DelayRows: 60 * n,
+			Delay: time.Duration(60*n) * 6 * time.Millisecond,
 		},
 		Status: pipeline.Status{
 			At: now, Ready: true, EndsAt: now, Watermark: now.UnixMicro(),
@@ -67,14 +68,16 @@ func beginServer(t *testing.T, config Config, dsn string, change func(*PageConfi
 	t.Helper()
 	job := &pretended{}
 	cfg := PageConfig{
-		Stats: job.stats, Latest: func() []string { return []string{"k1", hostileName} }, Database: dsn, Version: "test", Instance: "firstclick one",
+		Stats: job.stats, Latest: func() []string { return []string{"k1", hostileName} }, Database: dsn,
+		Version: "test", Instance: "firstclick one",
 		Settings: []Setting{{"--kafka", "localhost:9093", true}, {"--kafka-password", "set, not shown", true}},
 		Explain: func(_ context.Context, id string) (any, error) {
 			if id == "broken" {
 				return nil, errors.New("read clicks: broker is gone")
 			}
 			return map[string]any{
-				"checkout_id": id, "verdict": "right", "summary": "The first click of " + id + " is c1, 3 minutes before it.", "why": []string{"c1 is the earliest"},
+				"checkout_id": id, "verdict": "right", "summary": "The first click of " + id + " is c1, 3 minutes " +
+					"before it.", "why": []string{"c1 is the earliest"},
 				"records": []any{}, "clicks": []any{}, "searched": []any{}, "elapsed_ns": 5_000_000,
 			}, nil
 		},
@@ -123,12 +126,18 @@ func furnish(t *testing.T, dsn string) {
 		sql  string
 		args []any
 	}{
-		{`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, click_id, product_id, total_amount, checkout_time, click_time)
-			VALUES ('k1', 'Ada', 'c1', 'p', 12.35, '2026-11-23 09:00:00', '2026-11-23 08:57:00'), ($1, $1, NULL, 'p', NULL, '2026-11-23 09:00:01', NULL)`, []any{hostileName}},
-		{`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards) VALUES ('firstclick one', 'firstclick', $1, 7, 'v1', ':8081', '{0,1}')`, []any{hostileName}},
-		{`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload, payload_size, payload_sha256)
-			VALUES ('firstclick', 'clicks', 1, 42, 'json', $1, $2::bytea, length($2::bytea), '\x00'), ('firstclick', 'clicks', 1, 43, 'too_large', '', NULL, 9000000, '\x01'),
-			('another', 'clicks', 1, 44, 'json', '', 'secret of another group', 23, '\x02')`, []any{hostileName, []byte(hostilePayload)}},
+		{`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, click_id, product_id, total_amount,
+			checkout_time, click_time)
+			VALUES ('k1', 'Ada', 'c1', 'p', 12.35, '2026-11-23 09:00:00', '2026-11-23 08:57:00'),
+			($1, $1, NULL, 'p', NULL, '2026-11-23 09:00:01', NULL)`, []any{hostileName}},
+		{`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
+			VALUES ('firstclick one', 'firstclick', $1, 7, 'v1', ':8081', '{0,1}')`, []any{hostileName}},
+		{`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload,
+			payload_size, payload_sha256)
+			VALUES ('firstclick', 'clicks', 1, 42, 'json', $1, $2::bytea, length($2::bytea), '\x00'),
+			('firstclick', 'clicks', 1, 43, 'too_large', '', NULL, 9000000, '\x01'),
+			('another', 'clicks', 1, 44, 'json', '', 'secret of another group', 23, '\x02')`,
+			[]any{hostileName, []byte(hostilePayload)}},
 	} {
 		if _, err := conn.Exec(t.Context(), step.sql, step.args...); err != nil {
 			t.Fatal(err)
@@ -209,7 +218,8 @@ func TestAnswers(t *testing.T) {
 			)
 		}
 		for name, want := range map[string]string{
-			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "",
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
+			"Cache-Control": "no-store", "Access-Control-Allow-Origin": "",
 		} {
 			if got := answer.Header.Get(name); got != want && !strings.HasPrefix(c.path, "/..") {
 				t.Errorf("%s: %s is %q, want %q", c.path, name, got, want)

@@ -135,13 +135,18 @@ func TestEventsAreSmall(t *testing.T) {
 	defer conn.Close(t.Context())
 	const ids = 16
 	for _, sql := range []string{
-		`INSERT INTO commerce.attributed_checkouts (checkout_id, click_id, user_name, product_id, payment_method, user_agent, shipping_address, checkout_time)
-			SELECT repeat('<', 200) || i, repeat('&', 250), long, long, long, long, long, now() FROM (SELECT repeat('>', 990000) long) l, generate_series(0, 15) i`,
+		`INSERT INTO commerce.attributed_checkouts (checkout_id, click_id, user_name, product_id, payment_method,
+			user_agent, shipping_address, checkout_time)
+			SELECT repeat('<', 200) || i, repeat('&', 250), long, long, long, long, long, now()
+			FROM (SELECT repeat('>', 990000) long) l, generate_series(0, 15) i`,
 		`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
-			SELECT i || repeat('<', 2000), 'firstclick', repeat('<', 990000), 1, repeat('<', 990000), repeat('<', 990000), array_fill(1, ARRAY[100000]) FROM generate_series(1, 3) i`,
-		`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, shards) SELECT 'i' || i, 'firstclick', repeat('"', 300), 1, 'v', '{}' FROM generate_series(1, 400) i`,
+			SELECT i || repeat('<', 2000), 'firstclick', repeat('<', 990000), 1, repeat('<', 990000),
+			repeat('<', 990000), array_fill(1, ARRAY[100000]) FROM generate_series(1, 3) i`,
+		`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, shards) SELECT 'i' || i,
+			'firstclick', repeat('"', 300), 1, 'v', '{}' FROM generate_series(1, 400) i`,
 		`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload_size)
-			SELECT 'firstclick', repeat('<', 2000), 0, i, i || repeat('<', 2000), repeat('<', 990000), 1 FROM generate_series(1, 20) i`,
+			SELECT 'firstclick', repeat('<', 2000), 0, i, i || repeat('<', 2000), repeat('<', 990000), 1
+			FROM generate_series(1, 20) i`,
 	} {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%.80s: %v", sql, err)

@@ -68,8 +68,11 @@ func New(cfg Config) (*Server, error) {
 	s.server = &http.Server{
 		Handler: http.HandlerFunc(s.serve), MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headWithin, ReadTimeout: readWithin, WriteTimeout: writeWithin, IdleTimeout: idleWithin,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-		ErrorLog:    slog.NewLogLogger(serverLog{cfg.Logger.Handler()}, slog.LevelWarn),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{},
+				c)
+		},
+		ErrorLog: slog.NewLogLogger(serverLog{cfg.Logger.Handler()}, slog.LevelWarn),
 	}
 	scrapes := promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, scrapes))

@@ -83,7 +83,8 @@ shows what comes from where.`,
 	all := root.PersistentFlags()
 	defineWord(all, &c.logFormat, "log-format", "LOG_FORMAT", "format", "auto",
 		"text, json, or auto: text on a terminal, else json", "auto", "text", "json")
-	level := define(all, &c.logLevel, "log-level", "LOG_LEVEL", "level", "info", parseLevel, "debug, info, warn or error")
+	level := define(all, &c.logLevel, "log-level", "LOG_LEVEL", "level", "info", parseLevel,
+		"debug, info, warn or error")
 	level.words = []string{"debug", "info", "warn", "error"}
 	define(all, &c.configFile, configFlag, "CONFIG", "file", "", parseText,
 		"YAML file with settings, a line each, such as \"window: 30m\"; flags and variables win")

@@ -10,7 +10,8 @@ import (
 
 func TestCollectorTarget(t *testing.T) {
 	const mb = 1 << 20
-	for live, want := range map[uint64]int{0: 400, 1: 400, 4 * mb: 400, 8 * mb: 400, 16 * mb: 200, 32 * mb: 100, 64 * mb: 50, 100 * mb: 32, 110 * mb: 30, 10_000 * mb: 30, math.MaxUint64: 30} {
+	for live, want := range map[uint64]int{0: 400, 1: 400, 4 * mb: 400, 8 * mb: 400, 16 * mb: 200, 32 * mb: 100,
+		64 * mb: 50, 100 * mb: 32, 110 * mb: 30, 10_000 * mb: 30, math.MaxUint64: 30} {
 		if got := collectorTarget(live); got != want {
 			t.Errorf("of %d live bytes: %d %%, want %d %%", live, got, want)
 		}

@@ -73,8 +73,8 @@ func (c *command) whatIf() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "whatif",
 		Short: "Recompute by another window or model into a table of its own",
-		Long: `Recomputes every checkout that Kafka holds by another window or model, writes a table of its own, and says
-what would change against commerce.attributed_checkouts, which is not touched.
+		Long: `Recomputes every checkout that Kafka holds by another window or model, writes a table of its own, and
+says what would change against commerce.attributed_checkouts, which is not touched.
 
 The models: first, the least click by time and click_id, as firstclick run has it; last, the greatest;
 linear, every click in the window alike. The table has a row per checkout and click, with its weight; the

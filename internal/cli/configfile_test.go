@@ -73,7 +73,8 @@ func TestPrecedence(t *testing.T) {
 			if got["window"] != row.want {
 				t.Errorf("got %q, want %q", got["window"], row.want)
 			}
-			if want := map[bool]string{true: "of-the-file|file " + file + ":3", false: "firstclick|default"}[row.file]; got["group"] != want {
+			if want := map[bool]string{true: "of-the-file|file " + file + ":3",
+				false: "firstclick|default"}[row.file]; got["group"] != want {
 				t.Errorf("group: got %q, want %q", got["group"], want)
 			}
 		})
@@ -113,9 +114,12 @@ log-level: debug
 `)
 	got := dryRun(t, nil, "--config", file)
 	for name, want := range map[string]string{
-		"kafka": "a:1,b|file " + file + ":2", "kafka-tls": "true|file " + file + ":3", "kafka-password": "set, not shown|file " + file + ":6",
-		"database": "postgres://app@db:5433/shop|file " + file + ":7", "start": "2026-01-31T15:04:05+01:00|file " + file + ":12",
-		"users-cache": "1_000|file " + file + ":16", "memory-limit": "512MiB|file " + file + ":17", "listen": ":9000|file " + file + ":19",
+		"kafka": "a:1,b|file " + file + ":2", "kafka-tls": "true|file " + file + ":3",
+		"kafka-password": "set, not shown|file " + file + ":6",
+		"database":       "postgres://app@db:5433/shop|file " + file + ":7",
+		"start":          "2026-01-31T15:04:05+01:00|file " + file + ":12",
+		"users-cache":    "1_000|file " + file + ":16", "memory-limit": "512MiB|file " + file + ":17",
+		"listen":    ":9000|file " + file + ":19",
 		"log-level": "debug|file " + file + ":24", "config": file + "|flag", "until-caught-up": "false|default",
 	} {
 		if got[name] != want {
@@ -144,28 +148,33 @@ func TestConfigurationRefused(t *testing.T) {
 		content, says string
 		vars          map[string]string
 	}{
-		"unknown key":            {"window: 1h\nwindwo: 2h\n", `:2: unknown key "windwo"; did you mean window?`, nil},
-		"nothing like it":        {"colour: red\n", `:1: unknown key "colour"; allowed are checkouts-topic, clicks-topic,`, nil},
-		"a variable":             {"KAFKA_BROKERS: a:1\n", `:1: unknown key "KAFKA_BROKERS"; did you mean kafka?`, nil},
-		"underscores":            {"log_level: warn\n", `:1: unknown key "log_level"; did you mean log-level?`, nil},
-		"a flag for one call":    {"until-caught-up: true\n", `:1: unknown key "until-caught-up"; --until-caught-up is for the command line`, nil},
-		"itself":                 {"config: other.yaml\n", `unknown key "config"`, nil},
-		"twice":                  {"window: 1h\ngroup: g\nwindow: 2h\n", `:3: "window" is already in line 1`, nil},
-		"value":                  {"group: g\nwindow: soon\n", `:2: window: "soon" is not a duration`, nil},
-		"a secret that is wrong": {"database: postgres://u:hush@[h/d\n", `:1: database: is not a Postgres connection string`, nil},
-		"nested":                 {"kafka:\n  brokers: a:1\n", `:1: kafka needs a plain value`, nil},
-		"list in a list":         {"kafka: [[a]]\n", `:1: kafka needs a plain value`, nil},
-		"alias":                  {"group: &a g\nkafka-user: *a\n", `:2: kafka-user needs a plain value`, nil},
-		"no value":               {"group:\n", `:1: group has no value`, nil},
-		"no mapping":             {"- window\n", `:1: expected lines such as`, nil},
-		"two documents":          {"window: 1h\n---\nwindow: 2h\n", `more than one document`, nil},
-		"no YAML":                {"window: 1h\n group: x: y\n", `line 2`, nil},
-		"secret twice":           {"kafka-password: hush\nkafka-password-file: f\n", `:2: kafka-password and kafka-password-file are both set`, nil},
-		"secret's file":          {"kafka-password-file: no/such/file\n", `:1: kafka-password-file: read the file that it names: no such file`, nil},
-		"not for a file":         {"window-file: f\n", `unknown key "window-file"`, nil},
-		"two that do not fit":    {"clicks-topic: x\n", `must differ`, map[string]string{"CHECKOUTS_TOPIC": "x"}},
-		"file of the page":       {"listen-auth-file: no/such/file\n", `--listen-auth-file: `, nil},
-		"huge":                   {"group: " + strings.Repeat("x", configAtMost), `larger than 1 MiB`, nil},
+		"unknown key": {"window: 1h\nwindwo: 2h\n", `:2: unknown key "windwo"; did you mean window?`, nil},
+		"nothing like it": {"colour: red\n",
+			`:1: unknown key "colour"; allowed are checkouts-topic, clicks-topic,`, nil},
+		"a variable":  {"KAFKA_BROKERS: a:1\n", `:1: unknown key "KAFKA_BROKERS"; did you mean kafka?`, nil},
+		"underscores": {"log_level: warn\n", `:1: unknown key "log_level"; did you mean log-level?`, nil},
+		"a flag for one call": {"until-caught-up: true\n",
+			`:1: unknown key "until-caught-up"; --until-caught-up is for the command line`, nil},
+		"itself": {"config: other.yaml\n", `unknown key "config"`, nil},
+		"twice":  {"window: 1h\ngroup: g\nwindow: 2h\n", `:3: "window" is already in line 1`, nil},
+		"value":  {"group: g\nwindow: soon\n", `:2: window: "soon" is not a duration`, nil},
+		"a secret that is wrong": {"database: postgres://u:hush@[h/d\n",
+			`:1: database: is not a Postgres connection string`, nil},
+		"nested":         {"kafka:\n  brokers: a:1\n", `:1: kafka needs a plain value`, nil},
+		"list in a list": {"kafka: [[a]]\n", `:1: kafka needs a plain value`, nil},
+		"alias":          {"group: &a g\nkafka-user: *a\n", `:2: kafka-user needs a plain value`, nil},
+		"no value":       {"group:\n", `:1: group has no value`, nil},
+		"no mapping":     {"- window\n", `:1: expected lines such as`, nil},
+		"two documents":  {"window: 1h\n---\nwindow: 2h\n", `more than one document`, nil},
+		"no YAML":        {"window: 1h\n group: x: y\n", `line 2`, nil},
+		"secret twice": {"kafka-password: hush\nkafka-password-file: f\n",
+			`:2: kafka-password and kafka-password-file are both set`, nil},
+		"secret's file": {"kafka-password-file: no/such/file\n",
+			`:1: kafka-password-file: read the file that it names: no such file`, nil},
+		"not for a file":      {"window-file: f\n", `unknown key "window-file"`, nil},
+		"two that do not fit": {"clicks-topic: x\n", `must differ`, map[string]string{"CHECKOUTS_TOPIC": "x"}},
+		"file of the page":    {"listen-auth-file: no/such/file\n", `--listen-auth-file: `, nil},
+		"huge":                {"group: " + strings.Repeat("x", configAtMost), `larger than 1 MiB`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := invoke(t.Context(), row.vars, "run", "--dry-run", "--config", written(t, row.content))
@@ -190,7 +199,8 @@ func TestConfigurationRefused(t *testing.T) {
 	}
 	// What is wrong with the file keeps nobody from help, completion and manual.
 	for _, args := range []string{"help run", "run --help", "completion bash", "man", "__complete run --log-"} {
-		if _, _, err := invoke(t.Context(), map[string]string{"CONFIG": "no/such.yaml", "WINDOW": "soon"}, strings.Fields(args)...); err != nil {
+		if _, _, err := invoke(t.Context(), map[string]string{"CONFIG": "no/such.yaml", "WINDOW": "soon"},
+			strings.Fields(args)...); err != nil {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
@@ -213,8 +223,9 @@ func TestDryRun(t *testing.T) {
 		"half",
 	)
 	for name, want := range map[string]string{
-		"kafka": "192.0.2.1:9|flag", "kafka-password": "set, not shown|environment KAFKA_PASSWORD_FILE", "kafka-user": "shop|environment KAFKA_USER",
-		"database": "postgres://a@192.0.2.1:5432/d|flag", "PGPASSWORD": "set, not shown|environment PGPASSWORD",
+		"kafka": "192.0.2.1:9|flag", "kafka-password": "set, not shown|environment KAFKA_PASSWORD_FILE",
+		"kafka-user": "shop|environment KAFKA_USER",
+		"database":   "postgres://a@192.0.2.1:5432/d|flag", "PGPASSWORD": "set, not shown|environment PGPASSWORD",
 	} {
 		if got[name] != want {
 			t.Errorf("%s: got %q, want %q", name, got[name], want)
@@ -223,7 +234,8 @@ func TestDryRun(t *testing.T) {
 	if !strings.HasPrefix(got["memory-limit"], "half (") || !strings.HasSuffix(got["memory-limit"], " MiB)|flag") {
 		t.Errorf("memory limit: %q", got["memory-limit"])
 	}
-	for _, args := range []string{"--window 1y", "--kafka-ca x", "--ui-actions", "--clicks-topic a --checkouts-topic a"} {
+	for _, args := range []string{"--window 1y", "--kafka-ca x", "--ui-actions",
+		"--clicks-topic a --checkouts-topic a"} {
 		_, _, err := invoke(t.Context(), nil, append([]string{"run", "--dry-run"}, strings.Fields(args)...)...)
 		var usage *UsageError
 		if !errors.As(err, &usage) {

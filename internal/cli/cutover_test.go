@@ -48,7 +48,8 @@ func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 		}
 		produce(
 			"checkouts",
-			`{"checkout_id":"k%d","user_id":1,"product_id":"p%d","total_amount":5,"datetime_occured":"2026-11-23 12:00:00"}`,
+			`{"checkout_id":"k%d","user_id":1,"product_id":"p%d","total_amount":5,`+
+				`"datetime_occured":"2026-11-23 12:00:00"}`,
 			i,
 			i,
 		)
@@ -60,9 +61,12 @@ func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 	t.Cleanup(func() { _ = db.Close(t.Context()) })
 	// k0 and k1 are right, k2 and k3 have the last click, k4 has none, k5 to k7 are not there.
 	_, err = db.Exec(t.Context(), `INSERT INTO commerce.users VALUES (1, 'ann', 'x'); CREATE SCHEMA scratch;
-		INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, product_id, total_amount, checkout_time, click_id, click_time)
-		SELECT 'k' || i, 'ann', 'p' || i, 5, '2026-11-23 12:00', CASE WHEN i < 2 THEN 'a' || i WHEN i < 4 THEN 'b' || i END,
-		       CASE WHEN i < 2 THEN timestamp '2026-11-23 11:10' WHEN i < 4 THEN timestamp '2026-11-23 11:40' END FROM generate_series(0, 4) i`)
+		INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, product_id, total_amount, checkout_time,
+		click_id, click_time)
+		SELECT 'k' || i, 'ann', 'p' || i, 5, '2026-11-23 12:00',
+		CASE WHEN i < 2 THEN 'a' || i WHEN i < 4 THEN 'b' || i END,
+		       CASE WHEN i < 2 THEN timestamp '2026-11-23 11:10' WHEN i < 4 THEN timestamp '2026-11-23 11:40' END
+		       FROM generate_series(0, 4) i`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +148,11 @@ func TestCutOverAnew(t *testing.T) {
 	// A row of long ago, and one with a click that there never was: in place it would stay, for
 	// rows only move to earlier clicks.
 	exec(`INSERT INTO commerce.attributed_checkouts (checkout_id, checkout_time) VALUES ('of last year', '2025-11-23');
-		UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = '2026-11-23 11:05' WHERE checkout_id = 'k0'`)
+		UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = '2026-11-23 11:05'
+		WHERE checkout_id = 'k0'`)
 	exec(`ALTER TABLE commerce.attributed_checkouts RENAME TO attributed_checkouts_old;
-		ALTER TABLE commerce.attributed_checkouts_old RENAME CONSTRAINT attributed_checkouts_pkey TO attributed_checkouts_old_pkey;
+		ALTER TABLE commerce.attributed_checkouts_old 
+			RENAME CONSTRAINT attributed_checkouts_pkey TO attributed_checkouts_old_pkey;
 		CREATE TABLE commerce.attributed_checkouts (LIKE commerce.attributed_checkouts_old INCLUDING ALL)`)
 	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
 		t.Fatalf("%v\n%s%s", err, out, log)
@@ -155,7 +161,8 @@ func TestCutOverAnew(t *testing.T) {
 		t.Errorf("after: %+v", r)
 	}
 	exec(
-		`INSERT INTO commerce.attributed_checkouts SELECT * FROM commerce.attributed_checkouts_old ON CONFLICT (checkout_id) DO NOTHING`,
+		`INSERT INTO commerce.attributed_checkouts SELECT *
+			FROM commerce.attributed_checkouts_old ON CONFLICT (checkout_id) DO NOTHING`,
 	)
 	if r := comparedTable(t, vars); r.Same != 8 || r.Extra != 1 {
 		t.Errorf("with the rows of the old table: %+v", r)
@@ -169,7 +176,8 @@ func TestWhatIfCommand(t *testing.T) {
 		t.Errorf("%v, %s", err, out)
 	}
 	var n int
-	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM scratch.half_hour WHERE click_id = 'b' || right(checkout_id, 1)`).Scan(&n); err != nil ||
+	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM scratch.half_hour
+		WHERE click_id = 'b' || right(checkout_id, 1)`).Scan(&n); err != nil ||
 		n != 8 {
 		t.Errorf("%d rows, %v", n, err)
 	}

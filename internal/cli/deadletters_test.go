@@ -29,7 +29,8 @@ func lettersBed(t *testing.T) (conn *pgx.Conn, vars map[string]string) {
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	_, err = conn.Exec(
 		t.Context(),
-		`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload, payload_size) VALUES
+		`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload,
+			payload_size) VALUES
 		('firstclick', 'clicks', 0, 7, 'json', E'\x1b[2Jbad', '\x7b1b5b324aff', 6),
 		('firstclick', 'checkouts', 1, 8, 'amount', 'no number', '{"total_amount":"x"}', 20),
 		('firstclick', 'checkouts', 1, 9, 'too_large', '', NULL, 2000000)`,
@@ -88,7 +89,8 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 	conn, vars := lettersBed(t)
 	status := func(id int) (s string) {
 		t.Helper()
-		if err := conn.QueryRow(t.Context(), "SELECT status FROM firstclick.dead_letters WHERE id = $1", id).Scan(&s); err != nil {
+		if err := conn.QueryRow(t.Context(), "SELECT status FROM firstclick.dead_letters WHERE id = $1",
+			id).Scan(&s); err != nil {
 			t.Fatal(err)
 		}
 		return s
@@ -132,7 +134,8 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 	if err != nil || status(1) != "retried" {
 		t.Errorf("got %q, %v", piped.String(), err)
 	}
-	for topic, want := range map[string]string{"clicks": `{"mended":2}`, "checkouts": `{"total_amount":"x"}{"total_amount":"x"}{"mended":1}`} {
+	for topic, want := range map[string]string{"clicks": `{"mended":2}`,
+		"checkouts": `{"total_amount":"x"}{"total_amount":"x"}{"mended":1}`} {
 		if got := valuesOf(t, vars["KAFKA_BROKERS"], topic, len(want)); got != want {
 			t.Errorf("%s holds %q, want %q", topic, got, want)
 		}
@@ -168,13 +171,16 @@ func TestDeadLettersOfAWrongGroup(t *testing.T) {
 		}
 	}
 	var open int
-	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM firstclick.dead_letters WHERE status = 'open'`).Scan(&open); err != nil ||
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM firstclick.dead_letters
+		WHERE status = 'open'`).Scan(&open); err != nil ||
 		open != 3 {
 		t.Errorf("%d letters are open, %v", open, err)
 	}
 	// One that ran and has none, and a database in which nothing ran.
-	if _, err := conn.Exec(t.Context(), `INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic, window_length, lateness, out_of_order,
-		time_zone, start, clicks_start, checkouts_start) VALUES ('other', 'c', 'k', '1 hour', '0', '0', 'UTC', 'earliest', '{}', '{}')`); err != nil {
+	if _, err := conn.Exec(t.Context(), `INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic,
+		window_length, lateness, out_of_order,
+		time_zone, start, clicks_start, checkouts_start)
+		VALUES ('other', 'c', 'k', '1 hour', '0', '0', 'UTC', 'earliest', '{}', '{}')`); err != nil {
 		t.Fatal(err)
 	}
 	if out, _, err := invoke(t.Context(), vars, "dead-letters", "retry", "--all", "--group", "other"); err != nil ||

@@ -23,7 +23,8 @@ func TestNamesAreWrittenInUTF8(t *testing.T) {
 	if _, err := db.Exec(t.Context(), `INSERT INTO commerce.users VALUES (1, 'Jürgen', 'x')`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec(t.Context(), `ALTER DATABASE `+pgx.Identifier{db.Config().Database}.Sanitize()+` SET client_encoding = 'LATIN1'`); err != nil {
+	database := pgx.Identifier{db.Config().Database}.Sanitize()
+	if _, err := db.Exec(t.Context(), `ALTER DATABASE `+database+` SET client_encoding = 'LATIN1'`); err != nil {
 		t.Fatal(err)
 	}
 	kafkatest.ProduceRecords(
@@ -39,7 +40,8 @@ func TestNamesAreWrittenInUTF8(t *testing.T) {
 		t.Fatalf("%v\n%s%s", err, out, log)
 	}
 	var name, product string
-	if err := db.QueryRow(t.Context(), `SELECT user_name, product_id FROM commerce.attributed_checkouts`).Scan(&name, &product); err != nil ||
+	if err := db.QueryRow(t.Context(), `SELECT user_name, product_id FROM commerce.attributed_checkouts`).Scan(&name,
+		&product); err != nil ||
 		name != "Jürgen" ||
 		product != "é" {
 		t.Errorf("%q, %q, %v", name, product, err)
@@ -60,7 +62,8 @@ func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	defer db.Close(t.Context())
 	name := db.Config().Database
 	latin := name + "_latin"
-	if _, err := db.Exec(t.Context(), `CREATE DATABASE `+latin+` ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`); err != nil {
+	create := `CREATE DATABASE ` + latin + ` ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`
+	if _, err := db.Exec(t.Context(), create); err != nil {
 		t.Fatal(err)
 	}
 	for _, product := range []string{"é", "\U0001F600"} {
@@ -70,7 +73,8 @@ func TestADatabaseOfAnotherEncoding(t *testing.T) {
 			"checkouts",
 			0,
 			&kgo.Record{Timestamp: time.Date(2024, 11, 23, 12, 0, 0, 0, time.UTC), Value: []byte(
-				`{"checkout_id":"` + product + `","user_id":1,"product_id":"` + product + `","datetime_occured":"2024-11-23 12:00:00"}`,
+				`{"checkout_id":"` + product + `","user_id":1,"product_id":"` + product + `",` +
+					`"datetime_occured":"2024-11-23 12:00:00"}`,
 			)},
 		)
 	}

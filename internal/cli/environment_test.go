@@ -61,8 +61,10 @@ func TestEveryVariableWrongByItself(t *testing.T) {
 	if seen < 20 {
 		t.Errorf("only %d variables", seen)
 	}
-	for _, name := range []string{"PGPORT", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCERTMODE", "PGSSLNEGOTIATION", "PGSSLSNI", "PGCONNECT_TIMEOUT",
-		"PGTARGETSESSIONATTRS", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGCHANNELBINDING", "PGREQUIREAUTH", "PGSERVICE"} {
+	for _, name := range []string{"PGPORT", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCERTMODE",
+		"PGSSLNEGOTIATION", "PGSSLSNI", "PGCONNECT_TIMEOUT",
+		"PGTARGETSESSIONATTRS", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGCHANNELBINDING", "PGREQUIREAUTH",
+		"PGSERVICE"} {
 		t.Run(name, func(t *testing.T) {
 			for _, pair := range os.Environ() {
 				if other, _, _ := strings.Cut(pair, "="); strings.HasPrefix(other, "PG") {

@@ -55,7 +55,8 @@ func TestExplain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts (checkout_id) VALUES ('made up')`); err != nil {
+	if _, err := conn.Exec(t.Context(), `INSERT INTO commerce.attributed_checkouts (checkout_id)
+		VALUES ('made up')`); err != nil {
 		t.Fatal(err)
 	}
 	if out, _, err = invoke(t.Context(), vars, "explain", "made up"); !errors.Is(err, errUnexplained) ||

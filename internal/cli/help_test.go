@@ -43,7 +43,8 @@ func TestHelpAsItIs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if also, _, err := invoke(t.Context(), nil, append([]string{"help"}, strings.Fields(words)...)...); err != nil ||
+			if also, _, err := invoke(t.Context(), nil,
+				append([]string{"help"}, strings.Fields(words)...)...); err != nil ||
 				also != help {
 				t.Errorf("firstclick help %s: %v, %q", words, err, also)
 			}
@@ -112,11 +113,15 @@ func TestExamplesAreOfThisProgram(t *testing.T) {
 
 func TestDidYouMean(t *testing.T) {
 	for args, want := range map[string]string{
-		"rnu": "did you mean run?", "varify": "did you mean verify?", "help verfiy": "did you mean verify?", "deadletters": "did you mean dead-letters?",
-		"dead-letters shwo 1": "did you mean show?", "help dead-letters dorp": "did you mean drop?", "man docter": "did you mean doctor?",
-		"run --windwo 1h": "did you mean --window?", "run --dryrun": "did you mean --dry-run?", "verify --jsn": "did you mean --json?",
-		"run --log-levl x": "did you mean --log-level?", "generate --unknwn-user 1": "did you mean --unknown-user?", "completion fsh": "bash, zsh or fish",
-		"completion": "bash, zsh or fish", "run --until": "did you mean --until-caught-up?",
+		"rnu": "did you mean run?", "varify": "did you mean verify?", "help verfiy": "did you mean verify?",
+		"deadletters":         "did you mean dead-letters?",
+		"dead-letters shwo 1": "did you mean show?", "help dead-letters dorp": "did you mean drop?",
+		"man docter":      "did you mean doctor?",
+		"run --windwo 1h": "did you mean --window?", "run --dryrun": "did you mean --dry-run?",
+		"verify --jsn":     "did you mean --json?",
+		"run --log-levl x": "did you mean --log-level?", "generate --unknwn-user 1": "did you mean --unknown-user?",
+		"completion fsh": "bash, zsh or fish",
+		"completion":     "bash, zsh or fish", "run --until": "did you mean --until-caught-up?",
 	} {
 		_, _, err := invoke(t.Context(), nil, strings.Fields(args)...)
 		var usage *UsageError
@@ -154,8 +159,11 @@ func TestColours(t *testing.T) {
 		}
 	}
 	c := colours{red: "R", green: "G", yellow: "Y", plain: "-"}
-	report := "ok    a\nwarn  b\nfail  c failed ok\n\nEverything as it should be.\nNOT as it should be.\nNothing wrong so far; see.\n1 ok, 2 warn\n"
-	if got, want := string(c.paint([]byte(report))), "Gok  -  a\nYwarn-  b\nRfail-  c failed ok\n\nGEverything as it should be.-\nRNOT as it should be.-\nYNothing wrong so far; see.-\n1 ok, 2 warn\n"; got != want {
+	report := "ok    a\nwarn  b\nfail  c failed ok\n\nEverything as it should be.\nNOT as it should be.\nNothing " +
+		"wrong " +
+		"so far; see.\n1 ok, 2 warn\n"
+	if got, want := string(c.paint([]byte(report))), "Gok  -  a\nYwarn-  b\nRfail-  c failed ok\n\nGEverything as it "+
+		"should be.-\nRNOT as it should be.-\nYNothing wrong so far; see.-\n1 ok, 2 warn\n"; got != want {
 		t.Errorf("got %q", got)
 	}
 	if got := string(colours{}.paint([]byte(report))); got != report {
@@ -170,8 +178,9 @@ func TestNextSteps(t *testing.T) {
 		err  error
 		next string
 	}{
-		"no answer of Kafka":    {&reachError{"Kafka", "Kafka at a:1 did not answer", nil}, "firstclick doctor"},
-		"no answer of Postgres": {&reachError{"Postgres", "Postgres at a:1 did not answer", nil}, "is --database right?"},
+		"no answer of Kafka": {&reachError{"Kafka", "Kafka at a:1 did not answer", nil}, "firstclick doctor"},
+		"no answer of Postgres": {&reachError{"Postgres", "Postgres at a:1 did not answer", nil},
+			"is --database right?"},
 		"refused by Postgres":   {&reachError{"Postgres", "refuses us", &pgconn.PgError{Code: "28P01"}}, "PGPASSWORD"},
 		"no table":              {wrapped(&pgconn.PgError{Code: "42P01"}), "firstclick migrate"},
 		"no table, and said so": {fmt.Errorf("%w; run firstclick migrate first", &pgconn.PgError{Code: "42P01"}), ""},

@@ -27,7 +27,8 @@ func TestManualPages(t *testing.T) {
 		if err != nil || alone != string(page) {
 			t.Errorf("man %s: %v, another page than in the directory", words, err)
 		}
-		for _, want := range []string{".TH", ".SH NAME\n", ".SH USAGE\n", ".SH EVERY COMMAND\n", ".SH EXAMPLES\n", ".SH EXIT STATUS\n", roff(cmd.Short), `\-\-help`} {
+		for _, want := range []string{".TH", ".SH NAME\n", ".SH USAGE\n", ".SH EVERY COMMAND\n", ".SH EXAMPLES\n",
+			".SH EXIT STATUS\n", roff(cmd.Short), `\-\-help`} {
 			if !strings.Contains(alone, want) {
 				t.Errorf("man %s: no %q", words, want)
 			}
@@ -41,7 +42,8 @@ func TestManualPages(t *testing.T) {
 
 func TestRoff(t *testing.T) {
 	for text, want := range map[string]string{
-		"--a-b": `\-\-a\-b`, `a\b`: `a\eb`, ".TH": `\&.TH`, "'so": `\(aqso`, `say "x"`: `say \(dqx\(dq`, "`cmd`": "\\`cmd\\`", "plain": "plain",
+		"--a-b": `\-\-a\-b`, `a\b`: `a\eb`, ".TH": `\&.TH`, "'so": `\(aqso`, `say "x"`: `say \(dqx\(dq`,
+		"`cmd`": "\\`cmd\\`", "plain": "plain",
 	} {
 		if got := roff(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)

@@ -20,14 +20,16 @@ import (
 type messages struct {
 	t     *testing.T
 	found map[string][]string // text: where
+
+	constants map[string]ast.Expr // of the file that is read
 }
 
 // logs are the methods of slog.Logger that an operator sees by default.
 var logs = regexp.MustCompile(`^(Info|Warn|Error)(Context)?$`)
 
-// constant gives the text of a string literal, of literals that are added, or of the format of a
-// Sprintf.
-func constant(e ast.Expr) string {
+// constant gives the text of a literal, of a constant of the file, of both added, or of the format of
+// a Sprintf.
+func (m *messages) constant(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
 		if e.Kind == token.STRING {
@@ -37,10 +39,15 @@ func constant(e ast.Expr) string {
 			}
 		}
 	case *ast.BinaryExpr:
-		return constant(e.X) + constant(e.Y)
+		return m.constant(e.X) + m.constant(e.Y)
+	case *ast.Ident:
+		if value, ok := m.constants[e.Name]; ok {
+			return m.constant(value)
+		}
+		return "%s" // a value
 	case *ast.CallExpr:
 		if called(e) == "fmt.Sprintf" || called(e) == "fmt.Errorf" {
-			return constant(e.Args[0])
+			return m.constant(e.Args[0])
 		}
 	}
 	return ""
@@ -68,6 +75,18 @@ func (m *messages) read(path string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	m.constants = map[string]ast.Expr{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if decl, ok := n.(*ast.GenDecl); ok && decl.Tok == token.CONST {
+			for _, spec := range decl.Specs {
+				names := spec.(*ast.ValueSpec)
+				for i, value := range names.Values {
+					m.constants[names.Names[i].Name] = value
+				}
+			}
+		}
+		return true
+	})
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
@@ -82,7 +101,7 @@ func (m *messages) read(path string) {
 					i = 1
 				}
 				if i < len(n.Args) {
-					m.note(constant(n.Args[i]), where)
+					m.note(m.constant(n.Args[i]), where)
 				}
 			}
 			// How packages ending make their errors: Gapf(topic, partition, format, ...), Configf(format, ...).
@@ -93,7 +112,8 @@ func (m *messages) read(path string) {
 				m.note(constant(n.Args[0]), where)
 			}
 			// An error that says what to run is for the operator.
-			if text := constant(n.Args[0]); (called(n) == "fmt.Errorf" || called(n) == "errors.New") && (strings.Contains(text, "; run") || strings.Contains(text, "run: ")) {
+			if text := m.constant(n.Args[0]); (called(n) == "fmt.Errorf" || called(n) == "errors.New") &&
+				(strings.Contains(text, "; run") || strings.Contains(text, "run: ")) {
 				m.note(text, where)
 			}
 		case *ast.CompositeLit:
@@ -101,13 +121,13 @@ func (m *messages) read(path string) {
 			switch kind, _ := n.Type.(*ast.Ident); {
 			case kind == nil:
 			case kind.Name == "GapError" && len(n.Elts) > 2:
-				m.note(constant(n.Elts[2]), where)
+				m.note(m.constant(n.Elts[2]), where)
 			case kind.Name == "ConfigError" && len(n.Elts) == 1:
-				m.note(constant(n.Elts[0]), where)
+				m.note(m.constant(n.Elts[0]), where)
 			case kind.Name == "SetupError":
 				for _, e := range n.Elts {
 					if kv, ok := e.(*ast.KeyValueExpr); ok && kv.Key.(*ast.Ident).Name == "What" {
-						m.note(constant(kv.Value), where)
+						m.note(m.constant(kv.Value), where)
 					}
 				}
 			}
@@ -127,7 +147,7 @@ const telling = 20
 func listed(page, text string) bool {
 	pieces := verb.Split(text, -1)
 	for i, p := range pieces {
-		p, _, _ = strings.Cut(p, "; run")
+		p, _, _ = strings.Cut(p, "; ")
 		p, _, _ = strings.Cut(p, " (topic id")
 		pieces[i] = strings.Trim(p, " :;,.()[]\"'")
 	}
@@ -138,7 +158,8 @@ func listed(page, text string) bool {
 
 func TestListed(t *testing.T) {
 	for text, want := range map[string]bool{
-		"the log of %s was cut at %d": true, "no such %d thing": false, "column %s is missing; run: firstclick migrate": true, "%s: it is gone": false,
+		"the log of %s was cut at %d": true, "no such %d thing": false,
+		"column %s is missing; run: firstclick migrate": true, "%s: it is gone": false,
 	} {
 		if got := listed("| the log of ... was cut at N | | a column is missing |", text); got != want {
 			t.Errorf("%q: %v", text, got)

@@ -6,7 +6,8 @@ import (
 )
 
 func TestParseHosts(t *testing.T) {
-	for text, want := range map[string][]string{"": nil, " , ": nil, "firstclick": {"firstclick"}, "page.example, app1.": {"page.example", "app1."}} {
+	for text, want := range map[string][]string{"": nil, " , ": nil, "firstclick": {"firstclick"},
+		"page.example, app1.": {"page.example", "app1."}} {
 		if got, err := parseHosts(text); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
 		}

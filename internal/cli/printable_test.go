@@ -40,12 +40,14 @@ func TestReportsAreHarmless(t *testing.T) {
 	for _, id := range []string{"a", "b"} {
 		produce(
 			"clicks",
-			`{"click_id":"`+id+evil[:10]+`","user_id":1,"product_id":"p`+evil[:4]+`","datetime_occured":"2026-11-23 11:30:00"}`,
+			`{"click_id":"`+id+evil[:10]+`","user_id":1,"product_id":"p`+evil[:4]+`",`+
+				`"datetime_occured":"2026-11-23 11:30:00"}`,
 		)
 	}
 	produce(
 		"checkouts",
-		`{"checkout_id":"k\u009b\u202e","user_id":1,"product_id":"p\u009b\u202e","datetime_occured":"2026-11-23 12:00:00"}`,
+		`{"checkout_id":"k\u009b\u202e","user_id":1,"product_id":"p\u009b\u202e",`+
+			`"datetime_occured":"2026-11-23 12:00:00"}`,
 	)
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
@@ -54,8 +56,10 @@ func TestReportsAreHarmless(t *testing.T) {
 	defer conn.Close(t.Context())
 	for _, sql := range []string{
 		`INSERT INTO commerce.attributed_checkouts (checkout_id, click_id, click_time, product_id, checkout_time)
-			VALUES (U&'x\009b\202e', U&'y\009b\202e', '2026-11-23 11:00', U&'p\009b', '2026-11-23 12:00'), (U&'k\009b\202e', NULL, NULL, 'p', '2026-11-23 12:00')`,
-		`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload, payload_size)
+			VALUES (U&'x\009b\202e', U&'y\009b\202e', '2026-11-23 11:00', U&'p\009b', '2026-11-23 12:00'),
+			(U&'k\009b\202e', NULL, NULL, 'p', '2026-11-23 12:00')`,
+		`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload,
+			payload_size)
 			VALUES ('firstclick', U&'t\009b', 0, 7, 'json', U&'d\202e', '\x9b', 1)`,
 		`CREATE SCHEMA legacy; CREATE VIEW legacy."t` + evil + `" AS SELECT * FROM commerce.attributed_checkouts`,
 	} {
@@ -64,9 +68,12 @@ func TestReportsAreHarmless(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"verify"}, {"repair"}, {"compare", "--table", `legacy."t` + evil + `"`}, {"compare", "--table", "no." + "t\u009b"}, {"whatif", "--into", "public.other", "--replace"},
-		{"explain", "k\u009b\u202e"}, {"explain", "x\u009b\u202e"}, {"doctor"}, {"dead-letters", "list"}, {"dead-letters", "show", "1"},
-		{"verify", "--group", "g\u009b\u202e"}, {"dead-letters", "list", "--group", "g\u009b\u202e"}, {"verify", "--clicks-topic", "c\u009b"},
+		{"verify"}, {"repair"}, {"compare", "--table", `legacy."t` + evil + `"`},
+		{"compare", "--table", "no." + "t\u009b"}, {"whatif", "--into", "public.other", "--replace"},
+		{"explain", "k\u009b\u202e"}, {"explain", "x\u009b\u202e"}, {"doctor"}, {"dead-letters", "list"},
+		{"dead-letters", "show", "1"},
+		{"verify", "--group", "g\u009b\u202e"}, {"dead-letters", "list", "--group", "g\u009b\u202e"},
+		{"verify", "--clicks-topic", "c\u009b"},
 	} {
 		for _, asJSON := range []bool{false, true} {
 			if asJSON {

@@ -145,7 +145,8 @@ func badCertificate(err error) bool {
 	// The other side refuses our certificate by an alert, which has no type (RFC 8446, section
 	// 6.2).
 	return errors.As(err, &remote) && remote.Op == "remote error" &&
-		(strings.Contains(remote.Err.Error(), "certificate") || strings.Contains(remote.Err.Error(), "unknown authority"))
+		(strings.Contains(remote.Err.Error(), "certificate") ||
+			strings.Contains(remote.Err.Error(), "unknown authority"))
 }
 
 // worthWaiting has the SQLSTATEs of a Postgres that starts, stops, or has no connection to spare.

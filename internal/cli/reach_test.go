@@ -87,7 +87,8 @@ func TestReachDoesNotWaitForCertificates(t *testing.T) {
 	server := httptest.NewTLSServer(nil) // for its certificate
 	defer server.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	open := &tls.Config{Certificates: server.TLS.Certificates}
@@ -107,7 +108,8 @@ func TestReachDoesNotWaitForCertificates(t *testing.T) {
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
-		case c.want != "" && (!errors.As(err, &failed) || !strings.Contains(err.Error(), "refuses us: ") || !strings.Contains(err.Error(), c.want)):
+		case c.want != "" && (!errors.As(err, &failed) || !strings.Contains(err.Error(), "refuses us: ") ||
+			!strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
@@ -120,7 +122,8 @@ func TestReachSaysThatNothingIsSaid(t *testing.T) {
 	if got := rootCause(late); got != "no answer within 5s" {
 		t.Errorf("got %q", got)
 	}
-	if got := rootCause(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "broker", IsNotFound: true}}); got != "lookup broker: no such host" {
+	if got := rootCause(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "broker",
+		IsNotFound: true}}); got != "lookup broker: no such host" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -19,25 +19,36 @@ const mistyped = "hush-hush"
 
 // malformedBrokers and malformedDatabases are those that cannot be meant: each is a usage error.
 var malformedBrokers = []string{
-	"SASL_SSL://app:hush-hush@b:9093", "app:hush-hush@b:9093", "b:9092,app:hush-hush@b:9092", "b:9092,SASL_PLAINTEXT://hush-hush@b",
-	"app:hush-hush", "b:9092:hush-hush", "b:9092;password=hush-hush", "b:9092 password=hush-hush", `"hush-hush"`, "hush-hush@b", "kafka://hush-hush:x",
-	"b:9092/hush-hush", "[hush-hush", "\ufeffapp:hush-hush@b:1", "b:9092?sasl.password=hush-hush", "SASL_SSL://app:hush-hush@b:9093\n", "b:9092\nhush-hush:9092:9",
+	"SASL_SSL://app:hush-hush@b:9093", "app:hush-hush@b:9093", "b:9092,app:hush-hush@b:9092",
+	"b:9092,SASL_PLAINTEXT://hush-hush@b",
+	"app:hush-hush", "b:9092:hush-hush", "b:9092;password=hush-hush", "b:9092 password=hush-hush", `"hush-hush"`,
+	"hush-hush@b", "kafka://hush-hush:x",
+	"b:9092/hush-hush", "[hush-hush", "\ufeffapp:hush-hush@b:1", "b:9092?sasl.password=hush-hush",
+	"SASL_SSL://app:hush-hush@b:9093\n", "b:9092\nhush-hush:9092:9",
 }
 
 var malformedDatabases = []string{
-	"postgres://app:hush-hush@[db/shop", "postgresql+psycopg://app:hush-hush@db/shop", "jdbc:postgresql://db/shop?password=hush-hush",
-	"'postgres://app:hush-hush@db/shop'", `"postgres://app:hush-hush@db/shop"`, "\ufeffpostgres://app:hush-hush@db/shop", "postgres://app:hush-hush@db:port/shop",
-	"host=db passwort=hush-hush", "host=db port=x password=hush-hush", "postgres://app:hush-hush%zz@db/shop", "postgres://app:p@ss:hush-hush@db:x/shop",
-	"postgres://app:p@hush-hush@db/shop", "postgres://app:p/hush-hush@db/shop", "postgres://app:p#hush-hush@db/shop", "postgres://app:p?hush-hush@db/shop",
-	"postgres://app:%hush-hush@db/shop", "postgres://app:hush-hush\n@db/shop", "mysql://app:hush-hush@db/shop", "host=postgres://app:hush-hush@db/shop",
-	"host=db dbname=postgres://app:hush-hush@db/shop", "dbname='host=db password=hush-hush'", "postgres://db/shop?host=app:hush-hush@db",
+	"postgres://app:hush-hush@[db/shop", "postgresql+psycopg://app:hush-hush@db/shop",
+	"jdbc:postgresql://db/shop?password=hush-hush",
+	"'postgres://app:hush-hush@db/shop'", `"postgres://app:hush-hush@db/shop"`,
+	"\ufeffpostgres://app:hush-hush@db/shop", "postgres://app:hush-hush@db:port/shop",
+	"host=db passwort=hush-hush", "host=db port=x password=hush-hush", "postgres://app:hush-hush%zz@db/shop",
+	"postgres://app:p@ss:hush-hush@db:x/shop",
+	"postgres://app:p@hush-hush@db/shop", "postgres://app:p/hush-hush@db/shop", "postgres://app:p#hush-hush@db/shop",
+	"postgres://app:p?hush-hush@db/shop",
+	"postgres://app:%hush-hush@db/shop", "postgres://app:hush-hush\n@db/shop", "mysql://app:hush-hush@db/shop",
+	"host=postgres://app:hush-hush@db/shop",
+	"host=db dbname=postgres://app:hush-hush@db/shop", "dbname='host=db password=hush-hush'",
+	"postgres://db/shop?host=app:hush-hush@db",
 	"host=db,postgres://app:hush-hush@db",
 }
 
 // malformedPasswords may be meant, each of them.
 var malformedPasswords = []string{
-	"hush-hush\n", "hush-hush\r\n", "\ufeffhush-hush", `"hush-hush"`, "'hush-hush", "hush-hush@b:9093", "a:hush-hush", "a/hush-hush", "%zzhush-hush", "SASL_SSL://app:hush-hush@b",
-	"hush-hush\x00", "hush-hush\nsecond", "\x1b[31mhush-hush", "*hush-hush", "&hush-hush", "!hush-hush", "hush-hush: x", "{hush-hush", "[hush-hush", "- hush-hush", "|hush-hush", "@hush-hush", "`hush-hush",
+	"hush-hush\n", "hush-hush\r\n", "\ufeffhush-hush", `"hush-hush"`, "'hush-hush", "hush-hush@b:9093", "a:hush-hush",
+	"a/hush-hush", "%zzhush-hush", "SASL_SSL://app:hush-hush@b",
+	"hush-hush\x00", "hush-hush\nsecond", "\x1b[31mhush-hush", "*hush-hush", "&hush-hush", "!hush-hush",
+	"hush-hush: x", "{hush-hush", "[hush-hush", "- hush-hush", "|hush-hush", "@hush-hush", "`hush-hush",
 }
 
 // secretFlags are the flags of a command that hold secrets, or name the files of secrets, with what
@@ -93,7 +104,8 @@ func allCommands(t *testing.T) map[string]*cobra.Command {
 var needed = map[string][]string{
 	"explain": {
 		"k",
-	}, "compare": {"--table", "a.b"}, "whatif": {"--into", "a.b"}, "dead-letters show": {"1"}, "dead-letters retry": {"1"}, "dead-letters drop": {"1"}, "completion": {"bash"},
+	}, "compare": {"--table", "a.b"}, "whatif": {"--into", "a.b"}, "dead-letters show": {"1"}, "dead-letters " +
+		"retry": {"1"}, "dead-letters drop": {"1"}, "completion": {"bash"},
 }
 
 // invokeInVain runs a command that is not to reach anybody: what it takes for right it would only
@@ -180,8 +192,11 @@ func TestNoCommandQuotesASecret(t *testing.T) {
 	}
 	t.Logf("%d tries", tried)
 	for _, args := range [][]string{
-		{"run", "--kafka-password", mistyped}, {"run", "--kafka-sasl", "plain", "--kafka-password", mistyped}, {"doctor", "--kafka-user", "u", "--kafka-password", mistyped},
-		{"run", "--kafka-tls", "--kafka-cert", certificate, "--kafka-key", mistyped}, {"verify", "--kafka-sasl", "md5", "--kafka-user", "u", "--kafka-password", mistyped}, {"postgres://app:" + mistyped + "@db/shop"}, {"help", "app:" + mistyped + "@db"},
+		{"run", "--kafka-password", mistyped}, {"run", "--kafka-sasl", "plain", "--kafka-password", mistyped},
+		{"doctor", "--kafka-user", "u", "--kafka-password", mistyped},
+		{"run", "--kafka-tls", "--kafka-cert", certificate, "--kafka-key", mistyped}, {"verify", "--kafka-sasl", "md5",
+			"--kafka-user", "u", "--kafka-password", mistyped}, {"postgres://app:" + mistyped + "@db/shop"},
+		{"help", "app:" + mistyped + "@db"},
 	} {
 		if said, err := invokeInVain(t, nil, args...); err == nil || strings.Contains(said, mistyped) {
 			t.Errorf("%s: %v", slices.DeleteFunc(args, func(s string) bool { return s == mistyped }), err)
@@ -196,11 +211,13 @@ func TestNoCommandQuotesAVariableOfPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := filepath.Join(t.TempDir(), "service")
-	if err := os.WriteFile(service, []byte("[shop]\npassword=hush-hush\nhost=app:hush-hush@db\nhush-hush\n"), 0o600); err != nil {
+	if err := os.WriteFile(service, []byte("[shop]\npassword=hush-hush\nhost=app:hush-hush@db\nhush-hush\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	variables := map[string][]string{"PGPASSFILE": {passfile, mistyped}, "PGSERVICEFILE": {service, mistyped}}
-	for _, name := range []string{"PGPASSWORD", "PGSSLPASSWORD", "PGSERVICE", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSSLKEY", "PGSSLCERT", "PGSSLROOTCERT", "PGSSLMODE", "PGOPTIONS",
+	for _, name := range []string{"PGPASSWORD", "PGSSLPASSWORD", "PGSERVICE", "PGHOST", "PGPORT", "PGDATABASE",
+		"PGUSER", "PGSSLKEY", "PGSSLCERT", "PGSSLROOTCERT", "PGSSLMODE", "PGOPTIONS",
 		"PGCONNECT_TIMEOUT", "PGTARGETSESSIONATTRS", "PGAPPNAME", "PGREQUIREAUTH"} {
 		variables[name] = []string{
 			"postgres://app:hush-hush@db/shop",

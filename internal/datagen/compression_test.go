@@ -15,7 +15,8 @@ import (
 // The low three bits of a batch's attributes (https://kafka.apache.org/documentation/#recordbatch).
 func TestBatchesAreCompressedAsAsked(t *testing.T) {
 	for name, want := range map[string]kgo.CompressionCodecType{
-		"": kgo.CodecNone, "none": kgo.CodecNone, "gzip": kgo.CodecGzip, "snappy": kgo.CodecSnappy, "lz4": kgo.CodecLz4, "zstd": kgo.CodecZstd,
+		"": kgo.CodecNone, "none": kgo.CodecNone, "gzip": kgo.CodecGzip, "snappy": kgo.CodecSnappy,
+		"lz4": kgo.CodecLz4, "zstd": kgo.CodecZstd,
 	} {
 		t.Run("codec "+name, func(t *testing.T) {
 			cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))

@@ -105,10 +105,12 @@ func TestUnreachable(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		"kafka":    {Config{Kafka: kafkaconn.Config{Brokers: []string{nobody}}}, "reach kafka at " + nobody},
-		"postgres": {Config{Kafka: kafkaconn.Config{Brokers: brokers}, Database: "postgres://u:secret@" + nobody + "/x"}, "reach postgres at " + nobody},
+		"kafka": {Config{Kafka: kafkaconn.Config{Brokers: []string{nobody}}}, "reach kafka at " + nobody},
+		"postgres": {Config{Kafka: kafkaconn.Config{Brokers: brokers},
+			Database: "postgres://u:secret@" + nobody + "/x"}, "reach postgres at " + nobody},
 		"no tables": {
-			Config{Kafka: kafkaconn.Config{Brokers: brokers}, Database: pgtest.Empty(t)}, "run firstclick migrate first",
+			Config{Kafka: kafkaconn.Config{Brokers: brokers},
+				Database: pgtest.Empty(t)}, "run firstclick migrate first",
 		},
 	} {
 		c.cfg.ConnectTimeout = 500 * time.Millisecond

@@ -98,7 +98,8 @@ func TestEventTimes(t *testing.T) {
 		"backlog":             {Config{Count: 60_000}, 60_000, -time.Minute, 0},
 		"backlog, event rate": {Config{Count: 600, EventRate: 10}, 600, -time.Minute, 0},
 		"fast":                {Config{Rate: 10, Speed: 60, Count: 100}, 100, -590 * time.Second, 10 * time.Second},
-		"given start":         {Config{Rate: 10, Speed: 6, Count: 100, Start: now.Add(-time.Hour)}, 100, -time.Hour, -59 * time.Minute},
+		"given start": {Config{Rate: 10, Speed: 6, Count: 100, Start: now.Add(-time.Hour)}, 100, -time.Hour,
+			-59 * time.Minute},
 	} {
 		cfg, err := c.cfg.withDefaults()
 		if err != nil {

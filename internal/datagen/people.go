@@ -35,8 +35,8 @@ func openDatabase(ctx context.Context, cfg Config) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// insertPeople inserts users and products 0..Users-1, and renames about every tenth new user. Existing
-// rows stay as they are.
+// insertPeople inserts users and products 0..Users-1, and renames about every tenth new user.
+// Existing rows stay as they are.
 func insertPeople(ctx context.Context, cfg Config, sum *Summary) error {
 	conn, err := openDatabase(ctx, cfg)
 	if err != nil {

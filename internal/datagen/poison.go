@@ -67,7 +67,10 @@ func brokenPoisons() []Poison {
 		both("no json", "json", whole("GET /checkout HTTP/1.1")),
 		both("blanks", "json", whole(" \n")),
 		both("two values", "json", changed(func(v []byte) []byte { return slices.Concat(v, []byte(" "), v) })),
-		both("single quotes", "json", changed(func(v []byte) []byte { return bytes.ReplaceAll(v, []byte{'"'}, []byte{'\''}) })),
+		both("single quotes", "json", changed(func(v []byte) []byte {
+			return bytes.ReplaceAll(v, []byte{'"'},
+				[]byte{'\''})
+		})),
 		both("raw NUL", "json", replace("user_agent", "\"Mozilla\x00\"")),
 		both("raw newline", "json", replace("user_agent", "\"Mozilla\n\"")),
 		both("leading zero", "json", replace("user_id", "007")),
@@ -102,7 +105,8 @@ func idPoisons() []Poison {
 	}
 	for _, p := range []struct{ kind, raw string }{
 		{"null user_id", "null"}, {"user_id of 2^31", "2147483648"}, {"user_id below -2^31", `"-2147483649"`},
-		{"user_id of 30 digits", strings.Repeat("9", 30)}, {"fraction as user_id", "7.5"}, {"exponent as user_id", "1e2"},
+		{"user_id of 30 digits", strings.Repeat("9", 30)}, {"fraction as user_id", "7.5"},
+		{"exponent as user_id", "1e2"},
 		{"word as user_id", `"seven"`}, {"empty user_id", `""`}, {"true as user_id", "true"},
 	} {
 		all = append(all, Poison{p.kind, "user_id", true, true, replace("user_id", p.raw)})

@@ -110,7 +110,8 @@ func (f faker) url() string {
 	}
 	b.WriteString("." + f.one("com", "com", "com", "net", "org", "info", "biz") + "/")
 	folders := []string{
-		"app", "main", "wp-content", "search", "category", "tag", "categories", "tags", "blog", "posts", "list", "explore",
+		"app", "main", "wp-content", "search", "category", "tag", "categories", "tags", "blog", "posts", "list",
+		"explore",
 	}
 	for range f.IntN(3) {
 		b.WriteString(f.one(folders...) + "/")
@@ -158,7 +159,8 @@ func (f faker) platform() string {
 	case 1:
 		return "X11; Linux " + f.one("x86_64", "i686")
 	case 2:
-		return fmt.Sprintf("Macintosh; %s Mac OS X 10_%d_%d", f.one("Intel", "PPC", "U; Intel"), 5+f.IntN(8), f.IntN(10))
+		return fmt.Sprintf("Macintosh; %s Mac OS X 10_%d_%d", f.one("Intel", "PPC", "U; Intel"), 5+f.IntN(8),
+			f.IntN(10))
 	default:
 		return fmt.Sprintf("Linux; Android %d.%d", 1+f.IntN(14), f.IntN(5))
 	}

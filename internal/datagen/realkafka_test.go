@@ -20,7 +20,8 @@ func TestRealBroker(t *testing.T) {
 	brokers := []string{kafkatest.Real(t)}
 	for name, cfg := range map[string]Config{
 		"backlog": {
-			Count: 100_000, Start: testStart.Add(-90 * 24 * time.Hour), TooLarge: 0.0001, Poison: 0.01, Late: 0.01, Future: 0.01, Duplicate: 0.01,
+			Count: 100_000, Start: testStart.Add(-90 * 24 * time.Hour), TooLarge: 0.0001, Poison: 0.01, Late: 0.01,
+			Future: 0.01, Duplicate: 0.01,
 			Conflict: 0.01,
 		},
 		"real-time":    {Count: 10_000, Rate: 10_000},

@@ -14,8 +14,9 @@ const (
 	transactionTick = 100 * time.Millisecond
 )
 
-// Run sends events until Count of them are sent or ctx ends, which is no error: it then flushes what
-// is in flight. The Summary counts what Kafka has acknowledged; with an error, in whole batches.
+// Run sends events until Count of them are sent or ctx ends, which is no error: it then flushes
+// what is in flight. The Summary counts what Kafka has acknowledged; with an error, in whole
+// batches.
 func Run(ctx context.Context, cfg Config) (people Summary, err error) {
 	if cfg, err = cfg.withDefaults(); err != nil {
 		return people, err

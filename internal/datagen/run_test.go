@@ -80,7 +80,8 @@ func ends(t *testing.T, c *kfake.Cluster) (n int64) {
 
 func TestRunSendsWhatTheScriptSays(t *testing.T) {
 	cfg := Config{
-		Count: 20_000, Seed: 23, Start: testStart, Partitions: 3, Poison: 0.05, Duplicate: 0.05, Conflict: 0.05, Late: 0.02, OutOfOrder: 0.05,
+		Count: 20_000, Seed: 23, Start: testStart, Partitions: 3, Poison: 0.05, Duplicate: 0.05, Conflict: 0.05,
+		Late: 0.02, OutOfOrder: 0.05,
 		TooLarge: 0.0002,
 	}
 	var sums []string

@@ -227,8 +227,8 @@ func (s *script) draw(b *batch, clock int64, t topic) {
 	}
 	switch {
 	case conflict:
-		// There is no equal duplicate besides: whichever of the two is read first, the other one is the
-		// one dead letter.
+		// There is no equal duplicate besides: whichever of the two is read first, the other one is
+		// the one dead letter.
 		s.put(b, from, t, clock, due, m)
 		other := 1 + (cents+int(s.faults.below(maxCents-1)))%maxCents
 		from = len(b.arena)
@@ -308,7 +308,8 @@ func (s *script) poison(b *batch, clock int64) {
 
 // spare appends an event that is not part of the stream.
 func (s *script) spare(dst []byte, t topic, clock int64) []byte {
-	ev := event{id: s.faults.uuid(), user: 1 + int32(s.faults.below(uint64(s.cfg.Users))), product: s.faults.uuid(), time: clock}
+	ev := event{id: s.faults.uuid(), user: 1 + int32(s.faults.below(uint64(s.cfg.Users))), product: s.faults.uuid(),
+		time: clock}
 	if t == clicks {
 		return s.enc.click(dst, s.faults, &ev)
 	}

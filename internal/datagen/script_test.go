@@ -3,16 +3,12 @@ package datagen
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"testing"
 	"time"
-
-	"firstclick/join/decode"
-	joined "firstclick/join/event"
 )
 
 // fact is what a test reads of an event.
@@ -45,7 +41,8 @@ func factOf(t testing.TB, value []byte) fact {
 
 func TestSameSeedSameRecords(t *testing.T) {
 	all := Config{
-		Seed: 7, UnknownUser: 0.05, HotKey: 0.05, Future: 0.05, OutOfOrder: 0.05, Late: 0.05, Duplicate: 0.05, Conflict: 0.05, Poison: 0.05,
+		Seed: 7, UnknownUser: 0.05, HotKey: 0.05, Future: 0.05, OutOfOrder: 0.05, Late: 0.05, Duplicate: 0.05,
+		Conflict: 0.05, Poison: 0.05,
 		TooLarge: 0.001,
 	}
 	a, b := made(all, 5_000), made(all, 5_000)
@@ -63,18 +60,25 @@ func TestSameSeedSameRecords(t *testing.T) {
 func TestFirstEventsOfASeed(t *testing.T) {
 	b := made(Config{Seed: 1}, 3)
 	for i, want := range []string{
-		`{"click_id": "e9ba58c4-3547-4cdc-890f-4dcaf8a509c5", "user_id": 100, "product_id": "1a3d1e60-1c11-4a0b-9d1a-8567d1b67dac", ` +
+		`{"click_id": "e9ba58c4-3547-4cdc-890f-4dcaf8a509c5", "user_id": 100, ` +
+			`"product_id": "1a3d1e60-1c11-4a0b-9d1a-8567d1b67dac", ` +
 			`"product": "woman", "price": 81.24, "url": "https://www.peterson.com/wp-content/tag/searchlogin.html", ` +
-			`"user_agent": "Mozilla/5.0 (X11; Linux i686) AppleWebKit/5351 (KHTML, like Gecko) Chrome/40.0.887.0 Mobile Safari/5351", ` +
+			`"user_agent": "Mozilla/5.0 (X11; Linux i686) AppleWebKit/5351 (KHTML, like Gecko) ` +
+			`Chrome/40.0.887.0 Mobile Safari/5351", ` +
 			`"ip_address": "18.155.27.135", "datetime_occured": "2026-11-23 00:46:50.811"}`,
-		`{"click_id": "8d72c79c-55b2-4673-8bed-81895646bf1c", "user_id": 100, "product_id": "1a3d1e60-1c11-4a0b-9d1a-8567d1b67dac", ` +
+		`{"click_id": "8d72c79c-55b2-4673-8bed-81895646bf1c", "user_id": 100, ` +
+			`"product_id": "1a3d1e60-1c11-4a0b-9d1a-8567d1b67dac", ` +
 			`"product": "time", "price": 98.55, "url": "http://holt-navarro.net/mainhomepage.jsp", ` +
 			`"user_agent": "Opera/9.92.(Macintosh; U; Intel Mac OS X 10_10_8; ko-KR) Presto/2.9.183 Version/10.00", ` +
 			`"ip_address": "5.219.212.224", "datetime_occured": "2026-11-23 00:46:50.812"}`,
-		`{"checkout_id": "59a28c48-7ce4-448f-af36-7192eefea57e", "user_id": 100, "product_id": "1a3d1e60-1c11-4a0b-9d1a-8567d1b67dac", ` +
-			`"payment_method": "JCB 16 digit", "total_amount": 7.15, "shipping_address": "14924 Damion View Apt. 618\nPittsburgh, IN 30913", ` +
-			`"billing_address": "8760 Maci Furt\nAnaheim, MA 66476", "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 9_0_3 like Mac OS X; en-US) ` +
-			`AppleWebKit/532.2.7 (KHTML, like Gecko) Version/3.0.5 Mobile/8B117 Safari/6532.2.7", "ip_address": "52.152.170.246", ` +
+		`{"checkout_id": "59a28c48-7ce4-448f-af36-7192eefea57e", "user_id": 100, ` +
+			`"product_id": "1a3d1e60-1c11-4a0b-9d1a-8567d1b67dac", ` +
+			`"payment_method": "JCB 16 digit", "total_amount": 7.15, ` +
+			`"shipping_address": "14924 Damion View Apt. 618\nPittsburgh, IN 30913", ` +
+			`"billing_address": "8760 Maci Furt\nAnaheim, MA 66476", ` +
+			`"user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 9_0_3 like Mac OS X; en-US) ` +
+			`AppleWebKit/532.2.7 (KHTML, like Gecko) Version/3.0.5 Mobile/8B117 Safari/6532.2.7", ` +
+			`"ip_address": "52.152.170.246", ` +
 			`"datetime_occured": "2026-11-23 00:46:50.813"}`,
 	} {
 		if got := string(b.value(&b.records[i])); got != want {
@@ -188,7 +192,8 @@ func TestPartitionsTakeTurns(t *testing.T) {
 // The counts are compared with what the records themselves say.
 func TestCountsAreWhatIsSent(t *testing.T) {
 	cfg, err := Config{
-		Seed: 13, Users: 40, UnknownUser: 0.1, HotKey: 0.1, Future: 0.06, OutOfOrder: 0.1, Late: 0.1, Duplicate: 0.1, Conflict: 0.1, Poison: 0.1,
+		Seed: 13, Users: 40, UnknownUser: 0.1, HotKey: 0.1, Future: 0.06, OutOfOrder: 0.1, Late: 0.1, Duplicate: 0.1,
+		Conflict: 0.1, Poison: 0.1,
 	}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
@@ -306,98 +311,4 @@ func mapSum[K comparable](m map[K]int64) (n int64) {
 		n += v
 	}
 	return n
-}
-
-// Every kind is sent, on every topic that it is for, and the pipeline's decoder refuses it for the
-// reason that the summary expects.
-func TestPoisonIsRefusedForItsReason(t *testing.T) {
-	kinds := Poisons()
-	b := made(Config{Seed: 17, Poison: 1}, int64(3*len(kinds)))
-	d := decode.New(time.UTC)
-	sent := map[badRecord]int{}
-	for i := range b.records {
-		r := &b.records[i]
-		value := b.value(r)
-		got := verdict(d, r, value)
-		if r.mark.role != rolePoison {
-			if got != "" {
-				t.Fatalf("%s is refused: %s", value, got)
-			}
-			continue
-		}
-		kind := kinds[r.mark.poison]
-		sent[badRecord{int(r.mark.poison), r.topic}]++
-		want := kind.Reason
-		if want == "refused" {
-			want = "" // by Postgres
-		}
-		if got != want {
-			t.Errorf("%s on topic %d: reason %q, want %q: %.300q", kind.Kind, r.topic, got, want, value)
-		}
-	}
-	for _, turn := range badRecords(kinds) {
-		if sent[turn] == 0 {
-			t.Errorf("%s is never sent to topic %d", kinds[turn.kind].Kind, turn.topic)
-		}
-	}
-	if len(sent) != len(badRecords(kinds)) {
-		t.Errorf("%d kinds sent, want %d", len(sent), len(badRecords(kinds)))
-	}
-}
-
-// verdict is the decoder's reason, or the future guard's, or none.
-func verdict(d *decode.Decoder, r *record, value []byte) string {
-	var c decode.Click
-	var k joined.Checkout
-	var err error
-	var at int64
-	if r.topic == clicks {
-		err = d.Click(value, &c)
-		at = c.Time
-	} else {
-		_, err = d.Checkout(value, &k, nil)
-		at = k.Time
-	}
-	if refused, ok := errors.AsType[*joined.DecodeError](err); ok {
-		return string(refused.Reason)
-	}
-	if at > r.clock+5*minute {
-		return "future"
-	}
-	return ""
-}
-
-func TestTooLargeRecords(t *testing.T) {
-	b := made(Config{Seed: 19, TooLarge: 1}, 8)
-	for i := range b.records {
-		r := &b.records[i]
-		if r.mark.role != roleTooLarge {
-			continue
-		}
-		if value := b.value(r); len(value) <= joined.MaxRecord || len(value) > largest || !json.Valid(value) {
-			t.Errorf("%d bytes, valid: %v", len(value), json.Valid(value))
-		}
-	}
-}
-
-func TestConfigIsChecked(t *testing.T) {
-	for name, cfg := range map[string]Config{
-		"share above 1":          {Late: 1.1},
-		"share below 0":          {Poison: -0.1},
-		"share that is none":     {HotKey: math.NaN()},
-		"exponent of one":        {Zipf: 1},
-		"shares above 1":         {Late: 0.6, OutOfOrder: 0.6},
-		"endless rate":           {Rate: math.Inf(1)},
-		"negative count":         {Count: -1},
-		"one topic for both":     {ClicksTopic: "events", CheckoutsTopic: "events"},
-		"renames, no database":   {Renames: 1},
-		"aborts, no transaction": {Aborted: 0.5},
-		"negative users":         {Users: -1},
-		"negative partitions":    {Partitions: -1},
-		"an unknown codec":       {Compression: "zip"},
-	} {
-		if _, err := Run(t.Context(), cfg); err == nil {
-			t.Errorf("%s is accepted", name)
-		}
-	}
 }

@@ -31,15 +31,18 @@ func TestOldRowsGo(t *testing.T) {
 	const rows = deleteAtOnce + 500
 	if _, err := pool.Exec(ctx, `INSERT INTO commerce.attributed_checkouts (checkout_id, checkout_time)
 		SELECT 'old' || n, now() AT TIME ZONE 'UTC' - interval '1 hour 1 minute' FROM generate_series(1, $1::int) n
-		UNION ALL SELECT 'new' || n, now() AT TIME ZONE 'UTC' - interval '59 minutes' FROM generate_series(1, 10) n`, rows); err != nil {
+		UNION ALL SELECT 'new' || n, now() AT TIME ZONE 'UTC' - interval '59 minutes'
+		FROM generate_series(1, 10) n`, rows); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pool.Exec(ctx, `INSERT INTO firstclick.unknown_users (user_id, checkout_id, noted_at)
 		VALUES (1, 'old1', now() - interval '2 hours'), (1, 'new1', now())`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Exec(ctx, `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, payload_size, created_at)
-		VALUES ('g', 'clicks', 0, 1, 'json', 0, now() - interval '2 hours'), ('g', 'clicks', 0, 2, 'json', 0, now())`); err != nil {
+	if _, err := pool.Exec(ctx, `INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason,
+		payload_size, created_at)
+		VALUES ('g', 'clicks', 0, 1, 'json', 0, now() - interval '2 hours'),
+		('g', 'clicks', 0, 2, 'json', 0, now())`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pool.Exec(ctx, "SET TIME ZONE 'Asia/Tokyo'"); err != nil {
@@ -53,8 +56,10 @@ func TestOldRowsGo(t *testing.T) {
 		t.Errorf("deleted %d, want %d", deleted, rows+2)
 	}
 	var left, letters, unknown int
-	if err := pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id LIKE 'new%'),
-		(SELECT count(*) FROM firstclick.dead_letters), (SELECT count(*) FROM firstclick.unknown_users)`).Scan(&left, &letters, &unknown); err != nil {
+	if err := pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM commerce.attributed_checkouts
+		WHERE checkout_id LIKE 'new%'),
+		(SELECT count(*) FROM firstclick.dead_letters),
+		(SELECT count(*) FROM firstclick.unknown_users)`).Scan(&left, &letters, &unknown); err != nil {
 		t.Fatal(err)
 	}
 	if left != 10 || letters != 1 || unknown != 1 {
@@ -155,7 +160,8 @@ func TestStoppedForLong(t *testing.T) {
 	kafka := kafkaconn.Config{Brokers: broker.ListenAddrs()}
 	generate := func(count int64, rate float64, start time.Time) {
 		t.Helper()
-		if _, err := datagen.Run(t.Context(), datagen.Config{Kafka: kafka, Database: dsn, Count: count, Rate: rate, Start: start,
+		if _, err := datagen.Run(t.Context(), datagen.Config{Kafka: kafka, Database: dsn, Count: count, Rate: rate,
+			Start:     start,
 			EventRate: 100, Seed: uint64(start.UnixNano())}); err != nil {
 			t.Fatal(err)
 		}

@@ -100,7 +100,8 @@ func hostile() []string {
 			"\"datetime_occured\": \"2026-02-30 25:61:00\"}",
 		"{\"checkout_id\": \"bad bytes \xff\xfe\", \"user_id\": 3, \"product_id\": \"p\", " +
 			"\"datetime_occured\": \"2026-01-01 00:00:00\"}",
-		`{"checkout_id": "from the future", "user_id": 3, "product_id": "p", "datetime_occured": "2999-01-01 00:00:00"}`,
+		`{"checkout_id": "from the future", "user_id": 3, "product_id": "p",
+			"datetime_occured": "2999-01-01 00:00:00"}`,
 		`{"checkout_id": "priceless", "user_id": 3, "product_id": "p", "total_amount": "NaN",
 			"datetime_occured": "2026-01-01 00:00:00"}`,
 	}

@@ -67,6 +67,7 @@ func verdict(ctx context.Context, cfg audit.Config) (web.Verdict, error) {
 			"%s wait, or are older than the records", progress.Grouped(r.Judged), progress.Grouped(old))
 		return v, nil
 	}
-	v.Text = fmt.Sprintf("Verified: all %s rows are what Kafka's records say, 0 missing, 0 twice", progress.Grouped(r.Rows))
+	v.Text = fmt.Sprintf("Verified: all %s rows are what Kafka's records say, 0 missing, 0 twice",
+		progress.Grouped(r.Rows))
 	return v, nil
 }

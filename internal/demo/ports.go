@@ -25,7 +25,8 @@ func choosePorts(ctx context.Context, wanted ...int) ([]int, error) {
 			if err == nil {
 				err = listener.Close()
 			}
-			// Other errors: no IPv6, which is no obstacle, or a port for root only, which its server reports.
+			// Other errors: no IPv6, which is no obstacle, or a port for root only, which its
+			// server reports.
 			taken = taken || errors.Is(err, syscall.EADDRINUSE) || host == "127.0.0.1" && err != nil
 		}
 		if !taken {

@@ -26,8 +26,10 @@ func sample() rows {
 func TestTable(t *testing.T) {
 	wide := strings.Join(table(sample(), 200), "\n")
 	want := strings.Join([]string{
-		"checkout_id                           click_id                              bought        clicked       user_name",
-		"f1cdf196-9651-4c34-b74d-68ef7222345d  0fe3c1aa-60f2-4695-92ad-db2c216507eb  12:00:01.500  12:00:00.500  \\x1b[31mana\\nlu",
+		"checkout_id                           click_id                              bought        clicked       " +
+			"user_name",
+		"f1cdf196-9651-4c34-b74d-68ef7222345d  0fe3c1aa-60f2-4695-92ad-db2c216507eb  12:00:01.500  12:00:00.500  " +
+			"\\x1b[31mana\\nlu",
 		"32ffaac1-bea6-46da-809a-517fa8a79525  -                                     12:00:01.500  -             -",
 		"", "", "", "",
 		"67 rows/s, about 1234 rows, times in UTC. Ctrl-C stops, demo again goes on.",
