@@ -107,9 +107,9 @@ func (m *messages) read(path string) {
 			// How packages ending make their errors: Gapf(topic, partition, format, ...), Configf(format, ...).
 			switch {
 			case called(n) == "ending.Gapf" && len(n.Args) > 2:
-				m.note(constant(n.Args[2]), where)
+				m.note(m.constant(n.Args[2]), where)
 			case called(n) == "ending.Configf":
-				m.note(constant(n.Args[0]), where)
+				m.note(m.constant(n.Args[0]), where)
 			}
 			// An error that says what to run is for the operator.
 			if text := m.constant(n.Args[0]); (called(n) == "fmt.Errorf" || called(n) == "errors.New") &&

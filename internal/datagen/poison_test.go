@@ -3,10 +3,12 @@ package datagen
 import (
 	"encoding/json"
 	"errors"
-	"firstclick/join"
 	"math"
 	"testing"
 	"time"
+
+	"firstclick/join/decode"
+	joined "firstclick/join/event"
 )
 
 // Every kind is sent, on every topic that it is for, and the pipeline's decoder refuses it for the
@@ -14,7 +16,7 @@ import (
 func TestPoisonIsRefusedForItsReason(t *testing.T) {
 	kinds := Poisons()
 	b := made(Config{Seed: 17, Poison: 1}, int64(3*len(kinds)))
-	d := join.NewDecoder(time.UTC)
+	d := decode.New(time.UTC)
 	sent := map[badRecord]int{}
 	for i := range b.records {
 		r := &b.records[i]
@@ -46,20 +48,20 @@ func TestPoisonIsRefusedForItsReason(t *testing.T) {
 	}
 }
 
-// verdict is the decoder's reason, or the future guard's, or none.
-func verdict(d *join.Decoder, r *record, value []byte) string {
-	var c join.Click
-	var k join.Checkout
+// verdict returns the reason of the decoder, or of the guard against future times, or none.
+func verdict(d *decode.Decoder, r *record, value []byte) string {
+	var c decode.Click
+	var k joined.Checkout
 	var err error
 	var at int64
 	if r.topic == clicks {
 		err = d.Click(value, &c)
 		at = c.Time
 	} else {
-		err = d.Checkout(value, &k)
+		_, err = d.Checkout(value, &k, nil)
 		at = k.Time
 	}
-	if refused, ok := errors.AsType[*join.DecodeError](err); ok {
+	if refused, ok := errors.AsType[*joined.DecodeError](err); ok {
 		return string(refused.Reason)
 	}
 	if at > r.clock+5*minute {
@@ -75,7 +77,7 @@ func TestTooLargeRecords(t *testing.T) {
 		if r.mark.role != roleTooLarge {
 			continue
 		}
-		if value := b.value(r); len(value) <= join.MaxRecord || len(value) > largest || !json.Valid(value) {
+		if value := b.value(r); len(value) <= joined.MaxRecord || len(value) > largest || !json.Valid(value) {
 			t.Errorf("%d bytes, valid: %v", len(value), json.Valid(value))
 		}
 	}
