@@ -27,8 +27,8 @@ type messages struct {
 // logs are the methods of slog.Logger that an operator sees by default.
 var logs = regexp.MustCompile(`^(Info|Warn|Error)(Context)?$`)
 
-// constant gives the text of a literal, of a constant of the file, of both added, or of the format of
-// a Sprintf.
+// constant gives the text of a literal, of a constant of the file, of both added, or of the format
+// of a Sprintf.
 func (m *messages) constant(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -104,7 +104,8 @@ func (m *messages) read(path string) {
 					m.note(m.constant(n.Args[i]), where)
 				}
 			}
-			// How packages ending make their errors: Gapf(topic, partition, format, ...), Configf(format, ...).
+			// How packages ending make their errors: Gapf(topic, partition, format, ...),
+			// Configf(format, ...).
 			switch {
 			case called(n) == "ending.Gapf" && len(n.Args) > 2:
 				m.note(m.constant(n.Args[2]), where)
