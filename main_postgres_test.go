@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func TestPostgresThatIsNotReady(t *testing.T) {
 			}
 		}
 	}
-	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"wal_level": "replica"}))
+	server := pgtest.StartTemporary(t, pgserver.WithConfig(map[string]string{"wal_level": "replica"}))
 	refused(server.DSN("postgres"), "wal_level is replica", "ALTER SYSTEM SET wal_level = logical")
 
 	dsn := pgtest.New(t)

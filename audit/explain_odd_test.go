@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 	"firstclick/migrations"
 )
@@ -84,7 +85,7 @@ func TestExplainHostileTexts(t *testing.T) {
 }
 
 func TestExplainCommitTimestamp(t *testing.T) {
-	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"track_commit_timestamp": "on"}))
+	server := pgtest.StartTemporary(t, pgserver.WithConfig(map[string]string{"track_commit_timestamp": "on"}))
 	w := worldOn(t, server.DSN("postgres"))
 	if err := migrations.Up(t.Context(), w.cfg.Database, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 )
 
@@ -44,7 +45,7 @@ func captureFile(version, identity string) string {
 }
 
 // capture runs the script and returns its pgoutput messages.
-func capture(t *testing.T, server *pgtest.Server, identity string) [][]byte {
+func capture(t *testing.T, server *pgserver.Server, identity string) [][]byte {
 	t.Helper()
 	m := newMirror(t, server.DSN("postgres"), Config{})
 	m.exec("DROP SCHEMA IF EXISTS commerce CASCADE")
@@ -72,11 +73,11 @@ func capture(t *testing.T, server *pgtest.Server, identity string) [][]byte {
 
 // TestCapture: what the server sends decodes to what the script did. With -capture it is recorded.
 func TestCapture(t *testing.T) {
-	servers := map[string]*pgtest.Server{}
+	servers := map[string]*pgserver.Server{}
 	for version := range strings.SplitSeq(*captureVersions, ",") {
 		var major int
 		if n, _ := fmt.Sscan(version, &major); n == 1 {
-			servers[version] = pgtest.StartTemporary(t, pgtest.WithVersion(major))
+			servers[version] = pgtest.StartTemporary(t, pgserver.WithVersion(major))
 		}
 	}
 	record := len(servers) > 0

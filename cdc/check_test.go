@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 	"firstclick/migrations"
 )
@@ -70,14 +71,14 @@ func checked(t *testing.T, conn *pgx.Conn) error {
 
 // listing is a server whose publications list columns (15 and later): the tests' own one if it is
 // new enough.
-func listing(t *testing.T) *pgtest.Server {
+func listing(t *testing.T) *pgserver.Server {
 	t.Helper()
 	server := pgtest.StartTemporary(t)
 	major, _, _ := strings.Cut(server.Version(), ".")
 	if n, err := strconv.Atoi(major); err != nil {
 		t.Fatal(err)
 	} else if n < 15 {
-		server = pgtest.StartTemporary(t, pgtest.WithVersion(18))
+		server = pgtest.StartTemporary(t, pgserver.WithVersion(18))
 	}
 	return server
 }
@@ -202,7 +203,7 @@ func TestRights(t *testing.T) {
 
 // TestWALLevel: the mirror says what to set. Meanwhile names are read through.
 func TestWALLevel(t *testing.T) {
-	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"wal_level": "replica"}))
+	server := pgtest.StartTemporary(t, pgserver.WithConfig(map[string]string{"wal_level": "replica"}))
 	m := newMirror(t, server.DSN("postgres"), Config{})
 	usersTableIn(m)
 	m.insert(1, 3)
@@ -220,7 +221,7 @@ func TestWALLevel(t *testing.T) {
 // TestSlotsTaken: at first all slots are taken. That is logged once, and names are read through.
 // The mirror takes a slot that becomes free. In the end no slot of ours remains.
 func TestSlotsTaken(t *testing.T) {
-	server := pgtest.StartTemporary(t, pgtest.WithConfig(map[string]string{"max_replication_slots": "1"}))
+	server := pgtest.StartTemporary(t, pgserver.WithConfig(map[string]string{"max_replication_slots": "1"}))
 	m := newMirror(t, server.DSN("postgres"), Config{})
 	usersTableIn(m)
 	m.insert(1, 3)

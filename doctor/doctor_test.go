@@ -15,6 +15,7 @@ import (
 
 	"firstclick/internal/kafkaconn"
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 )
 
@@ -221,7 +222,7 @@ func TestRolesApart(t *testing.T) {
 func TestPreparedTransaction(t *testing.T) {
 	server := pgtest.StartTemporary(
 		t,
-		pgtest.WithConfig(map[string]string{"max_prepared_transactions": "3", "max_slot_wal_keep_size": "2GB"}),
+		pgserver.WithConfig(map[string]string{"max_prepared_transactions": "3", "max_slot_wal_keep_size": "2GB"}),
 	)
 	dsn := server.DSN("postgres")
 	execute(t, dsn, "BEGIN; CREATE TABLE held (); PREPARE TRANSACTION 'of the bank''s'")

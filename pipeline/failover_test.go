@@ -14,13 +14,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 	"firstclick/migrations"
 )
 
 // standby is a copy of a server's data that stays behind: what an asynchronous standby has when its
 // primary is lost.
-func standby(t testing.TB, s *pgtest.Server) (promote func()) {
+func standby(t testing.TB, s *pgserver.Server) (promote func()) {
 	t.Helper()
 	data, kept := filepath.Join(s.Dir, "data"), filepath.Join(s.Dir, "kept")
 	copyDir := func(from, to string) {

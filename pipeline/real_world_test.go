@@ -23,6 +23,7 @@ import (
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 	"firstclick/migrations"
 	"firstclick/pipeline"
@@ -57,7 +58,8 @@ func newWorld(t testing.TB, dsn string, clicks, checkouts int32) *world {
 // durable is a migrated database of a server that waits for its disk.
 func durable(t testing.TB) string {
 	t.Helper()
-	dsn := pgtest.StartTemporary(t, pgtest.WithSync(true), pgtest.WithSharedBuffers("256MB")).DSN("postgres")
+	dsn := pgtest.StartTemporary(t, pgserver.WithSync(),
+		pgserver.WithConfig(map[string]string{"shared_buffers": "256MB"})).DSN("postgres")
 	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
 		t.Fatal(err)
 	}

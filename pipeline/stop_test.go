@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 	"firstclick/migrations"
 )
@@ -38,7 +39,7 @@ func TestStopWhileACommitHangs(t *testing.T) {
 func TestStopWhileTheSynchronousStandbyIsAway(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
-	server := pgtest.StartTemporary(t, pgtest.WithSync(true))
+	server := pgtest.StartTemporary(t, pgserver.WithSync())
 	dsn := server.DSN("postgres")
 	if err := migrations.Up(t.Context(), dsn, nil); err != nil {
 		t.Fatal(err)

@@ -18,8 +18,8 @@ import (
 
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgsession"
-	"firstclick/internal/pgtest"
 	"firstclick/pipeline"
 	"firstclick/web"
 )
@@ -38,7 +38,7 @@ type demo struct {
 
 	begun    time.Time
 	broker   *kfake.Cluster
-	postgres *pgtest.Server
+	postgres *pgserver.Server
 	web      *web.Server
 	pool     *pgxpool.Pool
 	faultAt  atomic.Int64 // when the page last broke something: Unix seconds

@@ -20,6 +20,7 @@ import (
 
 	"firstclick/audit"
 	"firstclick/internal/kafkaconn"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 )
 
@@ -211,7 +212,7 @@ func TestGoesOnAfterKill(t *testing.T) {
 // A Postgres that nobody owns any more is stopped, not collided with.
 func TestLeftoverPostgres(t *testing.T) {
 	dir := pgtest.Dir(t)
-	leftover, err := pgtest.Start(filepath.Join(dir, "postgres"))
+	leftover, err := pgserver.Start(filepath.Join(dir, "postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,15 +11,15 @@ import (
 	"strings"
 	"time"
 
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgsession"
-	"firstclick/internal/pgtest"
 	"firstclick/migrations"
 )
 
 const application = "firstclick demo" // of the demo's own sessions
 
 // startPostgres runs Postgres with its data in dir, and brings the tables up to date.
-func startPostgres(ctx context.Context, dir string, port int, logger *slog.Logger) (*pgtest.Server, error) {
+func startPostgres(ctx context.Context, dir string, port int, logger *slog.Logger) (*pgserver.Server, error) {
 	dir = filepath.Join(dir, "postgres")
 	if err := endLeftover(ctx, filepath.Join(dir, "data"), logger); err != nil {
 		return nil, err
@@ -29,8 +29,8 @@ func startPostgres(ctx context.Context, dir string, port int, logger *slog.Logge
 		"max_slot_wal_keep_size": "512MB", // a forgotten slot must not fill the disk
 		"log_min_messages":       "error",
 	}
-	server, err := pgtest.Start(dir, pgtest.WithPort(port), pgtest.WithSync(true), pgtest.WithLogger(logger),
-		pgtest.WithConfig(config))
+	server, err := pgserver.Start(dir, pgserver.WithPort(port), pgserver.WithSync(), pgserver.WithLogger(logger),
+		pgserver.WithConfig(config))
 	if err != nil {
 		return nil, err
 	}

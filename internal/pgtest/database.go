@@ -5,23 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgsession"
 	"firstclick/migrations"
 )
 
 const migrated = "firstclick_template"
 
-// shared is the one server of a test process. It is state of the package because it stands for state of the process: it lives until
-// the process ends, whichever tests ask for it.
+// shared is the one server of a test process. It is state of the package because it lives until the
+// process ends, whichever tests use it.
 var shared struct {
 	once     sync.Once
-	server   *Server
+	server   *pgserver.Server
 	err      error
 	template sync.Once
 	failed   error
@@ -29,7 +31,8 @@ var shared struct {
 	creating sync.Mutex // two CREATE DATABASE from one template get in each other's way
 }
 
-// New returns the URL of a fresh database with the migrations applied. It is dropped when the test ends.
+// New returns the URL of a fresh database with the migrations applied. It is dropped when the test
+// ends.
 func New(t testing.TB) (dsn string) {
 	t.Helper()
 	server := Shared(t)
@@ -44,62 +47,68 @@ func New(t testing.TB) (dsn string) {
 func Empty(t testing.TB) (dsn string) {
 	t.Helper()
 	server := Shared(t)
-	return database(t, server, "template0"+strings.TrimPrefix(server.locale(), " TEMPLATE template0"))
+	return database(t, server, "template0"+strings.TrimPrefix(locale(server), " TEMPLATE template0"))
 }
 
-// Shared returns the server of this test process. Other tests use it at the same time: do not stop it.
-func Shared(t testing.TB) *Server {
+// Shared returns the server of this test process. Other tests use it at the same time: do not stop
+// it.
+func Shared(t testing.TB) *pgserver.Server {
 	t.Helper()
-	shared.once.Do(func() { shared.server, shared.err = startShared() })
+	shared.once.Do(func() {
+		var settings []pgserver.Option
+		if hostile() {
+			settings = append(settings, pgserver.WithConfigOf(hostileSettings))
+		}
+		shared.server, shared.err = startTemporary(settings...)
+	})
 	if shared.err != nil {
 		t.Fatalf("start the test server: %v", shared.err)
 	}
 	return shared.server
 }
 
-func startShared() (*Server, error) {
-	dir, err := temporaryDir()
-	if err != nil {
-		return nil, err
-	}
-	version, err := wantedVersion()
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	server, err := Start(dir, WithVersion(version), func(o *options) {
-		o.remove, o.end, o.hostile = true, "QUIT", os.Getenv("FIRSTCLICK_PGTEST") == "hostile"
-	})
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	return server, nil
-}
-
-// StartTemporary runs a server of the test's own, for tests that stop, kill or configure it. It goes with its data when the test ends.
-func StartTemporary(t testing.TB, opts ...Option) *Server {
+// StartTemporary runs a server of the test's own, for tests that stop, kill or configure it. It
+// goes with its data when the test ends.
+func StartTemporary(t testing.TB, opts ...pgserver.Option) *pgserver.Server {
 	t.Helper()
-	dir := Dir(t)
-	version, err := wantedVersion()
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := Start(dir, append([]Option{WithVersion(version), func(o *options) { o.remove, o.end = true, "QUIT" }}, opts...)...)
+	server, err := startTemporary(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := server.Kill(); err != nil {
+		if err := errors.Join(server.Kill(), os.RemoveAll(server.Dir)); err != nil {
 			t.Errorf("end the test's server: %v", err)
 		}
 	})
 	return server
 }
 
-// Dir returns an empty directory that the server's user can get into, which that of testing.TB.TempDir is not for another user. It is
-// removed when the test ends.
+// startTemporary runs a server of the version that FIRSTCLICK_PGTEST_VERSION names, if any.
+func startTemporary(opts ...pgserver.Option) (*pgserver.Server, error) {
+	version := 0
+	if text := os.Getenv("FIRSTCLICK_PGTEST_VERSION"); text != "" {
+		var err error
+		if version, err = strconv.Atoi(text); err != nil {
+			return nil, fmt.Errorf("FIRSTCLICK_PGTEST_VERSION=%s is no major version", text)
+		}
+	}
+	dir, err := pgserver.TempDir()
+	if err != nil {
+		return nil, err
+	}
+	server, err := pgserver.Start(dir, append([]pgserver.Option{pgserver.WithVersion(version), pgserver.Temporary()},
+		opts...)...)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return server, nil
+}
+
+// Dir returns an empty directory that the server's user can enter, which that of testing.TB.TempDir
+// is not for another user. It is removed when the test ends.
 func Dir(t testing.TB) string {
 	t.Helper()
-	dir, err := temporaryDir()
+	dir, err := pgserver.TempDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,47 +120,25 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-func temporaryDir() (string, error) {
-	var tried error
-	// The first is where the machine has memory to spare: a database per test is 7 MB in 300 files.
-	// As root, that of the system may be closed to the server's user.
-	for _, parent := range []string{os.Getenv("FIRSTCLICK_PGTEST_DIR"), os.TempDir(), "/tmp", "/var/tmp"} {
-		if parent == "" {
-			continue
-		}
-		dir, err := os.MkdirTemp(parent, "firstclick-pg-")
-		if err != nil {
-			tried = errors.Join(tried, fmt.Errorf("make a directory: %w", err))
-			continue
-		}
-		runAs := serverUser()
-		if err = errors.Join(giveAway(runAs, dir), reachable(dir, runAs)); err == nil {
-			return dir, nil
-		}
-		tried = errors.Join(tried, err, os.RemoveAll(dir))
-	}
-	return "", tried
-}
-
-func makeTemplate(server *Server) error {
+func makeTemplate(server *pgserver.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := server.exec(ctx, "postgres", "CREATE DATABASE "+migrated+server.locale()); err != nil {
+	if err := exec(ctx, server, "postgres", "CREATE DATABASE "+migrated+locale(server)); err != nil {
 		return err
 	}
-	if err := migrations.Up(ctx, server.DSN(migrated), nil); err != nil || !server.options.hostile {
+	if err := migrations.Up(ctx, address(server, migrated), nil); err != nil || !hostile() {
 		return err
 	}
-	return server.exec(ctx, migrated, trojans())
+	return exec(ctx, server, migrated, trojans())
 }
 
-func database(t testing.TB, server *Server, template string) string {
+func database(t testing.TB, server *pgserver.Server, template string) string {
 	t.Helper()
 	name := fmt.Sprintf("test_%d", shared.names.Add(1))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	shared.creating.Lock()
-	err := server.exec(ctx, "postgres", "CREATE DATABASE "+name+" TEMPLATE "+template)
+	err := exec(ctx, server, "postgres", "CREATE DATABASE "+name+" TEMPLATE "+template)
 	shared.creating.Unlock()
 	if err != nil {
 		t.Fatalf("create the test's database: %v", err)
@@ -159,15 +146,15 @@ func database(t testing.TB, server *Server, template string) string {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := server.drop(ctx, name); err != nil {
+		if err := drop(ctx, server, name); err != nil {
 			t.Errorf("drop the test's database: %v", err)
 		}
 	})
-	return server.DSN(name)
+	return address(server, name)
 }
 
-func (s *Server) exec(ctx context.Context, database, sql string) error {
-	conn, err := pgsession.Connect(ctx, s.DSN(database), "firstclick tests")
+func exec(ctx context.Context, server *pgserver.Server, database, sql string) error {
+	conn, err := pgsession.Connect(ctx, address(server, database), "firstclick tests")
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -175,15 +162,17 @@ func (s *Server) exec(ctx context.Context, database, sql string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// drop drops a database whoever is connected. FORCE does not end a session that has a slot of the database active, so these are ended before,
-// and asked for again until they are gone. https://www.postgresql.org/docs/current/sql-dropdatabase.html
-func (s *Server) drop(ctx context.Context, name string) error {
+// drop drops a database whoever is connected. FORCE does not end a session that has a slot of the
+// database active, so these are ended before, and asked for again until they are gone.
+// https://www.postgresql.org/docs/current/sql-dropdatabase.html
+func drop(ctx context.Context, server *pgserver.Server, name string) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		err := s.exec(ctx, "postgres", "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = '"+name+"'")
+		err := exec(ctx, server, "postgres",
+			"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND database = '"+name+"'")
 		if err == nil {
-			if err = s.exec(ctx, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err == nil {
+			if err = exec(ctx, server, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err == nil {
 				return nil
 			}
 		}

@@ -37,7 +37,8 @@ func TestNewIsMigratedAndDropped(t *testing.T) {
 			t.Errorf("wal_level %s", level)
 		}
 		// A session with an active slot stands in the way of DROP DATABASE WITH (FORCE).
-		if _, err := conn.Exec(t.Context(), "SELECT pg_create_logical_replication_slot('mine', 'pgoutput', true)"); err != nil {
+		if _, err := conn.Exec(t.Context(),
+			"SELECT pg_create_logical_replication_slot('mine', 'pgoutput', true)"); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -1,30 +1,21 @@
 package pgtest
 
 import (
-	"fmt"
 	"maps"
 	"net/url"
 	"os"
 	"slices"
-	"strconv"
+
+	"firstclick/internal/pgserver"
 )
 
-// wantedVersion is the major version that FIRSTCLICK_PGTEST_VERSION asks tests to run on; 0: any.
-func wantedVersion() (int, error) {
-	text := os.Getenv("FIRSTCLICK_PGTEST_VERSION")
-	if text == "" {
-		return 0, nil
-	}
-	major, err := strconv.Atoi(text)
-	if err != nil {
-		return 0, fmt.Errorf("FIRSTCLICK_PGTEST_VERSION=%s is no major version", text)
-	}
-	return major, nil
-}
+// hostile says whether the shared server has the hostile settings.
+func hostile() bool { return os.Getenv("FIRSTCLICK_PGTEST") == "hostile" }
 
 // usual are defaults of sessions by the version that brought them, with the usual value and a
-// hostile one. With FIRSTCLICK_PGTEST=hostile the shared server has the hostile ones for every session, and its databases a collation of a
-// language. The addresses that tests get carry the usual ones for the tests' own sessions: firstclick's set their own.
+// hostile one. With FIRSTCLICK_PGTEST=hostile the shared server has the hostile ones for every
+// session, and its databases the collation of a language. The addresses for tests carry the usual
+// ones, for the tests' own sessions: firstclick's set their own.
 var usual = map[string]struct {
 	since          int
 	usual, hostile string
@@ -47,28 +38,32 @@ var usual = map[string]struct {
 	"transaction_timeout":                 {17, "0", "5s"}, // it counts while a session begins, too
 }
 
-func (s *Server) hostileArgs() (args []string) {
-	for _, name := range slices.Sorted(maps.Keys(usual)) {
-		if s.programs.major >= usual[name].since {
-			args = append(args, "-c", name+"="+usual[name].hostile)
+// hostileSettings are those of a major version.
+func hostileSettings(major int) map[string]string {
+	settings := map[string]string{}
+	for name, s := range usual {
+		if major >= s.since {
+			settings[name] = s.hostile
 		}
 	}
-	return args
+	return settings
 }
 
-// tame are parameters of an address.
-func (s *Server) tame() (query string) {
+// address is the URL of a database, with the usual settings where the server's are hostile.
+func address(server *pgserver.Server, database string) string {
+	dsn := server.DSN(database)
 	for _, name := range slices.Sorted(maps.Keys(usual)) {
-		if s.programs.major >= usual[name].since {
-			query += "&" + name + "=" + url.PathEscape(usual[name].usual)
+		if hostile() && server.Major() >= usual[name].since {
+			dsn += "&" + name + "=" + url.PathEscape(usual[name].usual)
 		}
 	}
-	return query
+	return dsn
 }
 
-// locale is the end of CREATE DATABASE. Collations of a language come with the server since version 15; those of the system may be missing.
-func (s *Server) locale() string {
-	if !s.options.hostile || s.programs.major < 15 {
+// locale is the end of CREATE DATABASE. Collations of a language come with the server since version
+// 15; those of the system may be missing.
+func locale(server *pgserver.Server) string {
+	if !hostile() || server.Major() < 15 {
 		return ""
 	}
 	return " TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' LOCALE 'C'"

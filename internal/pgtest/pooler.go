@@ -14,9 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Pooler stands between clients and the database, as pgbouncer does in front of each server connection that it lends: it passes on only the
-// settings that it keeps track of, and gives out process ids of its own. A strict one refuses other settings, as pgbouncer does by
-// default; one that is not drops them (ignore_startup_parameters). It returns the database's address by way of it.
+// Pooler stands between clients and the database, as pgbouncer does in front of each server
+// connection that it lends: it passes on only the settings that it keeps track of, and gives out
+// process ids of its own. A strict one refuses other settings, as pgbouncer does by default; one
+// that is not drops them (ignore_startup_parameters). It returns the database's address by way of
+// it.
 func Pooler(t testing.TB, dsn string, strict bool) string {
 	t.Helper()
 	address, err := url.Parse(dsn)
@@ -39,7 +41,8 @@ func Pooler(t testing.TB, dsn string, strict bool) string {
 			}
 			clients.Go(func() {
 				defer client.Close()
-				if err := pool(client, server, strict); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				if err := pool(client, server, strict); err != nil && !errors.Is(err, io.EOF) &&
+					!errors.Is(err, net.ErrClosed) {
 					t.Logf("pooler: %v", err)
 				}
 			})
@@ -49,8 +52,10 @@ func Pooler(t testing.TB, dsn string, strict bool) string {
 	return address.String()
 }
 
-// tracked are the settings that pgbouncer keeps per client. https://www.pgbouncer.org/config.html#track_extra_parameters
-var tracked = []string{"user", "database", "client_encoding", "datestyle", "timezone", "standard_conforming_strings", "application_name", "intervalstyle"}
+// tracked are the settings that pgbouncer keeps per client.
+// https://www.pgbouncer.org/config.html#track_extra_parameters
+var tracked = []string{"user", "database", "client_encoding", "datestyle", "timezone", "standard_conforming_strings",
+	"application_name", "intervalstyle"}
 
 func pool(client net.Conn, server string, strict bool) error {
 	message, err := pgproto3.NewBackend(client, client).ReceiveStartupMessage()
@@ -66,7 +71,8 @@ func pool(client net.Conn, server string, strict bool) error {
 			continue
 		}
 		if strict {
-			refusal, err := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "08P01", Message: "unsupported startup parameter: " + name}).Encode(nil)
+			refusal, err := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "08P01",
+				Message: "unsupported startup parameter: " + name}).Encode(nil)
 			if err == nil {
 				_, err = client.Write(refusal)
 			}

@@ -13,7 +13,7 @@ import (
 	"firstclick/internal/datagen"
 	"firstclick/internal/kafkaconn"
 	"firstclick/internal/kafkatest"
-	"firstclick/internal/pgtest"
+	"firstclick/internal/pgserver"
 	"firstclick/migrations"
 	"firstclick/tools/testbed"
 )
@@ -26,7 +26,7 @@ func firstEvent() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0
 type place struct {
 	kafka    *kafkatest.Broker
 	admin    *kadm.Client
-	postgres *pgtest.Server
+	postgres *pgserver.Server
 	testbed.Database
 
 	dir      string // of the files below
@@ -83,8 +83,8 @@ func start(ctx context.Context, opts options, log *testbed.Log) (p *place, err e
 	}
 	p.admin = kadm.NewClient(client)
 	// Stock settings, except for what replication needs and durable commits.
-	p.postgres, err = pgtest.Start(filepath.Join(opts.dir, "postgres"), pgtest.WithSync(true),
-		pgtest.WithSharedBuffers("128MB"))
+	p.postgres, err = pgserver.Start(filepath.Join(opts.dir, "postgres"), pgserver.WithSync(),
+		pgserver.WithConfig(map[string]string{"shared_buffers": "128MB"}))
 	if err != nil {
 		return nil, err
 	}

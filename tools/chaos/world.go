@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkatest"
-	"firstclick/internal/pgtest"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/ports"
 	"firstclick/migrations"
 	"firstclick/tools/testbed"
@@ -87,7 +87,7 @@ type world struct {
 	began time.Time
 
 	kafka    *kafkatest.Broker // the lane of Kafka's faults is the only user of its methods
-	postgres *pgtest.Server    // likewise
+	postgres *pgserver.Server  // likewise
 	toKafka  *link
 	toServer *link
 	disk     *smallDisk       // nil: none
@@ -222,9 +222,10 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	w.postgres, err = pgtest.Start(filepath.Join(w.dir, "postgres"), pgtest.WithPort(free[0]), pgtest.WithSync(true),
-		pgtest.WithSharedBuffers("128MB"),
-		pgtest.WithConfig(map[string]string{"log_connections": "off", "log_min_messages": "warning"}))
+	w.postgres, err = pgserver.Start(filepath.Join(w.dir, "postgres"), pgserver.WithPort(free[0]), pgserver.WithSync(),
+		pgserver.WithConfig(map[string]string{
+			"shared_buffers": "128MB", "log_connections": "off", "log_min_messages": "warning",
+		}))
 	if err != nil {
 		return err
 	}

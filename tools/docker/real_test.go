@@ -24,6 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 	"firstclick/internal/ports"
 )
@@ -296,7 +297,7 @@ func (s *stage) postgres(t *testing.T) (dsn string) {
 	if words[0] != "postgres" || settings["wal_level"] != "logical" {
 		t.Fatalf("Postgres: %v", words)
 	}
-	server := pgtest.StartTemporary(t, pgtest.WithConfig(settings))
+	server := pgtest.StartTemporary(t, pgserver.WithConfig(settings))
 	s.ports["postgres:5432"] = fmt.Sprint(server.Port)
 	return server.DSN("postgres")
 }

@@ -18,6 +18,7 @@ import (
 
 	"firstclick/internal/cli"
 	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 )
 
@@ -34,7 +35,7 @@ type bed struct {
 const adminUser, adminPassword = "admin", "the admin's"
 
 // newBed is a database with the tables and some users, who have passwords.
-func newBed(t *testing.T, server *pgtest.Server) *bed {
+func newBed(t *testing.T, server *pgserver.Server) *bed {
 	t.Helper()
 	b := &bed{t: t, dsn: server.DSN("postgres"), at: time.Now().Add(-10 * time.Minute).Truncate(time.Microsecond).UTC()}
 	var err error

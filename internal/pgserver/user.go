@@ -1,4 +1,4 @@
-package pgtest
+package pgserver
 
 import (
 	"errors"
@@ -38,7 +38,8 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("directory %s is closed to user id %d, which Postgres runs as because it refuses to run as root: choose a directory elsewhere, or chmod o+x %s",
+	return fmt.Sprintf("directory %s is closed to user id %d, which Postgres runs as because it refuses to run as "+
+		"root: choose a directory elsewhere, or chmod o+x %s",
 		e.Dir, e.UID, e.Dir)
 }
 
@@ -75,47 +76,76 @@ func enterable(info fs.FileInfo, runAs *childproc.Credential) bool {
 		return mode&0o100 != 0
 	case gid == runAs.GID:
 		return mode&0o010 != 0
-	default:
-		return mode&0o001 != 0
 	}
+	return mode&0o001 != 0
 }
 
-// CacheDir makes and returns a directory of ours that lasts, and that the server's user can get into: in the user's cache directory, or
-// as root in /var/cache, or in the directory for temporary files.
-func CacheDir() (string, error) {
+func giveAway(runAs *childproc.Credential, paths ...string) error {
+	if runAs == nil {
+		return nil
+	}
+	for _, path := range paths {
+		if err := os.Lchown(path, int(runAs.UID), int(runAs.GID)); err != nil {
+			return fmt.Errorf("give a file to user id %d: %w", runAs.UID, err)
+		}
+	}
+	return nil
+}
+
+// TempDir makes a directory for a server's data: in the one that FIRSTCLICK_PGTEST_DIR names, which
+// may be memory, else in one that the server's user can enter.
+func TempDir() (string, error) {
 	runAs := serverUser()
 	var tried error
-	for _, dir := range cacheCandidates(runAs) {
-		if err := makeCache(dir, runAs); err != nil {
-			tried = errors.Join(tried, err)
+	for _, parent := range []string{os.Getenv("FIRSTCLICK_PGTEST_DIR"), os.TempDir(), "/tmp", "/var/tmp"} {
+		if parent == "" {
 			continue
 		}
-		return dir, nil
+		dir, err := os.MkdirTemp(parent, "firstclick-pg-")
+		if err == nil {
+			if err = errors.Join(giveAway(runAs, dir), reachable(dir, runAs)); err == nil {
+				return dir, nil
+			}
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+		tried = errors.Join(tried, err)
+	}
+	return "", fmt.Errorf("make a directory: %w", tried)
+}
+
+// cacheDir makes and returns a directory that lasts and that the server's user can enter: in the
+// user's cache directory, as root in /var/cache, or in the directory for temporary files.
+func cacheDir(runAs *childproc.Credential) (string, error) {
+	candidates := []string{filepath.Join(os.TempDir(), fmt.Sprintf("firstclick-%d", os.Geteuid()))}
+	if runAs != nil {
+		candidates = append([]string{"/var/cache/firstclick"}, candidates...)
+	}
+	if cache, err := os.UserCacheDir(); err == nil {
+		candidates = append([]string{filepath.Join(cache, "firstclick")}, candidates...)
+	}
+	var tried error
+	for _, dir := range candidates {
+		err := makeCache(dir, runAs)
+		if err == nil {
+			return dir, nil
+		}
+		tried = errors.Join(tried, err)
 	}
 	return "", fmt.Errorf("find a cache directory: %w", tried)
 }
 
-func cacheCandidates(runAs *childproc.Credential) (dirs []string) {
-	if cache, err := os.UserCacheDir(); err == nil {
-		dirs = append(dirs, filepath.Join(cache, "firstclick"))
-	}
-	if runAs != nil {
-		dirs = append(dirs, "/var/cache/firstclick")
-	}
-	return append(dirs, filepath.Join(os.TempDir(), fmt.Sprintf("firstclick-%d", os.Geteuid())))
-}
-
 func makeCache(dir string, runAs *childproc.Credential) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make cache directory: %w", err)
+		return err
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
-		return fmt.Errorf("look at cache directory: %w", err)
+		return err
 	}
-	// In a directory that everybody writes to, somebody else may have made it: what lies in it would be run by us.
+	// Where everybody may write, another user may have made the directory, and this process would
+	// run what lies in it.
 	if uid, _, ok := owner(info); !info.IsDir() || ok && uid != uint32(os.Geteuid()) {
-		return fmt.Errorf("cache directory %s is not ours", dir)
+		return fmt.Errorf("cache directory %s belongs to another user", dir)
 	}
 	if info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("cache directory %s can be written by others", dir)

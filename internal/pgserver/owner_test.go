@@ -1,4 +1,4 @@
-package pgtest_test
+package pgserver_test
 
 import (
 	"bufio"
@@ -12,11 +12,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv("PGTEST_OWNER"); dir != "" {
+	if dir := os.Getenv("PGSERVER_OWNER"); dir != "" {
 		own(dir)
 	}
 	goleak.VerifyTestMain(m)
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 
 // own is another process that has a server: it says where and waits to be killed.
 func own(dir string) {
-	server, err := pgtest.Start(dir)
+	server, err := pgserver.Start(dir)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -42,7 +43,7 @@ func TestServerEndsWithItsOwnerAndCanBeStartedAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := pgtest.Dir(t)
 			owner := exec.Command(os.Args[0])
-			owner.Env = append(os.Environ(), "PGTEST_OWNER="+dir)
+			owner.Env = append(os.Environ(), "PGSERVER_OWNER="+dir)
 			stdin, err := owner.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -71,7 +72,7 @@ func TestServerEndsWithItsOwnerAndCanBeStartedAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = owner.Wait()
-			server, err := pgtest.Start(dir)
+			server, err := pgserver.Start(dir)
 			if err != nil {
 				t.Fatal(err)
 			}

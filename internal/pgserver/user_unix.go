@@ -1,6 +1,6 @@
 //go:build unix
 
-package pgtest
+package pgserver
 
 import (
 	"errors"
@@ -28,7 +28,8 @@ func runCommandAs(command *exec.Cmd, runAs *childproc.Credential) {
 	}
 }
 
-// own takes the lock of who has the server of a directory. The system lets it go when the process ends, however that ends. Nil: somebody else has it.
+// own takes the lock of the process that has the server of a directory. The system releases it when
+// the process ends, by whatever way. Nil: another process has it.
 func own(dir string) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(dir, "owner"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

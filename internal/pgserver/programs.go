@@ -1,6 +1,7 @@
-package pgtest
+package pgserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,8 +21,9 @@ import (
 	"firstclick/internal/ports"
 )
 
-// oldest is the least major version that tests take without being asked for one (FIRSTCLICK_PGTEST_VERSION): column lists of publications came
-// with 15. https://www.postgresql.org/docs/release/15.0/
+// oldest is the least major version that tests take without being asked for one
+// (FIRSTCLICK_PGTEST_VERSION): column lists of publications came with 15.
+// https://www.postgresql.org/docs/release/15.0/
 const oldest = 15
 
 // downloadMajor is the version downloaded where any will do.
@@ -34,8 +36,8 @@ type programs struct {
 	version string // as the program says it, like "15.18"
 }
 
-// find returns the installation to use. major 0 takes the first that is new enough, preferring PATH; another value takes only that one,
-// for data that exist already. What is not installed is downloaded.
+// find returns the installation to use. major 0 takes the first that is new enough, preferring
+// PATH. Another value takes only that one, for existing data. What is not installed is downloaded.
 func find(ctx context.Context, major int, runAs *childproc.Credential) (programs, error) {
 	var unfit error
 	for _, dir := range installed(ctx) {
@@ -53,12 +55,12 @@ func find(ctx context.Context, major int, runAs *childproc.Credential) (programs
 	}
 	p, err := download(ctx, major, runAs)
 	if err != nil {
-		wanted := fmt.Sprintf("%d", major)
+		wanted := strconv.Itoa(major)
 		if major == 0 {
 			wanted = fmt.Sprintf("%d or newer", oldest)
 		}
-		return programs{}, fmt.Errorf("find Postgres %s, which is neither installed nor to be downloaded (Debian: apt install postgresql; macOS: brew install postgresql): %w",
-			wanted, errors.Join(unfit, err))
+		return programs{}, fmt.Errorf("find Postgres %s, which is neither installed nor to be downloaded "+
+			"(Debian: apt install postgresql; macOS: brew install postgresql): %w", wanted, errors.Join(unfit, err))
 	}
 	return p, nil
 }
@@ -67,7 +69,8 @@ func find(ctx context.Context, major int, runAs *childproc.Credential) (programs
 func installed(ctx context.Context) (dirs []string) {
 	seen := map[string]bool{}
 	add := func(program string) {
-		// The link's end is where the shared files are looked for, and where initdb stands beside postgres.
+		// The link's end is where the shared files are looked for, and where initdb stands beside
+		// postgres.
 		if end, err := filepath.EvalSymlinks(program); err == nil {
 			program = end
 		}
@@ -87,10 +90,11 @@ func installed(ctx context.Context) (dirs []string) {
 	}
 	for _, pattern := range []string{
 		"/usr/lib/postgresql/*/bin/postgres", "/usr/pgsql-*/bin/postgres", "/opt/homebrew/opt/postgresql*/bin/postgres",
-		"/usr/local/opt/postgresql*/bin/postgres", "/Applications/Postgres.app/Contents/Versions/*/bin/postgres", "/usr/local/pgsql/bin/postgres",
+		"/usr/local/opt/postgresql*/bin/postgres", "/Applications/Postgres.app/Contents/Versions/*/bin/postgres",
+		"/usr/local/pgsql/bin/postgres",
 	} {
 		found, _ := filepath.Glob(pattern) // the patterns are right
-		sort.Slice(found, func(i, j int) bool { return lastNumber(found[i]) > lastNumber(found[j]) })
+		slices.SortFunc(found, func(a, b string) int { return cmp.Compare(lastNumber(b), lastNumber(a)) })
 		for _, program := range found {
 			add(program)
 		}
@@ -103,17 +107,12 @@ func installed(ctx context.Context) (dirs []string) {
 	return dirs
 }
 
-var digits = regexp.MustCompile(`\d+`)
+var number = regexp.MustCompile(`(\d+)\D*$`)
 
 // lastNumber orders directories of several versions by number: 9 before 17.
-func lastNumber(path string) int {
-	all := digits.FindAllString(path, -1)
-	if len(all) == 0 {
-		return 0
-	}
-	n, err := strconv.Atoi(all[len(all)-1])
-	if err != nil {
-		return 0
+func lastNumber(path string) (n int) {
+	if m := number.FindStringSubmatch(path); m != nil {
+		n, _ = strconv.Atoi(m[1]) // digits, and few
 	}
 	return n
 }
@@ -134,10 +133,7 @@ func inspect(ctx context.Context, dir string, runAs *childproc.Credential) (prog
 		return programs{}, fmt.Errorf("ask %s for its version: it says %q", dir, out)
 	}
 	major, err := strconv.Atoi(string(match[2]))
-	if err != nil {
-		return programs{}, fmt.Errorf("ask %s for its version: %w", dir, err)
-	}
-	return programs{dir: dir, major: major, version: string(match[1])}, nil
+	return programs{dir: dir, major: major, version: string(match[1])}, err
 }
 
 // download gets the programs by embedded-postgres, once per machine and version.
@@ -145,23 +141,24 @@ func download(ctx context.Context, major int, runAs *childproc.Credential) (prog
 	if major == 0 {
 		major = downloadMajor
 	}
-	// Its own V13 is nowhere to be had.
-	version, known := map[int]embeddedpostgres.PostgresVersion{13: "13.22.0", 14: embeddedpostgres.V14, 15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17,
-		18: embeddedpostgres.V18}[major]
+	version, known := map[int]embeddedpostgres.PostgresVersion{
+		13: "13.22.0", // its own V13 cannot be downloaded
+		14: embeddedpostgres.V14, 15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17,
+		18: embeddedpostgres.V18,
+	}[major]
 	if !known {
 		return programs{}, fmt.Errorf("no Postgres %d to download", major)
 	}
-	cache, err := CacheDir()
+	cache, err := cacheDir(runAs)
 	if err != nil {
 		return programs{}, err
 	}
 	dir := filepath.Join(cache, fmt.Sprintf("postgres-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH))
 	bin := filepath.Join(dir, "bin")
-	if _, err := os.Stat(filepath.Join(bin, "postgres")); err == nil {
-		return inspect(ctx, bin, runAs)
-	}
-	if err := unpack(cache, dir, version); err != nil {
-		return programs{}, fmt.Errorf("download Postgres %s: %w", version, err)
+	if _, err := os.Stat(filepath.Join(bin, "postgres")); err != nil {
+		if err := unpack(cache, dir, version); err != nil {
+			return programs{}, fmt.Errorf("download Postgres %s: %w", version, err)
+		}
 	}
 	return inspect(ctx, bin, runAs)
 }
@@ -182,10 +179,12 @@ func unpack(cache, dir string, version embeddedpostgres.PostgresVersion) (err er
 	if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
 		return fmt.Errorf("write a file: %w", err)
 	}
-	// embedded-postgres downloads and unpacks only on the way to a start, and its start neither works as root nor ends with us. So the start
-	// is made to fail after the unpacking: its data directory would have to be inside a file. What counts is what has been unpacked.
-	config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(free[0])).CachePath(filepath.Join(temporary, "archive")).
-		BinariesPath(unpacked).RuntimePath(filepath.Join(temporary, "runtime")).DataPath(filepath.Join(obstacle, "data")).Logger(nil)
+	// embedded-postgres downloads and unpacks only on the way to a start. Its start neither works
+	// as root nor ends with this process. So the start must fail after the unpacking: the data
+	// directory would have to be inside a file. What has been unpacked counts.
+	config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(free[0])).
+		CachePath(filepath.Join(temporary, "archive")).BinariesPath(unpacked).
+		RuntimePath(filepath.Join(temporary, "runtime")).DataPath(filepath.Join(obstacle, "data")).Logger(nil)
 	started := embeddedpostgres.NewDatabase(config).Start()
 	http.DefaultClient.CloseIdleConnections() // it leaves its own open, with their goroutines
 	for _, name := range []string{"initdb", "postgres"} {
@@ -196,10 +195,5 @@ func unpack(cache, dir string, version embeddedpostgres.PostgresVersion) (err er
 	if err := os.Chmod(unpacked, 0o755); err != nil {
 		return fmt.Errorf("open the directory: %w", err)
 	}
-	if err := os.Rename(unpacked, dir); err != nil {
-		if _, there := os.Stat(filepath.Join(dir, "bin", "postgres")); there != nil {
-			return fmt.Errorf("put the programs in place: %w", err)
-		}
-	}
-	return nil
+	return putInPlace(unpacked, dir, "bin/postgres")
 }
