@@ -25,7 +25,7 @@ type user struct {
 // concurrent use.
 type cache struct {
 	edition   string        // of commerce.users that the names belong to
-	outdated  chan struct{} // closed when another edition stands
+	outdated  chan struct{} // closed when the table is of another edition
 	lru       *simplelru.LRU[int32, *entry]
 	capacity  int
 	exported  *snapshot // of the slot: what it sees is not streamed, everything else is
@@ -195,7 +195,7 @@ func (c *cache) add(id int32, e *entry) {
 }
 
 // fill offers users that a query with snapshot s has read. The query must have begun after the slot
-// stood. fill sorts the users, and refuses those that may be older than what was applied.
+// was up. fill sorts the users, and refuses those that may be older than what was applied.
 func (c *cache) fill(s *snapshot, users []user) {
 	c.near = max(c.near, s.xmax)
 	if len(users) == 0 {

@@ -7,7 +7,7 @@
 // preloads the newest users while the slot's changes already stream in. Names that are not cached
 // are read through: one query for all misses of a call. The slot is temporary: it goes with its
 // connection, so that a stopped firstclick holds back no WAL. A lost connection therefore means a
-// new slot and a new snapshot. Until that stream stands, names are read through and nothing is
+// new slot and a new snapshot. Until that stream is up, names are read through and nothing is
 // cached.
 //
 // # Invariants

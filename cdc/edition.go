@@ -1,6 +1,6 @@
 package cdc
 
-// EditionSQL selects which edition of commerce.users stands. An edition is a text that changes with
+// EditionSQL selects the edition of commerce.users. An edition is a text that changes with
 // everything that may change names without a row change in the stream: the table that has the name,
 // its columns id and username (a rename, another type, USING), its file (a rewrite), its children,
 // row security, and what is published of it. It never comes back, because the xmin of a catalog's

@@ -53,7 +53,7 @@ type Mirror struct {
 	dial   dialFunc // nil: as pgsession does
 
 	mu     sync.Mutex
-	cache  *cache // nil while no stream stands
+	cache  *cache // nil while no stream is up
 	stats  Stats
 	unread string // why users cannot be read, as logged; empty: they can
 }
@@ -62,7 +62,7 @@ type Mirror struct {
 type hooks struct {
 	answered   func()           // a read-through has its rows and has not offered them to the cache
 	streamed   func(raw []byte) // a replication message came and is not decoded yet
-	preloading func()           // the stream stands and no user has been preloaded
+	preloading func()           // the stream is up and no user has been preloaded
 }
 
 type tuning struct {
@@ -92,7 +92,7 @@ type Stats struct {
 	ReadThroughRows     uint64 // users found by them
 	Evictions           uint64
 	RefusedFills        uint64    // names read and used, but not cached: they may be older than the stream
-	Connected           bool      // a stream stands
+	Connected           bool      // a stream is up
 	Snapshots           uint64    // slots whose snapshot was imported
 	Reconnects          uint64    // streams lost, or never had, and tried again
 	AppliedTransactions uint64    // commits read from the stream
@@ -163,7 +163,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 	logged := ""
 	for attempt := 0; ; attempt++ {
 		began := time.Now()
-		stood, err := m.replicate(ctx)
+		up, err := m.replicate(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -172,14 +172,14 @@ func (m *Mirror) Run(ctx context.Context) error {
 		m.stats.Reconnects++
 		m.stats.LastError = text
 		m.mu.Unlock()
-		if !stood && text == logged { // a warning once, however often it happens
+		if !up && text == logged { // a warning once, however often it happens
 			m.logger.Debug("users mirror still has no stream", "error", err)
 		} else {
 			logged = text
 			m.logger.Warn("users mirror has no stream: names are read through until the next one stands", "error", err)
 		}
-		// A stream that stood for a while was sound: the next one is tried soon.
-		if stood && time.Since(began) > m.tuning.backoffMax {
+		// A stream that was up for a while was sound: the next one is tried soon.
+		if up && time.Since(began) > m.tuning.backoffMax {
 			attempt = 0
 		}
 		if !sleep(ctx, m.tuning.pause(attempt)) {

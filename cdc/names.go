@@ -28,7 +28,7 @@ const UsernameSQL = "CASE WHEN username IS NOT NULL THEN pg_catalog.concat(usern
 // Names sets names[id] for each id of ids that is a user. Unknown ids are left as they are. One
 // query reads the ids that are not cached; if all are cached there is none. The names are at least
 // as new as what Postgres showed when Names was called, but a cached one may lag as far behind as
-// the stream (Stats). While no stream stands, all are read through. If the query fails, its error
+// the stream (Stats). While no stream is up, all are read through. If the query fails, its error
 // is returned and names may hold some ids.
 //
 // All names are of one edition of commerce.users, which is returned. Whoever uses the names reads
@@ -66,7 +66,7 @@ func (m *Mirror) Names(ctx context.Context, ids []int32, names map[int32]string)
 	m.unread = ""
 	m.stats.ReadThroughRows += uint64(len(got.users))
 	m.stats.ServerLSN = max(m.stats.ServerLSN, got.snap.lsn)
-	// Only into the cache that stood before the query began: its slot brings what the query's
+	// Only into the cache that existed before the query began: its slot brings what the query's
 	// snapshot did not see.
 	if cache != nil && cache == m.cache {
 		cache.fill(got.snap, got.users)
@@ -93,7 +93,7 @@ func (m *Mirror) lookUp(ids []int32, names map[int32]string) (cache *cache, miss
 	return cache, misses
 }
 
-// unreadable handles the error of a read-through. If the table as it stands cannot be queried, that
+// unreadable handles the error of a read-through. If the table cannot be queried now, that
 // is no error of the caller's: nobody is known until it can.
 func (m *Mirror) unreadable(cache *cache, names map[int32]string, err error) (string, error) {
 	var pgErr *pgconn.PgError

@@ -14,10 +14,10 @@ import (
 // errAltered ends a stream whose names may no longer be those of the table.
 var errAltered = &SchemaError{Reason: "it was altered or replaced, or is published otherwise"}
 
-// replicate runs one replication stream, with its connections, publication, slot and snapshot.
-// stood says that the stream stood. It returns when the stream is lost. Then everything that was
-// cached under it is forgotten and its goroutines have ended. err is never nil.
-func (m *Mirror) replicate(ctx context.Context) (stood bool, err error) {
+// replicate runs one replication stream, with its connections, publication, slot and snapshot. up
+// says that the stream was up. It returns when the stream is lost. Then everything that was cached
+// under it is forgotten and its goroutines have ended. err is never nil.
+func (m *Mirror) replicate(ctx context.Context) (up bool, err error) {
 	side, err := m.connectSide(ctx)
 	if err != nil {
 		return false, fmt.Errorf("connect to Postgres: %w", err)
@@ -162,7 +162,7 @@ func (m *Mirror) preload(ctx context.Context, conn *pgx.Conn, cache *cache, expo
 }
 
 // watch checks now and then whether the table and its publication are those that the stream began
-// with. Whoever writes names compares editions himself. This is for a mirror whose names nobody
+// with. Writers of names compare editions themselves. This is for a mirror whose names nobody
 // writes, and for what is not part of an edition: a dropped index of the replica identity.
 func (m *Mirror) watch(ctx context.Context, conn *pgx.Conn, edition string) error {
 	for sleep(ctx, m.tuning.watch) {

@@ -119,7 +119,7 @@ func (s *Store) Retry(ctx context.Context, r Retry) (done Retries, err error) {
 	}
 }
 
-// validate refuses a retry that cannot be meant. It returns the greatest id that the filter selects
+// validate refuses a retry that makes no sense. It returns the greatest id that the filter selects
 // now; 0: none.
 func (s *Store) validate(ctx context.Context, r Retry) (last int64, err error) {
 	where, args := r.Filter.where()

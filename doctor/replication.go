@@ -12,8 +12,9 @@ import (
 	"firstclick/internal/pgsession"
 )
 
-// replicator says whether a replication connection stands. The rest is known only if a role of its
-// own replicates: neither this role nor the one that writes should be able to do the other's work.
+// replicator says whether a replication connection can be opened. The rest is known only if a role
+// of its own replicates: neither this role nor the one that writes should be able to do the other's
+// work.
 type replicator struct {
 	err              error  // why a replication connection was refused
 	role             string // empty: the writer replicates
@@ -62,12 +63,13 @@ func (p *postgres) replicator(ctx context.Context) (r replicator, err error) {
 	r.physical = pgsession.AdmitsPhysical(ctx, config)
 	r.role = config.User
 	// Superusers may do anything, whatever they were granted.
-	return r, p.pool.QueryRow(ctx, `SELECT w.rolreplication OR w.rolsuper, r.rolsuper,
+	err = p.pool.QueryRow(ctx, `SELECT w.rolreplication OR w.rolsuper, r.rolsuper,
 			has_table_privilege(r.oid, t.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 		FROM pg_roles w, pg_roles r, pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
 		WHERE w.rolname = current_user AND r.rolname = $1
 			AND n.nspname = 'commerce' AND t.relname = 'attributed_checkouts'`,
 		r.role).Scan(&r.writerReplicates, &r.superuser, &r.mayWrite)
+	return r, err
 }
 
 func mayReplicate(f *facts) (found findings) {

@@ -72,7 +72,7 @@ var (
 	passwordPair = regexp.MustCompile(`^(\w+='([^'\\]|\\.)*' )*password='`)
 )
 
-// misplaced says whether a connection string stands where a name belongs.
+// misplaced says whether a name is a connection string, or part of one.
 func misplaced(config *pgx.ConnConfig) bool {
 	hosts := []string{config.Host}
 	for _, f := range config.Fallbacks {
@@ -122,7 +122,7 @@ func canonical(text string) (string, error) {
 	return canonicalPairs(text)
 }
 
-// canonicalPairs reads keyword=value pairs by libpq's rules: a value may stand in single quotes,
+// canonicalPairs reads keyword=value pairs by libpq's rules: a value may be in single quotes,
 // and a backslash takes the next byte as it is.
 func canonicalPairs(text string) (string, error) {
 	var out []string
@@ -262,7 +262,7 @@ func AddPassword(text, password string, replace bool) string {
 	if !IsURL(text) {
 		return text + " password='" + escapePair(password) + "'"
 	}
-	// A parameter wins over what stands before the host.
+	// A parameter wins over the password before the host.
 	return with(text, "password", strings.ReplaceAll(url.QueryEscape(password), "+", "%20"))
 }
 
