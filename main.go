@@ -13,8 +13,7 @@ import (
 	"firstclick/pipeline"
 )
 
-// What the process ends with. A second signal ends it with 128 and the signal's number, as a shell
-// would say it.
+// Exit codes. A second signal ends the process with 128 plus its number, as a shell shows it.
 const (
 	exitDone   = 0
 	exitFailed = 1
@@ -57,37 +56,32 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// sameSignal is how soon after the first signal another one is taken for the same: what wraps us
-// (timeout, a shell, a supervisor) may send it to us and to our process group. Nobody presses
-// Ctrl-C twice that fast.
+// sameSignal is the time within which a second signal is taken for the first one. A wrapper (timeout,
+// a shell, a supervisor) may send it to this process and to its process group.
 const sameSignal = 100 * time.Millisecond
 
-// untilSignal ends the context at the first signal that asks to stop: what is under way is
-// finished. The second one ends the process at once. Where hanging up is ignored (nohup) it stays
-// ignored.
+// untilSignal returns a context that ends at the first signal to stop: what is under way then
+// finishes. The second signal ends the process at once. SIGHUP stays ignored if it is ignored (nohup).
 func untilSignal(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
-	asked := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	stopping := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
-		asked = append(asked, syscall.SIGHUP)
+		stopping = append(stopping, syscall.SIGHUP)
 	}
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, asked...)
+	signal.Notify(signals, stopping...)
 	finished := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		select {
-		case <-signals:
-			cancel()
-		case <-finished:
-			return
-		}
-		first := time.Now()
+		var first time.Time
 		for {
 			select {
 			case s := <-signals:
-				if number, ok := s.(syscall.Signal); ok && time.Since(first) > sameSignal {
+				if first.IsZero() {
+					first = time.Now()
+					cancel()
+				} else if number, ok := s.(syscall.Signal); ok && time.Since(first) > sameSignal {
 					os.Exit(128 + int(number))
 				}
 			case <-finished:

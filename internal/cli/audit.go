@@ -36,9 +36,9 @@ type auditFlags struct {
 func (a *auditFlags) where(fs *pflag.FlagSet) {
 	a.places(fs)
 	a.rule(fs)
-	note, stored := " (where not given: as the group was begun with)", []string{"window", "time-zone"}
+	note, stored := " (not given: as stored with the group)", []string{"window", "time-zone"}
 	if a.ownTable {
-		note = " (where not given: as the group was begun with, if it was)"
+		note = " (not given: as stored with the group, if there is one)"
 		stored = append(stored, "clicks-topic", "checkouts-topic")
 	} else {
 		a.finality(fs)
@@ -130,12 +130,12 @@ func (c *command) verify() *cobra.Command {
 		Short: "Recompute every row from Kafka and compare",
 		Long: `Reads both topics again, computes the rows by other code than the pipeline's, and compares them with
 commerce.attributed_checkouts: what is missing, extra, different, and what firstclick.late explains.
-Changes nothing; may run while the pipeline runs.
+It changes nothing and may run while the pipeline runs.
 
-Exit code 0 when nothing is wrong (green), 1 when something is (red), and 5 when nothing wrong was found
-but nobody can tell: no row could be judged, or rows could not of which Kafka should still hold the
-records. Rows older than what Kafka holds are counted as unverifiable and change nothing. A row that
-keeps a later click because the first came too late is explained, not wrong: firstclick repair mends it.`,
+Exit code 0: nothing is wrong (green). 1: something is wrong (red). 5: nothing wrong was found, but too
+little could be checked: no row at all, or not every row whose records Kafka should still hold. Rows
+older than what Kafka holds count as unverifiable and do not change the exit code. A row that keeps a
+later click because the first came too late is explained, not wrong: firstclick repair corrects it.`,
 		Example: `  firstclick verify
   firstclick verify --examples 50
   firstclick verify --json | jq -r '.verdict, .missing'`,
@@ -159,7 +159,7 @@ keeps a later click because the first came too late is explained, not wrong: fir
 	a.where(cmd.Flags())
 	a.report(cmd.Flags())
 	defineSwitch(cmd.Flags(), &a.names, "names", "",
-		"demand that each user_name is the name now (right where nobody was renamed)")
+		"require that each user_name is the user's name now (only if nobody was renamed)")
 	return cmd
 }
 
@@ -168,9 +168,9 @@ func (c *command) repair() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "repair",
 		Short: "Recompute the rows that late events could have changed",
-		Long: `Some events come after the rows they could change were final; firstclick.late has them. repair
-recomputes those rows from Kafka and moves them to the earlier click. May run while the pipeline runs,
-and again.`,
+		Long: `Some events come after the rows that they could change are final; firstclick.late lists them. repair
+recomputes those rows from Kafka and moves them to the earlier click. It may run while the pipeline
+runs, and more than once.`,
 		Example: `  firstclick repair
   firstclick repair --json`,
 		Args: noArguments,
@@ -194,14 +194,14 @@ func (c *command) explain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain CHECKOUT_ID",
 		Short: "Why has this checkout this click?",
-		Long: `Shows a checkout's row, the clicks in its window and just outside with their times and offsets, which one
-won and why, who was runner-up, where the user's name comes from, when the row was written and whether it
-may still move; and whether it is what Kafka's records say. Of a checkout without a row it says where it
-is: not read yet, a dead letter, or nowhere.
+		Long: `Shows a checkout's row, and the clicks in and near its window with their times and offsets: which one won
+and why, and which was second; where the user's name comes from, when the row was written, whether it may
+still change, and whether it is what Kafka's records say. For a checkout without a row it shows where the
+checkout is: not read yet, a dead letter, or nowhere.
 
-Changes nothing. Reads Kafka around the checkout's time; where the records' timestamps do not lead there
-(a backlog that was produced later, or an id that has no row), the whole topic.
-Exit code 1 when the checkout is unknown, missing or wrong.`,
+It changes nothing. It reads Kafka around the checkout's time, or the whole topic if the records'
+timestamps do not lead there (a backlog that was produced later, or an id without a row).
+Exit code 1: the checkout is unknown, missing or wrong.`,
 		Example: `  firstclick explain 5f0c3c3e-6c55-4a9f-9b7e-0d3b0f6f2a11
   firstclick explain --json 5f0c3c3e-6c55-4a9f-9b7e-0d3b0f6f2a11 | jq .clicks
   firstclick explain -- -an-id-that-begins-with-a-hyphen`,

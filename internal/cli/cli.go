@@ -55,9 +55,9 @@ func newRoot(streams Streams) *cobra.Command {
 click of the same user on the same product within the hour before it to
 commerce.attributed_checkouts in Postgres, exactly once.
 
-A flag with a variable in brackets behind it can also be given by that variable, or stand in a YAML file
-that --config names: the flag wins over the variable, the variable over the file. firstclick run --dry-run
-shows what comes from where.`,
+A flag with a variable in brackets can also be set by that variable, or in the YAML file that --config
+names. The flag wins over the variable, the variable over the file. firstclick run --dry-run shows the
+source of every setting.`,
 		Example: `  firstclick demo                     # Kafka, Postgres, events and the pipeline, nothing to install
   firstclick run                      # against localhost:9093 and localhost:5432
   firstclick verify                   # recompute everything from Kafka and compare
@@ -96,7 +96,7 @@ shows what comes from where.`,
 		}
 	}
 	add(groupWork, "Set up and run", c.demo(), c.run(), c.migrate(), c.generate())
-	add(groupLook, "Look closer, put right, change over",
+	add(groupLook, "Check, explain, repair",
 		c.verify(), c.repair(), c.explain(), c.compare(), c.whatIf(), c.deadLetters(), c.doctor())
 	add(groupShell, "This program", c.healthcheck(), c.completion(), c.man(), c.version())
 	c.setHelp(root)

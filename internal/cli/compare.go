@@ -21,12 +21,12 @@ func (c *command) compare() *cobra.Command {
 	var since, until moment
 	cmd := &cobra.Command{
 		Use:   "compare",
-		Short: "Hold another job's table against what Kafka's records say",
-		Long: `Recomputes the click of every checkout from Kafka, all of it and however late, and compares a table that
-somebody else writes with that: what is missing, extra, doubled, and which rows have another click, with
-examples. It needs no row of firstclick's own, so it can be run before firstclick ever did. The table or
-view must have checkout_id, click_id and click_time; checkout_time is used where it is there.
-Changes nothing. Exit code 1 when anything differs.`,
+		Short: "Compare another job's table with what Kafka's records say",
+		Long: `Recomputes the click of every checkout from all that Kafka holds, however late, and compares it with a
+table that another job writes: what is missing, extra, doubled, and which rows have another click, with
+examples. It needs no rows of firstclick, so it can run before firstclick ever did. The table or view must
+have checkout_id, click_id and click_time; checkout_time is used if it exists.
+It changes nothing. Exit code 1: something differs.`,
 		Example: `  firstclick compare --table commerce.attributed_checkouts           # what the old job misses
   firstclick compare --table legacy.attributed --since 24h --json | jq '{missing, extra, different}'
   firstclick compare --table legacy.attributed --examples 1000000 --json > differences.json`,
@@ -59,10 +59,10 @@ Changes nothing. Exit code 1 when anything differs.`,
 	a.report(fs)
 	define(fs, &other.Table, "table", "", "schema.table", "", parseText, "the table or view to compare")
 	define(fs, &since, "since", "", "when", "", parseMoment,
-		"only checkouts of event times since then: a time (RFC 3339), or how long ago (24h)")
-	define(fs, &until, "until", "", "when", "", parseMoment, "only checkouts of event times before then, likewise")
+		"only checkouts with an event time since then: a time (RFC 3339), or how long ago (24h)")
+	define(fs, &until, "until", "", "when", "", parseMoment, "only checkouts with an event time before then, likewise")
 	define(fs, &other.Grace, "grace", "", "duration", "1m", parseDuration(0),
-		"records that came within so long need not be in the table yet")
+		"records younger than this need not be in the table yet")
 	return cmd
 }
 
@@ -72,13 +72,13 @@ func (c *command) whatIf() *cobra.Command {
 	var model string
 	cmd := &cobra.Command{
 		Use:   "whatif",
-		Short: "Recompute by another window or model into a table of its own",
-		Long: `Recomputes every checkout that Kafka holds by another window or model, writes a table of its own, and
-says what would change against commerce.attributed_checkouts, which is not touched.
+		Short: "Recompute with another window or model, into a table of its own",
+		Long: `Recomputes every checkout that Kafka holds with another window or model, writes the result to a table of
+its own, and shows what would change in commerce.attributed_checkouts, which it does not change.
 
-The models: first, the least click by time and click_id, as firstclick run has it; last, the greatest;
-linear, every click in the window alike. The table has a row per checkout and click, with its weight; the
-weights of a checkout sum to 1 (a checkout without a click has one row of weight 1 and no click):
+Models: first, the least click by time and click_id, as firstclick run; last, the greatest; linear, every
+click in the window with the same weight. The table has a row per checkout and click. The weights of a
+checkout sum to 1; a checkout without a click has one row of weight 1 and no click. Columns:
 checkout_id, user_id, product_id, total_amount, checkout_time, click_id, click_time, clicks, weight.`,
 		Example: `  firstclick whatif --window 30m --into scratch.half_hour
   firstclick whatif --model last --into scratch.last_click --examples 20

@@ -10,7 +10,7 @@ import (
 func (c *command) completion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
-		Short: "Print what makes a shell complete commands, flags and their values",
+		Short: "Print a script with which a shell completes commands, flags and values",
 		Long: `Prints a script for the shell. Load it in the running shell as in the examples, or put it where the
 shell looks for such scripts:
 

@@ -30,10 +30,10 @@ type letterFilter struct {
 
 func (f *letterFilter) flags(fs *pflag.FlagSet) {
 	databaseFlag(fs, &f.database)
-	groupFlag(fs, &f.group, "consumer group whose dead letters are meant")
+	groupFlag(fs, &f.group, "consumer group of the dead letters")
 	define(fs, &f.reasons, "reason", "", "word,...", "", parseReasons,
 		"only these reasons, such as json,future (docs/operations.md has them all)")
-	define(fs, &f.topic, "topic", "", "name", "", parseText, "only of this topic")
+	define(fs, &f.topic, "topic", "", "name", "", parseText, "only from this topic")
 	define(fs, &f.since, "since", "", "when", "", parseMoment,
 		"only those since then: a time (RFC 3339), or how long ago (2h)")
 	define(fs, &f.until, "until", "", "when", "", parseMoment, "only those before then, likewise")
@@ -69,12 +69,12 @@ func (f *letterFilter) of(ids []int64) deadletters.Filter {
 func (c *command) deadLetters() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dead-letters",
-		Short: "Look at records that could become no row; send them again",
+		Short: "Show records that could become no row; send them again",
 		Long: `Records that could become no row are kept in firstclick.dead_letters with reason and payload.
-list and show look at them, retry sends them to their topic again, drop puts them aside.`,
+list and show display them, retry sends them to their topic again, drop marks them as dropped.`,
 		Example: `  firstclick dead-letters list
   firstclick dead-letters show 17
-  firstclick dead-letters retry 17 --edit mended.json`,
+  firstclick dead-letters retry 17 --edit corrected.json`,
 		Args: subcommandNeeded,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -140,7 +140,7 @@ func (c *command) deadLettersList() *cobra.Command {
 		},
 	}
 	f.flags(cmd.Flags())
-	define(cmd.Flags(), &limit, "limit", "", "n", "100", parseWhole(0, 100_000_000), "list at most so many; 0: all")
+	define(cmd.Flags(), &limit, "limit", "", "n", "100", parseWhole(0, 100_000_000), "list at most n; 0: all")
 	return cmd
 }
 
@@ -178,8 +178,8 @@ func (c *command) deadLettersShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show a dead letter with its payload",
-		Long: `Shows a dead letter with its payload. Characters that a terminal would obey are shown as escapes;
---raw writes the payload's bytes as they are, and nothing else.`,
+		Long: `Shows a dead letter with its payload. Control characters are shown as escapes; --raw writes the
+payload's bytes as they are, and nothing else.`,
 		Example: `  firstclick dead-letters show 17
   firstclick dead-letters show 17 --raw > payload.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -25,7 +25,7 @@ type resolveFlags struct {
 
 func (r *resolveFlags) flags(fs *pflag.FlagSet) {
 	r.letterFilter.flags(fs)
-	defineSwitch(fs, &r.yes, "yes", "", "by a filter: do it also for more than one")
+	defineSwitch(fs, &r.yes, "yes", "", "with a filter: also for more than one")
 	defineSwitch(fs, &r.all, "all", "", "without ids and filters: all of the group")
 }
 
@@ -78,10 +78,10 @@ func (c *command) deadLettersRetry() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry [ID...]",
 		Short: "Send dead letters to their topic again",
-		Long: `Sends the payloads to their topics again, with the time of now as the record's, and marks the dead
-letters as retried. Events are idempotent: sending one twice changes nothing. What is still wrong
-becomes a new dead letter. Rows that are final already and would move are left to firstclick repair.
---edit sends a mended payload in place of the one that was kept, from a file or (-) from standard input.`,
+		Long: `Sends the payloads to their topics again, with the current time as the record's timestamp, and marks the
+dead letters as retried. Events are idempotent: sending one twice changes nothing. A record that is still
+bad becomes a new dead letter. Rows that are already final and would change are left to firstclick repair.
+--edit sends another payload instead of the one that was kept, from a file or (-) from standard input.`,
 		Example: `  firstclick dead-letters retry 17 18
   firstclick dead-letters retry --reason refused --since 2h --yes
   firstclick dead-letters show 17 --raw | jq '.total_amount = 12' | firstclick dead-letters retry 17 --edit -`,
@@ -156,8 +156,8 @@ func (c *command) deadLettersDrop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drop [ID...]",
 		Short: "Mark dead letters as dropped: nothing will be done about them",
-		Long: `Marks dead letters as dropped, so that they are no longer listed as open. They stay in the table,
-and can still be sent again: retry ID --status dropped.`,
+		Long: `Marks dead letters as dropped, so that they are no longer listed as open. They stay in the table, and
+can still be sent again: retry ID --status dropped.`,
 		Example: `  firstclick dead-letters drop 17 18
   firstclick dead-letters drop --reason empty --until 24h --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -19,10 +19,10 @@ func (c *command) demo() *cobra.Command {
 		Use:   "demo",
 		Short: "Kafka, Postgres, events and the pipeline in one go, nothing to install",
 		Long: `Starts a Kafka broker (in this process, its data on disk), a real Postgres (the one installed, else a
-downloaded one), shoppers who click and buy, and the pipeline. Ports 9093, 5432 and 8081, or free ones
-where those are taken. Shows the latest rows and what to paste to look for yourself. Ctrl-C stops
-everything; started again it goes on where it was. Disk use is bounded: Kafka keeps the events of the
-last 2 hours, Postgres the rows of the last 4.`,
+downloaded one), shoppers who click and buy, and the pipeline. It uses ports 9093, 5432 and 8081, or free
+ones if those are taken. It shows the latest rows, and lines to paste to look for yourself. Ctrl-C stops
+everything; the next start goes on where it was. Disk use is bounded: Kafka keeps the events of the last
+2 hours, Postgres the rows of the last 4.`,
 		Example: `  firstclick demo
   firstclick demo --rate 2000
   firstclick demo --dir ./demo-data`,

@@ -9,17 +9,17 @@ import (
 )
 
 // errUnwell ends doctor when a check fails.
-var errUnwell = errors.New("something is in the way: see the lines that say fail")
+var errUnwell = errors.New("some checks failed: see the lines that say fail")
 
 func (c *command) doctor() *cobra.Command {
 	var j jobFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Examine Kafka and Postgres: what is in the way, and what mends it",
-		Long: `Looks at Kafka and Postgres from outside, before the first run or while instances run, and says for
-each thing ok, warn or fail, with the fix to paste. Takes the flags that run would be given. Changes
-nothing; is done within ten seconds, also when nobody answers. Exit code 1 when something fails.`,
+		Short: "Examine Kafka and Postgres: find problems, and how to fix them",
+		Long: `Examines Kafka and Postgres from outside, before the first run or while instances run, and shows for each
+check ok, warn or fail, with the fix to paste. Give it the flags of run. It changes nothing, and ends
+within ten seconds, even without an answer. Exit code 1: a check fails.`,
 		Example: `  firstclick doctor
   firstclick doctor --kafka broker:9093 --kafka-tls --database postgres://app@db:5432/shop
   firstclick doctor --json | jq -r '.findings[] | select(.status == "fail") | .fix'`,

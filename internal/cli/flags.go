@@ -18,23 +18,23 @@ const (
 
 func kafkaFlags(fs *pflag.FlagSet, c *kafkaconn.Config) {
 	define(fs, &c.Brokers, "kafka", "KAFKA_BROKERS", "host:port,...", "localhost:9093", parseBrokers,
-		"brokers to begin with")
+		"bootstrap brokers")
 	defineSwitch(fs, &c.TLS, "kafka-tls", "KAFKA_TLS", "connect by TLS")
 	define(fs, &c.CAFile, "kafka-ca", "KAFKA_CA", "file", "", parseText,
 		"certificates (PEM) that sign the brokers'; default: the system's")
 	define(fs, &c.CertFile, "kafka-cert", "KAFKA_CERT", "file", "", parseText,
-		"our certificate (PEM), where brokers ask for one")
+		"our certificate (PEM), if brokers require one")
 	define(fs, &c.KeyFile, "kafka-key", "KAFKA_KEY", "file", "", parseText, "the key (PEM) of --kafka-cert")
 	defineWord(fs, &c.SASL, "kafka-sasl", "KAFKA_SASL", "mechanism", "",
 		"plain, scram-sha-256 or scram-sha-512", "plain", "scram-sha-256", "scram-sha-512")
 	define(fs, &c.User, "kafka-user", "KAFKA_USER", "name", "", parseText, "user for SASL")
 	defineSecret(fs, &c.Password, "kafka-password", "KAFKA_PASSWORD", "secret", "", parseText,
-		"password for SASL; better by its variable or file than on the command line")
+		"password for SASL; its variable or file is safer than the command line")
 }
 
 func databaseFlag(fs *pflag.FlagSet, target *string) {
 	defineSecret(fs, target, "database", "DATABASE_URL", "url", defaultDatabase, parseDatabase,
-		"Postgres; its password may also come by PGPASSWORD or PGPASSWORD_FILE")
+		"Postgres; its password may also come from PGPASSWORD or PGPASSWORD_FILE")
 }
 
 func groupFlag(fs *pflag.FlagSet, target *string, usage string) {
@@ -73,13 +73,13 @@ func (j *jobFlags) rule(fs *pflag.FlagSet) {
 	groupFlag(fs, &j.group, "consumer group; its offsets are kept in Postgres")
 	define(fs, &j.window, "window", "WINDOW", "duration", "1h", parseDuration(time.Second),
 		"how long before a checkout its first click may be")
-	define(fs, &j.zone, "time-zone", "TIME_ZONE", "zone", "UTC", parseZone, "zone of event times that carry none")
+	define(fs, &j.zone, "time-zone", "TIME_ZONE", "zone", "UTC", parseZone, "zone of event times without one")
 }
 
 // finality adds the flags that say when a row is final.
 func (j *jobFlags) finality(fs *pflag.FlagSet) {
 	define(fs, &j.lateness, "lateness", "LATENESS", "duration", "15m", parseDuration(time.Millisecond),
-		"how much event time a row stays open for clicks that come late")
+		"how long in event time a row stays open for late clicks")
 	define(fs, &j.outOfOrder, "out-of-order", "OUT_OF_ORDER", "duration", "15s", parseDuration(time.Millisecond),
 		"how far clicks may be out of order by event time")
 	define(fs, &j.skew, "max-future-skew", "MAX_FUTURE_SKEW", "duration", "5m", parseDuration(time.Second),

@@ -22,7 +22,7 @@ type generateFlags struct {
 func (g *generateFlags) flags(fs *pflag.FlagSet) {
 	g.places(fs)
 	d := &g.config
-	defineSwitch(fs, &g.noDatabase, "no-database", "", "insert no users and products: only events")
+	defineSwitch(fs, &g.noDatabase, "no-database", "", "insert no users and products: only send events")
 	define(fs, &d.Partitions, "partitions", "", "n", "4", parseWhole[int32](1, 10_000),
 		"partitions of topics that are created because they are missing")
 	define(fs, &d.Rate, "rate", "", "n", "200", parseRate,
@@ -42,11 +42,11 @@ func (g *generateFlags) flags(fs *pflag.FlagSet) {
 	share(&d.Late, "late", "clicks held back for 20 s to 20 min of event time")
 	share(&d.Duplicate, "duplicate", "events sent again, equal")
 	share(&d.Conflict, "conflict", "checkouts sent again with other content")
-	share(&d.Poison, "poison", "records that are no valid event, in addition")
+	share(&d.Poison, "poison", "bad records, in addition")
 	share(&d.TooLarge, "too-large", "records of 1 to 5 MiB, in addition")
 	share(&d.UnknownUser, "unknown-user", "sessions of a user that does not exist")
 	share(&d.Future, "future", "events ahead of the clock")
-	share(&d.HotKey, "hot-key", "sessions of one and the same user and product")
+	share(&d.HotKey, "hot-key", "sessions of the same user and product")
 	define(fs, &d.Renames, "renames", "", "n", "0", parseRate, "users renamed a second")
 	define(fs, &d.Compression, "compression", "", "codec", "none", oneOf(datagen.Compressions()...),
 		"compression of batches: none, gzip, snappy, lz4 or zstd")
@@ -90,8 +90,8 @@ func (c *command) generate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate",
 		Short: "Send clicks and checkouts, as the shop would",
-		Long: `Sends sessions of clicks and checkouts to Kafka and puts users and products in Postgres. What goes
-wrong in life can be turned on: each knob is a share of the events. Ctrl-C stops cleanly.`,
+		Long: `Sends sessions of clicks and checkouts to Kafka, and inserts users and products into Postgres. Faults can
+be added: each is a share of the events. Ctrl-C stops cleanly.`,
 		Example: `  firstclick generate
   firstclick generate --rate 0 --count 1500000 --seed 7
   firstclick generate --rate 2000 --out-of-order 0.05 --late 0.01 --poison 0.001 --renames 2`,

@@ -23,10 +23,10 @@ func (c *command) healthcheck() *cobra.Command {
 	var within time.Duration
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Ask the instance on this machine how it is, for containers",
-		Long: `Asks the instance that listens on --listen of this machine for /readyz, and exits 0 when it is
-ready, else 1 with what is wrong. It needs no shell and no curl, so that a container image may hold
-nothing but firstclick.`,
+		Short: "Check the instance on this machine, for containers",
+		Long: `Requests /readyz from the instance that listens on --listen of this machine. Exit code 0: it is ready; 1:
+it is not, and the error says why. It needs no shell and no curl, so that an image may hold nothing but
+firstclick.`,
 		Example: `  firstclick healthcheck
   firstclick healthcheck --live         # only whether the process answers
   LISTEN=:9000 firstclick healthcheck   # the variable that run is given`,
@@ -52,7 +52,7 @@ nothing but firstclick.`,
 	fs := cmd.Flags()
 	define(fs, &listen, "listen", "LISTEN", "host:port", ":8081", parseListen,
 		"where the instance listens: the value that run has")
-	defineSwitch(fs, &live, "live", "", "ask /livez: the process answers, whatever Kafka and Postgres do")
+	defineSwitch(fs, &live, "live", "", "request /livez: the process answers, even without Kafka and Postgres")
 	define(fs, &within, "timeout", "", "duration", "5s", parseDuration(time.Millisecond),
 		"how long the answer may take")
 	return cmd

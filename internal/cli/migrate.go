@@ -16,8 +16,8 @@ func (c *command) migrate() *cobra.Command {
 		Use:   "migrate",
 		Short: "Create or update the tables",
 		Long: `Creates what is missing in schemas commerce and firstclick, and updates firstclick's own tables.
-Tables of an existing commerce schema are taken as they are. run does the same at its start.
-What was dropped since is made again, empty; that is left to this command.`,
+Tables of an existing commerce schema stay as they are. run does the same at its start. Only this command
+makes tables again that were dropped: they are empty.`,
 		Example: `  firstclick migrate
   firstclick migrate --status
   DATABASE_URL_FILE=/run/secrets/database firstclick migrate`,

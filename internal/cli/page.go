@@ -31,18 +31,18 @@ type pageFlags struct {
 func (p *pageFlags) flags(fs *pflag.FlagSet) {
 	listenFlags(fs, &p.listen, ":8081", &p.hosts)
 	define(fs, &p.authFile, "listen-auth-file", "LISTEN_AUTH_FILE", "file", "", parseText,
-		"who may look at --listen: a line each, name:password or a token; /livez, /readyz and /healthz stay open")
+		"who may see the page: a line each, name:password or a token; /livez, /readyz and /healthz stay open")
 	defineSwitch(fs, &p.actions, "ui-actions", "UI_ACTIONS",
-		"let the page act: send dead letters again, put them aside")
-	defineSwitch(fs, &p.profiles, "pprof", "PPROF", "serve /debug/pprof too, to whoever may see the page")
+		"allow the page to send dead letters again and to drop them")
+	defineSwitch(fs, &p.profiles, "pprof", "PPROF", "serve /debug/pprof to everyone who may see the page")
 }
 
 func listenFlags(fs *pflag.FlagSet, listen *string, def string, hosts *[]string) {
 	define(fs, listen, "listen", "LISTEN", "host:port", def, parseListen,
 		"where the page, /livez and /metrics are served; port 0 picks one")
 	define(fs, hosts, "listen-hosts", "LISTEN_HOSTS", "name,...", "", parseHosts,
-		"names by which --listen is asked for, such as that of a proxy; "+
-			"without --listen-auth-file only addresses, localhost and these are answered to")
+		"names of the address --listen, such as that of a proxy; "+
+			"without --listen-auth-file a request must use one of these, localhost or an address")
 }
 
 // check reads the file of --listen-auth-file. It refuses actions for everybody who reaches the

@@ -52,19 +52,19 @@ func (r *runFlags) flags(fs *pflag.FlagSet) {
 		"static member of the group, a name per instance: "+
 			"a restart within the session timeout gets the same partitions back at once")
 	define(fs, &r.usersCache, "users-cache", "USERS_CACHE", "n", "100000", parseWhole(1, math.MaxInt32),
-		"users held in memory at most")
+		"most users held in memory")
 	define(fs, &r.payloads, "dead-letter-payloads", "DEAD_LETTER_PAYLOADS", "bytes", "64MiB", parseBytes,
-		"bytes of bad records kept with their dead letters, by reason and hour; "+
-			"of what is more, place, size and hash are kept")
+		"bytes of bad records kept with their dead letters, per reason and hour; "+
+			"beyond that only place, size and hash are kept")
 	define(fs, &r.retention, "dead-letters-retention", "DEAD_LETTERS_RETENTION", "duration", "never", parseRetention,
-		"delete dead letters that are older, open ones too: longer than the topics' retention, or verify misses them")
+		"delete older dead letters, open ones too; must be longer than the topics' retention, or verify misses them")
 	define(fs, &r.memoryLimit, "memory-limit", "MEMORY_LIMIT", "bytes", "half", parseMemory,
-		"memory to use at most: 512MiB, 2GB, bytes, or half of the machine or cgroup")
+		"largest memory to use: 512MiB, 2GB, bytes, or half of the machine or cgroup")
 	defineSwitch(fs, &r.untilCaughtUp, "until-caught-up", "",
-		"end with exit code 0 once all that was there at the start is in Postgres")
-	defineSwitch(fs, &r.noMigrate, "no-migrate", "NO_MIGRATE", "leave the tables as they are: migrate runs elsewhere")
+		"end with exit code 0 once all records from before the start are in Postgres")
+	defineSwitch(fs, &r.noMigrate, "no-migrate", "NO_MIGRATE", "do not update the tables: migrate runs elsewhere")
 	defineSwitch(fs, &r.dryRun, "dry-run", "",
-		"print every setting with where it comes from, connect to nothing, and end")
+		"print every setting with its source, connect to nothing, and end")
 	define(fs, &r.instance, "instance", "", "name", "", parseText,
 		"application_name of our Postgres sessions; default: a random one")
 	fs.Lookup("instance").Hidden = true
@@ -88,8 +88,8 @@ func (c *command) run() *cobra.Command {
 		Use:   "run",
 		Short: "Read Kafka, join, write Postgres: the main job",
 		Long: `Reads clicks and checkouts, finds the first click of every checkout and writes it to
-commerce.attributed_checkouts, exactly once, until it is stopped. SIGTERM or Ctrl-C: finishes the
-transaction, leaves the group, exit code 0; a second one: at once.
+commerce.attributed_checkouts, exactly once, until it is stopped. At SIGTERM or Ctrl-C it finishes the
+transaction, leaves the group and ends with exit code 0. A second one ends it at once.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 fenced again and again, 4 data gap.`,
 		Example: `  firstclick run
