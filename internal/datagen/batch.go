@@ -73,8 +73,18 @@ func (t *tally) add(b *batch) {
 		s.Records++
 		switch r.mark.role {
 		case roleEvent:
-			t.addEvent(r)
-			if r.mark.refused {
+			m, click := &r.mark, r.topic == clicks
+			addIf(click, &s.Clicks)
+			addIf(!click, &s.Checkouts)
+			addIf(m.outOfOrder, &s.OutOfOrder)
+			addIf(m.late, &s.Late)
+			addIf(m.ahead, &s.Future)
+			addIf(m.hot, &s.HotKey)
+			addIf(m.unknown, &s.UnknownUserEvents)
+			addIf(m.unknown && !click && !m.refused, &s.UnknownUserCheckouts)
+			addIf(m.refused && click, &s.FutureRefusedClicks)
+			addIf(m.refused && !click, &s.FutureRefusedCheckouts)
+			if m.refused {
 				letter("future")
 			}
 		case roleDuplicate:
@@ -92,21 +102,6 @@ func (t *tally) add(b *batch) {
 			letter("too_large")
 		}
 	}
-}
-
-func (t *tally) addEvent(r *record) {
-	s, m := &t.sum, &r.mark
-	click := r.topic == clicks
-	addIf(click, &s.Clicks)
-	addIf(!click, &s.Checkouts)
-	addIf(m.outOfOrder, &s.OutOfOrder)
-	addIf(m.late, &s.Late)
-	addIf(m.ahead, &s.Future)
-	addIf(m.hot, &s.HotKey)
-	addIf(m.unknown, &s.UnknownUserEvents)
-	addIf(m.unknown && !click && !m.refused, &s.UnknownUserCheckouts)
-	addIf(m.refused && click, &s.FutureRefusedClicks)
-	addIf(m.refused && !click, &s.FutureRefusedCheckouts)
 }
 
 func addIf(is bool, n *int64) {

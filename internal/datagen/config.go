@@ -67,55 +67,53 @@ type Config struct {
 	Logger         *slog.Logger  // nil: none
 }
 
-func (c Config) withDefaults() (Config, error) {
+// checked returns the configuration with its defaults.
+func (c Config) checked() (Config, error) {
 	c.ClicksTopic, c.CheckoutsTopic = cmp.Or(c.ClicksTopic, "clicks"), cmp.Or(c.CheckoutsTopic, "checkouts")
 	c.Partitions, c.Users, c.Speed = cmp.Or(c.Partitions, 4), cmp.Or(c.Users, 100), cmp.Or(c.Speed, 1)
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 10*time.Second)
 	c.StopTimeout = cmp.Or(c.StopTimeout, 10*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	return c, c.check()
-}
 
-func (c Config) check() error {
 	for name, share := range map[string]float64{
 		"out of order": c.OutOfOrder, "late": c.Late, "duplicate": c.Duplicate, "conflict": c.Conflict,
 		"poison": c.Poison, "too large": c.TooLarge, "unknown user": c.UnknownUser, "future": c.Future,
 		"hot key": c.HotKey, "aborted": c.Aborted,
 	} {
 		if !(share >= 0 && share <= 1) {
-			return fmt.Errorf("share %q is %v: must be 0 to 1", name, share)
+			return c, fmt.Errorf("share %q is %v: must be 0 to 1", name, share)
 		}
 	}
 	for name, n := range map[string]float64{
 		"rate": c.Rate, "speed": c.Speed, "event rate": c.EventRate, "renames": c.Renames,
 	} {
 		if !(n >= 0) || math.IsInf(n, 0) {
-			return fmt.Errorf("%s is %v: must be a finite number, 0 or more", name, n)
+			return c, fmt.Errorf("%s is %v: must be a finite number, 0 or more", name, n)
 		}
 	}
 	if _, ok := codecs()[c.Compression]; !ok {
-		return fmt.Errorf("compression is %q: must be one of %s", c.Compression, strings.Join(Compressions(), ", "))
+		return c, fmt.Errorf("compression is %q: must be one of %s", c.Compression, strings.Join(Compressions(), ", "))
 	}
 	switch {
 	case c.Zipf != 0 && !(c.Zipf > 1 && c.Zipf < 100):
-		return fmt.Errorf("zipf is %v: must be 0, or an exponent above 1 and below 100", c.Zipf)
+		return c, fmt.Errorf("zipf is %v: must be 0, or an exponent above 1 and below 100", c.Zipf)
 	case c.Count < 0:
-		return fmt.Errorf("count is %d: must be 0 or more", c.Count)
+		return c, fmt.Errorf("count is %d: must be 0 or more", c.Count)
 	case c.Users < 1 || c.Users > 1_000_000_000:
-		return fmt.Errorf("users is %d: must be 1 to 1000000000", c.Users)
+		return c, fmt.Errorf("users is %d: must be 1 to 1000000000", c.Users)
 	case c.Partitions < 1:
-		return fmt.Errorf("partitions is %d: must be 1 or more", c.Partitions)
+		return c, fmt.Errorf("partitions is %d: must be 1 or more", c.Partitions)
 	case c.ClicksTopic == c.CheckoutsTopic:
-		return fmt.Errorf("clicks and checkouts both go to topic %q: they need two topics", c.ClicksTopic)
+		return c, fmt.Errorf("clicks and checkouts both go to topic %q: they need two topics", c.ClicksTopic)
 	case c.Future+c.OutOfOrder+c.Late > 1:
-		return fmt.Errorf("shares future, out of order and late are %v together: must be 1 at most",
+		return c, fmt.Errorf("shares future, out of order and late are %v together: must be 1 at most",
 			c.Future+c.OutOfOrder+c.Late)
 	case c.Aborted > 0 && c.Transactional == "":
-		return fmt.Errorf("share \"aborted\" is %v without a transactional id", c.Aborted)
+		return c, fmt.Errorf("share \"aborted\" is %v without a transactional id", c.Aborted)
 	case c.Renames > 0 && c.Database == "":
-		return fmt.Errorf("renames is %v without a database", c.Renames)
+		return c, fmt.Errorf("renames is %v without a database", c.Renames)
 	}
-	return nil
+	return c, nil
 }
 
 // Compressions are the names that [Config.Compression] takes.

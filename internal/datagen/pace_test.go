@@ -101,7 +101,7 @@ func TestEventTimes(t *testing.T) {
 		"given start": {Config{Rate: 10, Speed: 6, Count: 100, Start: now.Add(-time.Hour)}, 100, -time.Hour,
 			-59 * time.Minute},
 	} {
-		cfg, err := c.cfg.withDefaults()
+		cfg, err := c.cfg.checked()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestEventTimes(t *testing.T) {
 
 func TestEventTimesOfTheWallClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg, err := Config{}.withDefaults()
+		cfg, err := Config{}.checked()
 		if err != nil {
 			t.Fatal(err)
 		}

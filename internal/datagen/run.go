@@ -18,7 +18,7 @@ const (
 // what is in flight. The Summary counts what Kafka has acknowledged; with an error, in whole
 // batches.
 func Run(ctx context.Context, cfg Config) (people Summary, err error) {
-	if cfg, err = cfg.withDefaults(); err != nil {
+	if cfg, err = cfg.checked(); err != nil {
 		return people, err
 	}
 	if cfg.Database != "" {

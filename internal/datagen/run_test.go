@@ -110,7 +110,7 @@ func TestRunSendsWhatTheScriptSays(t *testing.T) {
 // compare checks every partition against the script, record by record.
 func compare(t *testing.T, cfg Config, got map[string][]*kgo.Record) {
 	t.Helper()
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.checked()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,13 +16,6 @@ const (
 	topics // how many there are
 )
 
-func (t topic) idMember() string {
-	if t == clicks {
-		return "click_id"
-	}
-	return "checkout_id"
-}
-
 // The extent of the faults in microseconds of event time.
 const (
 	second = int64(1e6)
@@ -298,7 +291,7 @@ func (s *script) poison(b *batch, clock int64) {
 	s.turn = (s.turn + 1) % len(s.bad)
 	from := len(b.arena)
 	b.arena = s.spare(b.arena, turn.topic, clock)
-	value := s.kinds[turn.kind].spoil(slices.Clone(b.arena[from:]), turn.topic, clock)
+	value := s.kinds[turn.kind].spoil(slices.Clone(b.arena[from:]), clock)
 	b.arena = append(b.arena[:from], value...)
 	s.emit(b, from, turn.topic, clock, mark{role: rolePoison, poison: int16(turn.kind)})
 	if value == nil {

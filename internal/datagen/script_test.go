@@ -194,7 +194,7 @@ func TestCountsAreWhatIsSent(t *testing.T) {
 	cfg, err := Config{
 		Seed: 13, Users: 40, UnknownUser: 0.1, HotKey: 0.1, Future: 0.06, OutOfOrder: 0.1, Late: 0.1, Duplicate: 0.1,
 		Conflict: 0.1, Poison: 0.1,
-	}.withDefaults()
+	}.checked()
 	if err != nil {
 		t.Fatal(err)
 	}

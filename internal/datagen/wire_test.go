@@ -137,7 +137,7 @@ func seedLines(t testing.TB, topic topic) [][]byte {
 
 // made runs a script over n events, a millisecond apart, and gives everything that it produces.
 func made(cfg Config, n int64) *batch {
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.checked()
 	if err != nil {
 		panic(err)
 	}
@@ -269,7 +269,7 @@ func TestCentsArePrintedAsPythonDoes(t *testing.T) {
 }
 
 func BenchmarkEvents(b *testing.B) {
-	cfg, err := Config{Seed: 1}.withDefaults()
+	cfg, err := Config{Seed: 1}.checked()
 	if err != nil {
 		b.Fatal(err)
 	}
