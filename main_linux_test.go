@@ -33,7 +33,7 @@ func terminal(t *testing.T) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-// shown runs the command on a terminal and gives what it wrote there.
+// shown runs the command on a terminal and returns what it wrote there.
 func shown(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	ours, theirs := terminal(t)

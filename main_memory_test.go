@@ -22,10 +22,10 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// The race detector keeps several times as much in memory: these bounds are of the program as it is
+// The race detector needs several times as much memory: these bounds are for the program as
 // shipped.
 
-// peakMemory is what a process has taken of memory at most, in bytes.
+// peakMemory returns the largest resident memory of a process in bytes.
 // https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 func peakMemory(t *testing.T, pid int) int64 {
 	t.Helper()
@@ -42,8 +42,8 @@ func peakMemory(t *testing.T, pid int) int64 {
 	return kib << 10
 }
 
-// Whatever a compressed batch becomes, on either topic: the process stays within 1.25 times its
-// limit, and writes what stands behind it.
+// A compressed batch of any size on either topic: the process stays within 1.25 times its memory
+// limit, and writes what comes after the batch.
 func TestMemoryUnderCompressedBatches(t *testing.T) {
 	const limit = 256 << 20
 	made := func(b *kmsg.RecordBatch, err error) *kmsg.RecordBatch {

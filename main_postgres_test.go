@@ -4,9 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"firstclick/internal/kafkatest"
-	"firstclick/internal/pgserver"
-	"firstclick/internal/pgtest"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,10 +13,14 @@ import (
 	"syscall"
 	"testing"
 
+	"firstclick/internal/kafkatest"
+	"firstclick/internal/pgserver"
+	"firstclick/internal/pgtest"
+
 	"github.com/jackc/pgx/v5"
 )
 
-// What Postgres lacks is said with what mends it, exit code 1.
+// The error names what Postgres lacks and how to fix it; exit code 1.
 func TestPostgresThatIsNotReady(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	refused := func(dsn string, says ...string) {
@@ -99,7 +100,7 @@ func with(t *testing.T, dsn string, change func(*url.URL)) string {
 	return u.String()
 }
 
-// SIGTERM to a pipeline at work: 0; health and metrics are served meanwhile.
+// SIGTERM to a running pipeline: exit code 0. Health and metrics are served until then.
 func TestStoppedAtWork(t *testing.T) {
 	cmd := command(t, asMain, "run", "--listen", "127.0.0.1:0", "--log-format", "json",
 		"--kafka", kafkatest.Fake(t, 2, "clicks", "checkouts")[0], "--database", pgtest.New(t))

@@ -24,8 +24,8 @@ import (
 	"firstclick/pipeline"
 )
 
-// What the test program is when this variable is set: the command itself, or one that does not end
-// when asked to.
+// The variable actAs makes the test program the command itself, or a process that does not end when
+// it should.
 const (
 	actAs      = "FIRSTCLICK_TEST_ACT_AS"
 	asMain     = "main"
@@ -46,9 +46,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command is the binary, with nothing of our environment that it would take for its own. It is
-// ended when it takes far too long, so that a line that never comes fails the test instead of
-// holding it.
+// command returns the binary, without those of our variables that it would read. It is killed if it
+// takes far too long, so that a missing line fails the test and does not hang it.
 func command(t *testing.T, role string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -131,12 +130,12 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		}
 		lines := bufio.NewScanner(out)
 		expect(t, lines, "ready")
-		// Twice at once counts as once: that is how wrappers send it.
+		// Two signals at once count as one: wrappers send them so.
 		if err := errors.Join(cmd.Process.Signal(signal), cmd.Process.Signal(signal)); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, lines, "asked")
-		// Until it ends; those within the first moment count as the first.
+		// Until it ends: signals within the first moment count as the first.
 		ticker := time.NewTicker(50 * time.Millisecond)
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
@@ -159,7 +158,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
-// A stop while Kafka and Postgres are still waited for is in order.
+// A stop while it waits for Kafka and Postgres is in order.
 func TestStoppedWhileWaiting(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
@@ -215,8 +214,8 @@ func TestTakenPort(t *testing.T) {
 	}
 }
 
-// The way of a newcomer with servers of their own: tables, events, rows, proof. Then a row is
-// changed by hand, and verify says so.
+// The steps of a new user with servers of their own: tables, events, rows, verification. Then a row
+// is changed by hand, and verify reports it.
 func TestGenerateRunVerify(t *testing.T) {
 	brokers := strings.Join(kafkatest.FakeCluster(t).ListenAddrs(), ",")
 	dsn := pgtest.Empty(t)
@@ -272,7 +271,7 @@ func TestGenerateRunVerify(t *testing.T) {
 	if code != exitUnsure || !strings.Contains(out, "CANNOT TELL") || !strings.Contains(log, "cannot tell") {
 		t.Errorf("verify of a group that does not exist: exit code %d: %s%s", code, out, log)
 	}
-	// Rows written under two windows would stand side by side.
+	// Rows of two windows would be in one table.
 	code, _, log = execute(
 		t,
 		append([]string{"run", "--until-caught-up", "--listen", "127.0.0.1:0", "--window", "2h"}, servers...)...)

@@ -51,7 +51,7 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
-// What was broken is known to a page that comes later, and is followed by a verification at once.
+// A page that is opened later shows the last actions. A verification follows an action at once.
 func TestActionsAreRememberedAndVerified(t *testing.T) {
 	verified := make(chan struct{}, 100)
 	s := begin(t, "127.0.0.1:0", pgtest.New(t), func(cfg *PageConfig) {

@@ -44,7 +44,7 @@ func runThis(t *testing.T, s *Server) {
 	})
 }
 
-// dial opens a connection and sends what is given, which may be less than a request.
+// dial opens a connection and sends a text, which may be less than a request.
 func dial(t *testing.T, s *Server, send string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Addr().String())
@@ -58,8 +58,8 @@ func dial(t *testing.T, s *Server, send string) net.Conn {
 	return c
 }
 
-// However many connections wait, as idle ones, with half a header or with a body that never comes:
-// the next probe and the next scrape are heard.
+// Any number of waiting connections, idle, with half a header or without a body: the next probe and
+// the next scrape are answered.
 func TestWaitingConnectionsKeepNobodyOut(t *testing.T) {
 	s := runServer(t, Config{})
 	for name, send := range map[string]string{
@@ -85,8 +85,8 @@ func TestWaitingConnectionsKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// The one that has waited longest goes first, of the address that has most of them; one in which a
-// handler runs stays.
+// The connection that has waited longest is closed first, of the client with the most. A connection
+// with a running handler stays.
 func TestWhoMakesRoom(t *testing.T) {
 	g := &gate{}
 	at := func(from string) *conn {
@@ -132,7 +132,7 @@ func TestLongHeader(t *testing.T) {
 	}
 }
 
-// More requests than may be under way are refused at once, health and metrics are not.
+// Too many requests are refused at once, but not health and metrics.
 func TestTooManyRequests(t *testing.T) {
 	started, release := make(chan struct{}, maxRequests), make(chan struct{})
 	s, err := New(Config{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry()})
@@ -156,7 +156,7 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
-// What net/http has to say stands in our log as everything does.
+// Log lines of net/http go to our log.
 func TestAcceptErrorsAreLogged(t *testing.T) {
 	var out bytes.Buffer
 	s, err := New(
@@ -200,8 +200,8 @@ func (temporary) Error() string   { return "too many open files" }
 func (temporary) Timeout() bool   { return false }
 func (temporary) Temporary() bool { return true }
 
-// Without authentication only names that are ours are answered to, whatever is asked for and
-// wherever we listen; an address is no name.
+// Without authentication only requests to our names or to an address are answered, for every path
+// and every --listen.
 func TestOnlyOurNames(t *testing.T) {
 	var log bytes.Buffer
 	config := Config{Hosts: []string{"firstclick", "Page.example."}, Logger: slog.New(slog.NewJSONHandler(&log, nil))}
@@ -231,7 +231,7 @@ func TestOnlyOurNames(t *testing.T) {
 	}
 }
 
-// Who has to say who they are may come by any name: a website that has rebound its own has no
+// With authentication every name is accepted: a website that has rebound its own name has no
 // password.
 func TestNamesBehindAuthentication(t *testing.T) {
 	s, err := New(Config{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry()})
@@ -248,7 +248,7 @@ func TestNamesBehindAuthentication(t *testing.T) {
 	}
 }
 
-// What costs is not done for another site's page.
+// Costly requests of another site's page are refused.
 func TestCostsOnlyForUs(t *testing.T) {
 	explained := 0
 	s := begin(t, "127.0.0.1:0", pgtest.New(t), func(cfg *PageConfig) {
@@ -297,7 +297,7 @@ func TestCostsOnlyForUs(t *testing.T) {
 	}
 }
 
-// A stream outlasts the time that a request may be read for, and one that is not read ends.
+// A stream outlasts the read timeout of requests. A stream that is not read ends.
 func TestStreamThatIsNotRead(t *testing.T) {
 	s := begin(t, "127.0.0.1:0", pgtest.New(t), nil)
 	c := dial(t, s.server, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")

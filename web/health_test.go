@@ -50,7 +50,7 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// Profiles are there only where they were asked for, and the command line never is.
+// Profiles are served only on request, and never the command line.
 func TestProfiles(t *testing.T) {
 	server, err := New(Config{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry()})
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A reader that does not read is cut off; it holds up nobody.
+// A stream that is not read ends, and delays no other.
 func TestSlowReader(t *testing.T) {
 	h := newHub()
 	slow, err := h.join("a", []byte("x"))
@@ -24,8 +24,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// One more than there may be is let in: it takes the place of one that reads least, of the address
-// that has most.
+// A newcomer past the bound is let in. It replaces the slowest reader of the client with the most
+// streams.
 func TestCrowd(t *testing.T) {
 	h := newHub()
 	join := func(from string) *stream {

@@ -20,7 +20,7 @@ import (
 	"firstclick/pipeline"
 )
 
-// stage is a page on a server, over a real Postgres and a pipeline that is made up.
+// stage is a page on a server, with a real Postgres and an invented pipeline.
 type stage struct {
 	base   string
 	server *Server
@@ -28,7 +28,7 @@ type stage struct {
 	stop   func()
 }
 
-// pretended is a job at work: every look a second later, at a steady pace.
+// pretended is an invented pipeline: each call of stats is a second later, at a steady pace.
 type pretended struct{ looks atomic.Int64 }
 
 func (p *pretended) stats() pipeline.Stats {
@@ -57,13 +57,13 @@ func (p *pretended) stats() pipeline.Stats {
 
 const hostileName = `<img src=x onerror="document.title='owned'">`
 
-// begin sets a stage, with what change says; address is where it listens.
+// begin starts a stage that listens on address. change changes the configuration.
 func begin(t *testing.T, address, dsn string, change func(*PageConfig)) *stage {
 	t.Helper()
 	return beginServer(t, Config{Listen: address}, dsn, change)
 }
 
-// beginServer does so for a server that is given more.
+// beginServer does the same with another configuration of the server.
 func beginServer(t *testing.T, config Config, dsn string, change func(*PageConfig)) *stage {
 	t.Helper()
 	job := &pretended{}
@@ -114,7 +114,7 @@ func beginServer(t *testing.T, config Config, dsn string, change func(*PageConfi
 	return s
 }
 
-// furnish puts rows, instances and a hostile dead letter into a database.
+// furnish inserts rows, instances and a hostile dead letter.
 func furnish(t *testing.T, dsn string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
@@ -250,8 +250,8 @@ func TestPayloadIsSpelledOut(t *testing.T) {
 	}
 }
 
-// listen reads events until it has seen one of every kind wanted, and returns the first of each: of
-// what is kept, that is the whole.
+// listen reads events until it has seen each wanted kind, and returns the first of each. Of a kind
+// with state the first is the whole state.
 func listen(t *testing.T, url string, wanted ...string) map[string]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -328,7 +328,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// With no one looking there is no session in Postgres, and no verification.
+// While nobody looks there is no session in Postgres, and no verification.
 func TestIdleCostsNothing(t *testing.T) {
 	dsn := pgtest.New(t)
 	furnish(t, dsn)
@@ -356,7 +356,7 @@ func TestIdleCostsNothing(t *testing.T) {
 	}
 }
 
-// Postgres that does not answer is told of, and nothing else stops.
+// The page says that Postgres does not answer, and everything else goes on.
 func TestPostgresIsDown(t *testing.T) {
 	s := begin(t, "127.0.0.1:0", "postgres://nobody:hidden-password@127.0.0.1:1/none?sslmode=disable", nil)
 	got := listen(t, s.base, "now", "aside")

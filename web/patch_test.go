@@ -38,7 +38,7 @@ func merged(target any, change any) any {
 	return out
 }
 
-// Whoever takes in every patch has what was kept last.
+// A stream that applies every patch has the last state.
 func TestPatches(t *testing.T) {
 	names := rapid.SampledFrom([]string{"a", "b", "__proto__"})
 	var values func(depth int) *rapid.Generator[any]
@@ -98,7 +98,7 @@ func TestPatches(t *testing.T) {
 	})
 }
 
-// What has not changed is not sent again.
+// A state that has not changed is not sent again.
 func TestUnchangedIsNotSent(t *testing.T) {
 	h := newHub()
 	s, err := h.join("a")
@@ -124,8 +124,8 @@ func TestUnchangedIsNotSent(t *testing.T) {
 	}
 }
 
-// However long other people's texts are, and however much there is of everything: an event is at
-// most 64 KB, and shows what fits.
+// With any length of foreign texts and any number of everything, an event has at most 64 KB and
+// shows what fits.
 func TestEventsAreSmall(t *testing.T) {
 	dsn := pgtest.New(t)
 	conn, err := pgx.Connect(t.Context(), dsn)

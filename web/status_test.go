@@ -8,8 +8,8 @@ import (
 	"firstclick/pipeline/sink"
 )
 
-// past makes n samples, one a second, the newest at now: each is what of says of the seconds before
-// now.
+// past makes n samples, one a second, the newest at now. of returns the sample of so many seconds
+// ago.
 func past(now time.Time, n int, of func(ago int) sample) []sample {
 	var out []sample
 	for ago := n - 1; ago >= 0; ago-- {

@@ -18,7 +18,7 @@ func TestCollectorTarget(t *testing.T) {
 	}
 }
 
-// The target follows the heap, and nothing runs on when the job has ended.
+// The target follows the heap, and no goroutine is left when the job has ended.
 func TestCollectorIsTuned(t *testing.T) {
 	before := debug.SetGCPercent(77)
 	defer debug.SetGCPercent(before)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// written makes a file in a directory of the test's.
+// written makes a temporary file.
 func written(t *testing.T, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "firstclick.yaml")
@@ -18,7 +18,7 @@ func written(t *testing.T, content string) string {
 	return path
 }
 
-// dryRun gives the lines of run --dry-run by setting: value and source, separated by a bar.
+// dryRun returns the lines of run --dry-run by setting: value and source, separated by a bar.
 func dryRun(t *testing.T, vars map[string]string, args ...string) map[string]string {
 	t.Helper()
 	out, log, err := invoke(t.Context(), vars, append([]string{"run", "--dry-run"}, args...)...)
@@ -39,8 +39,7 @@ func dryRun(t *testing.T, vars map[string]string, args ...string) map[string]str
 	return lines
 }
 
-// Flag over environment over file over default, for each of them and whether or not the others are
-// there.
+// Flag over environment over file over default, in every combination.
 func TestPrecedence(t *testing.T) {
 	file := written(t, "# what holds for all\nwindow: 10m\ngroup: of-the-file\n")
 	for name, row := range map[string]struct {
@@ -81,7 +80,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// Every setting can stand in the file, and is then the same as by its variable.
+// Every setting can be in the file, and has the same effect as by its variable.
 func TestEverySettingInTheFile(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("hush\n"), 0o600); err != nil {
@@ -134,8 +133,8 @@ log-level: debug
 	if n := len(settingNames(newRoot(Streams{Env: environment(nil)}))); n < 25 {
 		t.Errorf("only %d settings can stand in a file", n)
 	}
-	// The same file serves other commands, which pass over what is not theirs; flags of the same
-	// name and no variable stay theirs.
+	// Other commands accept the same file and ignore keys that are not theirs. Flags of the same
+	// name without a variable are not set.
 	for _, args := range []string{"version", "generate --help"} {
 		if _, _, err := invoke(t.Context(), map[string]string{"CONFIG": file}, strings.Fields(args)...); err != nil {
 			t.Errorf("%s: %v", args, err)
@@ -197,7 +196,7 @@ func TestConfigurationRefused(t *testing.T) {
 		!strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	// What is wrong with the file keeps nobody from help, completion and manual.
+	// A wrong file does not prevent help, completion and manual.
 	for _, args := range []string{"help run", "run --help", "completion bash", "man", "__complete run --log-"} {
 		if _, _, err := invoke(t.Context(), map[string]string{"CONFIG": "no/such.yaml", "WINDOW": "soon"},
 			strings.Fields(args)...); err != nil {
@@ -206,8 +205,7 @@ func TestConfigurationRefused(t *testing.T) {
 	}
 }
 
-// A dry run connects to nothing: the addresses are of nobody, and it is done before any waiting
-// would begin.
+// A dry run connects to nothing: nobody listens at the addresses, and it does not wait.
 func TestDryRun(t *testing.T) {
 	secret := written(t, "hush\n")
 	got := dryRun(

@@ -16,8 +16,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// oldJob is a Kafka with eight checkouts of different products, each with two clicks before, and
-// the table as another job left it.
+// oldJob returns a Kafka with eight checkouts of different products, each after two clicks, and a
+// table as another job left it.
 func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 	t.Helper()
 	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
@@ -59,7 +59,7 @@ func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close(t.Context()) })
-	// k0 and k1 are right, k2 and k3 have the last click, k4 has none, k5 to k7 are not there.
+	// k0 and k1 are right, k2 and k3 have the last click, k4 has none, k5 to k7 are missing.
 	_, err = db.Exec(t.Context(), `INSERT INTO commerce.users VALUES (1, 'ann', 'x'); CREATE SCHEMA scratch;
 		INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, product_id, total_amount, checkout_time,
 		click_id, click_time)
@@ -76,7 +76,7 @@ func oldJob(t *testing.T) (db *pgx.Conn, vars map[string]string) {
 // comparedTable runs compare and reads its report.
 func comparedTable(t *testing.T, vars map[string]string) audit.Comparison {
 	t.Helper()
-	// All records count, whatever the clock says: there is no fresh one.
+	// All records count: with --grace 0 none is too young.
 	out, _, err := invoke(
 		t.Context(),
 		vars,
@@ -97,8 +97,8 @@ func comparedTable(t *testing.T, vars map[string]string) audit.Comparison {
 	return r
 }
 
-// The first way of docs/operations.md: firstclick goes on in the old job's table, and mends what it
-// meets.
+// The first way of docs/operations.md: firstclick continues in the old job's table, and corrects
+// its rows.
 func TestCutOverInPlace(t *testing.T) {
 	_, vars := oldJob(t)
 	if r := comparedTable(t, vars); r.Same != 2 || r.Later != 2 || r.Unattributed != 1 || r.Missing != 3 ||
@@ -116,8 +116,8 @@ func TestCutOverInPlace(t *testing.T) {
 	}
 }
 
-// Exit code 1 of these commands says that rows are wrong; a flag that does not fit the group is a
-// usage error, as it is for run.
+// Exit code 1 of these commands means that rows are wrong. A flag that does not fit the group is a
+// usage error, as for run.
 func TestFlagsThatDoNotFitTheGroup(t *testing.T) {
 	_, vars := oldJob(t)
 	if out, log, err := invoke(t.Context(), vars, "run", "--until-caught-up", "--listen", "127.0.0.1:0"); err != nil {
@@ -136,7 +136,7 @@ func TestFlagsThatDoNotFitTheGroup(t *testing.T) {
 	}
 }
 
-// The second way: a table of our own, and what Kafka no longer holds from the old one.
+// The second way: a new table, with rows of the old one that Kafka no longer holds.
 func TestCutOverAnew(t *testing.T) {
 	db, vars := oldJob(t)
 	exec := func(sql string) {
@@ -145,8 +145,8 @@ func TestCutOverAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A row of long ago, and one with a click that there never was: in place it would stay, for
-	// rows only move to earlier clicks.
+	// An old row, and one with a click that never existed: in place it would stay, for rows only
+	// move to earlier clicks.
 	exec(`INSERT INTO commerce.attributed_checkouts (checkout_id, checkout_time) VALUES ('of last year', '2025-11-23');
 		UPDATE commerce.attributed_checkouts SET click_id = '0', click_time = '2026-11-23 11:05'
 		WHERE checkout_id = 'k0'`)

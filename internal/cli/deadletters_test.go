@@ -18,7 +18,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// lettersBed is a database with three letters, a Kafka, and the variables that lead there.
+// lettersBed returns variables for a database with three dead letters and for a Kafka.
 func lettersBed(t *testing.T) (conn *pgx.Conn, vars map[string]string) {
 	t.Helper()
 	dsn := pgtest.New(t)
@@ -151,7 +151,7 @@ func TestDeadLettersRetryAndDrop(t *testing.T) {
 	}
 }
 
-// A group that is not there is not one without dead letters.
+// An unknown group is an error: it is not a group without dead letters.
 func TestDeadLettersOfAWrongGroup(t *testing.T) {
 	conn, vars := lettersBed(t)
 	commands := [][]string{
@@ -176,7 +176,7 @@ func TestDeadLettersOfAWrongGroup(t *testing.T) {
 		open != 3 {
 		t.Errorf("%d letters are open, %v", open, err)
 	}
-	// One that ran and has none, and a database in which nothing ran.
+	// A group without dead letters, and a database without groups.
 	if _, err := conn.Exec(t.Context(), `INSERT INTO firstclick.progress (group_id, clicks_topic, checkouts_topic,
 		window_length, lateness, out_of_order,
 		time_zone, start, clicks_start, checkouts_start)
@@ -195,7 +195,7 @@ func TestDeadLettersOfAWrongGroup(t *testing.T) {
 	}
 }
 
-// valuesOf reads a topic's only partition until there are so many bytes.
+// valuesOf reads the only partition of a topic up to so many bytes.
 func valuesOf(t *testing.T, brokers, topic string, size int) string {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.ConsumeTopics(topic))

@@ -12,7 +12,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// Sessions speak UTF-8, whatever the role or the database is set to.
+// Sessions use UTF-8, whatever encoding the role or the database sets.
 func TestNamesAreWrittenInUTF8(t *testing.T) {
 	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	db, err := pgx.Connect(t.Context(), dsn)
@@ -51,8 +51,8 @@ func TestNamesAreWrittenInUTF8(t *testing.T) {
 	}
 }
 
-// What a database of another encoding can hold, it holds; what it cannot becomes a dead letter, and
-// doctor says so before.
+// With another encoding of the database, what it cannot hold becomes a dead letter, and doctor
+// warns before.
 func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	dsn, brokers := pgtest.Empty(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	db, err := pgx.Connect(t.Context(), dsn)

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Each variable that a command knows, wrong by itself, is one line of exit code 2 where the command
-// needs it, and nothing to one that does not. Nothing is parsed while the commands are built.
+// A wrong variable is one line and exit code 2 for a command that needs it, and no error for
+// others. Nothing is parsed while the commands are built.
 func TestEveryVariableWrongByItself(t *testing.T) {
 	const nonsense = "/nowhere/n0nsense\x01"
 	free := map[string]bool{ // any text is a value of these
@@ -75,7 +75,7 @@ func TestEveryVariableWrongByItself(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Setenv(name, nonsense)
-			// The default and what most people give name no port.
+			// The default, like most values, has no port.
 			refused(t, map[string]string{"DATABASE_URL": "postgres://app@db/shop"}, name)
 		})
 	}

@@ -15,7 +15,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// A checkout that was produced, and is not read yet, of an id that a terminal would obey.
+// A checkout that is produced and not read yet, with control characters in its id.
 func TestExplain(t *testing.T) {
 	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	vars := map[string]string{"DATABASE_URL": dsn, "KAFKA_BROKERS": strings.Join(brokers, ",")}

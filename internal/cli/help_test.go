@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is printed to testdata instead of comparing")
 
-// everyCommand are all commands that people see, by the words that lead to them.
+// everyCommand returns all visible commands by the words that lead to them.
 func everyCommand(t *testing.T) map[string]*cobra.Command {
 	t.Helper()
 	all := map[string]*cobra.Command{}
@@ -34,8 +34,7 @@ func everyCommand(t *testing.T) map[string]*cobra.Command {
 	return all
 }
 
-// The help of every command as people see it. go test ./internal/cli -run TestHelpAsItIs -update
-// writes it anew.
+// The help of every command. go test ./internal/cli -run TestHelpAsItIs -update writes the files.
 func TestHelpAsItIs(t *testing.T) {
 	for words, cmd := range everyCommand(t) {
 		t.Run(manName(cmd), func(t *testing.T) {
@@ -68,8 +67,7 @@ func TestHelpAsItIs(t *testing.T) {
 	}
 }
 
-// What is said in examples can be typed: the flags exist. Commands of other programs in a pipe are
-// left alone.
+// The examples work: their flags exist. Other programs in a pipe are ignored.
 func TestExamplesAreOfThisProgram(t *testing.T) {
 	all := everyCommand(t)
 	for words, cmd := range all {
@@ -171,7 +169,7 @@ func TestColours(t *testing.T) {
 	}
 }
 
-// Errors are one line, and name the next step where it is not in them already.
+// Errors are one line, and name the next step if they do not already.
 func TestNextSteps(t *testing.T) {
 	wrapped := func(err error) error { return fmt.Errorf("read offsets: %w", err) }
 	for name, row := range map[string]struct {

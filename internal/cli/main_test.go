@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// environment is a map in place of the process' own.
+// environment returns a map as the environment.
 func environment(vars map[string]string) lookup {
 	return func(name string) (string, bool) {
 		v, ok := vars[name]
@@ -27,9 +27,9 @@ func invoke(ctx context.Context, vars map[string]string, args ...string) (out, l
 	return outBuffer.String(), logBuffer.String(), err
 }
 
-// settle parses args and variables for a command with the flags that flags adds, and then calls
+// parseArgs parses args and variables for a command with the flags that flags adds, and then calls
 // check.
-func settle(vars map[string]string, args []string, flags func(*pflag.FlagSet), check func(*cobra.Command) error) error {
+func parseArgs(vars map[string]string, args []string, flags func(*pflag.FlagSet), check func(*cobra.Command) error) error {
 	cmd := &cobra.Command{
 		Use: "run", SilenceErrors: true, SilenceUsage: true, Args: noArguments,
 		PreRunE: func(cmd *cobra.Command, _ []string) error { return resolve(cmd, environment(vars)) },

@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// messages finds the texts that an operator of a run can meet, in the source: what is logged above
-// debug, and what ends a run with a text of its own (gaps, settings, what Postgres lacks, errors
-// that say what to run).
+// messages finds in the source the texts that an operator of run can see: log lines above debug,
+// and errors that end a run with a text of their own (gaps, settings, what Postgres lacks, what to
+// run).
 type messages struct {
 	t     *testing.T
 	found map[string][]string // text: where
@@ -24,11 +24,11 @@ type messages struct {
 	constants map[string]ast.Expr // of the file that is read
 }
 
-// logs are the methods of slog.Logger that an operator sees by default.
+// logs matches the methods of slog.Logger whose lines are shown by default.
 var logs = regexp.MustCompile(`^(Info|Warn|Error)(Context)?$`)
 
-// constant gives the text of a literal, of a constant of the file, of both added, or of the format
-// of a Sprintf.
+// constant returns the text of a literal, of a constant of the file, of a sum of both, or of the
+// format of a Sprintf.
 func (m *messages) constant(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -104,8 +104,8 @@ func (m *messages) read(path string) {
 					m.note(m.constant(n.Args[i]), where)
 				}
 			}
-			// How packages ending make their errors: Gapf(topic, partition, format, ...),
-			// Configf(format, ...).
+			// The errors of package ending: Gapf(topic, partition, format, ...), Configf(format,
+			// ...).
 			switch {
 			case called(n) == "ending.Gapf" && len(n.Args) > 2:
 				m.note(m.constant(n.Args[2]), where)
@@ -137,14 +137,14 @@ func (m *messages) read(path string) {
 	})
 }
 
-// verb is a place where a value comes in.
+// verb matches the verb of a value in a format.
 var verb = regexp.MustCompile(`%(\[\d+\])?[-+#0-9.]*[a-zA-Z]`)
 
-// telling is how long a piece of a text has to be, to stand for it.
+// telling is the least length of a piece that identifies a text.
 const telling = 20
 
 // listed says whether the page has a text: a piece of it between two values that is long enough, or
-// the longest.
+// the longest one.
 func listed(page, text string) bool {
 	pieces := verb.Split(text, -1)
 	for i, p := range pieces {
@@ -168,8 +168,8 @@ func TestListed(t *testing.T) {
 	}
 }
 
-// Every message that an operator of a run can meet is listed in docs/operations.md, with its cause
-// and what to do.
+// docs/operations.md lists every message that an operator of run can see, with its cause and what
+// to do.
 func TestEveryMessageIsListed(t *testing.T) {
 	root := filepath.Join("..", "..")
 	page, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))

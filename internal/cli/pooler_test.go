@@ -8,7 +8,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// Behind a pooler, run ends at once and doctor fails, both with a line that names it.
+// Behind a pooler run ends at once and doctor fails, both with a line that names the pooler.
 func TestPoolerIsNamed(t *testing.T) {
 	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	for _, strict := range []bool{true, false} {

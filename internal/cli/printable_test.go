@@ -17,7 +17,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// obeyed gives what a terminal would obey or be misled by in what it is shown.
+// obeyed returns the first character that controls a terminal or misleads its reader.
 func obeyed(text string) string {
 	for _, c := range text {
 		if c != '\n' && !unicode.IsPrint(c) {
@@ -27,8 +27,8 @@ func obeyed(text string) string {
 	return ""
 }
 
-// Whatever foreign text is in a report, an error or a log line, a terminal shows it and does not
-// obey it, and JSON means the same.
+// Foreign text in a report, an error or a log line cannot control a terminal, and JSON keeps its
+// meaning.
 func TestReportsAreHarmless(t *testing.T) {
 	dsn, brokers := pgtest.New(t), kafkatest.Fake(t, 1, "clicks", "checkouts")
 	vars := map[string]string{"DATABASE_URL": dsn, "KAFKA_BROKERS": strings.Join(brokers, ",")}

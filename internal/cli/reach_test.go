@@ -82,7 +82,7 @@ func TestReachDoesNotRepeatWhatWasRefused(t *testing.T) {
 	})
 }
 
-// Certificates that one side does not trust are no matter of waiting.
+// An untrusted certificate is refused without waiting.
 func TestReachDoesNotWaitForCertificates(t *testing.T) {
 	server := httptest.NewTLSServer(nil) // for its certificate
 	defer server.Close()
@@ -115,8 +115,8 @@ func TestReachDoesNotWaitForCertificates(t *testing.T) {
 	}
 }
 
-// A server that takes connections and says nothing uses up the time of the attempt; what is tried
-// after that ends at once.
+// A silent server uses up the time of an attempt; the look-up of the next address then fails at
+// once.
 func TestReachSaysThatNothingIsSaid(t *testing.T) {
 	late := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "broker", IsTimeout: true}}
 	if got := rootCause(late); got != "no answer within 5s" {
@@ -128,7 +128,7 @@ func TestReachSaysThatNothingIsSaid(t *testing.T) {
 	}
 }
 
-// Whoever presses Ctrl-C reads no name of an error of Go's.
+// After Ctrl-C the message does not quote an error of Go.
 func TestStoppedBeforeItWasDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

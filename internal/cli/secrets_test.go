@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Secrets as they are mistyped, by flag. Nothing of them is to be said again.
+// Mistyped secrets by flag. No message may repeat any of them.
 const mistyped = "hush-hush"
 
-// malformedBrokers and malformedDatabases are those that cannot be meant: each is a usage error.
+// malformedBrokers and malformedDatabases are invalid: each is a usage error.
 var malformedBrokers = []string{
 	"SASL_SSL://app:hush-hush@b:9093", "app:hush-hush@b:9093", "b:9092,app:hush-hush@b:9092",
 	"b:9092,SASL_PLAINTEXT://hush-hush@b",
@@ -43,7 +43,7 @@ var malformedDatabases = []string{
 	"host=db,postgres://app:hush-hush@db",
 }
 
-// malformedPasswords may be meant, each of them.
+// malformedPasswords are valid passwords.
 var malformedPasswords = []string{
 	"hush-hush\n", "hush-hush\r\n", "\ufeffhush-hush", `"hush-hush"`, "'hush-hush", "hush-hush@b:9093", "a:hush-hush",
 	"a/hush-hush", "%zzhush-hush", "SASL_SSL://app:hush-hush@b",
@@ -51,8 +51,8 @@ var malformedPasswords = []string{
 	"hush-hush: x", "{hush-hush", "[hush-hush", "- hush-hush", "|hush-hush", "@hush-hush", "`hush-hush",
 }
 
-// secretFlags are the flags of a command that hold secrets, or name the files of secrets, with what
-// is mistyped there. wrong says that each is a usage error.
+// secretFlags returns the flags of a command that hold secrets or name their files, with mistyped
+// values. wrong says that each value is a usage error.
 func secretFlags(cmd *cobra.Command) map[string]struct {
 	values []string
 	wrong  bool
@@ -78,7 +78,7 @@ func secretFlags(cmd *cobra.Command) map[string]struct {
 	return found
 }
 
-// allCommands are the commands with a line each that runs them.
+// allCommands returns the commands by the line that runs each.
 func allCommands(t *testing.T) map[string]*cobra.Command {
 	t.Helper()
 	all := map[string]*cobra.Command{}
@@ -100,7 +100,7 @@ func allCommands(t *testing.T) map[string]*cobra.Command {
 	return all
 }
 
-// needed are the arguments without which a command does nothing.
+// needed has the arguments that a command requires.
 var needed = map[string][]string{
 	"explain": {
 		"k",
@@ -108,8 +108,7 @@ var needed = map[string][]string{
 		"retry": {"1"}, "dead-letters drop": {"1"}, "completion": {"bash"},
 }
 
-// invokeInVain runs a command that is not to reach anybody: what it takes for right it would only
-// try.
+// invokeInVain runs a command that must not reach a server: with valid values it would only try.
 func invokeInVain(t *testing.T, vars map[string]string, args ...string) (said string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -122,9 +121,9 @@ func invokeInVain(t *testing.T, vars map[string]string, args ...string) (said st
 	return said, err
 }
 
-// Whatever a secret is written like, and wherever it stands - flag, variable, the file that a
-// variable names, in place of that file, the configuration file - nothing of it is said again, by
-// whichever command; where it cannot be meant it is a usage error.
+// No command repeats any part of a secret, however it is written and wherever it is: flag,
+// variable, the file that a variable names, in place of that file, or the configuration file. An
+// invalid one is a usage error.
 func TestNoCommandQuotesASecret(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -16,11 +16,11 @@ import (
 func parseRun(t *testing.T, vars map[string]string, args ...string) (runFlags, error) {
 	t.Helper()
 	var r runFlags
-	err := settle(vars, args, r.flags, func(*cobra.Command) error { return nil })
+	err := parseArgs(vars, args, r.flags, func(*cobra.Command) error { return nil })
 	return r, err
 }
 
-// The table of the design: flag, variable, default, another value and what it becomes.
+// The flags with variable, default, another value and its result.
 func TestFlagElseEnvironmentElseDefault(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
@@ -85,7 +85,7 @@ func TestFlagElseEnvironmentElseDefault(t *testing.T) {
 			try("empty variable", row.fallback, map[string]string{row.variable: ""})
 			try("variable", row.want, map[string]string{row.variable: row.text})
 			try("flag", row.want, nil, "--"+row.flag+"="+row.text)
-			// The variable is not even looked at where the flag is given.
+			// With the flag the variable is not read.
 			try(
 				"flag over variable",
 				row.want,
@@ -172,7 +172,7 @@ func TestPasswordOfPostgres(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var dsn, got string
-			err := settle(
+			err := parseArgs(
 				row.vars,
 				row.args,
 				func(fs *pflag.FlagSet) { databaseFlag(fs, &dsn) },

@@ -15,8 +15,8 @@ func TestShellsReadTheirScripts(t *testing.T) {
 	checkScript(t, "fish")
 }
 
-// mandoc finds nothing wrong with the manual pages, but that they have no date (the same source is
-// to give the same page).
+// mandoc finds nothing wrong with the manual pages, except that they have no date: the same source
+// gives the same page.
 func TestMandocReadsThePages(t *testing.T) {
 	dir := t.TempDir()
 	if _, _, err := invoke(t.Context(), nil, "man", "--dir", dir); err != nil {

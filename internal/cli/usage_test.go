@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What is typed wrong is one line that says what is allowed, and quotes no secret.
+// A mistake of the user is one line that says what is allowed, and quotes no secret.
 func TestUsageErrors(t *testing.T) {
 	type vars = map[string]string
 	for name, row := range map[string]struct {

@@ -17,7 +17,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// A broker that is away for a moment delays the events and loses none.
+// A short outage of the broker delays the events and loses none.
 func TestBrokerErrorsAreOutlived(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
 	var mu sync.Mutex
@@ -43,7 +43,7 @@ func TestBrokerErrorsAreOutlived(t *testing.T) {
 	}
 }
 
-// A run that is stopped while Kafka is away ends all the same, and says what is not acknowledged.
+// A run that is stopped during an outage of Kafka ends, and says what is not acknowledged.
 func TestStopWithoutKafka(t *testing.T) {
 	for _, cfg := range []Config{{}, {Unordered: true}, {Transactional: "generator"}} {
 		cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
@@ -71,7 +71,7 @@ func TestStopWithoutKafka(t *testing.T) {
 	}
 }
 
-// What Kafka refuses for good is an error that says so, and is not counted.
+// Records that Kafka refuses for good are an error, and are not counted.
 func TestRefusedRecordsAreAnError(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
 	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {

@@ -34,7 +34,7 @@ func TestPaceIsKeptOnAverage(t *testing.T) {
 	}
 }
 
-// At a low rate each event goes on its own, at its own moment.
+// At a low rate each event is sent alone, at its own time.
 func TestPaceOfOneASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace(1, tick)

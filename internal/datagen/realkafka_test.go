@@ -14,7 +14,7 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// A real broker takes what the fake one takes: topics of ours, old and future timestamps, large
+// A real broker takes what the fake one takes: new topics, old and future timestamps, large
 // records, transactions.
 func TestRealBroker(t *testing.T) {
 	brokers := []string{kafkatest.Real(t)}
@@ -51,9 +51,9 @@ func TestRealBroker(t *testing.T) {
 	}
 }
 
-// The pace that is asked for is the pace that a real broker sees. FIRSTCLICK_PACE=200000 is the
-// greatest that is promised; where one is named it must be kept to 2 %, else only never be passed,
-// for whatever else the machine does.
+// A real broker sees the configured rate. FIRSTCLICK_PACE=200000 is the greatest rate that we
+// promise. With a rate given there it must be kept to 2 %; else it must only not be exceeded, as
+// the machine may be busy.
 func TestPaceOnARealBroker(t *testing.T) {
 	rate, named := 20_000.0, os.Getenv("FIRSTCLICK_PACE")
 	if named != "" {

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// read gives the first n records of the two topics by topic and partition, in order.
+// read returns the first n records of the two topics by topic and partition, in order.
 func read(t *testing.T, brokers []string, n int64, opts ...kgo.Opt) map[string][]*kgo.Record {
 	t.Helper()
 	return readTopics(t, brokers, n, []string{"clicks", "checkouts"}, opts...)
@@ -149,8 +149,8 @@ func compare(t *testing.T, cfg Config, got map[string][]*kgo.Record) {
 	}
 }
 
-// No produce request carries a checkout before the requests that carry the clicks ahead of it in
-// its session are through.
+// No produce request has a checkout before the requests with the clicks before it in its session
+// are acknowledged.
 func TestClicksAreAcknowledgedFirst(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(2, "clicks", "checkouts"))
 	var mu sync.Mutex
@@ -191,7 +191,7 @@ func TestClicksAreAcknowledgedFirst(t *testing.T) {
 	}
 }
 
-// eachProduced decodes the records of a request. The fake cluster runs it in its own goroutine: no
+// eachProduced decodes the records of a request. It runs in a goroutine of the fake cluster: no
 // t.Fatal.
 func eachProduced(t *testing.T, req *kmsg.ProduceRequest, fn func(value []byte)) {
 	for i := range req.Topics {
@@ -254,9 +254,9 @@ func TestRunKeepsItsPaceAndStopsCleanly(t *testing.T) {
 		if held := ends(t, cluster); held != sum.Records {
 			t.Errorf("the topics hold %d records, the summary says %d", held, sum.Records)
 		}
-		// A tenth of the clicks are late: they do not come before the end.
+		// A tenth of the clicks are late: they are not sent before the end.
 		events := float64(sum.Clicks+sum.Checkouts) / (1 - 0.1*2/3)
-		// A busy machine may hold it up, but it never runs ahead.
+		// A busy machine may slow it down, but it is never too fast.
 		if due := rate * sum.Elapsed.Seconds(); sum.Elapsed < 100*time.Millisecond || events < 0.1*due-5 ||
 			events > 1.05*due+5 {
 			t.Errorf("%.0f events in %s at %v/s", events, sum.Elapsed, rate)
@@ -267,7 +267,7 @@ func TestRunKeepsItsPaceAndStopsCleanly(t *testing.T) {
 	}
 }
 
-// A stream in real time has the times of the clock.
+// Event times in real time are those of the clock.
 func TestRunInRealTime(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	before := time.Now()

@@ -55,8 +55,7 @@ func TestSameSeedSameRecords(t *testing.T) {
 	}
 }
 
-// The values of a seed stay what they are from one release to the next: a test that someone wrote
-// down depends on them.
+// The values of a seed are the same in every release: tests depend on them.
 func TestFirstEventsOfASeed(t *testing.T) {
 	b := made(Config{Seed: 1}, 3)
 	for i, want := range []string{
@@ -87,7 +86,7 @@ func TestFirstEventsOfASeed(t *testing.T) {
 	}
 }
 
-// Knobs that do not change an event's content leave the others alone.
+// Faults that do not change an event's content leave the other events alone.
 func TestKnobsLeaveEventsAlone(t *testing.T) {
 	plain := events(made(Config{Seed: 9}, 4_000))
 	spoilt := events(
@@ -189,7 +188,7 @@ func TestPartitionsTakeTurns(t *testing.T) {
 	}
 }
 
-// The counts are compared with what the records themselves say.
+// The counts are those of the records themselves.
 func TestCountsAreWhatIsSent(t *testing.T) {
 	cfg, err := Config{
 		Seed: 13, Users: 40, UnknownUser: 0.1, HotKey: 0.1, Future: 0.06, OutOfOrder: 0.1, Late: 0.1, Duplicate: 0.1,
@@ -257,7 +256,7 @@ func pick(t topic, click, checkout *int64) {
 	addIf(t == checkouts, checkout)
 }
 
-// count does for a distinct event what tally does, from the event's own members.
+// count counts a distinct event by its own members, as tally does by marks.
 func count(t *testing.T, s *Summary, r *record, f fact, users int64, hot map[string]int64) {
 	late := r.clock - f.micros(t)
 	refused := late < -5*minute

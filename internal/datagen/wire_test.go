@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// field is a member of an event, in its place.
+// field is a member of an event, in order.
 type field struct {
 	name  string
 	value any // string, json.Number
@@ -45,7 +45,7 @@ func parse(t testing.TB, line []byte) []field {
 	return fields
 }
 
-// dumps is Python's json.dumps by its documentation, apart from the code under test.
+// dumps is Python's json.dumps by its documentation. It shares no code with the code under test.
 func dumps(t testing.TB, fields []field) string {
 	t.Helper()
 	var parts []string
@@ -135,7 +135,7 @@ func seedLines(t testing.TB, topic topic) [][]byte {
 	return lines
 }
 
-// made runs a script over n events, a millisecond apart, and gives everything that it produces.
+// made runs a script over n events, a millisecond apart, and returns all that it produces.
 func made(cfg Config, n int64) *batch {
 	cfg, err := cfg.checked()
 	if err != nil {
@@ -212,7 +212,7 @@ func TestWireIsTheOriginals(t *testing.T) {
 	}
 }
 
-// checkMember looks at what a value looks like.
+// checkMember checks the format of a value.
 func checkMember(t testing.TB, f field) {
 	t.Helper()
 	text, _ := f.value.(string)

@@ -26,8 +26,7 @@ func TestOldRowsGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	// Minutes ago 1, 3, 5, ...: more old rows than one statement deletes. In another zone than UTC,
-	// to see that it does not matter.
+	// 1, 3, 5, ... minutes ago: more old rows than one statement deletes, in another zone than UTC.
 	const rows = deleteAtOnce + 500
 	if _, err := pool.Exec(ctx, `INSERT INTO commerce.attributed_checkouts (checkout_id, checkout_time)
 		SELECT 'old' || n, now() AT TIME ZONE 'UTC' - interval '1 hour 1 minute' FROM generate_series(1, $1::int) n
@@ -67,8 +66,8 @@ func TestOldRowsGo(t *testing.T) {
 	}
 }
 
-// Old records go, with their files; the young stay; all of it survives a restart of the broker, and
-// one that was killed.
+// Old records are deleted, with their files, and young ones stay, also after a restart of the
+// broker and after a kill.
 func TestOldRecordsGo(t *testing.T) {
 	dir := t.TempDir()
 	broker, admin, client := brokerOn(t, dir)
@@ -107,8 +106,8 @@ func TestOldRecordsGo(t *testing.T) {
 	broker.Close()
 	_, admin, _ = brokerOn(t, dir)
 	wantLog(t, admin, 40, 45)
-	// One that was killed may have some of the deleted records again, those of the segment in which
-	// the young ones begin.
+	// After a kill some of the deleted records may be back: those in the segment of the first young
+	// record.
 	_, admin, _ = brokerOn(t, killed)
 	wantLog(t, admin, 40, 45, 33)
 }
@@ -132,8 +131,8 @@ func brokerOn(t *testing.T, dir string) (*kfake.Cluster, *kadm.Client, *kgo.Clie
 	return broker, kadm.NewClient(client), client
 }
 
-// wantLog checks where the log of the partition begins and ends. It may begin earlier, by no more
-// than the last argument says.
+// wantLog checks where the log of the partition begins and ends. It may begin earlier, by at most
+// the last argument.
 func wantLog(t *testing.T, admin *kadm.Client, begin, end int64, leastBegin ...int64) {
 	t.Helper()
 	starts, err := admin.ListStartOffsets(t.Context(), clicksTopic)
@@ -152,8 +151,8 @@ func wantLog(t *testing.T, admin *kadm.Client, begin, end int64, leastBegin ...i
 	}
 }
 
-// A demo that is started again after longer than records are kept loses the old ones, and nothing
-// that a row still needs: it goes on, also after one more stop.
+// A demo that was stopped for longer than records are kept loses old records, but none that a row
+// needs. It goes on, also after one more stop.
 func TestStoppedForLong(t *testing.T) {
 	dsn := pgtest.New(t)
 	broker, admin, _ := brokerOn(t, t.TempDir())

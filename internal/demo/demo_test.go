@@ -24,10 +24,10 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// patience is for whole servers to start on a busy machine.
+// patience is how long servers may take to start on a busy machine.
 const patience = 2 * time.Minute
 
-// places are where a demo says it is.
+// places are the addresses that a demo prints.
 type places struct{ kafka, database, page string }
 
 var (
@@ -36,7 +36,7 @@ var (
 	pageLine     = regexp.MustCompile(`Page +http://(localhost:\d+)`)
 )
 
-// listen reads what a demo says until its first row is there.
+// listen reads the output of a demo up to its first row.
 func listen(t *testing.T, said io.Reader) places {
 	t.Helper()
 	var all strings.Builder
@@ -144,8 +144,7 @@ func verify(t *testing.T, p places) *audit.Report {
 	return report
 }
 
-// Stopped and started again, the demo goes on where it was; a second one on the same directory is
-// refused meanwhile.
+// A demo goes on after a restart. A second one with the same directory is refused.
 func TestGoesOnWhereItWas(t *testing.T) {
 	dir := pgtest.Dir(t)
 	first, stop := runDemo(t, dir)
@@ -179,7 +178,7 @@ func TestGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-// After kill -9 neither Kafka nor Postgres knows of something that the other has lost.
+// After kill -9 neither Kafka nor Postgres has anything that the other has lost.
 func TestGoesOnAfterKill(t *testing.T) {
 	dir := pgtest.Dir(t)
 	child := exec.CommandContext(t.Context(), os.Args[0])
@@ -209,7 +208,7 @@ func TestGoesOnAfterKill(t *testing.T) {
 	}
 }
 
-// A Postgres that nobody owns any more is stopped, not collided with.
+// A Postgres that outlived its demo is stopped.
 func TestLeftoverPostgres(t *testing.T) {
 	dir := pgtest.Dir(t)
 	leftover, err := pgserver.Start(filepath.Join(dir, "postgres"))
@@ -240,7 +239,7 @@ func TestLeftoverPostgres(t *testing.T) {
 			t.Fatal("the leftover still runs")
 		}
 	}
-	// A file that names a process which is no Postgres on these data harms nobody.
+	// A pid file that names another process has no effect.
 	pidFile := fmt.Sprintf("%d\n%s\n1\n%d\n", os.Getpid(), leftover.Dir, leftover.Port)
 	data := t.TempDir()
 	if err := os.WriteFile(filepath.Join(data, "postmaster.pid"), []byte(pidFile), 0o600); err != nil {
@@ -251,7 +250,7 @@ func TestLeftoverPostgres(t *testing.T) {
 	}
 }
 
-// A Ctrl-C that comes before anything runs is in order too, and leaves the directory free.
+// Ctrl-C during the start is in order, and releases the directory.
 func TestStoppedWhileStarting(t *testing.T) {
 	dir := pgtest.Dir(t)
 	ctx, cancel := context.WithCancel(t.Context())

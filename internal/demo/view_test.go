@@ -44,7 +44,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// What is written goes above the table, the table is drawn in place.
+// What is written goes above the table, which is redrawn in place.
 func TestScreen(t *testing.T) {
 	var out bytes.Buffer
 	s := &screen{out: &out, width: func() int { return 10 }}
