@@ -13,8 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Bomb is a batch of one record whose value is so many zeros, compressed: up to 10,000 times smaller. The codecs are gzip, snappy, lz4 and
-// zstd. Snappy, which compresses to a twentieth at best, comes in the frames of Java's producers.
+// Bomb is a batch of one record whose value is so many zeros, compressed: up to 10,000 times
+// smaller. The codecs are gzip, snappy, lz4 and zstd. Snappy, which compresses to a twentieth at
+// best, comes in the frames of Java's producers.
 func Bomb(codec kgo.CompressionCodecType, becomes int64) (*kmsg.RecordBatch, error) {
 	// A record, but for its value's zeros and the byte that says that there are no headers.
 	body := []byte{0, 0, 0} // attributes, deltas of time and offset
@@ -23,7 +24,8 @@ func Bomb(codec kgo.CompressionCodecType, becomes int64) (*kmsg.RecordBatch, err
 	head := binary.AppendVarint(nil, int64(len(body))+becomes+1)
 	head = append(head, body...)
 
-	// Every codec allows its frames to follow each other. So a gigabyte is never held: one frame of zeros is made and repeated.
+	// Every codec allows its frames to follow each other. So a gigabyte is never held: one frame of
+	// zeros is made and repeated.
 	const unit = 1 << 20
 	compressor, err := kgo.DefaultCompressor(codecs()[codec])
 	if err != nil {
@@ -57,13 +59,16 @@ func Rubble(codec kgo.CompressionCodecType, records int32) *kmsg.RecordBatch {
 func batchOf(codec kgo.CompressionCodecType, records int32, packed []byte) *kmsg.RecordBatch {
 	now := time.Now().UnixMilli()
 	return &kmsg.RecordBatch{
-		PartitionLeaderEpoch: -1, Magic: 2, Attributes: int16(codec), LastOffsetDelta: records - 1, FirstTimestamp: now, MaxTimestamp: now,
+		PartitionLeaderEpoch: -1, Magic: 2, Attributes: int16(codec), LastOffsetDelta: records - 1,
+		FirstTimestamp: now, MaxTimestamp: now,
 		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: records, Records: packed,
 	}
 }
 
-// ProduceBatch writes a batch as it is, acknowledged by all replicas, and returns the offset of its first record.
-func ProduceBatch(ctx context.Context, brokers []string, topic string, partition int32, batch *kmsg.RecordBatch) (first int64, err error) {
+// ProduceBatch writes a batch as it is, acknowledged by all replicas, and returns the offset of its
+// first record.
+func ProduceBatch(ctx context.Context, brokers []string, topic string, partition int32,
+	batch *kmsg.RecordBatch) (first int64, err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.BrokerMaxWriteBytes(1<<30))
 	if err != nil {
 		return -1, fmt.Errorf("make a Kafka client: %w", err)
@@ -100,7 +105,8 @@ func ProduceBatch(ctx context.Context, brokers []string, topic string, partition
 	return -1, fmt.Errorf("topic %s has no partition %d", topic, partition)
 }
 
-// Sealed is the batch as bytes, with its length and checksum. https://kafka.apache.org/documentation/#recordbatch
+// Sealed is the batch as bytes, with its length and checksum.
+// https://kafka.apache.org/documentation/#recordbatch
 func Sealed(batch *kmsg.RecordBatch) []byte {
 	const lengthAt, lengthEnds, sumAt, sumEnds = 8, 12, 17, 21
 	raw := batch.AppendTo(nil)
@@ -109,7 +115,8 @@ func Sealed(batch *kmsg.RecordBatch) []byte {
 	return raw
 }
 
-// Grains is a batch of so many records with the same value, which may be empty: memory goes by their number.
+// Grains is a batch of so many records with the same value, which may be empty: memory goes by
+// their number.
 func Grains(codec kgo.CompressionCodecType, records int32, value string) (*kmsg.RecordBatch, error) {
 	compressor, err := kgo.DefaultCompressor(codecs()[codec])
 	if err != nil {
@@ -129,6 +136,7 @@ func Grains(codec kgo.CompressionCodecType, records int32, value string) (*kmsg.
 
 func codecs() map[kgo.CompressionCodecType]kgo.CompressionCodec {
 	return map[kgo.CompressionCodecType]kgo.CompressionCodec{
-		kgo.CodecGzip: kgo.GzipCompression(), kgo.CodecSnappy: kgo.SnappyCompression(), kgo.CodecLz4: kgo.Lz4Compression(), kgo.CodecZstd: kgo.ZstdCompression(),
+		kgo.CodecGzip: kgo.GzipCompression(), kgo.CodecSnappy: kgo.SnappyCompression(),
+		kgo.CodecLz4: kgo.Lz4Compression(), kgo.CodecZstd: kgo.ZstdCompression(),
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -29,40 +27,19 @@ import (
 // startTime is how long a broker may take until it answers.
 const startTime = 90 * time.Second
 
-// Option changes how StartReal runs a broker.
-type Option func(*options)
+// Options change how StartReal runs a broker.
+type Options struct {
+	Port     int               // of 127.0.0.1; 0 picks a free one
+	Heap     string            // of Java, like "1g"; "": 512m
+	Java     []string          // more options of the Java machine
+	Settings map[string]string // broker properties, above those of this package
+	Quick    bool              // quick to start rather than quick for long
 
-type options struct {
-	port     int
-	heap     string
-	java     []string
-	settings map[string]string
-	logger   *slog.Logger
-	remove   bool // the directory goes with the broker
-	light    bool // quick to start rather than quick for long
+	remove bool // the directory goes with the broker
 }
 
-// WithPort chooses the port of 127.0.0.1; 0, the default, picks a free one.
-func WithPort(port int) Option { return func(o *options) { o.port = port } }
-
-// WithHeap sets the size of the Java heap, like "1g"; 512m by default.
-func WithHeap(size string) Option { return func(o *options) { o.heap = size } }
-
-// WithJava adds options of the Java machine, above ours.
-func WithJava(args ...string) Option { return func(o *options) { o.java = args } }
-
-// WithQuickStart makes a broker quick to start rather than quick for long.
-func WithQuickStart() Option { return func(o *options) { o.light = true } }
-
-// WithConfig sets broker properties, above ours. https://kafka.apache.org/41/documentation.html#brokerconfigs
-func WithConfig(settings map[string]string) Option {
-	return func(o *options) { maps.Copy(o.settings, settings) }
-}
-
-// WithLogger logs starts and stops. By default nothing is logged.
-func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
-
-// Broker is one real Kafka broker, a cluster by itself. Its methods are for one goroutine at a time.
+// Broker is one real Kafka broker, a cluster by itself. Its methods are for one goroutine at a
+// time.
 type Broker struct {
 	Addr string // host:port for clients
 	Dir  string // holds data/, server.properties and broker.log
@@ -71,33 +48,32 @@ type Broker struct {
 	jars       string
 	port       int
 	controller int // port
-	options    options
+	options    Options
 	process    *childproc.Process
 }
 
-// StartReal runs a broker with its data in dir, which is made where it is missing, and returns when it answers. The data of an earlier run
-// are used as they are. The broker ends at the latest with this process.
-func StartReal(dir string, opts ...Option) (*Broker, error) {
-	o := options{heap: "512m", logger: slog.New(slog.DiscardHandler), settings: map[string]string{}}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	b := &Broker{Dir: dir, options: o, port: o.port}
-	if err := b.prepare(context.Background()); err != nil {
-		return nil, fmt.Errorf("prepare a Kafka broker in %s: %w", dir, err)
-	}
+// StartReal runs a broker with its data in dir, which it makes where it is missing, and returns
+// when the broker answers. It takes over the data of an earlier run. The broker ends at the latest
+// with this process. https://kafka.apache.org/41/documentation.html#brokerconfigs
+func StartReal(dir string, o Options) (_ *Broker, err error) {
+	b := &Broker{Dir: dir, options: o}
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
+	if err := b.prepare(context.WithoutCancel(ctx)); err != nil {
+		return nil, fmt.Errorf("prepare a Kafka broker in %s: %w", dir, err)
+	}
 	for attempt := 1; ; attempt++ {
-		err := b.choosePorts()
-		if err == nil {
-			err = b.start(ctx)
+		free, err := ports.Free(2)
+		if err != nil {
+			return nil, err
 		}
-		if err == nil {
+		b.port, b.controller = cmp.Or(o.Port, free[0]), free[1]
+		b.Addr = fmt.Sprintf("127.0.0.1:%d", b.port)
+		if err = b.start(ctx); err == nil {
 			return b, nil
 		}
-		// A port of our choice may be taken by another process meanwhile.
-		if o.port != 0 || attempt == 5 || !strings.Contains(err.Error(), "Address already in use") {
+		// Another process may take a port of our choice in between.
+		if o.Port != 0 || attempt == 5 || !strings.Contains(err.Error(), "Address already in use") {
 			return nil, fmt.Errorf("start a Kafka broker: %w", err)
 		}
 	}
@@ -120,27 +96,16 @@ func (b *Broker) prepare(ctx context.Context) (err error) {
 	return os.MkdirAll(b.Dir, 0o755)
 }
 
-func (b *Broker) choosePorts() error {
-	free, err := ports.Free(2)
-	if err != nil {
-		return err
-	}
-	b.port, b.controller = cmp.Or(b.options.port, free[0]), free[1]
-	b.Addr = fmt.Sprintf("127.0.0.1:%d", b.port)
-	return nil
-}
-
-// start writes the properties, formats the storage where there is none, and starts the process.
-func (b *Broker) start(ctx context.Context) error {
+// start writes the properties, formats the storage where there is none, and starts the process. The
+// same data may have had another start in between: the properties are written each time.
+func (b *Broker) start(ctx context.Context) (err error) {
 	if err := b.writeProperties(); err != nil {
-		return err
+		return fmt.Errorf("write the broker's properties: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(b.data(), "meta.properties")); errors.Is(err, os.ErrNotExist) {
 		var id [16]byte
-		if _, err := rand.Read(id[:]); err != nil {
-			return fmt.Errorf("make a cluster id: %w", err)
-		}
-		id[0] &= 0x7f // no leading dash, which would be read as an option
+		_, _ = rand.Read(id[:]) // never fails
+		id[0] &= 0x7f           // no leading dash, which would be read as an option
 		command := exec.CommandContext(ctx, b.java, b.javaArgs(true, "kafka.tools.StorageTool", "format",
 			"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.properties())...)
 		command.Dir = b.Dir
@@ -148,31 +113,21 @@ func (b *Broker) start(ctx context.Context) error {
 			return fmt.Errorf("format the storage: %w\n%s", err, tail(out, 4000))
 		}
 	}
-	return b.run(ctx)
-}
-
-func (b *Broker) run(ctx context.Context) (err error) {
-	if err := b.writeProperties(); err != nil { // again: the same data may have had another start meanwhile
-		return err
-	}
 	log, err := os.OpenFile(b.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }() // the broker has its own
-	remove := ""
+	config := childproc.Config{Args: append([]string{b.java},
+		b.javaArgs(b.options.Quick, "kafka.Kafka", b.properties())...),
+		Dir: b.Dir, Log: log, EndSignal: "KILL"}
 	if b.options.remove {
-		remove = b.Dir
+		config.RemoveDir = b.Dir
 	}
-	args := append([]string{b.java}, b.javaArgs(b.options.light, "kafka.Kafka", b.properties())...)
-	if b.process, err = childproc.Start(childproc.Config{Args: args, Dir: b.Dir, Log: log, EndSignal: "KILL", RemoveDir: remove}); err != nil {
+	if b.process, err = childproc.Start(config); err != nil {
 		return err
 	}
-	if err := b.waitUntilReady(ctx); err != nil {
-		return err
-	}
-	b.options.logger.Info("kafka runs", "version", Version, "address", b.Addr, "pid", b.PID(), "dir", b.Dir)
-	return nil
+	return b.waitUntilReady(ctx)
 }
 
 func (b *Broker) javaArgs(light bool, main string, args ...string) []string {
@@ -180,17 +135,19 @@ func (b *Broker) javaArgs(light bool, main string, args ...string) []string {
 	if light { // most of a start is compiling
 		machine = []string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
 	}
-	return slices.Concat(machine, b.options.java, []string{"-Xmx" + b.options.heap, "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
+	return slices.Concat(machine, b.options.Java, []string{"-Xmx" + cmp.Or(b.options.Heap, "512m"),
+		"-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-cp", filepath.Join(b.jars, "*"), main}, args)
 }
 
 func (b *Broker) writeProperties() error {
 	settings := map[string]string{
-		"process.roles":                  "broker,controller",
-		"node.id":                        "1",
-		"controller.quorum.voters":       fmt.Sprintf("1@127.0.0.1:%d", b.controller),
-		"listeners":                      fmt.Sprintf("PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", b.port, b.controller),
+		"process.roles":            "broker,controller",
+		"node.id":                  "1",
+		"controller.quorum.voters": fmt.Sprintf("1@127.0.0.1:%d", b.controller),
+		"listeners": fmt.Sprintf("PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", b.port,
+			b.controller),
 		"advertised.listeners":           fmt.Sprintf("PLAINTEXT://127.0.0.1:%d", b.port),
 		"controller.listener.names":      "CONTROLLER",
 		"inter.broker.listener.name":     "PLAINTEXT",
@@ -206,20 +163,18 @@ func (b *Broker) writeProperties() error {
 		"share.coordinator.state.topic.replication.factor": "1",
 		"share.coordinator.state.topic.min.isr":            "1",
 		"group.initial.rebalance.delay.ms":                 "0",
-		// After a kill the controller lets the broker in again only when the session of its predecessor has ended, by default 9 s.
+		// After a kill the controller lets the broker in again only when the session of its
+		// predecessor has ended, by default 9 s.
 		"broker.session.timeout.ms":    "4000",
 		"broker.heartbeat.interval.ms": "500",
 		"group.min.session.timeout.ms": "1000",
 	}
-	maps.Copy(settings, b.options.settings)
+	maps.Copy(settings, b.options.Settings)
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		fmt.Fprintf(&text, "%s=%s\n", name, settings[name])
 	}
-	if err := os.WriteFile(b.properties(), []byte(text.String()), 0o600); err != nil {
-		return fmt.Errorf("write the broker's properties: %w", err)
-	}
-	return nil
+	return os.WriteFile(b.properties(), []byte(text.String()), 0o600)
 }
 
 func (b *Broker) waitUntilReady(ctx context.Context) error {
@@ -237,16 +192,14 @@ func (b *Broker) waitUntilReady(ctx context.Context) error {
 	}
 }
 
-// ask succeeds when the broker takes part in its cluster: it names itself in the metadata only once its controller has let it in.
+// ask succeeds when the broker takes part in its cluster: it names itself in the metadata only once
+// its controller has let it in.
 func (b *Broker) ask(ctx context.Context) error {
-	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", b.Addr) // a client of Kafka would first wait a while
+	conn, err := net.DialTimeout("tcp", b.Addr, time.Second) // a client of Kafka would first wait a while
 	if err != nil {
 		return err
 	}
-	if err := conn.Close(); err != nil {
-		return err
-	}
+	_ = conn.Close()
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.RetryTimeout(2*time.Second))
 	if err != nil {
 		return err
@@ -261,7 +214,8 @@ func (b *Broker) ask(ctx context.Context) error {
 	if len(metadata.Brokers) == 0 {
 		return errors.New("the broker is not yet in its cluster")
 	}
-	// Ours cannot listen where another broker does, and ends; until it has, the other must not be taken for it.
+	// Ours cannot listen where another broker does, and ends; until it has, the other must not be
+	// taken for it.
 	meta, err := os.ReadFile(filepath.Join(b.data(), "meta.properties"))
 	if err != nil {
 		return fmt.Errorf("read the cluster id: %w", err)
@@ -273,29 +227,18 @@ func (b *Broker) ask(ctx context.Context) error {
 }
 
 func (b *Broker) logTail() string {
-	file, err := os.Open(b.logFile())
+	text, err := os.ReadFile(b.logFile())
 	if err != nil {
 		return err.Error()
 	}
-	defer file.Close()
-	if info, err := file.Stat(); err == nil && info.Size() > 6000 {
-		_, _ = file.Seek(-6000, io.SeekEnd)
-	}
-	text, err := io.ReadAll(file)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
+	return string(tail(text, 6000))
 }
 
 // PID is the process id of the broker's Java process.
 func (b *Broker) PID() int { return b.process.PID() }
 
-// Running says whether the broker's process is there.
-func (b *Broker) Running() bool { return !b.process.Ended(0) }
-
-// Stop ends the broker in good order (SIGTERM) and returns when it has ended. When ctx ends before, it is killed. A broker that
-// has ended is no error.
+// Stop ends the broker in good order (SIGTERM) and returns when it has ended. When ctx ends before,
+// it is killed. A broker that has ended is no error.
 func (b *Broker) Stop(ctx context.Context) error {
 	if err := b.process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -303,15 +246,12 @@ func (b *Broker) Stop(ctx context.Context) error {
 	if err := b.process.Wait(ctx); err != nil {
 		return errors.Join(fmt.Errorf("stop the Kafka broker: %w", err), b.Kill())
 	}
-	b.options.logger.Info("kafka stopped", "pid", b.PID())
 	return nil
 }
 
 // Kill ends the broker at once (SIGKILL) and returns when it has ended.
-func (b *Broker) Kill() error { return b.signalAndWait(syscall.SIGKILL) }
-
-func (b *Broker) signalAndWait(sig syscall.Signal) error {
-	if err := b.process.Signal(sig); err != nil {
+func (b *Broker) Kill() error {
+	if err := b.process.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -319,7 +259,8 @@ func (b *Broker) signalAndWait(sig syscall.Signal) error {
 	return b.process.Wait(ctx)
 }
 
-// Pause stops the broker where it stands (SIGSTOP) and returns when all its threads have stopped: its connections stay, and nothing answers.
+// Pause stops the broker where it stands (SIGSTOP) and returns when all its threads have stopped:
+// its connections stay, and nothing answers.
 func (b *Broker) Pause() error { return b.process.Pause() }
 
 // Resume lets a paused broker go on.
@@ -332,7 +273,7 @@ func (b *Broker) Restart(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	if err := b.run(ctx); err != nil {
+	if err := b.start(ctx); err != nil {
 		return fmt.Errorf("restart the Kafka broker at %s: %w", b.Addr, err)
 	}
 	return nil

@@ -31,13 +31,14 @@ const (
 )
 
 // jars returns the directory with the broker's jars, fetched by Maven once per machine.
-func jars(ctx context.Context) (string, error) { return fetched(ctx, "kafka-"+Version, fetchJars) }
+func jars(ctx context.Context) (string, error) {
+	return fetched(ctx, "kafka-"+Version, "--file", "pom.xml", copyDependencies, "-DincludeScope=runtime")
+}
 
-// toolsJar returns the directory with the jar of Kafka's command line tools, which needs the broker's beside it.
+// toolsJar returns the directory with the jar of Kafka's command line tools, which needs the
+// broker's.
 func toolsJar(ctx context.Context) (string, error) {
-	return fetched(ctx, "kafka-tools-"+Version, func(ctx context.Context, maven, dir string) error {
-		return runMaven(ctx, maven, dir, copyOne, "-Dartifact=org.apache.kafka:kafka-tools:"+Version, "-DoutputDirectory="+filepath.Join(dir, "jars"))
-	})
+	return fetched(ctx, "kafka-tools-"+Version, copyOne, "-Dartifact=org.apache.kafka:kafka-tools:"+Version)
 }
 
 // Programs returns a Java and a class path with Kafka's broker and command line tools.
@@ -58,8 +59,8 @@ func Programs(t testing.TB) (program, classPath string) {
 	return program, filepath.Join(broker, "*") + string(os.PathListSeparator) + filepath.Join(tools, "*")
 }
 
-// fetched returns the directory of the user's cache that fetch filled, in this run or one before.
-func fetched(ctx context.Context, name string, fetch func(ctx context.Context, maven, dir string) error) (string, error) {
+// fetched returns the directory of the user's cache that Maven filled, in this run or one before.
+func fetched(ctx context.Context, name string, args ...string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = filepath.Join(os.TempDir(), fmt.Sprintf("cache-%d", os.Geteuid()))
@@ -69,45 +70,41 @@ func fetched(ctx context.Context, name string, fetch func(ctx context.Context, m
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return dir, nil
 	}
-	maven, err := exec.LookPath("mvn")
-	if err != nil {
-		return "", fmt.Errorf("get the jars of Kafka %s: no mvn on PATH: install Maven 3.6 or newer (Debian: apt install maven; macOS: brew install maven): %w", Version, err)
-	}
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return "", fmt.Errorf("make a cache directory: %w", err)
-	}
-	temporary, err := os.MkdirTemp(parent, "kafka-jars-")
-	if err != nil {
-		return "", fmt.Errorf("make a cache directory: %w", err)
-	}
-	err = fetch(ctx, maven, temporary)
-	if err == nil {
-		// Several processes may do this at once: the first directory in place is as good as ours.
-		if err = os.Rename(filepath.Join(temporary, "jars"), dir); err != nil {
-			if _, there := os.Stat(dir); there == nil {
-				err = nil
-			}
-		}
-	}
-	if err := errors.Join(err, os.RemoveAll(temporary)); err != nil {
+	if err := fetch(ctx, parent, dir, args); err != nil {
 		return "", fmt.Errorf("get the jars of Kafka %s: %w", Version, err)
 	}
 	return dir, nil
 }
 
-func fetchJars(ctx context.Context, maven, dir string) error {
-	if err := os.WriteFile(filepath.Join(dir, "pom.xml"), pom, 0o644); err != nil {
+func fetch(ctx context.Context, parent, dir string, args []string) (err error) {
+	maven, err := exec.LookPath("mvn")
+	if err != nil {
+		return fmt.Errorf("no mvn on PATH: install Maven 3.6 or newer (Debian: apt install maven; macOS: brew "+
+			"install maven): %w", err)
+	}
+	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return err
 	}
-	return runMaven(ctx, maven, dir, "--file", filepath.Join(dir, "pom.xml"), copyDependencies,
-		"-DincludeScope=runtime", "-DoutputDirectory="+filepath.Join(dir, "jars"))
-}
-
-func runMaven(ctx context.Context, maven, dir string, args ...string) error {
-	command := exec.CommandContext(ctx, maven, append([]string{"--quiet", "--batch-mode"}, args...)...)
-	command.Dir = dir
+	temporary, err := os.MkdirTemp(parent, "kafka-jars-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temporary)) }()
+	if err := os.WriteFile(filepath.Join(temporary, "pom.xml"), pom, 0o644); err != nil {
+		return err
+	}
+	filled := filepath.Join(temporary, "jars")
+	args = append([]string{"--quiet", "--batch-mode", "-DoutputDirectory=" + filled}, args...)
+	command := exec.CommandContext(ctx, maven, args...)
+	command.Dir = temporary
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("run Maven: %w\n%s", err, tail(out, 4000))
+	}
+	// Another process may have put its own in place.
+	if err := os.Rename(filled, dir); err != nil {
+		if _, missing := os.Stat(dir); missing != nil {
+			return err
+		}
 	}
 	return nil
 }

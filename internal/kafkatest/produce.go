@@ -8,8 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Produce writes values without keys to a partition, in order, acknowledged by all replicas, and returns the offset of the first.
-// A nil value is a record without a value. Without values it returns -1.
+// Produce writes values without keys to a partition, in order, acknowledged by all replicas, and
+// returns the offset of the first. A nil value is a record without a value. Without values it
+// returns -1.
 func Produce(t testing.TB, brokers []string, topic string, partition int32, values ...[]byte) (first int64) {
 	t.Helper()
 	records := make([]*kgo.Record, len(values))
@@ -19,8 +20,10 @@ func Produce(t testing.TB, brokers []string, topic string, partition int32, valu
 	return ProduceRecords(t, brokers, topic, partition, records...)
 }
 
-// ProduceRecords is Produce for records with keys, timestamps or headers; topic and partition are set here.
-func ProduceRecords(t testing.TB, brokers []string, topic string, partition int32, records ...*kgo.Record) (first int64) {
+// ProduceRecords is Produce for records with keys, timestamps or headers; topic and partition are
+// set here.
+func ProduceRecords(t testing.TB, brokers []string, topic string, partition int32,
+	records ...*kgo.Record) (first int64) {
 	t.Helper()
 	if len(records) == 0 {
 		return -1

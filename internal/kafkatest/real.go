@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// shared is the one real broker of a test process. It is state of the package because it stands for state of the process: it lives until
-// the process ends, whichever tests ask for it.
+// shared is the one real broker of a test process. It is state of the package because it lives
+// until the process ends, whichever tests use it.
 var shared struct {
 	once   sync.Once
 	broker *Broker
@@ -24,8 +24,9 @@ var shared struct {
 	names  atomic.Int64
 }
 
-// Real returns the address of a real broker, the same for all tests of the process, started when first asked for. Tests have topics
-// of their own (see Name). The broker goes with its data when the process ends.
+// Real returns the address of a real broker, the same for all tests of the process, started when
+// first asked for. Tests have topics of their own (see Name). The broker goes with its data when
+// the process ends.
 func Real(t testing.TB) string {
 	t.Helper()
 	shared.once.Do(func() {
@@ -34,7 +35,7 @@ func Real(t testing.TB) string {
 			shared.err = err
 			return
 		}
-		if shared.broker, err = StartReal(dir, func(o *options) { o.remove, o.light = true, true }); err != nil {
+		if shared.broker, err = StartReal(dir, Options{Quick: true, remove: true}); err != nil {
 			shared.err = errors.Join(err, os.RemoveAll(dir))
 		}
 	})
@@ -42,21 +43,6 @@ func Real(t testing.TB) string {
 		t.Fatalf("start the test broker: %v", shared.err)
 	}
 	return shared.broker.Addr
-}
-
-// RealTemporary runs a broker of the test's own, for tests that stop, kill, pause or configure it. It goes with its data when the test ends.
-func RealTemporary(t testing.TB, opts ...Option) *Broker {
-	t.Helper()
-	broker, err := StartReal(t.TempDir(), append([]Option{func(o *options) { o.remove, o.light = true, true }}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := broker.Kill(); err != nil {
-			t.Errorf("end the test's broker: %v", err)
-		}
-	})
-	return broker
 }
 
 // Name returns a topic or group name that no other test of the process has.
@@ -71,7 +57,8 @@ func Name(t testing.TB, base string) string {
 	return fmt.Sprintf("%s-%.100s-%d", base, test, shared.names.Add(1))
 }
 
-// CreateTopics creates topics with one replica and waits until their partitions have leaders. configs may be nil.
+// CreateTopics creates topics with one replica and waits until their partitions have leaders.
+// configs may be nil.
 func CreateTopics(t testing.TB, brokers []string, partitions int32, configs map[string]string, topics ...string) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(20*time.Millisecond))
@@ -90,17 +77,15 @@ func CreateTopics(t testing.TB, brokers []string, partitions int32, configs map[
 	if err := errors.Join(err, created.Error()); err != nil {
 		t.Fatalf("create topics %v: %v", topics, err)
 	}
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
 	for {
 		found, err := admin.ListEndOffsets(ctx, topics...)
-		if err == nil && found.Error() == nil {
+		if err = errors.Join(err, found.Error()); err == nil {
 			return
 		}
 		select {
-		case <-ticker.C:
+		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatalf("wait for the leaders of topics %v: %v", topics, errors.Join(err, found.Error()))
+			t.Fatalf("wait for the leaders of topics %v: %v", topics, err)
 		}
 	}
 }

@@ -43,7 +43,8 @@ func TestRealGroupAndTransaction(t *testing.T) {
 	brokers := []string{kafkatest.Real(t)}
 	topic := kafkatest.Name(t, "events")
 	kafkatest.CreateTopics(t, brokers, 1, nil, topic)
-	producer, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.TransactionalID(topic), kgo.DefaultProduceTopic(topic))
+	producer, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.TransactionalID(topic),
+		kgo.DefaultProduceTopic(topic))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +74,23 @@ func TestRealGroupAndTransaction(t *testing.T) {
 	}
 }
 
+// temporary runs a broker of the test's own.
+func temporary(t *testing.T) *kafkatest.Broker {
+	t.Helper()
+	broker, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{Quick: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := broker.Kill(); err != nil {
+			t.Errorf("end the test's broker: %v", err)
+		}
+	})
+	return broker
+}
+
 func TestRealKeepsItsDataThroughFaults(t *testing.T) {
-	broker := kafkatest.RealTemporary(t)
+	broker := temporary(t)
 	brokers := []string{broker.Addr}
 	kafkatest.CreateTopics(t, brokers, 1, nil, "clicks")
 	kafkatest.Produce(t, brokers, "clicks", 0, []byte("before"))
@@ -91,7 +107,7 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("ended in %v", time.Since(began))
-			if broker.Running() || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			if !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 				t.Error("the process is still there")
 			}
 			began = time.Now()
@@ -111,7 +127,7 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 		if err := broker.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		again, err := kafkatest.StartReal(broker.Dir)
+		again, err := kafkatest.StartReal(broker.Dir, kafkatest.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +147,8 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 		if err := broker.Pause(); err != nil {
 			t.Fatal(err)
 		}
-		client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RequestTimeoutOverhead(300*time.Millisecond)) // the handshake does not heed the context
+		// the handshake does not heed the context
+		client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RequestTimeoutOverhead(300*time.Millisecond))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +161,8 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 		if err := broker.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		patient, err := kgo.NewClient(kgo.SeedBrokers(brokers...)) // the other one's 300 ms are few for a broker that has just woken up
+		// the other one's 300 ms are few for a broker that has just woken up
+		patient, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +174,8 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 }
 
 func TestRealSaysWhyItDoesNotStart(t *testing.T) {
-	_, err := kafkatest.StartReal(t.TempDir(), kafkatest.WithConfig(map[string]string{"log.segment.bytes": "many"}))
+	_, err := kafkatest.StartReal(t.TempDir(),
+		kafkatest.Options{Settings: map[string]string{"log.segment.bytes": "many"}})
 	if err == nil || !strings.Contains(err.Error(), "log.segment.bytes") {
 		t.Errorf("error %v, want one that names the property", err)
 	}
@@ -171,7 +190,7 @@ func TestRealPortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broker, err := kafkatest.StartReal(t.TempDir(), kafkatest.WithPort(n))
+	broker, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{Port: n})
 	if err == nil {
 		_ = broker.Kill()
 	}
@@ -185,33 +204,35 @@ func TestRealWithoutJavaOrMaven(t *testing.T) {
 	t.Run("java", func(t *testing.T) {
 		t.Setenv("PATH", empty)
 		t.Setenv("JAVA_HOME", "")
-		_, err := kafkatest.StartReal(t.TempDir())
+		_, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{})
 		if err == nil || !strings.Contains(err.Error(), "install Java 17") {
 			t.Errorf("error %v", err)
 		}
 	})
 	t.Run("old java", func(t *testing.T) {
 		bin := t.TempDir()
-		if err := os.WriteFile(filepath.Join(bin, "java"), []byte("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n"), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(bin, "java"),
+			[]byte("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		t.Setenv("PATH", bin)
 		t.Setenv("JAVA_HOME", "")
-		_, err := kafkatest.StartReal(t.TempDir())
+		_, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{})
 		if err == nil || !strings.Contains(err.Error(), "is Java 11") {
 			t.Errorf("error %v", err)
 		}
 	})
 	t.Run("maven", func(t *testing.T) {
 		bin := t.TempDir()
-		if err := os.WriteFile(filepath.Join(bin, "java"), []byte("#!/bin/sh\necho 'openjdk version \"21.0.2\"' >&2\n"), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(bin, "java"),
+			[]byte("#!/bin/sh\necho 'openjdk version \"21.0.2\"' >&2\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		t.Setenv("PATH", bin)
 		t.Setenv("JAVA_HOME", "")
 		t.Setenv("XDG_CACHE_HOME", empty) // without jars
 		t.Setenv("HOME", empty)
-		_, err := kafkatest.StartReal(t.TempDir())
+		_, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{})
 		if err == nil || !strings.Contains(err.Error(), "install Maven") {
 			t.Errorf("error %v", err)
 		}

@@ -34,9 +34,11 @@ type Rotation struct {
 func NewRotation(t testing.TB, reauthenticate time.Duration, opts ...kfake.Opt) *Rotation {
 	t.Helper()
 	const mechanism, user, producer, password = "SCRAM-SHA-256", "app", "producer", "hush-before"
-	opts = append(opts, kfake.EnableSASL(), kfake.Superuser(mechanism, user, password), kfake.Superuser(mechanism, producer, password))
+	opts = append(opts, kfake.EnableSASL(), kfake.Superuser(mechanism, user, password),
+		kfake.Superuser(mechanism, producer, password))
 	if reauthenticate > 0 {
-		opts = append(opts, kfake.BrokerConfigs(map[string]string{"connections.max.reauth.ms": strconv.FormatInt(reauthenticate.Milliseconds(), 10)}))
+		every := strconv.FormatInt(reauthenticate.Milliseconds(), 10)
+		opts = append(opts, kfake.BrokerConfigs(map[string]string{"connections.max.reauth.ms": every}))
 	}
 	r := &Rotation{Cluster: FakeCluster(t, opts...)}
 	r.Client = kafkaconn.Config{Brokers: r.ListenAddrs(), SASL: kafkaconn.ScramSHA256, User: user, Password: password}
@@ -51,7 +53,8 @@ func NewRotation(t testing.TB, reauthenticate time.Duration, opts ...kfake.Opt) 
 		// What a broker answers to a wrong password; kfake closes the connection instead.
 		answer := req.ResponseKind().(*kmsg.SASLAuthenticateResponse)
 		answer.ErrorCode = kerr.SaslAuthenticationFailed.Code
-		answer.ErrorMessage = kmsg.StringPtr("Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-256")
+		answer.ErrorMessage = kmsg.StringPtr("Authentication failed during authentication due to invalid credentials " +
+			"with SASL mechanism SCRAM-SHA-256")
 		r.refused.Add(1)
 		return answer, nil, true
 	})
@@ -59,7 +62,8 @@ func NewRotation(t testing.TB, reauthenticate time.Duration, opts ...kfake.Opt) 
 		r.KeepControl()
 		key, now := kmsg.Key(req.Key()), r.cutting.Load()
 		authenticates := key == kmsg.ApiVersions || key == kmsg.SASLHandshake || key == kmsg.SASLAuthenticate
-		if authenticates || now == nil || time.Now().After(now.until) || len(now.keys) > 0 && !slices.Contains(now.keys, key) {
+		if authenticates || now == nil || time.Now().After(now.until) || len(now.keys) > 0 &&
+			!slices.Contains(now.keys, key) {
 			return nil, nil, false
 		}
 		return nil, errors.New("cut"), true

@@ -73,7 +73,7 @@ func start(ctx context.Context, opts options, log *testbed.Log) (p *place, err e
 	// The heap is that of Kafka's own scripts, most of it for young objects. With Java's defaults
 	// the collector would stop the broker twice a second.
 	p.kafka, err = kafkatest.StartReal(filepath.Join(opts.dir, "kafka"),
-		kafkatest.WithHeap("1g"), kafkatest.WithJava("-Xms1g", "-Xmn640m"))
+		kafkatest.Options{Heap: "1g", Java: []string{"-Xms1g", "-Xmn640m"}})
 	if err != nil {
 		return nil, err
 	}

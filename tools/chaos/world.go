@@ -186,15 +186,15 @@ func (w *world) startKafka(ctx context.Context) error {
 	if w.toKafka, err = newLink("kafka", at(before), at(behind)); err != nil {
 		return err
 	}
-	w.kafka, err = kafkatest.StartReal(filepath.Join(w.dir, "kafka"), kafkatest.WithPort(straight),
-		kafkatest.WithQuickStart(), kafkatest.WithConfig(map[string]string{
+	w.kafka, err = kafkatest.StartReal(filepath.Join(w.dir, "kafka"),
+		kafkatest.Options{Port: straight, Quick: true, Settings: map[string]string{
 			"listeners": "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(behind) +
 				",CONTROLLER://" + at(controller),
 			"advertised.listeners":           "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(before),
 			"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
 			"controller.quorum.voters":       "1@" + at(controller),
 			"transaction.max.timeout.ms":     "60000",
-		}))
+		}})
 	if err != nil {
 		return err
 	}
