@@ -42,7 +42,7 @@ type run struct {
 	cfg      Config
 	log      *slog.Logger
 	dir      string // of the sorts, removed at the end
-	progress *progress
+	progress *phases
 	snap     snapshot
 	report   Report
 
@@ -77,7 +77,7 @@ func newRun(cfg Config, fromKafka bool) *run {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	r := &run{cfg: cfg, log: log, progress: newProgress(cfg.Progress), fromKafka: fromKafka, pendingAfter: endless}
+	r := &run{cfg: cfg, log: log, progress: &phases{out: cfg.Progress}, fromKafka: fromKafka, pendingAfter: endless}
 	r.report.Group, r.invalid, r.several = cfg.Group, map[string]int64{}, map[string]*finding{}
 	r.lost = [2]losses{newLosses(), newLosses()}
 	return r
@@ -118,7 +118,7 @@ func (r *run) readKafka(ctx context.Context, p checkoutPolicy) (err error) {
 		return err
 	}
 	defer r.reader.Close()
-	if err := r.describeTopics(ctx); err != nil {
+	if err := r.describeTopics(ctx, false); err != nil {
 		return err
 	}
 	if err := r.readTopic(ctx, topicCheckouts); err != nil {

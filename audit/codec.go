@@ -85,26 +85,17 @@ func (c *coder) text(v *string) {
 	c.b = c.b[end+1:]
 }
 
-// count encodes the length of a list of at most 255.
-func (c *coder) count(n int) int {
-	v := byte(n)
-	c.byte(&v)
-	return int(v)
-}
-
 func (c *coder) optional(v *optional) {
-	if v.valid = c.count(int(bit(v.valid))) == 1; v.valid {
-		c.text(&v.text)
-	} else {
-		v.text = ""
+	valid := byte(0)
+	if v.valid {
+		valid = 1
 	}
-}
-
-func bit(v bool) byte {
-	if v {
-		return 1
+	if c.byte(&valid); valid == 0 {
+		*v = optional{}
+		return
 	}
-	return 0
+	v.valid = true
+	c.text(&v.text)
 }
 
 func (c *coder) click(v *click) {
@@ -114,6 +105,17 @@ func (c *coder) click(v *click) {
 	}
 	c.text(&v.id)
 	c.int64(&v.time)
+}
+
+// list is of at most 255.
+func list[T any](c *coder, v *[]T, one func(*coder, *T)) {
+	n := byte(len(*v))
+	if c.byte(&n); c.decodes {
+		*v = make([]T, n)
+	}
+	for i := range *v {
+		one(c, &(*v)[i])
+	}
 }
 
 // item encodes x, or decodes into x, which may hold another item of the same order.
@@ -143,19 +145,9 @@ func (c *coder) item(o order, x *item) {
 		case fieldClick:
 			c.click(&x.click)
 		case fieldClicks:
-			if n := c.count(len(x.clicks)); c.decodes {
-				x.clicks = make([]click, n)
-			}
-			for i := range x.clicks {
-				c.click(&x.clicks[i])
-			}
+			list(c, &x.clicks, (*coder).click)
 		case fieldValues:
-			if n := c.count(len(x.values)); c.decodes {
-				x.values = make([]optional, n)
-			}
-			for i := range x.values {
-				c.optional(&x.values[i])
-			}
+			list(c, &x.values, (*coder).optional)
 		}
 	}
 }

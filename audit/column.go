@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// column is how Postgres stores a column. Comparisons are of what the type makes of a value.
+// column is how Postgres stores a column. Values are compared as the type stores them.
 type column struct {
 	kind  columnKind
 	limit int // characters of varchar(n) and char(n), digits of numeric(p,s); 0: any
@@ -54,8 +54,8 @@ func columnOf(kind string, mod int) column {
 	}
 }
 
-// stored is what the column makes of a text. Postgres cuts blanks off a text that is too long, and
-// refuses it if anything else is too much.
+// stored is a text as the column stores it. Postgres cuts blanks off a text that is too long, and
+// refuses the text if it is still too long.
 func (c column) stored(s string) string {
 	if c.limit > 0 && utf8.RuneCountInString(s) > c.limit {
 		if cut := firstRunes(s, c.limit); strings.Trim(s[len(cut):], " ") == "" {
@@ -126,8 +126,8 @@ func (c column) equal(wire, there optional) bool {
 	}
 }
 
-// differing names the first own column in which the row is not what the checkout would be stored
-// as; name is "" if there is none.
+// differing names the first own column in which the row is not as the checkout would be stored.
+// name is "" if there is none.
 func (cs columns) differing(row *item, k event) (name, want, there string) {
 	for i, c := range ownColumns {
 		if !cs[c.name].equal(k.values[i], row.values[i]) {

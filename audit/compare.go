@@ -17,9 +17,9 @@ type Other struct {
 	Grace        time.Duration // records stamped within so long before the table was read need not be in it yet
 }
 
-// Compare recomputes the click of every checkout from all that Kafka holds, and compares a table of
-// any origin with that, such as another job's. The truth has every click, however late. The error
-// is about not having been able to.
+// Compare recomputes the click of every checkout from all that Kafka holds, and compares any table
+// with that, such as another job's. Every click counts, however late. An error says that it could
+// not.
 func Compare(ctx context.Context, cfg Config, other Other) (*Comparison, error) {
 	c := &compareRun{run: newRun(cfg, true), other: other}
 	return &c.out, c.onDisk(func() error { return c.compare(ctx) })
@@ -87,10 +87,8 @@ func (r *run) readTable(ctx context.Context, tx pgx.Tx, table string) error {
 	return r.addRows(ctx, tx, table, selectRows(columns, name, false, asText))
 }
 
-// plainGroup is what there is of one checkout_id: its rows, and the first checkout of each
-// partition, of several with the same user, product and time one. Which of several partitions'
-// records comes first is for the pipeline to decide; within a partition it is the one with the
-// lowest offset.
+// plainGroup is what there is of one checkout_id: its rows, and the first record of each partition.
+// Records of the same user, product and time are kept once.
 type plainGroup struct {
 	rows      []item
 	checkouts []item
@@ -137,7 +135,7 @@ func (c *compareRun) inside(micros int64) bool {
 	return from <= micros && micros < to
 }
 
-// conclude counts what needs no click, and asks for the clicks of the rest.
+// conclude counts what needs no click, and enqueues the rest.
 func (c *compareRun) conclude() {
 	g := c.group
 	c.group = plainGroup{}

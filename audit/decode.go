@@ -14,7 +14,7 @@ const (
 	maxExp    = 64      // of an amount's exponent, either way
 )
 
-// The reasons of dead letters: words that stand in firstclick.dead_letters.
+// The reasons of dead letters, as firstclick.dead_letters has them.
 const (
 	reasonEmpty      = "empty"
 	reasonTooLarge   = "too_large"
@@ -41,8 +41,8 @@ type ownColumn struct {
 	amount       bool // a number; else a text
 }
 
-// ownColumns lists them, in the order of event.values. checkout_id and checkout_time come from the
-// record too, but are the item's own fields.
+// ownColumns lists them in the order of event.values. checkout_id and checkout_time are fields of
+// event instead.
 var ownColumns = []ownColumn{
 	{name: "product_id", member: memberProduct},
 	{name: "payment_method", member: "payment_method"},

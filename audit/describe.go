@@ -8,32 +8,50 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // describeTopics reads both topics' ends and compares them with what the group knows of them.
-func (r *run) describeTopics(ctx context.Context) (err error) {
+// Explain can show a row without its topics: for it, a topic that is missing is a note.
+func (r *run) describeTopics(ctx context.Context, explain bool) error {
 	for which, stored := range r.snap.topics {
 		log, err := r.reader.describe(ctx, stored.name)
-		if err != nil {
+		switch {
+		case errors.Is(err, kerr.UnknownTopicOrPartition) && explain:
+			err = fmt.Errorf("topic %s is not in Kafka", stored.name)
+		case err != nil:
 			return err
+		case stored.id != "" && log.id != "" && stored.id != log.id:
+			err = fmt.Errorf("topic %s was deleted and created anew since group %s began: "+
+				"its records are not those the rows were made of", stored.name, r.cfg.Group)
+		}
+		switch {
+		case err != nil && !explain:
+			return err
+		case err != nil:
+			r.note("%v", err)
+			r.logs[which], r.gone[which] = topicLog{name: stored.name}, true
+			continue
 		}
 		r.logs[which] = log
-		if stored.id != "" && log.id != "" && stored.id != log.id {
-			return errors.New(r.createdAnew(stored.name))
-		}
-		if log.unsure != nil {
+		if log.unsure != nil && !explain {
 			r.note("%s: whether it is compacted is not known (%v), and is taken for no: "+
 				"rows whose records compaction took are called wrong. Grant DescribeConfigs on it",
 				log.name, log.unsure)
 		}
 		for _, p := range log.partitions {
 			from := stored.start(p.partition)
-			r.gone[which] = r.gone[which] || p.logStart > from
-			switch {
-			case p.logStart > from && r.fromKafka:
+			switch gone := p.logStart > from; {
+			case explain: // of clicks, only those of the window matter
+				r.gone[which] = r.gone[which] || gone && topic(which) == topicCheckouts
+				continue
+			case gone && r.fromKafka:
+				r.gone[which] = true
 				r.note("%s-%d: Kafka holds what is at offset %d and later: what needs older records cannot be judged",
 					log.name, p.partition, p.logStart)
-			case p.logStart > from:
+			case gone:
+				r.gone[which] = true
 				r.note("%s-%d: the group began at offset %d, Kafka holds what is at %d and later: "+
 					"rows that need older records cannot be verified", log.name, p.partition, from, p.logStart)
 			}
@@ -44,11 +62,6 @@ func (r *run) describeTopics(ctx context.Context) (err error) {
 		}
 	}
 	return nil
-}
-
-func (r *run) createdAnew(topic string) string {
-	return fmt.Sprintf("topic %s was deleted and created anew since group %s began: "+
-		"its records are not those the rows were made of", topic, r.cfg.Group)
 }
 
 // describe reads the topic's partitions, starts and ends.

@@ -52,5 +52,5 @@
 //   - verify.go, rows.go, window.go, answers.go, judge.go, names.go, refused.go, trial.go,
 //     report.go, digest.go: Verify. repair.go, repair_apply.go, repair_late.go: Repair.
 //   - compare.go, comparison.go: Compare. whatif.go, credit.go, scratch.go, outcome.go: WhatIf.
-//   - explain.go, explain_*.go, click_list.go, timeline.go: Explain. print.go, progress.go: texts.
+//   - explain.go, explain_*.go, click_list.go, timeline.go: Explain. print.go, phases.go: texts.
 package audit

@@ -97,7 +97,7 @@ func (x *explainer) explain(ctx context.Context) (err error) {
 	}
 	defer x.reader.Close()
 	for _, step := range []func(context.Context) error{
-		x.describeTopics,
+		func(ctx context.Context) error { return x.describeTopics(ctx, true) },
 		x.searchLetters,
 		x.findCheckouts,
 		x.readLettersOfRecords,
@@ -169,7 +169,7 @@ func (x *explainer) explainGone(ctx context.Context) error {
 	return err
 }
 
-// describe fills in the explanation from what was found.
+// fillIn fills in the explanation from what was found.
 func (x *explainer) fillIn() {
 	x.listRecords()
 	if x.picked != nil {

@@ -152,7 +152,8 @@ func (x *explainer) lateClicks(ctx context.Context) error {
 			held = append(held, at...)
 			continue
 		}
-		x.picked.add(foundClick{heldClick: heldClick{l.Time.UnixMicro(), l.EventID, l.Partition, l.Offset, l.flags}, stamp: -1})
+		c := heldClick{l.Time.UnixMicro(), l.EventID, l.Partition, l.Offset, l.flags}
+		x.picked.add(foundClick{heldClick: c, stamp: -1})
 	}
 	return x.scanClicks(ctx, held)
 }

@@ -16,8 +16,8 @@ const (
 	queryCanceled = "57014"
 )
 
-// searchLetters finds the dead letters whose payload holds the checkout_id: a checkout that could
-// not be decoded, say.
+// searchLetters finds the dead letters whose payload holds the checkout_id, such as a checkout that
+// could not be decoded.
 func (x *explainer) searchLetters(ctx context.Context) error {
 	escaped, err := json.Marshal(x.id)
 	if err != nil {
@@ -40,8 +40,8 @@ func (x *explainer) searchLetters(ctx context.Context) error {
 	return err
 }
 
-// readLettersOfRecords finds the dead letters of the checkout's records, and tells the records of
-// them.
+// readLettersOfRecords finds the dead letters of the checkout's records, and sets what they mean
+// for the records.
 func (x *explainer) readLettersOfRecords(ctx context.Context) error {
 	refs := make([]recordRef, len(x.records))
 	for i, k := range x.records {
@@ -77,9 +77,8 @@ func (x *explainer) readLettersAt(ctx context.Context, t topic, refs []recordRef
 		`(partition, "offset") IN (SELECT * FROM unnest($3::int[], $4::bigint[]))`, partitions, offsets)
 }
 
-// readLetters keeps dead letters by their record. payload is what to select as the payload: those
-// whose payload turns out to be another checkout's are left out. The condition's parameters begin
-// with $3.
+// readLetters keeps dead letters by their record. payload is the SQL of the payload, by which those
+// of other checkouts are left out; it may be NULL. The condition's parameters begin with $3.
 func (x *explainer) readLetters(ctx context.Context, payload string, t topic, condition string, args ...any) error {
 	var d DeadLetter
 	var value []byte

@@ -83,13 +83,6 @@ func (x *explainer) isCurrent(t topic, id [16]byte) bool {
 	return noted == "" || now == "" || noted == now
 }
 
-func (x *explainer) topicOf(name string) topic {
-	if name == x.snap.topics[topicCheckouts].name {
-		return topicCheckouts
-	}
-	return topicClicks
-}
-
 // readLate adds late events. The condition's parameters begin with $4.
 func (x *explainer) readLate(ctx context.Context, db queryer, condition string, args ...any) error {
 	var l LateEvent
@@ -97,7 +90,10 @@ func (x *explainer) readLate(ctx context.Context, db queryer, condition string, 
 	dest := []any{&l.Topic, &id, &l.Partition, &l.Offset, &l.Kind, &l.EventID, &l.UserID, &l.ProductID,
 		&l.Time, &l.RecordedAt, &l.RepairedAt}
 	return each(ctx, db, "read late events", dest, func() error {
-		row := lateRow{LateEvent: l, topic: x.topicOf(l.Topic)}
+		row := lateRow{LateEvent: l}
+		if l.Kind == "checkout" {
+			row.topic = topicCheckouts
+		}
 		inUTC(&row.Time, &row.RecordedAt, row.RepairedAt)
 		if l.RepairedAt == nil || l.RepairedAt.After(x.snap.taken) { // it need not have had its effect in the snapshot
 			row.flags = x.snap.lateFlags(row.Time, row.RecordedAt)

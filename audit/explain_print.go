@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// WriteTo prints the explanation for people. Whatever came from outside is escaped where a terminal
-// would take it for a command.
+// WriteTo prints the explanation for people. It escapes texts of others, which a terminal could
+// take for commands.
 func (e *Explanation) WriteTo(w io.Writer) (int64, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "checkout %s, group %s\n%s\n", escape(e.CheckoutID), escape(e.Group), e.Summary)

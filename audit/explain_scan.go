@@ -3,13 +3,11 @@ package audit
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 )
@@ -19,31 +17,6 @@ const (
 	recordsKept  = 1000        // records with one checkout_id that are looked at
 	worthShowing = 50_000      // offsets that take long enough for progress to be of interest
 )
-
-// describeTopics reads both topics' ends. A topic that is missing fails Verify, but is only a note
-// here: the row can be shown.
-func (x *explainer) describeTopics(ctx context.Context) error {
-	for which, stored := range x.snap.topics {
-		log, err := x.reader.describe(ctx, stored.name)
-		switch {
-		case errors.Is(err, kerr.UnknownTopicOrPartition):
-			x.note("topic %s is not in Kafka", stored.name)
-		case err != nil:
-			return err
-		case stored.id != "" && log.id != "" && stored.id != log.id:
-			x.note("%s", x.createdAnew(stored.name))
-		default:
-			x.logs[which] = log
-			continue
-		}
-		x.logs[which] = topicLog{name: stored.name}
-		x.gone[which] = true
-	}
-	for _, p := range x.logs[topicCheckouts].partitions {
-		x.gone[topicCheckouts] = x.gone[topicCheckouts] || p.logStart > x.snap.topics[topicCheckouts].start(p.partition)
-	}
-	return nil
-}
 
 // span is a part of a partition: from <= offset < to.
 type span struct {

@@ -18,8 +18,8 @@ const (
 	VerdictUnknown      Verdict = "unknown"       // no row, no record, no dead letter
 )
 
-// Explanation is all that is known about one checkout. Texts are as they came, so hostile ones too:
-// whoever shows them escapes them, as WriteTo does. Times are UTC, to the microsecond.
+// Explanation is all that is known about one checkout. Texts are as they came and may be hostile:
+// escape them to show them, as WriteTo does. Times are UTC, to the microsecond.
 type Explanation struct {
 	CheckoutID string   `json:"checkout_id"`
 	Group      string   `json:"group"`
@@ -77,8 +77,7 @@ type JoinSpan struct {
 	Source    string        `json:"source"` // where the user and the time are known from
 }
 
-// Place is where a record lies. RecordTime is its timestamp, nil where it has none or is not known
-// any more.
+// Place is where a record is. RecordTime is its timestamp; nil: it has none, or it is not known.
 type Place struct {
 	Topic      string     `json:"topic"`
 	Partition  int32      `json:"partition"`
@@ -126,7 +125,7 @@ type ClickRecord struct {
 	Role       string        `json:"role"`
 	Row        bool          `json:"row"`     // the row has this click
 	Pending    bool          `json:"pending"` // at or above the stored position
-	Late       bool          `json:"late"`    // noted in firstclick.late
+	Late       bool          `json:"late"`    // in firstclick.late
 	DeadLetter string        `json:"dead_letter,omitempty"`
 }
 
@@ -173,8 +172,7 @@ type LateEvent struct {
 	RepairedAt *time.Time `json:"repaired_at,omitempty"`
 }
 
-// OffsetRange is what was read of a partition: From <= offset < To. Several ranges of one partition
-// may follow one another.
+// OffsetRange is what was read of a partition: From <= offset < To. A partition may have several.
 type OffsetRange struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`

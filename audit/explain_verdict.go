@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// sources are the records that may have written the row, or would write it, the likeliest first. A
-// dead letter that was retried is another record by then; only where no other record is found may
-// somebody have written the row by hand.
+// sources are the records that may have written the row, or would write it, the likeliest first.
+// The retry of a dead letter is a record of its own. If only the dead letter is found, somebody may
+// have written the row by hand.
 func (x *explainer) sources() []*foundCheckout {
 	var same, other []*foundCheckout
 	onlyLetters := !slices.ContainsFunc(x.records, func(k foundCheckout) bool { return k.reason == "" && k.dead == "" })
@@ -61,7 +61,7 @@ func (x *explainer) withoutSource() Verdict {
 }
 
 // beforeStart says whether the row's time is before the group's start, in a topic that has records
-// from there: then it is another job's.
+// of that time. Then another job wrote it.
 func (x *explainer) beforeStart() bool {
 	some := slices.ContainsFunc(x.snap.topics[topicCheckouts].starts, func(from int64) bool { return from > 0 })
 	if !some || x.row.flags&flagTimed == 0 || x.row.time >= x.snap.begun+x.snap.skew {

@@ -54,22 +54,17 @@ func (x *explainer) summary() string {
 		}[x.byClick] + "."
 	case VerdictUnknown:
 		return "Unknown: no row, no dead letter and no record in Kafka has this checkout_id."
-	default:
-		return "WRONG: " + x.whatIsWrong()
 	}
-}
-
-func (x *explainer) whatIsWrong() string {
 	switch {
 	case x.source == nil:
-		return "there is a row, and no record in Kafka that can have made it."
+		return "WRONG: there is a row, and no record in Kafka that can have made it."
 	case x.row.click.halfSet():
-		return "click_id and click_time are not both set or both NULL."
+		return "WRONG: click_id and click_time are not both set or both NULL."
 	}
 	if name, want, there := x.snap.columns.differing(x.row, x.source.event); name != "" {
-		return fmt.Sprintf("%s is %s in the row and %s in the checkout's record.", name, there, want)
+		return fmt.Sprintf("WRONG: %s is %s in the row and %s in the checkout's record.", name, there, want)
 	}
-	text := fmt.Sprintf("the row has %s, and should have %s.", x.row.click, x.picked.best)
+	text := fmt.Sprintf("WRONG: the row has %s, and should have %s.", x.row.click, x.picked.best)
 	if p := x.picked; p.k.click.ok() && !p.existing.ok() {
 		text += " No click in the window is the row's."
 	}

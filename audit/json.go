@@ -7,16 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// decodeObject splits a value into its members. Member names are compared exactly and the last of
-// equal ones wins, which is why this goes by a map: struct fields would match names whatever their
-// case.
+// decodeObject splits a value into its members. Names match exactly, and the last of equal names
+// wins. It uses a map because struct fields match names in any case.
 func decodeObject(value []byte) (map[string]json.RawMessage, string) {
 	switch {
 	case len(value) == 0:
 		return nil, reasonEmpty
 	case len(value) > maxValue:
 		return nil, reasonTooLarge
-	case !isObject(value) && json.Valid(value):
+	case !bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("{")) && json.Valid(value):
 		return nil, reasonShape
 	}
 	var members map[string]json.RawMessage
@@ -24,31 +23,20 @@ func decodeObject(value []byte) (map[string]json.RawMessage, string) {
 		return nil, reasonJSON
 	}
 	if !utf8.Valid(value) {
-		return nil, reasonText // encoding/json has put U+FFFD in its place
+		return nil, reasonText // which encoding/json replaced by U+FFFD
 	}
 	return members, ""
 }
 
-func isObject(value []byte) bool {
-	for _, c := range value {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-		default:
-			return c == '{'
-		}
-	}
-	return false
-}
-
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// decodeString unquotes. clean is false when an escape stands for NUL, which Postgres cannot store,
-// or for half a surrogate pair, in whose place encoding/json would put U+FFFD.
+// decodeString unquotes a string. clean is false if an escape stands for NUL, which Postgres cannot
+// store, or for half a surrogate pair, which encoding/json replaces by U+FFFD.
 func decodeString(raw json.RawMessage) (text string, isString, clean bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false, false
 	}
-	if bytes.IndexByte(raw, '\\') < 0 { // and so the text is what stands there: the whole value was found to be valid
+	if bytes.IndexByte(raw, '\\') < 0 { // the value is valid JSON, so the bytes are the text
 		return string(raw[1 : len(raw)-1]), true, true
 	}
 	if !cleanEscapes(raw) {
@@ -88,7 +76,7 @@ func cleanEscapes(raw []byte) bool {
 	return true
 }
 
-// hexUnit reads four hex digits; the value was checked to be valid JSON before.
+// hexUnit reads four hex digits of valid JSON.
 func hexUnit(b []byte) uint64 {
 	v, err := strconv.ParseUint(string(b[:4]), 16, 32)
 	if err != nil {

@@ -38,7 +38,23 @@ func (v *verifyRun) judge(k *item, w *window) {
 	case k.flags&flagRow == 0:
 		f.kind = KindMissing
 	case k.flags&flagJudged == 0:
-		v.compareClicks(f, w)
+		var exists bool
+		f.kind, exists = kindOf(&f.k, f.answers, w)
+		switch {
+		case !exists: // it may be among what Kafka has lost
+			var ok bool
+			if f.why, f.doubtful, ok = v.lost[topicClicks].admits(k.click.time - w.column.unit()/2); ok {
+				f.kind = KindUnverifiable
+			}
+			f.repairable = k.click.compare(f.read) > 0 // the late click is better, lost or not
+		case f.kind == KindDifferent && !k.click.halfSet() && k.click.compare(f.best) > 0 &&
+			(f.k.flags&flagLate != 0 || k.click.compare(f.unrecorded) <= 0):
+			f.repairable = true
+			f.why = "firstclick.late has the event, which did not come too late: `firstclick repair` mends the row"
+		}
+		if f.kind == KindDifferent && refusedClick(&f.k, f.answers) {
+			f.kind = KindRefusedClick // if the dead letter is right: see followUp
+		}
 	}
 	if f.kind == KindRefusedClick || v.fixes != nil && (f.kind == KindExplained || f.repairable) {
 		f.better = w.better(k.click, s)
@@ -52,28 +68,6 @@ func (v *verifyRun) judge(k *item, w *window) {
 		return
 	}
 	v.last = f
-}
-
-// compareClicks sets the finding's kind.
-func (v *verifyRun) compareClicks(f *finding, w *window) {
-	row := f.k.click
-	var exists bool
-	f.kind, exists = kindOf(&f.k, f.answers, w)
-	switch {
-	case !exists: // it may be among what Kafka has lost
-		var ok bool
-		if f.why, f.doubtful, ok = v.lost[topicClicks].admits(row.time - w.column.unit()/2); ok {
-			f.kind = KindUnverifiable
-		}
-		f.repairable = row.compare(f.read) > 0 // whether or not the row's click ever was, the late one is better
-	case f.kind == KindDifferent && !row.halfSet() && row.compare(f.best) > 0 &&
-		(f.k.flags&flagLate != 0 || row.compare(f.unrecorded) <= 0):
-		f.repairable = true
-		f.why = "firstclick.late has the event, which did not come too late: `firstclick repair` mends the row"
-	}
-	if f.kind == KindDifferent && refusedClick(&f.k, f.answers) {
-		f.kind = KindRefusedClick // if the dead letter is right: see followUp
-	}
 }
 
 // refusedClick says whether a dead letter may be why the row has a later click than the best, or
@@ -112,18 +106,11 @@ func kindOf(k *item, a answers, w *window) (kind Kind, exists bool) {
 
 // leniency orders kinds, for a row that several records may have written.
 func leniency(k Kind) int {
-	switch k {
-	case "":
-		return 0
-	case KindPending:
-		return 1
-	case KindExplained, KindRefusedClick:
-		return 2
-	case KindUnverifiable:
-		return 3
-	default:
-		return 4
+	order := map[Kind]int{"": 0, KindPending: 1, KindExplained: 2, KindRefusedClick: 2, KindUnverifiable: 3}
+	if n, ok := order[k]; ok {
+		return n
 	}
+	return 4
 }
 
 // postponed keeps a finding about a row that several records may have written, unless another is

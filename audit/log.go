@@ -22,9 +22,9 @@ const (
 	fetchBytes  = 1 << 20          // of one fetch; a larger batch comes whole
 )
 
-// logReader reads partitions by Fetch requests of its own. A consumer would not say how far it has
-// come over records that read_committed leaves out (aborted ones, control records), nor that it is
-// at the end where the last record before the end never comes.
+// logReader reads partitions by Fetch requests of its own. A consumer does not say how far it has
+// come over records that read_committed leaves out (aborted ones, control records). So it does not
+// say that it is at the end if the last record before the end is one of them.
 type logReader struct {
 	client       *kgo.Client
 	admin        *kadm.Client
@@ -59,7 +59,7 @@ func (l *logReader) read(
 ) error {
 	at := from
 	var leader *kgo.Broker
-	var failing time.Time // since when no answer was of use
+	var failing time.Time // since when every answer was an error
 	for at < to {
 		var resp *kmsg.FetchResponseTopicPartition
 		var err error

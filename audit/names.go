@@ -77,7 +77,7 @@ func (r *run) readUsers(ctx context.Context, tx pgx.Tx) error {
 	if s.nameless == 0 && !r.cfg.Names {
 		return nil
 	}
-	r.progress.phase("users")
+	r.progress.phase("users", 0)
 	var there bool
 	if err := tx.QueryRow(ctx, `SELECT to_regclass('commerce.users') IS NOT NULL`).Scan(&there); err != nil {
 		return fmt.Errorf("look for commerce.users: %w", err)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"firstclick/internal/progress"
 )
 
 // printer is what a report is printed into.
@@ -49,6 +51,9 @@ func (t *printer) examples(examples []Example) {
 		fmt.Fprintf(t, "\n  expected: %s\n  there is: %s\n", e.Expected, e.Actual)
 	}
 }
+
+// grouped formats 1234567 as 1,234,567.
+func grouped(n int64) string { return progress.Grouped(n) }
 
 // quote makes foreign text safe for a terminal, and short.
 func quote(s string) string {

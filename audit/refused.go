@@ -49,7 +49,7 @@ func (v *verifyRun) followUp(ctx context.Context) error {
 			continue
 		}
 		if t == nil {
-			v.progress.phase("refused rows tried")
+			v.progress.phase("refused rows tried", 0)
 			if t, err = beginTrial(ctx, v.cfg.Database); err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ type RepairReport struct {
 	Unread   int64         `json:"unread"`   // late clicks that some shard has not read yet: they stay open
 	Ahead    int64         `json:"ahead"`    // events dated ahead whose rows are not final yet: they stay open
 	Moved    int64         `json:"moved"`    // rows that moved to an earlier click
-	Kept     int64         `json:"kept"`     // rows found wanting that somebody else moved meanwhile
+	Kept     int64         `json:"kept"`     // rows to move that somebody else moved meanwhile
 	Refused  int64         `json:"refused"`  // rows that keep their click because Postgres refuses the earlier one
 	Notes    []string      `json:"notes,omitempty"`
 	Examples []Example     `json:"examples,omitempty"`

@@ -21,7 +21,7 @@ type Report struct {
 
 	Verdict Verdict `json:"verdict"` // green, red or cannot_tell
 
-	Judged       int64 `json:"judged"`        // rows that were held against Kafka's records, right or wrong
+	Judged       int64 `json:"judged"`        // rows that were compared with Kafka's records, right or wrong
 	Missing      int64 `json:"missing"`       // checkouts below the positions without a row or a dead letter
 	Extra        int64 `json:"extra"`         // rows whose checkout_id is in no record
 	Different    int64 `json:"different"`     // rows with another click or other own columns than recomputed
@@ -84,9 +84,8 @@ type Example struct {
 // Pending is how much lies at or above the stored positions, or waits for it.
 func (r Report) Pending() int64 { return r.PendingCheckouts + r.PendingClicks + r.PendingRows }
 
-// OK is true when nothing is wrong that nothing explains. Pending, explained and unverifiable rows,
-// and those whose click was refused, are not wrong. It does not say that anything could be judged:
-// see [Report.Verdict].
+// OK is true if nothing is wrong. Rows that are pending, explained or unverifiable, or whose click
+// was refused, are not wrong. OK does not say that anything could be judged: see [Report.Verdict].
 func (r Report) OK() bool {
 	return r.Missing == 0 && r.Extra == 0 && r.Different == 0 && r.Unfilled == 0 &&
 		r.DeadLettersMissing == 0 && r.DeadLettersReason == 0 && r.DeadLettersUnexplained == 0
@@ -99,9 +98,8 @@ const (
 	VerdictCannotTell Verdict = "cannot_tell" // nothing wrong was found, but too little could be judged
 )
 
-// verdict is red where anything is wrong. Rows that are older than what Kafka holds are no news:
-// they are counted, and the rest decides. But where no row at all could be judged, or rows could
-// not that Kafka most likely should still tell of, nobody can tell.
+// verdict is red if anything is wrong. Rows that are older than what Kafka holds do not count. It
+// cannot tell if no row was judged, or if rows were not that Kafka should still have records of.
 func (r Report) verdict(known bool) Verdict {
 	switch {
 	case !r.OK():
@@ -127,31 +125,14 @@ func (r *Report) add(e Example, limit int) {
 	}
 }
 
+// counter is the number that counts findings of a kind.
 func (r *Report) counter(k Kind) *int64 {
-	switch k {
-	case KindMissing:
-		return &r.Missing
-	case KindExtra:
-		return &r.Extra
-	case KindUnfilled:
-		return &r.Unfilled
-	case KindExplained:
-		return &r.Explained
-	case KindRefusedClick:
-		return &r.RefusedClick
-	case KindPending:
-		return &r.PendingRows
-	case KindUnverifiable:
-		return &r.Unverifiable
-	case KindDeadLetterMissing:
-		return &r.DeadLettersMissing
-	case KindDeadLetterReason:
-		return &r.DeadLettersReason
-	case KindDeadLetterUnexplained:
-		return &r.DeadLettersUnexplained
-	default:
-		return &r.Different
-	}
+	return map[Kind]*int64{
+		KindMissing: &r.Missing, KindExtra: &r.Extra, KindDifferent: &r.Different, KindUnfilled: &r.Unfilled,
+		KindExplained: &r.Explained, KindRefusedClick: &r.RefusedClick, KindPending: &r.PendingRows,
+		KindUnverifiable: &r.Unverifiable, KindDeadLetterMissing: &r.DeadLettersMissing,
+		KindDeadLetterReason: &r.DeadLettersReason, KindDeadLetterUnexplained: &r.DeadLettersUnexplained,
+	}[k]
 }
 
 // WriteTo prints the report for people.

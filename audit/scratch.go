@@ -29,7 +29,7 @@ const scratchTypes = `(checkout_id text NOT NULL, user_id int NOT NULL, product_
 	checkout_time timestamp NOT NULL, click_id text, click_time timestamp, clicks int NOT NULL,
 	weight numeric(13,12) NOT NULL)`
 
-// scratchMark is what the comment on tables begins with that WhatIf made.
+// scratchMark begins the comment on each table that WhatIf made.
 const scratchMark = "made by firstclick whatif"
 
 // longestName is what Postgres keeps of a name, in bytes (NAMEDATALEN - 1).
@@ -76,9 +76,8 @@ func (w *whatIfRun) findScratch(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// writeScratch makes the table under another name and gives it its own at the end, all in one
-// transaction. Whatever comes in between, there is the old table or the new one, and nobody who
-// reads the old one waits.
+// writeScratch makes the table under another name and renames it at the end, in one transaction. So
+// there is always the old table or the new one, and readers of the old one do not wait.
 func (w *whatIfRun) writeScratch(ctx context.Context) error {
 	typed := w.scenario.Into
 	w.progress.phase("checkouts written to "+typed, w.enqueued)

@@ -10,15 +10,14 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// noTime stands for a time that is not known, before all others; endless for one that nothing is at
-// or after.
+// noTime is a time that is not known, before all others. endless is after all others.
 const (
 	noTime  = math.MinInt64
 	endless = math.MaxInt64
 )
 
-// shard is what a checkouts partition had stored in the snapshot. Everything below its positions
-// has had its effect on the shard's rows, and only on those. Times are microseconds since the Unix
+// shard is what a checkouts partition had stored in the snapshot. Records below its positions have
+// had their effect on the shard's rows, and only on those. Times are microseconds since the Unix
 // epoch.
 type shard struct {
 	next         int64   // every checkout below it is a row or a dead letter

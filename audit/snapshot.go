@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// snapshot is what Postgres held at one moment, without what is sorted on disk. The transaction
-// ends before Kafka is read: a long one would hold back vacuum.
+// snapshot is what Postgres held at one moment, except what is sorted on disk. The transaction ends
+// before Kafka is read, because a long one would hold back vacuum.
 type snapshot struct {
 	known                        bool // the group has a progress row
 	topics                       [2]storedTopic
@@ -29,7 +29,7 @@ type snapshot struct {
 	dead                         map[string]int64 // dead letters by reason
 	nameless                     int64            // rows without a user_name
 	unknownUsers                 map[string]bool  // rows in unknown_users whose user exists now; true: just now
-	running                      bool             // an instance of the group gave a sign of life within a minute
+	running                      bool             // an instance of the group had a heartbeat within a minute
 	rowCount, attributed         int64
 }
 
@@ -68,7 +68,7 @@ func (r *run) readColumns(ctx context.Context, tx pgx.Tx) (err error) {
 // addRows sorts a table's rows.
 func (r *run) addRows(ctx context.Context, tx pgx.Tx, table, sql string) error {
 	s := &r.snap
-	r.progress.phase("rows of " + table)
+	r.progress.phase("rows of "+table, 0)
 	err := readRows(ctx, tx, sql, nil, func(row *item) {
 		s.rowCount++
 		if row.click.ok() {

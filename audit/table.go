@@ -14,14 +14,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrTable says that a table that was named cannot be used as it was to be.
+// ErrTable says that the named table cannot be used.
 var ErrTable = errors.New("table")
 
 // rowsTable is the table that firstclick writes.
 const rowsTable = "commerce.attributed_checkouts"
 
-// lookUpTable finds a table or view by the rules by which Postgres reads names. It gives the
-// columns, and the name as SQL. An ErrTable says that there is none, or that the name is none.
+// lookUpTable finds a table or view as Postgres reads names. It gives the columns, and the name as
+// SQL. It returns ErrTable if there is no such table, or if the name is not valid.
 func lookUpTable(ctx context.Context, tx pgx.Tx, table string) (columns, string, error) {
 	found := columns{}
 	var schema, name, column, kind string

@@ -9,8 +9,8 @@ const (
 )
 
 // Timeline draws the window and the clicks in ASCII, in lines of at most width columns (at least
-// 48); nil where there is nothing to draw. Inside the window positions are to scale, outside only
-// the order is.
+// 48). nil: there is nothing to draw. Inside the window positions are to scale; outside, only the
+// order is.
 func (e *Explanation) Timeline(width int) []string {
 	if e.Join == nil {
 		return nil
@@ -35,7 +35,7 @@ func (e *Explanation) Timeline(width int) []string {
 			after++
 			column = min(width-3, right+2*after)
 		case c.Before > 0:
-			column = min(column, right-1) // only what is at the checkout's instant stands there
+			column = min(column, right-1) // the column of the checkout is for clicks at its instant
 		}
 		if mark := marks[c.Role]; rank(mark) > rank(events[column]) {
 			events[column] = mark

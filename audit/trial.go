@@ -18,9 +18,9 @@ type trial struct {
 	updates bool // likewise, when a row moves to another click
 }
 
-// refusesMoreSQL selects whether the table has what the temporary table has not: triggers that an
-// INSERT fires (foreign keys among them), or an UPDATE; other rows that a unique index or an
-// exclusion looks at; partitions; and the name that the row would have had.
+// refusesMoreSQL selects inserts and updates. The temporary table does not have triggers (foreign
+// keys are triggers), other rows for unique indexes and exclusions, partitions, or the row's
+// user_name.
 const refusesMoreSQL = `SELECT c.relkind = 'p'
 	OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 4 <> 0 AND tgenabled <> 'D')
 	OR EXISTS (SELECT FROM pg_index i LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -93,8 +93,8 @@ func (t *trial) accepts(ctx context.Context, k *item, c click) (bool, error) {
 	return false, fmt.Errorf("try refused checkout %s: %w", k.id, insertErr)
 }
 
-// aboutRow is an answer of Postgres' that is about the row: data exceptions, integrity violations,
-// limits and what triggers raise are. nil: the error is about us.
+// aboutRow is Postgres' answer, if it is about the row: a data exception, an integrity violation, a
+// limit, or raised by a trigger. nil: the error is ours.
 func aboutRow(err error) *pgconn.PgError {
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {

@@ -81,8 +81,7 @@ func (w *whatIfRun) whatIf(ctx context.Context) error {
 
 func (w *whatIfRun) add(x *item) { w.group.add(x) }
 
-// conclude asks for the clicks of a checkout. Of several different ones with one id it is the first
-// by partition and offset.
+// conclude enqueues a checkout. Of several with one id it is the first by partition and offset.
 func (w *whatIfRun) conclude() {
 	g, o := w.group, &w.out
 	w.group = plainGroup{}
@@ -101,8 +100,8 @@ func (w *whatIfRun) conclude() {
 	w.enqueue(k, g.row(), 0)
 }
 
-// scratchRows gives the rows of the new table in the order of scratchColumns: one for every click
-// of a checkout's, or one without a click.
+// scratchRows gives the rows of the new table in the order of scratchColumns: one for each click of
+// a checkout, or one without a click.
 func (w *whatIfRun) scratchRows(ctx context.Context) iter.Seq2[[]any, error] {
 	return func(yield func([]any, error) bool) {
 		win := newWindow(&w.snap)
@@ -140,7 +139,7 @@ func (w *whatIfRun) scratchRows(ctx context.Context) iter.Seq2[[]any, error] {
 	}
 }
 
-// tally counts what changes for a checkout whose credit goes to the clicks.
+// tally counts what changes for a checkout if its credit goes to the clicks.
 func (w *whatIfRun) tally(k *item, clicks []click) {
 	o := &w.out
 	now, then := k.click, click{}
