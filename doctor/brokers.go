@@ -63,7 +63,7 @@ func (k *kafka) versions(ctx context.Context) (map[int32]string, error) {
 }
 
 func kafkaVersion(f *facts) (found findings) {
-	versions := slices.Compact(slices.Sorted(maps.Values(f.kafka.versions)))
+	versions := slices.Compact(slices.Sorted(maps.Values(f.versions)))
 	text := strings.Join(versions, ", ")
 	for _, v := range versions {
 		var major, minor int
@@ -73,7 +73,7 @@ func kafkaVersion(f *facts) (found findings) {
 				"%s: topics have no ids there, so that one that is deleted and made again is not noticed", text)
 		}
 	}
-	return found.ok("%s by what %d of %d brokers can do", text, len(f.kafka.versions), len(f.kafka.metadata.Brokers))
+	return found.ok("%s by what %d of %d brokers can do", text, len(f.versions), len(f.metadata.Brokers))
 }
 
 // advertised tries every broker at the address that it gives itself: clients connect there, not to
@@ -103,9 +103,9 @@ func (k *kafka) advertised(ctx context.Context) (map[string]error, error) {
 // advertisedAddresses finds the commonest mistake: an address that only the brokers' own network
 // has.
 func advertisedAddresses(f *facts) (found findings) {
-	addresses := slices.Sorted(maps.Keys(f.kafka.advertised))
+	addresses := slices.Sorted(maps.Keys(f.advertised))
 	for _, address := range addresses {
-		if err := f.kafka.advertised[address]; err != nil {
+		if err := f.advertised[address]; err != nil {
 			found = found.fail("advertised.listeners of that broker must be an address that is reached from here",
 				"a broker says that it is %s, which cannot be reached: %s", address, rootCause(err))
 		}

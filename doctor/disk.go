@@ -34,7 +34,7 @@ func (k *kafka) logDirs(ctx context.Context) (all []kadm.DescribedLogDir, err er
 
 func kafkaDisk(f *facts) (found findings) {
 	visible := 0
-	for _, d := range f.kafka.dirs {
+	for _, d := range f.dirs {
 		if d.Err != nil || d.UsableBytes < 0 || d.TotalBytes <= 0 {
 			continue
 		}
@@ -59,7 +59,7 @@ func kafkaDisk(f *facts) (found findings) {
 }
 
 func postgresDisk(f *facts) (found findings) {
-	s := f.postgres.server
+	s := f.server
 	used := ""
 	if s.Size >= 0 {
 		used = "; the database takes " + size(s.Size)
@@ -83,7 +83,7 @@ func postgresDisk(f *facts) (found findings) {
 // lock file in the directory says when the server was started.
 // https://www.postgresql.org/docs/current/storage-file-layout.html
 func (f *facts) onThisMachine() error {
-	s := f.postgres.server
+	s := f.server
 	if s.Directory == "" || !s.Local {
 		return errors.New("the server does not tell, and runs elsewhere or under another user")
 	}

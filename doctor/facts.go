@@ -18,21 +18,12 @@ import (
 
 // facts is what was gathered. Checks only read it. While it is gathered, each field has one writer.
 type facts struct {
-	cfg      Config
-	sides    side // that were reached
-	kafka    kafkaFacts
-	postgres postgresFacts
+	cfg   Config
+	sides side             // that were reached
+	mu    sync.Mutex       // guards errs
+	errs  map[string]error // why a fact is missing or incomplete, by its name in gather.go
 
-	mu   sync.Mutex       // guards errs
-	errs map[string]error // why a fact is missing or incomplete, by its name in gather.go
-}
-
-type topicPartition struct {
-	topic     string
-	partition int32
-}
-
-type kafkaFacts struct {
+	// From Kafka.
 	versions   map[int32]string // by broker
 	metadata   kadm.Metadata
 	advertised map[string]error // by the address that a broker gives itself: nil if it was reached there
@@ -45,9 +36,8 @@ type kafkaFacts struct {
 	newest     map[topicPartition]time.Time // of the last record
 	oldest     map[topicPartition]time.Time // of the first record that is still there
 	next       map[topicPartition]time.Time // of the next checkout that Postgres does not have
-}
 
-type postgresFacts struct {
+	// From Postgres.
 	server     server
 	prepared   []prepared
 	setup      []*cdc.SetupError
@@ -60,6 +50,11 @@ type postgresFacts struct {
 	grants     []string // missing ones, as statements
 	foreign    []string // roles of instances' sessions that ours may not end
 	stored     stored
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
 }
 
 // query gathers one fact.
@@ -111,7 +106,7 @@ func (f *facts) unknown(names ...string) (found findings) {
 // needed returns the window, lateness and out-of-order allowance of the group: as stored, else as
 // given.
 func (f *facts) needed() (window, lateness, outOfOrder time.Duration) {
-	if p := f.postgres.stored.progress; p != nil {
+	if p := f.stored.progress; p != nil {
 		return p.Window, p.Lateness, p.OutOfOrder
 	}
 	return f.cfg.Window, f.cfg.Lateness, f.cfg.OutOfOrder

@@ -23,27 +23,27 @@ func (g *gatherer) gather(ctx context.Context, f *facts) {
 	if f.sides&kafkaSide != 0 {
 		all.Go(func() {
 			f.runAll(ctx, within, map[string]query{
-				"versions":        into(&f.kafka.versions, k.versions),
-				"brokers":         into(&f.kafka.advertised, k.advertised),
-				"topic settings":  into(&f.kafka.configs, k.configs),
-				"log directories": into(&f.kafka.dirs, k.logDirs),
+				"versions":        into(&f.versions, k.versions),
+				"brokers":         into(&f.advertised, k.advertised),
+				"topic settings":  into(&f.configs, k.configs),
+				"log directories": into(&f.dirs, k.logDirs),
 			})
 		})
 	}
 	if f.sides&postgresSide != 0 {
 		all.Go(func() {
 			f.runAll(ctx, within, map[string]query{
-				"server":                 into(&f.postgres.server, p.server),
-				"prepared transactions":  into(&f.postgres.prepared, p.prepared),
-				"replication setup":      into(&f.postgres.setup, p.setup),
-				"replication connection": into(&f.postgres.replicator, p.replicator),
-				"clock":                  into(&f.postgres.clock, withConn(p, p.clock)),
-				"migrations":             into(&f.postgres.migrations, p.migrations),
-				"tables":                 into(&f.postgres.dropped, withConn(p, migrations.Missing)),
-				"table":                  into(&f.postgres.columns, p.columns),
-				"sink":                   p.checkTable(&f.postgres.table),
-				"permissions":            into(&f.postgres.grants, p.grants),
-				"sessions":               into(&f.postgres.foreign, p.foreignSessions),
+				"server":                 into(&f.server, p.server),
+				"prepared transactions":  into(&f.prepared, p.prepared),
+				"replication setup":      into(&f.setup, p.setup),
+				"replication connection": into(&f.replicator, p.replicator),
+				"clock":                  into(&f.clock, withConn(p, p.clock)),
+				"migrations":             into(&f.migrations, p.migrations),
+				"tables":                 into(&f.dropped, withConn(p, migrations.Missing)),
+				"table":                  into(&f.columns, p.columns),
+				"sink":                   p.checkTable(&f.table),
+				"permissions":            into(&f.grants, p.grants),
+				"sessions":               into(&f.foreign, p.foreignSessions),
 			})
 		})
 	}
@@ -52,12 +52,12 @@ func (g *gatherer) gather(ctx context.Context, f *facts) {
 		oldest, newest, next := f.recordsToRead()
 		if f.sides&kafkaSide != 0 {
 			f.runAll(ctx, within, map[string]query{
-				"oldest records": into(&f.kafka.oldest, k.timesAt(oldest)),
-				"newest records": into(&f.kafka.newest, k.timesAt(newest)),
+				"oldest records": into(&f.oldest, k.timesAt(oldest)),
+				"newest records": into(&f.newest, k.timesAt(newest)),
 			})
 		}
 		if f.sides == bothSides {
-			f.run(ctx, recordWithin, "next records", into(&f.kafka.next, k.timesAt(next)))
+			f.run(ctx, recordWithin, "next records", into(&f.next, k.timesAt(next)))
 		}
 	})
 	all.Wait()
@@ -75,20 +75,20 @@ func (g *gatherer) gather(ctx context.Context, f *facts) {
 func (g *gatherer) positions(ctx context.Context, f *facts) {
 	k, within := g.kafka, f.cfg.factsWithin
 	if f.sides&kafkaSide != 0 {
-		f.run(ctx, within, "metadata", into(&f.kafka.metadata, k.metadata))
-		f.run(ctx, within, "group", into(&f.kafka.group, k.group))
-		f.run(ctx, within, "log starts", into(&f.kafka.starts, k.starts))
+		f.run(ctx, within, "metadata", into(&f.metadata, k.metadata))
+		f.run(ctx, within, "group", into(&f.group, k.group))
+		f.run(ctx, within, "log starts", into(&f.starts, k.starts))
 	}
 	database := ""
 	if f.sides&postgresSide != 0 {
-		f.run(ctx, within, "stored group", into(&f.postgres.stored, g.postgres.stored))
+		f.run(ctx, within, "stored group", into(&f.stored, g.postgres.stored))
 		f.run(ctx, within, "database", into(&database, withConn(g.postgres, kafkagroup.DatabaseOf)))
 	}
 	if f.sides&kafkaSide != 0 {
-		f.run(ctx, within, "log ends", into(&f.kafka.ends, k.ends))
+		f.run(ctx, within, "log ends", into(&f.ends, k.ends))
 		topic := f.cfg.CheckoutsTopic
-		partitions := len(f.kafka.metadata.Topics[topic].Partitions)
-		f.kafka.members = kafkagroup.Classify(f.kafka.group, database, topic, partitions)
+		partitions := len(f.metadata.Topics[topic].Partitions)
+		f.members = kafkagroup.Classify(f.group, database, topic, partitions)
 	}
 }
 

@@ -30,10 +30,10 @@ func group(f *facts) (found findings) {
 	if unknown := f.unknown("group", "stored group"); unknown != nil {
 		return unknown
 	}
-	g := f.kafka.group
+	g := f.group
 	behind := f.behind()
 	switch {
-	case len(g.Members) == 0 && f.postgres.stored.progress == nil:
+	case len(g.Members) == 0 && f.stored.progress == nil:
 		return found.ok("group %s has not begun", f.cfg.Group)
 	case len(g.Members) == 0:
 		return found.warn("firstclick run", "group %s: no instance runs; %s", f.cfg.Group, behind)
@@ -44,13 +44,12 @@ func group(f *facts) (found findings) {
 	if found := f.unserved(); found != nil {
 		return found
 	}
-	return found.ok("group %s: %d instances, %s; %s",
-		f.cfg.Group, f.kafka.members.Ours, strings.ToLower(g.State), behind)
+	return found.ok("group %s: %d instances, %s; %s", f.cfg.Group, f.members.Ours, strings.ToLower(g.State), behind)
 }
 
 // unserved finds what keeps checkouts from this database although the group is stable.
 func (f *facts) unserved() (found findings) {
-	topic, members := f.cfg.CheckoutsTopic, f.kafka.members
+	topic, members := f.cfg.CheckoutsTopic, f.members
 	for _, m := range members.Foreign {
 		who, _, _ := strings.Cut(m, ", ")
 		found = found.failAbout(who, "give each database and each application a --group of its own",
@@ -64,10 +63,10 @@ func (f *facts) unserved() (found findings) {
 			"no member of group %s has %s%v", f.cfg.Group, topic, members.Unassigned)
 	}
 	stored := map[int32]bool{}
-	for _, s := range f.postgres.stored.shards {
+	for _, s := range f.stored.shards {
 		stored[s.Partition] = true
 	}
-	for _, p := range slices.Sorted(maps.Keys(f.kafka.metadata.Topics[topic].Partitions)) {
+	for _, p := range slices.Sorted(maps.Keys(f.metadata.Topics[topic].Partitions)) {
 		if members.Stable && !stored[p] && !slices.Contains(members.Unassigned, p) {
 			found = found.failAbout(fmt.Sprint("row of ", p), "see the log of the instance that has it",
 				"%s[%d] has a member of the group, and no position in this database", topic, p)
@@ -79,13 +78,13 @@ func (f *facts) unserved() (found findings) {
 // behind says how many checkouts Postgres does not have, and for how long the oldest has been
 // waiting.
 func (f *facts) behind() string {
-	shards := f.postgres.stored.shards
+	shards := f.stored.shards
 	if len(shards) == 0 {
 		return "lag unknown"
 	}
 	records := int64(0)
 	for _, s := range shards {
-		end, there := f.kafka.ends[topicPartition{f.cfg.CheckoutsTopic, s.Partition}]
+		end, there := f.ends[topicPartition{f.cfg.CheckoutsTopic, s.Partition}]
 		if !there {
 			return "lag unknown"
 		}

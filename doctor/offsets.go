@@ -11,7 +11,7 @@ const newGroup = "begin anew under another --group with --start earliest: rows t
 // offsets compares the positions in Postgres with the topics as they are. It finds what a run would
 // call a gap.
 func offsets(f *facts) (found findings) {
-	p := f.postgres.stored.progress
+	p := f.stored.progress
 	if p == nil {
 		return found.ok("none stored yet")
 	}
@@ -32,11 +32,11 @@ func offsets(f *facts) (found findings) {
 	if found != nil {
 		return found
 	}
-	shards := f.postgres.stored.shards
+	shards := f.stored.shards
 	for _, s := range shards {
 		found = append(found, f.within(topicPartition{f.cfg.CheckoutsTopic, s.Partition}, s.Next, s.Next)...)
 	}
-	for p := range f.kafka.ends {
+	for p := range f.ends {
 		if p.topic == f.cfg.ClicksTopic {
 			least, greatest := f.clicksNext(p.partition)
 			found = append(found, f.within(p, least, greatest)...)
@@ -49,7 +49,7 @@ func offsets(f *facts) (found findings) {
 // shard that no instance has owned yet begins where the group does. A partition that appeared later
 // begins at 0.
 func (f *facts) clicksNext(partition int32) (least, greatest int64) {
-	p, shards := f.postgres.stored.progress, f.postgres.stored.shards
+	p, shards := f.stored.progress, f.stored.shards
 	first := int64(0)
 	if int(partition) < len(p.ClicksStart) {
 		first = p.ClicksStart[partition]
@@ -70,9 +70,9 @@ func (f *facts) clicksNext(partition int32) (least, greatest int64) {
 
 // within finds what is wrong if stored positions from least to greatest are not within the log.
 func (f *facts) within(p topicPartition, least, greatest int64) (found findings) {
-	start, end := f.kafka.starts[p], f.kafka.ends[p]
+	start, end := f.starts[p], f.ends[p]
 	what := fmt.Sprintf("%s[%d]", p.topic, p.partition)
-	switch _, there := f.kafka.ends[p]; {
+	switch _, there := f.ends[p]; {
 	case !there:
 		return found.failAbout(what+" gone", newGroup, "%s is gone, and position %d in it is stored", what, greatest)
 	case least < start:

@@ -51,8 +51,8 @@ func (p *postgres) grants(ctx context.Context) ([]string, error) {
 }
 
 func permissions(f *facts) (found findings) {
-	role := f.postgres.server.Role
-	if missing := f.postgres.grants; len(missing) > 0 {
+	role := f.server.Role
+	if missing := f.grants; len(missing) > 0 {
 		return found.fail(strings.Join(missing, "; "), "%s lacks %d of the rights that a run needs", role, len(missing))
 	}
 	return found.ok("%s may do what a run needs", role)
@@ -75,7 +75,7 @@ func is(err error, codes ...string) bool {
 
 // takeover checks whether ours could end the sessions of running instances, as a takeover does.
 func takeover(f *facts) (found findings) {
-	role, foreign := f.postgres.server.Role, f.postgres.foreign
+	role, foreign := f.server.Role, f.foreign
 	if len(foreign) > 0 {
 		grant := fmt.Sprintf("GRANT %s TO %s", quoted(foreign[0]), quoted(role))
 		return found.fail("run all instances under one role, or: "+grant,

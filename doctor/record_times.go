@@ -19,12 +19,12 @@ const (
 // and of the next checkouts that Postgres does not have.
 func (f *facts) recordsToRead() (oldest, newest, next map[topicPartition]int64) {
 	oldest, newest, next = map[topicPartition]int64{}, map[topicPartition]int64{}, map[topicPartition]int64{}
-	for p, end := range f.kafka.ends {
-		if start, known := f.kafka.starts[p]; known && start < end {
+	for p, end := range f.ends {
+		if start, known := f.starts[p]; known && start < end {
 			oldest[p], newest[p] = start, end-1
 		}
 	}
-	for _, s := range f.postgres.stored.shards {
+	for _, s := range f.stored.shards {
 		p := topicPartition{f.cfg.CheckoutsTopic, s.Partition}
 		if start, there := oldest[p]; there && s.Next >= start && s.Next <= newest[p] {
 			next[p] = s.Next
@@ -93,7 +93,7 @@ func recordTimes(f *facts) (found findings) {
 	const fix = "chronyc tracking, here and on the producers' machines"
 	for _, t := range f.existingTopics() {
 		var newest time.Time
-		for p, at := range f.kafka.newest {
+		for p, at := range f.newest {
 			if p.topic == t.Topic && at.After(newest) {
 				newest = at
 			}

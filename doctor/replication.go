@@ -32,7 +32,7 @@ func (p *postgres) setup(ctx context.Context) ([]*cdc.SetupError, error) {
 
 // setupProblem is the failing finding for the first of these problems that cdc.Check found.
 func (f *facts) setupProblem(problems ...cdc.Problem) (found findings) {
-	for _, p := range f.postgres.setup {
+	for _, p := range f.setup {
 		if slices.Contains(problems, p.Problem) {
 			return found.fail(p.Mend, "%s", p.What)
 		}
@@ -73,7 +73,7 @@ func (p *postgres) replicator(ctx context.Context) (r replicator, err error) {
 }
 
 func mayReplicate(f *facts) (found findings) {
-	writer, r := f.postgres.server.Role, f.postgres.replicator
+	writer, r := f.server.Role, f.replicator
 	if r.err != nil {
 		if f.setupProblem(cdc.ProblemSenders) != nil {
 			return found.warn("", "%s may replicate; no connection to try it is left", writer)
@@ -100,7 +100,7 @@ func mayReplicate(f *facts) (found findings) {
 }
 
 func walLevel(f *facts) (found findings) {
-	return found.ok("%s", f.postgres.server.WALLevel)
+	return found.ok("%s", f.server.WALLevel)
 }
 
 // prepared is a transaction whose two-phase commit has not ended.
@@ -117,9 +117,9 @@ func (p *postgres) prepared(ctx context.Context) ([]prepared, error) {
 // slots also looks for prepared transactions: a new slot waits until all transactions that began
 // before it have ended, in any database of the server.
 func slots(f *facts) (found findings) {
-	s := f.postgres.server
+	s := f.server
 	found = f.taken(cdc.ProblemSlots, "replication slots", "max_replication_slots", s.Slots, s.MaxSlots)
-	for _, p := range f.postgres.prepared {
+	for _, p := range f.prepared {
 		found = found.warn(
 			fmt.Sprintf("ask its transaction manager; then, in database %s: COMMIT PREPARED %s, "+
 				"or ROLLBACK PREPARED %[2]s", p.Database, literal(p.ID)),
@@ -131,13 +131,13 @@ func slots(f *facts) (found findings) {
 }
 
 func senders(f *facts) (found findings) {
-	s := f.postgres.server
+	s := f.server
 	return f.taken(cdc.ProblemSenders, "WAL senders", "max_wal_senders", s.Senders, s.MaxSenders)
 }
 
 func (f *facts) taken(problem cdc.Problem, what, setting string, taken, most int) (found findings) {
 	if found := f.setupProblem(problem); found != nil {
-		if slices.ContainsFunc(f.postgres.stored.instances, instance.alive) {
+		if slices.ContainsFunc(f.stored.instances, instance.alive) {
 			found[0].Status = Warn
 			found[0].Text += ", and instances run that have theirs; another one would not get one"
 		}
@@ -152,16 +152,16 @@ func (f *facts) taken(problem cdc.Problem, what, setting string, taken, most int
 
 // slotLimit checks what a slot may hold back while its instance, or the network to it, hangs.
 func slotLimit(f *facts) (found findings) {
-	if f.postgres.server.WALKept < 0 {
+	if f.server.WALKept < 0 {
 		return found.warn("ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'; SELECT pg_reload_conf() "+
 			"-- a part of the disk that is free for it",
 			"max_slot_wal_keep_size is not set: a slot that somebody leaves behind can fill the server's disk")
 	}
-	return found.ok("a slot holds back %s at most (max_slot_wal_keep_size)", size(f.postgres.server.WALKept))
+	return found.ok("a slot holds back %s at most (max_slot_wal_keep_size)", size(f.server.WALKept))
 }
 
 func users(f *facts) (found findings) {
-	if f.postgres.server.Identity == "" && f.setupProblem(cdc.ProblemTable) != nil {
+	if f.server.Identity == "" && f.setupProblem(cdc.ProblemTable) != nil {
 		return f.absent("commerce.users")
 	}
 	if found := f.setupProblem(cdc.ProblemUnfollowed); found != nil {
@@ -172,7 +172,7 @@ func users(f *facts) (found findings) {
 	if found != nil {
 		return found
 	}
-	switch f.postgres.server.Identity {
+	switch f.server.Identity {
 	case "f":
 		return found.ok("replica identity full: passwords stand in the stream, and are dropped while decoding")
 	case "i":
@@ -182,7 +182,7 @@ func users(f *facts) (found findings) {
 }
 
 func publication(f *facts) (found findings) {
-	if !f.postgres.server.Published {
+	if !f.server.Published {
 		return found.ok("%s is not there yet: the first run makes it", cdc.Publication)
 	}
 	return found.ok("%s", cdc.Publication)

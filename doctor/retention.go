@@ -28,7 +28,7 @@ func retention(f *facts) (found findings) {
 }
 
 func (f *facts) topicRetention(topic string, need time.Duration, reason string) (found findings) {
-	settings := f.kafka.configs[topic]
+	settings := f.configs[topic]
 	kept, bytes := forever, int64(-1) // no bounds
 	ms, err := strconv.ParseInt(settings["retention.ms"], 10, 64)
 	if err == nil && ms >= 0 && ms < int64(forever/time.Millisecond) {
@@ -78,8 +78,8 @@ func (f *facts) topicRetention(topic string, need time.Duration, reason string) 
 // span is how far back the topic reaches: the least over the partitions that have lost records
 // already. 0: none has.
 func (f *facts) span(topic string) (span time.Duration) {
-	for p, at := range f.kafka.oldest {
-		if p.topic != topic || f.kafka.starts[p] == 0 {
+	for p, at := range f.oldest {
+		if p.topic != topic || f.starts[p] == 0 {
 			continue
 		}
 		if d := f.cfg.Now().Sub(at); span == 0 || d < span {
@@ -92,9 +92,9 @@ func (f *facts) span(topic string) (span time.Duration) {
 // reachOf is how far back a topic that has lost nothing yet will reach at this size, if it goes on
 // growing as it has so far. 0: not known.
 func (f *facts) reachOf(topic string, bytes int64) (reach time.Duration) {
-	for _, d := range f.kafka.dirs {
+	for _, d := range f.dirs {
 		for p, held := range d.Topics[topic] {
-			oldest, known := f.kafka.oldest[topicPartition{topic, p}]
+			oldest, known := f.oldest[topicPartition{topic, p}]
 			age := f.cfg.Now().Sub(oldest)
 			if !known || held.Size <= 0 || age <= 0 {
 				continue
@@ -109,7 +109,7 @@ func (f *facts) reachOf(topic string, bytes int64) (reach time.Duration) {
 
 // lag is how long the oldest checkout that Postgres does not have has been waiting.
 func (f *facts) lag() (lag time.Duration) {
-	for _, at := range f.kafka.next {
+	for _, at := range f.next {
 		lag = max(lag, f.cfg.Now().Sub(at))
 	}
 	return lag

@@ -18,7 +18,7 @@ func (p *postgres) migrations(ctx context.Context) ([]migrations.FileStatus, err
 }
 
 func migrated(f *facts) (found findings) {
-	all := f.postgres.migrations
+	all := f.migrations
 	var pending []string
 	for _, m := range all {
 		if m.Applied.IsZero() {
@@ -29,7 +29,7 @@ func migrated(f *facts) (found findings) {
 		return found.warn("firstclick migrate",
 			"%d of %d are pending: %s", len(pending), len(all), strings.Join(pending, ", "))
 	}
-	if dropped := f.postgres.dropped; len(dropped) > 0 {
+	if dropped := f.dropped; len(dropped) > 0 {
 		return found.fail("firstclick migrate -- makes them again, empty; rows come back from a backup alone",
 			"all %d are applied; dropped since: %s", len(all), strings.Join(dropped, ", "))
 	}
@@ -39,7 +39,7 @@ func migrated(f *facts) (found findings) {
 // absent is about a table that is not there: before the migrations it is still to come, after them
 // somebody has dropped it.
 func (f *facts) absent(table string) (found findings) {
-	if slices.ContainsFunc(f.postgres.migrations, func(m migrations.FileStatus) bool { return m.Applied.IsZero() }) {
+	if slices.ContainsFunc(f.migrations, func(m migrations.FileStatus) bool { return m.Applied.IsZero() }) {
 		return found.warn("firstclick migrate", "there is no table %s yet", table)
 	}
 	return found.fail("firstclick migrate -- makes it again, empty", "there is no table %s any more", table)
@@ -74,21 +74,21 @@ func (p *postgres) checkTable(problem *error) query {
 
 // columns checks the types of commerce.attributed_checkouts.
 func columns(f *facts) (found findings) {
-	if len(f.postgres.columns) == 0 {
+	if len(f.columns) == 0 {
 		return f.absent("commerce.attributed_checkouts")
 	}
-	if err := f.postgres.table; err != nil {
+	if err := f.table; err != nil {
 		text, fix, _ := strings.Cut(rootCause(err), "run: ")
 		return found.fail(fix, "%s", strings.TrimRight(text, "; "))
 	}
-	for _, c := range f.postgres.columns {
+	for _, c := range f.columns {
 		// The modifier of varchar(n) and char(n) is n + 4.
 		if (c.Type == "varchar" || c.Type == "bpchar") && c.Modifier > 4 && c.Modifier-4 < 255 {
 			found = found.warn(retype(c.Name, "varchar"),
 				"%s is %s: a checkout with a longer text is a dead letter (refused)", c.Name, c.Shown)
 		}
 	}
-	return found.orOK("%d of commerce.attributed_checkouts, of types that fit", len(f.postgres.columns))
+	return found.orOK("%d of commerce.attributed_checkouts, of types that fit", len(f.columns))
 }
 
 func retype(name, to string) string {
@@ -100,13 +100,13 @@ func amounts(f *facts) (found findings) {
 	if f.unknown("table") != nil {
 		return nil
 	}
-	at := slices.IndexFunc(f.postgres.columns, func(c column) bool {
+	at := slices.IndexFunc(f.columns, func(c column) bool {
 		return c.Name == "total_amount" && c.Type == "numeric"
 	})
 	if at < 0 {
 		return nil
 	}
-	c := f.postgres.columns[at]
+	c := f.columns[at]
 	if c.Modifier < 4 {
 		return found.ok("%s holds any amount", c.Shown)
 	}

@@ -118,16 +118,16 @@ func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 func postgresVersion(f *facts) (found findings) {
-	if e := f.postgres.server.Encoding; e != "UTF8" && e != "SQL_ASCII" { // the latter holds any bytes
+	if e := f.server.Encoding; e != "UTF8" && e != "SQL_ASCII" { // the latter holds any bytes
 		return found.warn("CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0; and move there with pg_dump",
 			"the database is encoded in %s: checkouts with a letter that it does not have become dead letters, "+
 				"and clicks with one correct no row", e)
 	}
-	return found.ok("%s, encoding %s", f.postgres.server.Version, f.postgres.server.Encoding)
+	return found.ok("%s, encoding %s", f.server.Version, f.server.Encoding)
 }
 
 func writable(f *facts) (found findings) {
-	if s := f.postgres.server; s.ReadOnly {
+	if s := f.server; s.ReadOnly {
 		return found.fail(fmt.Sprintf("ALTER ROLE %s RESET default_transaction_read_only; "+
 			"ALTER DATABASE %s RESET default_transaction_read_only", quoted(s.Role), quoted(s.Database)),
 			"transactions are read-only")
@@ -138,7 +138,7 @@ func writable(f *facts) (found findings) {
 // connections checks every limit that a session of ours counts against.
 // https://www.postgresql.org/docs/current/sql-createrole.html (CONNECTION LIMIT)
 func connections(f *facts) (found findings) {
-	s := f.postgres.server
+	s := f.server
 	for _, limit := range []struct {
 		of          string
 		taken, most int
@@ -180,7 +180,7 @@ func (p *postgres) clock(ctx context.Context, conn *pgx.Conn) (c clock, err erro
 
 func postgresClock(f *facts) (found findings) {
 	const fix = "chronyc tracking, here and on the server"
-	skew, doubt := f.postgres.clock.skew.Abs(), f.postgres.clock.rtt/2
+	skew, doubt := f.clock.skew.Abs(), f.clock.rtt/2
 	text := fmt.Sprintf("%s from ours (to %s)", shown(skew), shown(doubt+time.Microsecond))
 	switch {
 	case skew > maxFutureSkew:

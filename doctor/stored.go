@@ -81,7 +81,7 @@ func (p *postgres) stored(ctx context.Context) (s stored, err error) {
 
 // settings compares what the group was begun with with what a run would be given.
 func settings(f *facts) (found findings) {
-	p := f.postgres.stored.progress
+	p := f.stored.progress
 	if p == nil {
 		return found.ok("group %s has not begun: a first run stores what it is given", f.cfg.Group)
 	}
@@ -112,7 +112,7 @@ func settings(f *facts) (found findings) {
 
 func instances(f *facts) (found findings) {
 	alive := 0
-	for _, i := range f.postgres.stored.instances {
+	for _, i := range f.stored.instances {
 		if i.alive() {
 			alive++
 			continue
@@ -122,7 +122,7 @@ func instances(f *facts) (found findings) {
 				i.PID, i.Host, literal(i.Name)),
 			"%s on %s has been silent for %s", i.Name, i.Host, shown(i.Silent))
 	}
-	for _, s := range f.postgres.stored.shards {
+	for _, s := range f.stored.shards {
 		if alive > 0 && s.Silent > time.Minute { // positions are committed at least every 10 s
 			owner := cmp.Or(s.Instance, "nobody")
 			found = found.warn("look at the log of "+owner,

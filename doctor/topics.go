@@ -65,7 +65,7 @@ func byPartition(listed kadm.ListedOffsets, err error) (map[topicPartition]int64
 
 // topic returns what the metadata says; ok is false if the topic does not exist.
 func (f *facts) topic(name string) (t kadm.TopicDetail, ok bool) {
-	t, ok = f.kafka.metadata.Topics[name]
+	t, ok = f.metadata.Topics[name]
 	return t, ok && t.Err == nil && len(t.Partitions) > 0
 }
 
@@ -85,7 +85,7 @@ func (f *facts) alterTopic(topic, setting string) string {
 func topics(f *facts) (found findings) {
 	for _, name := range f.cfg.topics() {
 		t, there := f.topic(name)
-		err := f.kafka.metadata.Topics[name].Err
+		err := f.metadata.Topics[name].Err
 		switch {
 		case there:
 			found = append(found, f.partitions(t)...)
@@ -114,7 +114,7 @@ func (f *facts) partitions(t kadm.TopicDetail) (found findings) {
 		return found.fail("start the brokers that hold them",
 			"%s: no leader for partitions %s", t.Topic, strings.Join(down, ", "))
 	}
-	if members := f.kafka.members.Ours; t.Topic == f.cfg.CheckoutsTopic && members > len(t.Partitions) {
+	if members := f.members.Ours; t.Topic == f.cfg.CheckoutsTopic && members > len(t.Partitions) {
 		alter := fmt.Sprintf("--alter --topic %s --partitions %d", t.Topic, members)
 		return found.warn(f.command("kafka-topics.sh", alter),
 			"%s: %d partitions for %d instances, of which %d only stand by",
@@ -124,7 +124,7 @@ func (f *facts) partitions(t kadm.TopicDetail) (found findings) {
 }
 
 func replicas(f *facts) (found findings) {
-	brokers := len(f.kafka.metadata.Brokers)
+	brokers := len(f.metadata.Brokers)
 	for _, t := range f.existingTopics() {
 		least, lagging := math.MaxInt, 0
 		for _, p := range t.Partitions {
@@ -133,7 +133,7 @@ func replicas(f *facts) (found findings) {
 				lagging++
 			}
 		}
-		needed, err := strconv.Atoi(f.kafka.configs[t.Topic]["min.insync.replicas"])
+		needed, err := strconv.Atoi(f.configs[t.Topic]["min.insync.replicas"])
 		if err != nil {
 			needed = 1
 		}
