@@ -33,7 +33,7 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 	l.seen[r.Message]++
 	keys := map[string]bool{}
 	r.Attrs(func(a slog.Attr) bool { keys[a.Key] = true; return true })
-	if keys["partition"] && !(keys["topic"] && (keys["offset"] || keys["checkouts"])) { // recalled ones are many
+	if keys["partition"] && !(keys["topic"] && (keys["offset"] || keys["checkouts"])) { // restored ones are many
 		l.nowhere = append(l.nowhere, r.Message)
 	}
 	return nil

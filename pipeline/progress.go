@@ -54,7 +54,7 @@ func progressText(st *Stats, left, total int64, rate float64) string {
 			oldest = min(oldest, sh.MaxReleased)
 		}
 		if sh.Restoring {
-			restoring = ", recalling recent checkouts"
+			restoring = ", restoring open checkouts"
 		}
 	}
 	if oldest != event.Forever {

@@ -24,7 +24,7 @@ func TestStoppedAndStartedUnderLoad(t *testing.T) {
 		}
 		p.done(patience)
 		if n := count(t, w.conn, `SELECT count(*) FROM firstclick.offsets WHERE owner IS NOT NULL`); n != 0 {
-			t.Errorf("%d shards were not let go", n)
+			t.Errorf("%d shards were not handed back", n)
 		}
 		if n := count(t, w.conn, `SELECT count(*) FROM firstclick.instances`); n != 0 {
 			t.Errorf("%d instances are still announced", n)

@@ -120,10 +120,16 @@ const overdue = 250 * time.Millisecond
 func (e *Engine) ready() []*shard {
 	var ready []*shard
 	for _, sh := range e.shards {
+		if sh.inFlight != nil {
+			continue
+		}
 		b := sh.batch
-		work := len(b.Rows)+len(b.Dead)+len(b.Late)+len(e.letters.waiting) > 0 || sh.HasCorrections() ||
-			sh.handBack != nil || e.unwritten(sh) || time.Since(sh.committed) >= positionsEvery
-		if sh.inFlight == nil && work {
+		// A run until caught up does not wait until the position is due. While a shard is restored,
+		// no position of clicks is stored.
+		unwritten := e.UntilCaughtUp && !sh.Restoring() && !e.targets.reached(int(sh.Partition), &sh.at) &&
+			sh.Next() >= at(e.targets.checkouts, int(sh.Partition)) && e.Core.ReadUpTo(e.targets.clicks)
+		if len(b.Rows)+len(b.Dead)+len(b.Late)+len(e.letters.waiting) > 0 || sh.HasCorrections() || unwritten ||
+			sh.handBack != nil || time.Since(sh.committed) >= positionsEvery {
 			ready = append(ready, sh)
 		}
 	}
@@ -177,7 +183,7 @@ func (e *Engine) takeCommitted(m *commitResult) error {
 		sh.spare = b
 		if m.set.handBack[i] {
 			e.drop(sh.Partition)
-			sh.log.Info("shard let go", "offset", sh.at.NextOffset)
+			sh.log.Info("shard handed back", "offset", sh.at.NextOffset)
 			r := sh.handBack
 			r.partitions = slices.DeleteFunc(r.partitions, func(p int32) bool { return p == sh.Partition })
 			if len(r.partitions) == 0 {

@@ -34,7 +34,7 @@ func (c *Committer) Run(ctx context.Context) error {
 				continue
 			}
 			if err := e.Sink.Release(ctx, &sh.claim); err != nil {
-				sh.log.Warn("shard's row not let go; the next owner will end our sessions",
+				sh.log.Warn("shard's row not handed back; the next owner will end our sessions",
 					"offset", set.batches[i].Position.NextOffset, "cause", err)
 			}
 		}

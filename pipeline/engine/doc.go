@@ -39,3 +39,4 @@
 //	status.go        Status; lag.go: how far it is behind
 //	metrics.go       what is counted; latency.go: a histogram that is cheap
 package engine
+

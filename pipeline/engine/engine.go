@@ -85,8 +85,11 @@ type Engine struct {
 	targets targets
 
 	knownPartitions int // of checkouts; 0: not known yet
-	clockWarning    clockWarning
-	status          status
+	warned          struct {
+		clicks int64 // dated ahead, that were logged
+		at     time.Time
+	}
+	status status
 }
 
 // Run decides until the group has been left and every shard is handed back, or ctx ends.
@@ -338,7 +341,17 @@ func (e *Engine) takeStored(states []sink.State) {
 
 func (e *Engine) takeTick(ctx context.Context) {
 	e.setClock()
-	e.clockWarning.warn(e.Logger, e.Core, e.Group.MaxSkew)
+	if n := e.Core.AheadOfClock - e.warned.clicks; n > 0 && time.Since(e.warned.at) >= time.Minute {
+		if skew := e.Group.MaxSkew.Seconds(); e.Core.TrustsClock() {
+			e.Logger.Warn("clicks are dated ahead of this machine's clock: they decide nothing for others. "+
+				"A producer's clock is wrong", "clicks", n, "max_future_skew_seconds", skew)
+		} else {
+			e.Logger.Warn("most clicks are dated ahead of this machine's clock: finality waits. "+
+				"This machine's clock is wrong, or every producer's: look at NTP",
+				"clicks", n, "max_future_skew_seconds", skew)
+		}
+		e.warned.clicks, e.warned.at = e.Core.AheadOfClock, time.Now()
+	}
 	e.Core.Tick(e.Clock.Now())
 	e.pressure.pauseCheckouts(e.shards)
 
@@ -363,26 +376,4 @@ func (e *Engine) takeTick(ctx context.Context) {
 	}
 	e.Core.ShortOfMemory(e.pressure.pauseClicks(e.Window.Stats().Bytes, e.Core.ClicksStates(), needed))
 	e.publish()
-}
-
-// clockWarning logs, once a minute, that clicks are dated ahead, and whose clock is wrong.
-type clockWarning struct {
-	clicks int64 // that were logged
-	at     time.Time
-}
-
-func (w *clockWarning) warn(log *slog.Logger, core *join.Core, skew time.Duration) {
-	n := core.AheadOfClock - w.clicks
-	if n == 0 || time.Since(w.at) < time.Minute {
-		return
-	}
-	w.clicks, w.at = core.AheadOfClock, time.Now()
-	if core.TrustsClock() {
-		log.Warn("clicks are dated ahead of this machine's clock: they decide nothing for others. A producer's "+
-			"clock is wrong", "clicks", n, "max_future_skew_seconds", skew.Seconds())
-		return
-	}
-	log.Warn("most clicks are dated ahead of this machine's clock: finality waits. This machine's clock is wrong, "+
-		"or every producer's: look at NTP",
-		"clicks", n, "max_future_skew_seconds", skew.Seconds())
 }

@@ -54,7 +54,7 @@ func (r *Restorer) Run(ctx context.Context) error {
 			g.Go(func() error {
 				defer request.cancel()
 				defer context.AfterFunc(ctx, request.cancel)() // an error of another one ends all
-				if err := r.read(request.ctx, request); request.ctx.Err() == nil {
+				if err := r.restore(request); request.ctx.Err() == nil {
 					return err
 				}
 				return nil
@@ -63,8 +63,8 @@ func (r *Restorer) Run(ctx context.Context) error {
 	}
 }
 
-func (r *Restorer) read(ctx context.Context, request *restore) error {
-	e, sh := r.e, request.sh
+func (r *Restorer) restore(request *restore) error {
+	e, ctx, sh := r.e, request.ctx, request.sh
 	rejected, err := e.Sink.Rejected(ctx, &sh.claim, sh.topicID, request.from, request.to)
 	if err != nil {
 		return fmt.Errorf("read which checkouts of partition %d were refused: %w", sh.Partition, err)
@@ -78,9 +78,7 @@ func (r *Restorer) read(ctx context.Context, request *restore) error {
 				k.Skip = true
 			}
 		}
-		if !send(ctx, e.Inbox.restored, restored{sh, read}) {
-			return ctx.Err()
-		}
+		send(ctx, e.Inbox.restored, restored{sh, read})
 	}
 	send(ctx, e.Inbox.restored, restored{sh, nil})
 	return nil
@@ -98,7 +96,7 @@ func (e *Engine) takeRestored(m restored) {
 		e.Core.RestoreDone(sh.Shard)
 		sh.restore = nil
 		n, _ := sh.Open()
-		sh.log.Info("recent checkouts recalled", "checkouts", n)
+		sh.log.Info("open checkouts restored", "checkouts", n)
 	default:
 		before := len(sh.Corrections)
 		e.setClock()

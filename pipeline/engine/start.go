@@ -40,15 +40,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 			return nil, err
 		}
 	}
-	if err := e.readClicks(starts); err != nil {
-		return nil, err
-	}
-	epochs, next := e.begin.lastRead(len(starts))
-	return e, e.Kafka.CheckTruncated(ctx, epochs, next)
-}
 
-// readClicks begins each clicks partition. starts are the first offsets that Kafka has.
-func (e *Engine) readClicks(starts []int64) error {
 	e.setClock()
 	from, fresh := make([]int64, len(starts)), make([]int64, len(starts))
 	for p, start := range starts {
@@ -56,16 +48,20 @@ func (e *Engine) readClicks(starts []int64) error {
 		lostUntil := event.NoTime
 		if restore < start { // retention deleted clicks: a gap if one was not read, else its checkouts decide
 			if next < start {
-				return ending.NeverRead(e.Group.ClicksTopic, int32(p), next, start)
+				return nil, ending.NeverRead(e.Group.ClicksTopic, int32(p), next, start)
 			}
 			lostUntil = e.begin.latestClick(p)
 		}
 		from[p], fresh[p] = max(restore, start), next
 		e.Core.AddClicks(int32(p), from[p], lostUntil, e.Clock.Now())
 	}
+	epochs, next := e.begin.lastRead(len(starts))
+	if err := e.Kafka.CheckTruncated(ctx, epochs, next); err != nil {
+		return nil, err
+	}
 	e.Core.StoredByAll(e.begin.final(), fresh)
 	for p := range starts {
 		e.Kafka.ReadClicks(int32(p), from[p], fresh[p])
 	}
-	return nil
+	return e, nil
 }

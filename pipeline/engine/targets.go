@@ -18,16 +18,6 @@ func (t *targets) reached(p int, pos *event.Position) bool {
 	return true
 }
 
-// unwritten says whether a shard has read up to the ends, and Postgres does not hold that yet: a
-// run until caught up does not wait until positions are due.
-func (e *Engine) unwritten(sh *shard) bool {
-	t, p := &e.targets, int(sh.Partition)
-	if !e.UntilCaughtUp || sh.Restoring() || t.reached(p, &sh.at) { // while restoring no position of clicks is stored
-		return false
-	}
-	return sh.Next() >= at(t.checkouts, p) && e.Core.ReadUpTo(t.clicks)
-}
-
 // checkTargets ends a run until caught up when Postgres holds everything that was there at the
 // start: rows, corrections of what an earlier owner left, dead letters.
 func (e *Engine) checkTargets() {
