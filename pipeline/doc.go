@@ -42,7 +42,7 @@
 //
 // # Files
 //
-//	config.go        Config
+//	config.go        Config, errors
 //	pipeline.go      New, Run, one attempt after another
 //	attempt.go       one attempt: its components, and what they report
 //	group.go         the settings that are stored with a group
@@ -52,5 +52,4 @@
 //	health.go        the checks of /readyz
 //	metrics.go       what is counted here, and metrics_state.go: what is read at a scrape
 //	progress.go      the line on a terminal while catching up
-//	errors.go        names of errors
 package pipeline

@@ -39,4 +39,3 @@
 //	status.go        Status; lag.go: how far it is behind
 //	metrics.go       what is counted; latency.go: a histogram that is cheap
 package engine
-

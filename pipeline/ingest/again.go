@@ -68,7 +68,8 @@ func partitionsOf(fetches kgo.Fetches) (parts []kgo.FetchTopicPartition) {
 func (c *Checkouts) awaitStart(ctx context.Context, p int32) (int64, error) {
 	k := c.Kafka
 	for {
-		starts, err := tryOffsets(ctx, k.admin(), Topic{Name: k.cfg.CheckoutsTopic, Partitions: p + 1}, atStart, false)
+		topic := Topic{Name: k.cfg.CheckoutsTopic, Partitions: p + 1}
+		starts, _, err := tryOffsets(ctx, k.admin(), topic, atStart, false)
 		if starts[p] != UnknownOffset {
 			return starts[p], nil
 		}

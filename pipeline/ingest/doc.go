@@ -29,7 +29,7 @@
 //	ends.go        end offsets: Barrier, Wake
 //	again.go       checkouts that are read again for a restore
 //	letters.go     dead letters
-//	run.go         what outlives an attempt: membership.go, refusals.go, reading.go, metrics.go
-//	notices.go     troubles that are logged once
+//	run.go         what outlives an attempt: membership.go, refusals.go, metrics.go, and reading.go:
+//	               how far each partition is read, and troubles that are logged once
 //	buffers.go     memory of the clients
 package ingest

@@ -181,7 +181,7 @@ func (e *Ends) requestCheckouts(ctx context.Context) error {
 	defer cancel()
 	topic, began := e.kafka.Checkouts, e.clock.Now()
 	topic.Partitions = e.known.Load()
-	ends, err := tryOffsets(waiting, e.kafka.admin(), topic, atEnd, false)
+	ends, _, err := tryOffsets(waiting, e.kafka.admin(), topic, atEnd, false)
 	if ctx.Err() == nil {
 		e.taker.CheckoutEnds(ctx, began, ends)
 	}

@@ -46,48 +46,35 @@ func (k *Kafka) offsets(ctx context.Context, t Topic, at int64) ([]int64, error)
 }
 
 func listOffsets(ctx context.Context, cl *kgo.Client, t Topic, at int64, stable bool) ([]int64, error) {
-	offsets, err := tryOffsets(ctx, cl, t, at, stable)
+	offsets, _, err := tryOffsets(ctx, cl, t, at, stable)
 	if err != nil {
 		return nil, err
 	}
 	return offsets, nil
 }
 
-// tryOffsets is listOffsets for callers that can use a part of the answer. UnknownOffset stands for
-// what did not come, and the error is the first one.
-func tryOffsets(ctx context.Context, cl *kgo.Client, t Topic, at int64, stable bool) ([]int64, error) {
-	return requestOffsets(ctx, cl, t, at, stable,
-		func(_ int16, p *kmsg.ListOffsetsResponseTopicPartition) int64 { return p.Offset })
-}
-
-// newestTimestamp is the greatest timestamp of the topics' records, in milliseconds. ok is false
-// where there is no record, or no broker says.
-func newestTimestamp(ctx context.Context, cl *kgo.Client, topics ...Topic) (newest int64, ok bool, err error) {
-	const none, since = -1, 7 // an older version takes atNewest for a time before 1970
-	newest = none
+// newestTimestamp is the greatest timestamp of the topics' records, in milliseconds; -1 where there
+// is no record, or no broker says.
+func newestTimestamp(ctx context.Context, cl *kgo.Client, topics ...Topic) (newest int64, err error) {
+	newest = -1
 	for _, t := range topics {
-		stamps, err := requestOffsets(ctx, cl, t, atNewest, false,
-			func(version int16, p *kmsg.ListOffsetsResponseTopicPartition) int64 {
-				if version < since {
-					return none
-				}
-				return p.Timestamp
-			})
+		_, timestamps, err := tryOffsets(ctx, cl, t, atNewest, false)
 		switch {
 		case errors.Is(err, kerr.UnsupportedVersion) || errors.Is(err, kerr.InvalidRequest):
-			return 0, false, nil
+			return -1, nil
 		case err != nil:
-			return 0, false, err
+			return -1, err
 		}
-		newest = max(newest, slices.Max(stamps))
+		newest = max(newest, slices.Max(timestamps))
 	}
-	return newest, newest >= 0, nil
+	return newest, nil
 }
 
-// requestOffsets sends ListOffsets to the leaders of all partitions, and takes from each answer
-// what pick returns.
-func requestOffsets(ctx context.Context, cl *kgo.Client, t Topic, at int64, stable bool,
-	pick func(version int16, p *kmsg.ListOffsetsResponseTopicPartition) int64) ([]int64, error) {
+// tryOffsets sends ListOffsets to the leaders of all partitions. It is for callers that can use a
+// part of the answer: UnknownOffset stands for an offset that did not come, and the error is the
+// first one. The timestamps are those of the records at the offsets; -1: none.
+func tryOffsets(ctx context.Context, cl *kgo.Client, t Topic, at int64, stable bool) (
+	offsets, timestamps []int64, err error) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	if stable {
@@ -101,29 +88,32 @@ func requestOffsets(ctx context.Context, cl *kgo.Client, t Topic, at int64, stab
 		rt.Partitions = append(rt.Partitions, rp)
 	}
 	req.Topics = append(req.Topics, rt)
-	offsets := slices.Repeat([]int64{UnknownOffset}, int(t.Partitions))
-	var failed error
+	offsets = slices.Repeat([]int64{UnknownOffset}, int(t.Partitions))
+	timestamps = slices.Repeat([]int64{-1}, int(t.Partitions))
 	for _, shard := range cl.RequestSharded(ctx, req) { // one request a leader
 		if shard.Err != nil {
-			failed = cmp.Or(failed, fmt.Errorf("ask Kafka for offsets: %w", shard.Err))
+			err = cmp.Or(err, fmt.Errorf("ask Kafka for offsets: %w", shard.Err))
 			continue
 		}
 		answer := shard.Resp.(*kmsg.ListOffsetsResponse)
 		for _, at := range answer.Topics {
 			for i := range at.Partitions {
 				p := &at.Partitions[i]
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					failed = cmp.Or(failed, fmt.Errorf("ask Kafka for offsets of %s[%d]: %w", t.Name, p.Partition, err))
+				if failed := kerr.ErrorForCode(p.ErrorCode); failed != nil {
+					err = cmp.Or(err, fmt.Errorf("ask Kafka for offsets of %s[%d]: %w", t.Name, p.Partition, failed))
 				} else if int(p.Partition) < len(offsets) {
-					offsets[p.Partition] = pick(answer.Version, p)
+					offsets[p.Partition] = p.Offset
+					if answer.Version >= 7 { // before, atNewest was a time before 1970
+						timestamps[p.Partition] = p.Timestamp
+					}
 				}
 			}
 		}
 	}
 	if p := slices.Index(offsets, UnknownOffset); p >= 0 {
-		failed = cmp.Or(failed, fmt.Errorf("ask Kafka for offsets of %s[%d]: no answer", t.Name, p))
+		err = cmp.Or(err, fmt.Errorf("ask Kafka for offsets of %s[%d]: no answer", t.Name, p))
 	}
-	return offsets, failed
+	return offsets, timestamps, err
 }
 
 // CheckTruncated checks, for each clicks partition, the last record that was read: the offset

@@ -82,7 +82,7 @@ func (k *Kafka) outOfRange(ctx context.Context, topic string, partition int32) e
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	next := k.reading.next(topic, partition)
-	starts, err := tryOffsets(ctx, k.admin(), Topic{Name: topic, Partitions: partition + 1}, atStart, false)
+	starts, _, err := tryOffsets(ctx, k.admin(), Topic{Name: topic, Partitions: partition + 1}, atStart, false)
 	switch start := starts[partition]; {
 	case start == UnknownOffset: // invariant: only what is known to be gone is a gap
 		return &ending.RestartError{Cause: err}

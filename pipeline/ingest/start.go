@@ -33,11 +33,11 @@ func (k *Kafka) StartOffsets(ctx context.Context) (clicks, checkouts []int64, er
 	checkouts = slices.Clone(last[1])
 	if k.cfg.Start == "latest" {
 		begin = rules.Wall()
-		newest, ok, err := newestTimestamp(ctx, k.admin(), k.Clicks, k.Checkouts)
+		newest, err := newestTimestamp(ctx, k.admin(), k.Clicks, k.Checkouts)
 		if err != nil {
 			return nil, nil, err
 		}
-		if at := time.UnixMilli(newest); ok && at.Before(begin) {
+		if at := time.UnixMilli(newest); newest >= 0 && at.Before(begin) {
 			begin = at
 		}
 	} else {
