@@ -81,9 +81,7 @@ func (p *Pipeline) attempt(ctx, alive context.Context) error {
 	defer p.inbox.Store(nil)
 
 	run := func(component func(ctx context.Context) error) { g.Go(func() error { return component(alive) }) }
-	for n := range clicks.Readers() {
-		run(func(ctx context.Context) error { return clicks.Run(ctx, n) })
-	}
+	run(clicks.Run)
 	run(ends.RunClicks)
 	run(ends.RunCheckouts)
 	run(func(ctx context.Context) error { return checkouts.Run(ctx, reading) })
@@ -175,23 +173,16 @@ func (p *Pipeline) deleteOldLetters(ctx context.Context) error {
 	if p.cfg.Retention == 0 {
 		return nil
 	}
-	t := time.NewTicker(10 * time.Minute)
-	defer t.Stop()
-	for {
+	return rules.Every(ctx, 10*time.Minute, func() error {
 		n, err := p.sink.ForgetLetters(ctx, p.cfg.Group, p.cfg.Retention)
 		switch {
 		case ctx.Err() != nil:
-			return nil
 		case err != nil:
 			p.log.Warn("old dead letters are not deleted; the role needs: GRANT DELETE ON firstclick.dead_letters",
 				"cause", err)
 		case n > 0:
 			p.log.Info("old dead letters deleted", "letters", n, "older_than_seconds", p.cfg.Retention.Seconds())
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
+		return nil
+	})
 }

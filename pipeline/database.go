@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"firstclick/internal/kafkagroup"
+	"firstclick/pipeline/rules"
 )
 
 // database is the one that this pipeline writes to, as other members of the group are told.
@@ -28,10 +29,7 @@ func (d database) Name() string {
 	return fmt.Sprintf("%s on %s:%d", conn.Database, conn.Host, conn.Port)
 }
 
-const (
-	probeEvery = 10 * time.Second
-	probeTime  = 5 * time.Second // a probe that takes longer has failed
-)
+const probeTime = 5 * time.Second // a probe that takes longer has failed
 
 // ServerProbe is what a probe of Postgres found. The values are those of the last one that
 // succeeded.
@@ -53,21 +51,15 @@ const probeSQL = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigi
 
 // probeServer probes Postgres every 10 s until ctx ends, for monitoring only.
 func (p *Pipeline) probeServer(ctx context.Context) error {
-	t := time.NewTicker(probeEvery)
-	defer t.Stop()
-	for {
+	return rules.Every(ctx, 10*time.Second, func() error {
 		found, err := p.probe(ctx)
 		if err != nil {
 			found = *p.server.Load()
 			found.OK = false
 		}
 		p.server.Store(&found)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
+		return nil
+	})
 }
 
 func (p *Pipeline) probe(ctx context.Context) (ServerProbe, error) {

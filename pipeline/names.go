@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,34 +15,34 @@ import (
 // filler fills in the names of users who appeared after their checkouts.
 type filler struct {
 	mu   sync.Mutex
-	ids  map[int32]struct{} // changed since the last time
-	full bool               // fill in all that can be filled
+	ids  map[int32]struct{} // users who changed since the last time; nil: any may have
 	wake chan struct{}
 }
 
-// maxFillIDs bounds the ids that are kept. Past it everything is filled in.
+// maxFillIDs bounds the ids that are kept.
 const maxFillIDs = 10_000
+
+func newFiller() *filler { return &filler{ids: map[int32]struct{}{}, wake: make(chan struct{}, 1)} }
 
 // changed says that users changed.
 func (f *filler) changed(ids []int32) {
 	f.mu.Lock()
-	for _, id := range ids {
-		f.ids[id] = struct{}{}
+	if f.ids != nil {
+		for _, id := range ids {
+			f.ids[id] = struct{}{}
+		}
+		if len(f.ids) > maxFillIDs {
+			f.ids = nil
+		}
 	}
-	full := f.full || len(f.ids) > maxFillIDs
 	f.mu.Unlock()
-	if full {
-		f.all()
-		return
-	}
 	f.wakeUp()
 }
 
 // all says that any user may have changed.
 func (f *filler) all() {
 	f.mu.Lock()
-	f.full = true
-	clear(f.ids)
+	f.ids = nil
 	f.mu.Unlock()
 	f.wakeUp()
 }
@@ -50,22 +52,6 @@ func (f *filler) wakeUp() {
 	case f.wake <- struct{}{}:
 	default:
 	}
-}
-
-// take gives the ids to fill in; nil: all. ok is false where there is nothing to do.
-func (f *filler) take() (ids []int32, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	full := f.full
-	f.full = false
-	for id := range f.ids {
-		ids = append(ids, id)
-	}
-	clear(f.ids)
-	if full {
-		return nil, true
-	}
-	return ids, len(ids) > 0
 }
 
 // run fills in whenever woken and every minute, until ctx ends.
@@ -79,17 +65,21 @@ func (f *filler) run(ctx context.Context, s *sink.Sink, log *slog.Logger) error 
 			return nil
 		case <-minute.C:
 			f.all()
+			continue
 		case <-f.wake:
-			ids, ok := f.take()
-			if !ok {
-				continue
-			}
-			_, err := s.FillUnknown(ctx, ids)
-			if err != nil && ctx.Err() == nil && !failing {
-				logUnfilled(log, err)
-			}
-			failing = err != nil
 		}
+		f.mu.Lock()
+		ids := f.ids
+		f.ids = map[int32]struct{}{}
+		f.mu.Unlock()
+		if ids != nil && len(ids) == 0 {
+			continue
+		}
+		_, err := s.FillUnknown(ctx, slices.Collect(maps.Keys(ids))) // of a nil map: nil, which is all
+		if err != nil && ctx.Err() == nil && !failing {
+			logUnfilled(log, err)
+		}
+		failing = err != nil
 	}
 }
 

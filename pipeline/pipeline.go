@@ -53,7 +53,7 @@ func New(cfg Config) (*Pipeline, error) {
 	f := metrics.NewFactory(cfg.Registry, cfg.Group)
 	p := &Pipeline{
 		cfg: cfg, log: cfg.Logger, started: time.Now(),
-		filler:  &filler{ids: map[int32]struct{}{}, wake: make(chan struct{}, 1)},
+		filler:  newFiller(),
 		metrics: newRunMetrics(f), sinkMetrics: sink.NewMetrics(f.Wrapped()),
 		engine: engine.NewMetrics(f, cfg.ClicksTopic, cfg.CheckoutsTopic),
 	}

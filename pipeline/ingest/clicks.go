@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"firstclick/internal/kafkabatch"
 	"firstclick/join"
@@ -36,15 +37,21 @@ type Clicks struct {
 	Taker    clicksTaker
 }
 
-// Readers is how many clients share the clicks partitions.
-func (c *Clicks) Readers() int { return len(c.Kafka.readers) }
+// Run reads with all clients until ctx ends.
+func (c *Clicks) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, cl := range c.Kafka.readers {
+		g.Go(func() error { return c.readClient(ctx, cl) })
+	}
+	return g.Wait()
+}
 
-// Run reads the partitions of one client, from 0 to Readers-1, until ctx ends.
-func (c *Clicks) Run(ctx context.Context, client int) error {
+// readClient reads the partitions of one client.
+func (c *Clicks) readClient(ctx context.Context, cl *kgo.Client) error {
 	k := c.Kafka
 	partitions := map[int32]*clicksReader{}
 	for {
-		fetches, err := k.poll(ctx, k.readers[client], 0, k.reading.next)
+		fetches, err := k.poll(ctx, cl, 0, k.reading.next)
 		if err != nil || fetches == nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"firstclick/internal/kafkagroup"
 	"firstclick/pipeline/ending"
+	"firstclick/pipeline/rules"
 )
 
 // identity says which database this instance writes to; empty: the server does not say.
@@ -60,44 +61,36 @@ func (m *Membership) member(ctx context.Context) (member kafkagroup.Member, err 
 	return kafkagroup.Member{Database: database, Name: m.identity.Name(), Instance: m.instance}, err
 }
 
-const (
-	watchEvery = 5 * time.Second
-	watchTime  = 5 * time.Second // for an answer
-)
+const watchTime = 5 * time.Second // for an answer of those that watch
 
 // WatchGroup checks until ctx ends whether all members of the group write to the same database.
 func (k *Kafka) WatchGroup(ctx context.Context) error {
 	m := k.Membership
-	t := time.NewTicker(watchEvery)
-	defer t.Stop()
 	var unowned []int32 // partitions that nobody owned at the last check
-	for {
+	return rules.Every(ctx, 5*time.Second, func() error {
 		told, err := m.unchanged(ctx)
 		if err != nil {
 			return err
 		}
-		if found, err := k.classifyGroup(ctx, told); err == nil && found.Stable {
-			trouble := ""
-			if len(found.Foreign) > 0 {
-				trouble = fmt.Sprintf("group %s is not ours alone: %s: "+
-					"give each database and each application a --group of its own",
-					k.cfg.Group, strings.Join(found.Foreign, "; "))
-			} else if len(found.Unassigned) > 0 && slices.Equal(found.Unassigned, unowned) {
-				trouble = fmt.Sprintf("no member of group %s has %s%v",
-					k.cfg.Group, k.cfg.CheckoutsTopic, found.Unassigned)
-			}
-			unowned = found.Unassigned
-			m.set(&m.trouble, trouble)
-			if trouble != "" && k.noticed.due(Place{Topic: "group"}, trouble, time.Now()) {
-				k.log.Warn("checkouts go where this database does not get them", "cause", trouble)
-			}
-		}
-		select {
-		case <-ctx.Done():
+		found, err := k.classifyGroup(ctx, told)
+		if err != nil || !found.Stable {
 			return nil
-		case <-t.C:
 		}
-	}
+		trouble := ""
+		if len(found.Foreign) > 0 {
+			trouble = fmt.Sprintf("group %s is not ours alone: %s: "+
+				"give each database and each application a --group of its own",
+				k.cfg.Group, strings.Join(found.Foreign, "; "))
+		} else if len(found.Unassigned) > 0 && slices.Equal(found.Unassigned, unowned) {
+			trouble = fmt.Sprintf("no member of group %s has %s%v", k.cfg.Group, k.cfg.CheckoutsTopic, found.Unassigned)
+		}
+		unowned = found.Unassigned
+		m.set(&m.trouble, trouble)
+		if trouble != "" && k.noticed.due(Place{Topic: "group"}, trouble, time.Now()) {
+			k.log.Warn("checkouts go where this database does not get them", "cause", trouble)
+		}
+		return nil
+	})
 }
 
 // unchanged returns the database that the other members were told, and an error where this instance

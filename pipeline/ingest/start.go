@@ -123,9 +123,7 @@ func (k *Kafka) stampedFrom(ctx context.Context, t Topic, micros int64) ([]int64
 
 // WatchStarts reads every 10 s where the partitions begin, until ctx ends, for the metrics.
 func (k *Kafka) WatchStarts(ctx context.Context) error {
-	t := time.NewTicker(10 * time.Second)
-	defer t.Stop()
-	for {
+	return rules.Every(ctx, 10*time.Second, func() error {
 		for _, topic := range []Topic{k.Clicks, k.Checkouts} {
 			waiting, cancel := context.WithTimeout(ctx, watchTime)
 			starts, err := k.offsets(waiting, topic, atStart)
@@ -134,10 +132,6 @@ func (k *Kafka) WatchStarts(ctx context.Context) error {
 				k.Metrics.Starts(topic.Name, starts)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
+		return nil
+	})
 }
