@@ -13,48 +13,40 @@ import (
 	"firstclick/pipeline/ending"
 )
 
-// Config is what a pipeline needs to run. The zero value of a field takes the default that is
-// named.
+// Config is what a pipeline needs to run. Each field names its default, which its zero value takes.
 type Config struct {
-	Kafka    kafkaconn.Config
-	Database string // connection string as pgx reads it
-	// Replication is that of the role that replicates; Database
-	Replication string
+	Kafka       kafkaconn.Config
+	Database    string // connection string as pgx reads it
+	Replication string // that of the role that replicates; Database
 
 	ClicksTopic    string // clicks
 	CheckoutsTopic string // checkouts
 	Group          string // firstclick
-	Start          string // where a group without offsets begins: earliest (default), latest, or an RFC 3339 time
+	Start          string // where a new group begins: earliest, latest, or an RFC 3339 time; earliest
 
 	Window     time.Duration // 1 h
 	Lateness   time.Duration // 15 min
 	OutOfOrder time.Duration // 15 s
-	// how far an event's time may lie ahead of its record's, and of our clock to decide anything; 5
-	// min
+	// MaxSkew is how far an event's time may lie ahead of its record's, and ahead of this machine's
+	// clock to decide anything; 5 min.
 	MaxSkew time.Duration
 
-	UsersCache int // entries; 100,000
-	// bytes that the process may take; 0: no bound on window and queues. Half of it is the window's
-	// budget
-	MemoryLimit int64
-	Zone        *time.Location // for times without a zone; UTC
+	UsersCache  int            // entries; 100,000
+	MemoryLimit int64          // bytes of the process, of which half is the window's budget; no limit
+	Zone        *time.Location // of times without a zone; UTC
 
-	Payloads  int64         // bytes of bad records kept with their dead letters, by reason and hour; 64 MiB
-	Retention time.Duration // dead letters of the group older than it are deleted; 0: none
+	Payloads  int64         // bytes of records kept with dead letters, by reason and hour; 64 MiB
+	Retention time.Duration // age at which dead letters are deleted; never
 
-	UntilCaughtUp bool   // run until all that was there at the start is in Postgres
-	Instance      string // application_name of our sessions; random
-	Static        string // Kafka's group.instance.id, for static membership; none
-	Version       string // told in firstclick.instances
-	Listen        string // likewise
-	// Registry is where the metrics are registered: our own with the label group, and the Kafka
-	// clients'; nil: nowhere.
-	Registry prometheus.Registerer
-	// RefusedFor is how long Kafka may refuse our user or password before the run ends: brokers
-	// learn of a new password one after the other; 1 min
-	RefusedFor time.Duration
-	Progress   io.Writer // progress lines while catching up; nil: none
-	Logger     *slog.Logger
+	UntilCaughtUp bool                  // run until all that was there at the start is in Postgres
+	Instance      string                // application_name of our sessions; random
+	Static        string                // Kafka's group.instance.id, for static membership; none
+	Version       string                // shown in firstclick.instances; devel
+	Listen        string                // likewise; none
+	Registry      prometheus.Registerer // of our metrics and those of the Kafka clients; none
+	RefusedFor    time.Duration         // how long Kafka may refuse our user or password; 1 min
+	Progress      io.Writer             // progress lines while catching up; none
+	Logger        *slog.Logger          // slog.Default
 }
 
 type (
@@ -97,25 +89,25 @@ func (c *Config) validate() error {
 	}
 	switch {
 	case len(c.Instance) > 63:
-		return ending.Configf("instance name %q is longer than the 63 bytes that Postgres keeps of an "+
-			"application_name", c.Instance)
+		return ending.Configf(
+			"instance name %q is longer than the 63 bytes that Postgres keeps of an application_name", c.Instance)
 	case c.ClicksTopic == c.CheckoutsTopic:
 		return ending.Configf("clicks and checkouts are one topic, %q: name two", c.ClicksTopic)
 	case c.Window < time.Second || c.Lateness < 0 || c.OutOfOrder < 0:
-		return ending.Configf("window %v, lateness %v, out-of-order %v: the window must be a second or "+
-			"more, the others not negative", c.Window, c.Lateness, c.OutOfOrder)
+		return ending.Configf("window %v, lateness %v, out-of-order %v: "+
+			"the window must be a second or more, the others not negative", c.Window, c.Lateness, c.OutOfOrder)
 	case c.MaxSkew < time.Second:
 		return ending.Configf("max future skew %v: it must be a second or more", c.MaxSkew)
 	case c.Payloads < 0 || c.Retention < 0:
-		return ending.Configf("%d bytes of payloads, %v of retention: neither may be negative", c.Payloads,
-			c.Retention)
+		return ending.Configf("%d bytes of payloads, %v of retention: neither may be negative",
+			c.Payloads, c.Retention)
 	case c.UsersCache < 0:
 		return ending.Configf("users cache of %d entries", c.UsersCache)
 	}
 	if c.Start != "earliest" && c.Start != "latest" {
 		if _, err := time.Parse(time.RFC3339, c.Start); err != nil {
-			return ending.Configf("start %q: earliest, latest, or an RFC 3339 time such as "+
-				"2026-01-31T12:00:00Z", c.Start)
+			return ending.Configf(
+				"start %q: earliest, latest, or an RFC 3339 time such as 2026-01-31T12:00:00Z", c.Start)
 		}
 	}
 	return nil
