@@ -53,7 +53,7 @@ func (c *Core) Restore(s *Shard, checkouts []event.Checkout) (far []*event.Check
 		o.ClickTime, o.Click, o.HasClick = c.win.First(k.Key, k.Time-c.window, k.Time)
 		s.open.Add(k.Key, o)
 		if o.HasClick {
-			s.Corrections = append(s.Corrections, correction(k.Key, &o))
+			s.Corrections = append(s.Corrections, event.Correction{Offset: k.Offset, Key: k.Key, Time: k.Time, Checkout: k.ID, Click: o.Click, ClickTime: o.ClickTime})
 		}
 	}
 	return far
@@ -64,8 +64,4 @@ func (c *Core) Restore(s *Shard, checkouts []event.Checkout) (far []*event.Check
 func (c *Core) RestoreDone(s *Shard) {
 	s.restoring = false
 	c.finalize(s)
-}
-
-func correction(key event.Key, k *open.Checkout) event.Correction {
-	return event.Correction{Offset: k.Offset, Key: key, Time: k.Time, Checkout: k.ID, Click: k.Click, ClickTime: k.ClickTime}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"firstclick/join/event"
-	"firstclick/join/open"
 )
 
 // Taken is what the next transaction of a shard holds besides what was released.
@@ -32,15 +31,13 @@ func (s *Shard) HasCorrections() bool {
 func (c *Core) Take(s *Shard, most int) Taken {
 	t := Taken{Corrections: s.Corrections}
 	s.Corrections = nil
-	others := len(t.Corrections)
-	done := s.open.Improve(most, func(key event.Key, at int64) (int64, event.ID, bool) {
-		return c.win.First(key, at-c.window, at)
-	}, func(key event.Key, k *open.Checkout) {
+	better, done := s.open.Improve(nil, most, c.win, c.window)
+	for _, k := range better {
 		if _, ok := s.rejected[k.Offset]; !ok { // else its checkout_id is another checkout's row
-			t.Corrections = append(t.Corrections, correction(key, k))
+			t.Corrections = append(t.Corrections, k)
+			t.Late++
 		}
-	})
-	t.Late = len(t.Corrections) - others
+	}
 	s.dropFinal()
 	switch {
 	case s.restoring:

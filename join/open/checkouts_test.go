@@ -16,28 +16,33 @@ import (
 
 const minute = int64(60_000_000)
 
-// plainRecents is what Checkouts is tested against.
-type plainRecents struct{ all []plainRecent }
+// plainCheckouts is what Checkouts is tested against.
+type plainCheckouts struct{ all []plainCheckout }
 
-type plainRecent struct {
+type plainCheckout struct {
 	key event.Key
 	Checkout
 }
 
-// lateClick is one that came for the checkouts of a span.
-type lateClick struct {
+// came is a click that came for the checkouts of a span.
+type came struct {
 	key      event.Key
 	t        int64
 	id       event.ID
 	from, to int64
 }
 
-func (c *lateClick) betters(key event.Key, k *Checkout) bool {
+func (c *came) betters(key event.Key, k *Checkout) bool {
 	return c.key == key && c.from <= k.Time && k.Time <= c.to && (!k.HasClick || c.t < k.ClickTime || c.t == k.ClickTime && c.id.Compare(k.Click) < 0)
 }
 
+// corrected is the checkout that a correction is of, as it is then.
+func corrected(c event.Correction) Checkout {
+	return Checkout{Time: c.Time, Offset: c.Offset, ID: c.Checkout, ClickTime: c.ClickTime, Click: c.Click, HasClick: true}
+}
+
 // best is the answer for checkouts of a key at one time, given what it was.
-func best(clicks []lateClick, key event.Key, k Checkout) Checkout {
+func best(clicks []came, key event.Key, k Checkout) Checkout {
 	for i := range clicks {
 		if c := &clicks[i]; c.betters(key, &k) {
 			k.ClickTime, k.Click, k.HasClick = c.t, c.id, true
@@ -47,9 +52,10 @@ func best(clicks []lateClick, key event.Key, k Checkout) Checkout {
 }
 
 // take makes the improvements that were given out, which must be such.
-func (p *plainRecents) take(t jointest.Fataler, got []Checkout, clicks []lateClick) {
-	for _, k := range got {
-		i := slices.IndexFunc(p.all, func(x plainRecent) bool {
+func (p *plainCheckouts) take(t jointest.Fataler, got []event.Correction, clicks []came) {
+	for _, c := range got {
+		k := corrected(c)
+		i := slices.IndexFunc(p.all, func(x plainCheckout) bool {
 			return x.Offset == k.Offset && x.Time == k.Time && x.ID == k.ID && best(clicks, x.key, x.Checkout) == k
 		})
 		if i < 0 || p.all[i].Checkout == k {
@@ -60,7 +66,7 @@ func (p *plainRecents) take(t jointest.Fataler, got []Checkout, clicks []lateCli
 }
 
 // marked checks that nothing before the time given is to be improved.
-func (p *plainRecents) marked(t jointest.Fataler, r *Checkouts, clicks []lateClick) {
+func (p *plainCheckouts) marked(t jointest.Fataler, r *Checkouts, clicks []came) {
 	for i := range p.all {
 		if k := p.all[i].Checkout; k.Time < r.Marked() && best(clicks, p.all[i].key, k) != k {
 			t.Fatalf("marked from %d on, and %+v could be better", r.Marked(), k)
@@ -68,11 +74,11 @@ func (p *plainRecents) marked(t jointest.Fataler, r *Checkouts, clicks []lateCli
 	}
 }
 
-func (p *plainRecents) expire(before int64) {
-	p.all = slices.DeleteFunc(p.all, func(k plainRecent) bool { return k.Time < before })
+func (p *plainCheckouts) expire(before int64) {
+	p.all = slices.DeleteFunc(p.all, func(k plainCheckout) bool { return k.Time < before })
 }
 
-func (p *plainRecents) oldest() (least int64, ok bool) {
+func (p *plainCheckouts) oldest() (least int64, ok bool) {
 	for _, k := range p.all {
 		if !ok || k.Offset < least {
 			least, ok = k.Offset, true
@@ -81,7 +87,7 @@ func (p *plainRecents) oldest() (least int64, ok bool) {
 	return least, ok
 }
 
-func compareRecent(a, b Checkout) int {
+func compareCheckouts(a, b Checkout) int {
 	switch {
 	case a.Time != b.Time:
 		return int(min(max(a.Time-b.Time, -1), 1))
@@ -95,15 +101,15 @@ func compareRecent(a, b Checkout) int {
 	return a.Click.Compare(b.Click)
 }
 
-func sameRecents(t jointest.Fataler, what string, got, want []Checkout) {
-	slices.SortFunc(got, compareRecent)
-	slices.SortFunc(want, compareRecent)
+func sameCheckouts(t jointest.Fataler, what string, got, want []Checkout) {
+	slices.SortFunc(got, compareCheckouts)
+	slices.SortFunc(want, compareCheckouts)
 	if !slices.Equal(got, want) {
 		t.Fatalf("%s: %v, want %v", what, got, want)
 	}
 }
 
-func (p *plainRecents) check(t jointest.Fataler, r *Checkouts) {
+func (p *plainCheckouts) check(t jointest.Fataler, r *Checkouts) {
 	if r.Len() != len(p.all) {
 		t.Fatalf("%d held, want %d", r.Len(), len(p.all))
 	}
@@ -113,10 +119,9 @@ func (p *plainRecents) check(t jointest.Fataler, r *Checkouts) {
 		t.Fatalf("oldest offset %d %t, want %d %t", got, gotOK, want, wantOK)
 	}
 	byKey := map[event.Key][]Checkout{}
-	r.Each(func(key event.Key, k *Checkout) bool {
-		byKey[key] = append(byKey[key], *k)
-		return true
-	})
+	for key, k := range r.all() {
+		byKey[key] = append(byKey[key], k)
+	}
 	for _, k := range p.all {
 		if byKey[k.key] == nil {
 			t.Fatalf("nothing of %v", k.key)
@@ -129,13 +134,13 @@ func (p *plainRecents) check(t jointest.Fataler, r *Checkouts) {
 				want = append(want, k.Checkout)
 			}
 		}
-		sameRecents(t, "all", got, want)
+		sameCheckouts(t, "all", got, want)
 	}
 }
 
-func TestRecentsLikePlain(t *testing.T) {
+func TestCheckoutsLikePlain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r, p := New(7), &plainRecents{}
+		r, p := New(7), &plainCheckouts{}
 		start := rapid.SampledFrom([]int64{0, 1_795_000_000_000_000}).Draw(t, "start")
 		span := rapid.SampledFrom([]int64{1, 50, 100 * minute}).Draw(t, "span")
 		keys := rapid.IntRange(1, 8).Draw(t, "keys")
@@ -145,11 +150,11 @@ func TestRecentsLikePlain(t *testing.T) {
 			return event.MakeID([]byte(jointest.MixedID(rapid.IntRange(0, 40).Draw(t, "id"))))
 		}
 		offset := int64(1000)
-		var clicks, sweep []lateClick
+		var clicks, sweep []came
 		add := func(key event.Key, k Checkout) {
 			k = best(clicks, key, k) // as the window would answer
 			r.Add(key, k)
-			p.all = append(p.all, plainRecent{key, k})
+			p.all = append(p.all, plainCheckout{key, k})
 		}
 		floor := start
 		t.Repeat(map[string]func(*rapid.T){
@@ -174,7 +179,7 @@ func TestRecentsLikePlain(t *testing.T) {
 				}
 			},
 			"click": func(t *rapid.T) {
-				c := lateClick{key: key(t), t: at(t), id: id(t)}
+				c := came{key: key(t), t: at(t), id: id(t)}
 				c.from, c.to = c.t, c.t+rapid.SampledFrom([]int64{-1, 0, 1, 60 * minute}).Draw(t, "window")
 				if rapid.Bool().Draw(t, "anywhere") {
 					c.from = at(t)
@@ -186,7 +191,7 @@ func TestRecentsLikePlain(t *testing.T) {
 			"clicks, newest first": func(t *rapid.T) {
 				key, when := key(t), at(t)
 				for i := range rapid.Int64Range(1, 100).Draw(t, "n") {
-					c := lateClick{key: key, t: when - i, id: id(t), from: when - i, to: when + span}
+					c := came{key: key, t: when - i, id: id(t), from: when - i, to: when + span}
 					clicks = append(clicks, c)
 					r.Mark(c.key, c.t, c.id, c.from, c.to)
 				}
@@ -197,12 +202,11 @@ func TestRecentsLikePlain(t *testing.T) {
 					sweep = clicks
 				}
 				most, asked := rapid.SampledFrom([]int{0, 1, 2, 10, 1 << 30}).Draw(t, "most"), 0
-				var got []Checkout
-				done := r.Improve(most, func(key event.Key, at int64) (int64, event.ID, bool) {
+				got, done := r.Improve(nil, most, answers(func(key event.Key, at int64) (int64, event.ID, bool) {
 					asked++
 					k := best(clicks, key, Checkout{Time: at})
 					return k.ClickTime, k.Click, k.HasClick
-				}, func(_ event.Key, k *Checkout) { got = append(got, *k) })
+				}), 0)
 				if asked > most {
 					t.Fatalf("%d asked for, of %d", asked, most)
 				}
@@ -231,21 +235,19 @@ func TestRecentsLikePlain(t *testing.T) {
 	})
 }
 
-func TestRecentsEachStops(t *testing.T) {
-	r := New(7)
-	for i := range int64(10) {
-		r.Add(event.Key{Lo: uint64(i / 5)}, Checkout{Time: i, Offset: i})
-	}
-	n := 0
-	r.Each(func(event.Key, *Checkout) bool { n++; return n < 7 })
-	if n != 7 {
-		t.Fatalf("called %d times", n)
-	}
+// answers is a window that has one answer, or none.
+type answers func(key event.Key, at int64) (int64, event.ID, bool)
+
+func (f answers) First(key event.Key, _, to int64) (int64, event.ID, bool) { return f(key, to) }
+
+// always answers with one click.
+func always(t int64, click event.ID) answers {
+	return func(event.Key, int64) (int64, event.ID, bool) { return t, click, true }
 }
 
 // A hundred thousand checkouts of one key: in order, at one time and at random, with clicks that improve one of them, none,
 // and all. Anything that takes all of them in hand for each call would need 10^10 steps.
-func TestRecentsHotKey(t *testing.T) {
+func TestCheckoutsHotKey(t *testing.T) {
 	const n = 100_000
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for name, at := range map[string]func(i int64) int64{
@@ -261,7 +263,8 @@ func TestRecentsHotKey(t *testing.T) {
 			improved := 0
 			better := func(at int64, click event.ID) {
 				r.Mark(k, at, click, event.NoTime, event.Forever)
-				done := r.Improve(n, func(event.Key, int64) (int64, event.ID, bool) { return at, click, true }, func(event.Key, *Checkout) { improved++ })
+				better, done := r.Improve(nil, n, always(at, click), 0)
+				improved += len(better)
 				if !done || r.Marked() != event.Forever {
 					t.Fatal("not all were asked for")
 				}
@@ -298,7 +301,7 @@ func TestRecentsHotKey(t *testing.T) {
 	}
 }
 
-func BenchmarkRecentsBytes(b *testing.B) {
+func BenchmarkCheckoutsBytes(b *testing.B) {
 	const n = 5_000_000
 	for b.Loop() {
 		before := jointest.Heap()
@@ -312,20 +315,25 @@ func BenchmarkRecentsBytes(b *testing.B) {
 	}
 }
 
-// BenchmarkRecents is the life of a checkout with 500,000 held: added, an improvement tried, swept, forgotten.
-func BenchmarkRecents(b *testing.B) {
+// BenchmarkCheckouts is the life of a checkout with 500,000 held: added, an improvement tried, swept, forgotten.
+func BenchmarkCheckouts(b *testing.B) {
 	const held = 500_000
 	r := New(7)
+	var at int64
+	var id event.ID
+	var better []event.Correction
+	clicks := answers(func(event.Key, int64) (int64, event.ID, bool) { return at - 2*minute, id, true })
 	b.ReportAllocs()
 	for i := 0; i < held+b.N; i++ {
 		if i == held {
 			b.ResetTimer()
 			jointest.OnCPU(b, "checkouts")
 		}
-		at := jointest.Start + int64(i)*1000
+		id = jointest.ID(i)
+		at = jointest.Start + int64(i)*1000
 		r.Add(jointest.Key(i), Checkout{Time: at, Offset: int64(i), ID: jointest.ID(i), HasClick: true, ClickTime: at - minute, Click: jointest.ID(i + 1)})
 		r.Mark(jointest.Key(i-1000), at-2*minute, jointest.ID(i), at-2*minute, at)
-		r.Improve(1, func(event.Key, int64) (int64, event.ID, bool) { return at - 2*minute, jointest.ID(i), true }, func(event.Key, *Checkout) {})
+		better, _ = r.Improve(better[:0], 1, clicks, 0)
 		if i%100 == 0 {
 			r.Expire(at - held*1000)
 			r.OldestOffset()
@@ -333,7 +341,7 @@ func BenchmarkRecents(b *testing.B) {
 	}
 }
 
-func BenchmarkRecentsImproveMiss(b *testing.B) {
+func BenchmarkCheckoutsImproveMiss(b *testing.B) {
 	const held = 500_000
 	r := New(7)
 	for i := range held {
@@ -371,15 +379,18 @@ func TestAnAnswerMayBecomeWorse(t *testing.T) {
 			r.SetClick(to)
 		}
 		r.SetClick(&event.Refusal{Offset: 9999, Key: key, Time: 101}) // not held any more
-		c := lateClick{key: key, t: rapid.Int64Range(0, 99).Draw(t, "late"), id: id("late click"), to: 200}
+		c := came{key: key, t: rapid.Int64Range(0, 99).Draw(t, "late"), id: id("late click"), to: 200}
 		var want, got []Checkout
 		for _, k := range all {
 			if c.betters(key, &k) {
-				want = append(want, best([]lateClick{c}, key, k))
+				want = append(want, best([]came{c}, key, k))
 			}
 		}
 		r.Mark(key, c.t, c.id, 0, 200)
-		r.Improve(len(all), func(event.Key, int64) (int64, event.ID, bool) { return c.t, c.id, true }, func(_ event.Key, k *Checkout) { got = append(got, *k) })
-		sameRecents(t, "improved", got, want)
+		better, _ := r.Improve(nil, len(all), always(c.t, c.id), 0)
+		for _, k := range better {
+			got = append(got, corrected(k))
+		}
+		sameCheckouts(t, "improved", got, want)
 	})
 }

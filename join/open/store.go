@@ -11,54 +11,59 @@ import (
 // chunkOf is how many nodes, or keys, are allocated together.
 const chunkOf = 256
 
-// nodes gives nodes by number, from 1 on.
-type nodes struct {
-	chunks []*[chunkOf]node
+// slab gives things by number, from 1 on.
+type slab[T any] struct {
+	chunks []*[chunkOf]T
 	made   uint32
-	free   uint32 // a list by next
+	free   uint32 // a list; 0: none is free
 }
 
-func (s *nodes) at(ref uint32) *node { return &s.chunks[ref/chunkOf][ref%chunkOf] }
+func (s *slab[T]) at(ref uint32) *T { return &s.chunks[ref/chunkOf][ref%chunkOf] }
 
-func (s *nodes) take() (uint32, *node) {
-	if ref := s.free; ref != 0 {
-		n := s.at(ref)
-		s.free = n.next
-		return ref, n
-	}
+// add makes one more.
+func (s *slab[T]) add() uint32 {
 	s.made++
 	if int(s.made/chunkOf) >= len(s.chunks) {
-		s.chunks = append(s.chunks, new([chunkOf]node))
+		s.chunks = append(s.chunks, new([chunkOf]T))
 	}
-	return s.made, s.at(s.made)
+	return s.made
 }
 
-func (s *nodes) give(ref uint32) {
+func (s *slab[T]) bytes() int64 {
+	return int64(len(s.chunks))*int64(unsafe.Sizeof([chunkOf]T{})) + int64(cap(s.chunks))*8
+}
+
+// nodes are listed as free by next.
+type nodes struct{ slab[node] }
+
+func (s *nodes) get() (uint32, *node) {
+	ref := s.free
+	if ref == 0 {
+		ref = s.add()
+	} else {
+		s.free = s.at(ref).next
+	}
+	return ref, s.at(ref)
+}
+
+func (s *nodes) put(ref uint32) {
 	s.at(ref).next = s.free
 	s.free = ref
 }
 
-func (s *nodes) bytes() int64 {
-	return int64(len(s.chunks))*int64(unsafe.Sizeof([chunkOf]node{})) + int64(cap(s.chunks))*8
-}
-
-// keyEntry is a key that has recent checkouts.
+// keyEntry is a key that has open checkouts. Keys are listed as free by root.
 type keyEntry struct {
 	key  event.Key
-	root uint32 // of a free one: the next free one
-	mark uint32 // the open mark of the key, counted from 1, if that is still the key's
+	root uint32
+	mark uint32 // the mark of the key that waits, counted from 1, if that is still the key's
 }
 
-// keys gives keys by number, from 1 on, and finds them through an open-addressing table of numbers.
+// keys finds keys through an open-addressing table of their numbers.
 type keys struct {
-	chunks []*[chunkOf]keyEntry
-	made   uint32
-	free   uint32
-	used   int
-	table  []uint32
+	slab[keyEntry]
+	used  int
+	table []uint32
 }
-
-func (s *keys) at(ref uint32) *keyEntry { return &s.chunks[ref/chunkOf][ref%chunkOf] }
 
 func (s *keys) home(key event.Key) int {
 	hi, _ := bits.Mul64(event.Mix(key.Hi^event.Mix(key.Lo)), uint64(len(s.table)))
@@ -104,14 +109,10 @@ func (s *keys) get(key event.Key) uint32 {
 		return s.table[i]
 	}
 	ref := s.free
-	if ref != 0 {
-		s.free = s.at(ref).root
+	if ref == 0 {
+		ref = s.add()
 	} else {
-		s.made++
-		ref = s.made
-		if int(ref/chunkOf) >= len(s.chunks) {
-			s.chunks = append(s.chunks, new([chunkOf]keyEntry))
-		}
+		s.free = s.at(ref).root
 	}
 	*s.at(ref) = keyEntry{key: key}
 	s.table[i] = ref
@@ -126,7 +127,7 @@ func (s *keys) remove(ref uint32) {
 	s.used--
 	for i := s.after(gap); s.table[i] != 0; i = s.after(i) {
 		home := s.home(s.at(s.table[i]).key)
-		if between := (gap < i && gap < home && home <= i) || (gap > i && (gap < home || home <= i)); !between {
+		if between := gap < i && gap < home && home <= i || gap > i && (gap < home || home <= i); !between {
 			s.table[gap] = s.table[i]
 			gap = i
 		}
@@ -134,9 +135,7 @@ func (s *keys) remove(ref uint32) {
 	s.table[gap] = 0
 }
 
-func (s *keys) bytes() int64 {
-	return int64(len(s.chunks))*int64(unsafe.Sizeof([chunkOf]keyEntry{})) + int64(cap(s.chunks))*8 + int64(cap(s.table))*4
-}
+func (s *keys) bytes() int64 { return s.slab.bytes() + int64(cap(s.table))*4 }
 
 // packedID is an ID without a pointer: a UUID's two halves, or a text's block and length.
 type packedID [2]uint64
@@ -145,7 +144,7 @@ type packedID [2]uint64
 type textStore struct {
 	chunks [][]byte
 	used   int                              // of the last chunk
-	free   [event.MaxID/textUnit + 2]uint64 // by units: the first free block plus 1; a free block begins with the next
+	free   [event.MaxID/textUnit + 2]uint64 // by units: the first free block plus 1; it begins with the next one
 }
 
 const (
@@ -155,6 +154,7 @@ const (
 
 func (s *textStore) block(at uint64) []byte { return s.chunks[at/textChunk][at%textChunk:] }
 
+// store keeps an id, of at most event.MaxID bytes. It sets the flag if the id is a text.
 func (s *textStore) store(id event.ID, flags *uint32, flag uint32) packedID {
 	hi, lo, text := id.Parts()
 	if text == "" {
@@ -162,11 +162,6 @@ func (s *textStore) store(id event.ID, flags *uint32, flag uint32) packedID {
 	}
 	*flags |= flag
 	n := len(text)
-	if n > event.MaxID { // longer than any event has: a chunk of its own
-		s.chunks = append(s.chunks, []byte(text), make([]byte, textChunk))
-		s.used = 0
-		return packedID{uint64(len(s.chunks)-2) * textChunk, uint64(n)}
-	}
 	units := (n + textUnit - 1) / textUnit
 	at := s.free[units]
 	if at != 0 {
@@ -185,14 +180,14 @@ func (s *textStore) store(id event.ID, flags *uint32, flag uint32) packedID {
 }
 
 func (s *textStore) drop(id packedID, text bool) {
-	if text && id[1] <= event.MaxID {
+	if text {
 		units := (id[1] + textUnit - 1) / textUnit
 		binary.LittleEndian.PutUint64(s.block(id[0]), s.free[units])
 		s.free[units] = id[0] + 1
 	}
 }
 
-// view is an id whose text is good until the text is dropped.
+// view is an id whose text holds until it is dropped.
 func (s *textStore) view(id packedID, text bool) event.ID {
 	if !text {
 		return event.FromParts(id[0], id[1], "")
@@ -200,9 +195,7 @@ func (s *textStore) view(id packedID, text bool) event.ID {
 	return event.FromParts(0, 0, unsafe.String(&s.block(id[0])[0], id[1]))
 }
 
-func (s *textStore) load(id packedID, text bool) event.ID {
-	return s.view(id, text).Clone()
-}
+func (s *textStore) load(id packedID, text bool) event.ID { return s.view(id, text).Clone() }
 
 func (s *textStore) bytes() (n int64) {
 	return int64(len(s.chunks))*textChunk + int64(cap(s.chunks))*24

@@ -6,7 +6,8 @@ import (
 	"firstclick/join/event"
 )
 
-// node is a checkout in its key's treap: by (time, offset), and a heap by rank of the refs (see rank). It is 80 bytes.
+// node is a checkout in its key's treap: a search tree by (time, offset), and a heap by rank of the
+// refs. It is 80 bytes.
 type node struct {
 	time, offset int64
 	id, click    packedID
@@ -25,7 +26,31 @@ const (
 	flagClickText = 2
 )
 
-// worse says whether the answer of a is worse (greater) than that of b.
+// rank is a node's place in the heap of a treap. Whoever sends events can foresee refs, and could
+// choose times that make the tree a list if they knew the seed.
+func rank(seed uint64, ref uint32) uint64 { return event.Mix(seed ^ uint64(ref)) }
+
+// isBetter says whether a click is better than that of n.
+func (r *Checkouts) isBetter(t int64, click *event.ID, n *node) bool {
+	return t < n.clickTime || t == n.clickTime && t != noClick && click.Compare(r.clickOf(n)) < 0
+}
+
+// clickOf is the id of n's click. It holds until the click is dropped.
+func (r *Checkouts) clickOf(n *node) event.ID {
+	return r.texts.view(n.click, n.flags&flagClickText != 0)
+}
+
+func (r *Checkouts) setClick(n *node, t int64, click event.ID) {
+	n.clickTime, n.click = t, r.texts.store(click, &n.flags, flagClickText)
+}
+
+func (r *Checkouts) dropClick(n *node) {
+	r.texts.drop(n.click, n.flags&flagClickText != 0)
+	n.flags &^= flagClickText
+	n.clickTime, n.click = noClick, packedID{}
+}
+
+// worse says whether the click of a is worse (greater) than that of b.
 func (r *Checkouts) worse(a, b *node) bool {
 	if a.clickTime != b.clickTime {
 		return a.clickTime > b.clickTime
@@ -33,17 +58,8 @@ func (r *Checkouts) worse(a, b *node) bool {
 	return a.clickTime != noClick && r.clickOf(a).Compare(r.clickOf(b)) > 0
 }
 
-// improves says whether (t, click) is a better answer for n.
-func (r *Checkouts) improves(n *node, t int64, click *event.ID) bool {
-	return t < n.clickTime || t == n.clickTime && t != noClick && click.Compare(r.clickOf(n)) < 0
-}
-
-func (r *Checkouts) clickOf(n *node) event.ID {
-	return r.texts.view(n.click, n.flags&flagClickText != 0)
-}
-
-// sum finds the worst of a node's subtree.
-func (r *Checkouts) sum(ref uint32, n *node) {
+// update finds the worst click of a node's subtree.
+func (r *Checkouts) update(ref uint32, n *node) {
 	n.worst = ref
 	worst := n
 	for _, child := range [2]uint32{n.left, n.right} {
@@ -68,8 +84,8 @@ func before(a uint32, x *node, b uint32, y *node) bool {
 	return a < b
 }
 
-// plant puts a node into a tree.
-func (r *Checkouts) plant(root *uint32, ref uint32) {
+// insert puts a node into a tree.
+func (r *Checkouts) insert(root *uint32, ref uint32) {
 	n, mine := r.nodes.at(ref), rank(r.seed, ref)
 	at := root
 	for *at != 0 && rank(r.seed, *at) >= mine {
@@ -85,7 +101,7 @@ func (r *Checkouts) plant(root *uint32, ref uint32) {
 	}
 	n.left, n.right = r.split(*at, ref, n)
 	*at = ref
-	r.sum(ref, n)
+	r.update(ref, n)
 }
 
 // split parts a tree into what is before a node and what is after.
@@ -101,23 +117,23 @@ func (r *Checkouts) split(at, ref uint32, n *node) (left, right uint32) {
 		left, m.left = r.split(m.left, ref, n)
 		right = at
 	}
-	r.sum(at, m)
+	r.update(at, m)
 	return left, right
 }
 
-// pull takes a node out of a tree, and returns what is left of the tree.
-func (r *Checkouts) pull(at, ref uint32, n *node) uint32 {
+// remove takes a node out of a tree, and returns what is left of the tree.
+func (r *Checkouts) remove(at, ref uint32, n *node) uint32 {
 	if at == ref {
 		return r.merge(n.left, n.right)
 	}
 	m := r.nodes.at(at)
 	if before(at, m, ref, n) {
-		m.right = r.pull(m.right, ref, n)
+		m.right = r.remove(m.right, ref, n)
 	} else {
-		m.left = r.pull(m.left, ref, n)
+		m.left = r.remove(m.left, ref, n)
 	}
-	if m.worst == ref { // nothing else got better or worse
-		r.sum(at, m)
+	if m.worst == ref {
+		r.update(at, m)
 	}
 	return at
 }
@@ -132,15 +148,11 @@ func (r *Checkouts) merge(a, b uint32) uint32 {
 	case rank(r.seed, a) >= rank(r.seed, b):
 		m := r.nodes.at(a)
 		m.right = r.merge(m.right, b)
-		r.sum(a, m)
+		r.update(a, m)
 		return a
 	}
 	m := r.nodes.at(b)
 	m.left = r.merge(a, m.left)
-	r.sum(b, m)
+	r.update(b, m)
 	return b
 }
-
-// rank is a node's place in the heap of a treap. Whoever sends events can foresee refs, and could
-// choose times that make the tree a list if they knew the seed.
-func rank(seed uint64, ref uint32) uint64 { return event.Mix(seed ^ uint64(ref)) }
