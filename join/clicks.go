@@ -35,7 +35,8 @@ type TimeOffset struct{ Bucket, Offset int64 }
 // restore points.
 const indexBucket = int64(60 * 1_000_000)
 
-// ClicksRead says what one read of a clicks partition brought. The clicks are in the window already.
+// ClicksRead says what one read of a clicks partition brought. The clicks are in the window
+// already.
 type ClicksRead struct {
 	Partition  int32
 	Next       int64 // position after the last record, control records counted
@@ -64,7 +65,8 @@ type Candidate struct {
 	Product   string
 }
 
-// Reset makes r ready for the next read of a partition. Every time decides until SetLimits is called.
+// Reset makes r ready for the next read of a partition. Every time decides until SetLimits is
+// called.
 func (r *ClicksRead) Reset(partition int32) {
 	*r = ClicksRead{
 		Partition: partition, Latest: event.NoTime, MaybeLate: event.Forever, Epoch: -1, Index: r.Index[:0], Candidates: r.Candidates[:0],
@@ -112,9 +114,9 @@ func (r *ClicksRead) IsCandidate(t, frontier, lateBefore int64, fresh bool) bool
 
 // AddClicks makes a clicks partition known that will be read from offset next on. lostUntil is the
 // event time before which clicks may lie that were read before and are gone from Kafka (NoTime:
-// none is gone; Forever: nobody knows). A checkout not yet released that needs one of them cannot be
-// joined. Invariant: only what was stored of those clicks says how young they were. The first click
-// that is still there does not: it may be a straggler.
+// none is gone; Forever: nobody knows). A checkout not yet released that needs one of them cannot
+// be joined. Invariant: only what was stored of those clicks says how young they were. The first
+// click that is still there does not: it may be a straggler.
 func (c *Core) AddClicks(p int32, next, lostUntil, now int64) {
 	c.grow(int(p)+1, now)
 	cp := &c.parts[p]

@@ -75,7 +75,8 @@ func (c *Core) TrustsClock() bool {
 	return k.all.good > k.all.ahead && k.near.good >= k.near.ahead
 }
 
-// countVotes counts how many clicks of a read are ahead of our clock, unless the clock was set since.
+// countVotes counts how many clicks of a read are ahead of our clock, unless the clock was set
+// since.
 func (c *Core) countVotes(r *ClicksRead) {
 	k := &c.clock
 	c.AheadOfClock += int64(r.ahead)

@@ -66,7 +66,8 @@ type Core struct {
 	// FarClicks and FarCheckouts count events that are noted because they are dated so far ahead
 	// that no restart and no correction waits for them. Clicks that are read again count again.
 	FarClicks, FarCheckouts int64
-	// OpenTxnReleases counts checkouts released although a partition was held by an open transaction.
+	// OpenTxnReleases counts checkouts released although a partition was held by an open
+	// transaction.
 	OpenTxnReleases int64
 }
 

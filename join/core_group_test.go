@@ -12,10 +12,12 @@ import (
 	"firstclick/join/window"
 )
 
-// group is two instances over one Kafka and one Postgres, all in memory: shards move between them in good order or not, transactions are
-// under way while both go on, and land or not. Rapid chooses what happens next. Every row that is not the one of brute force must be
-// explained by a late event that was noted; no click that was in the log before a checkout may be missing in its first row; every
-// click that can't be decoded must be a dead letter. Clocks may be wrong: producers' and, where those are right, the instances' own.
+// group is two instances over one Kafka and one Postgres, all in memory: shards move between them
+// in good order or not, transactions are under way while both go on, and land or not. Rapid chooses
+// what happens next. Every row that is not the one of brute force must be explained by a late event
+// that was noted; no click that was in the log before a checkout may be missing in its first row;
+// every click that can't be decoded must be a dead letter. Clocks may be wrong: producers' and,
+// where those are right, the instances' own.
 type group struct {
 	t     *rapid.T
 	clock int64
@@ -87,7 +89,8 @@ type instance struct {
 	kept     []place // dead letters that have landed, and that not all shards are known to have passed
 	jobs     []*job
 	wrong    int64 // by how much its clock is ahead
-	// watermark is the least that was stored when the session began: that of another shard's last owner says nothing of what was read here.
+	// watermark is the least that was stored when the session began: that of another shard's last
+	// owner says nothing of what was read here.
 	watermark int64
 	flying    map[int]*join.ClicksRead // by clicks partition: a read whose clicks are in the window, and which the core has not heard of
 }
@@ -332,7 +335,8 @@ func (in *instance) tellClicks(p int) {
 	}
 }
 
-// restore reads some records of each shard again. It begins when the clicks have been read up to where the last owner was.
+// restore reads some records of each shard again. It begins when the clicks have been read up to
+// where the last owner was.
 func (in *instance) restore(n int64) {
 	for _, s := range in.core.Shards() {
 		r := in.restores[s.Partition]

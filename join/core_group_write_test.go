@@ -37,7 +37,8 @@ func (in *instance) release(limit int) {
 	}
 }
 
-// take closes the batches of some shards, with so many corrections each, into a transaction under way. Two are, at most.
+// take closes the batches of some shards, with so many corrections each, into a transaction under
+// way. Two are, at most.
 func (in *instance) take(most int, shards ...int32) *job {
 	j := &job{batches: map[int32]*batch{}}
 	for _, p := range shards {
@@ -53,7 +54,8 @@ func (in *instance) take(most int, shards ...int32) *job {
 	if len(j.batches) == 0 {
 		return nil
 	}
-	// All that are not known to have landed: a position may not pass one that a transaction of another shard holds, and may yet lose.
+	// All that are not known to have landed: a position may not pass one that a transaction of
+	// another shard holds, and may yet lose.
 	in.under, in.dead = append(in.under, in.dead...), nil
 	j.dead = slices.Clone(in.under)
 	in.jobs = append(in.jobs, j)
@@ -65,7 +67,8 @@ func (in *instance) most() int {
 	return rapid.SampledFrom([]int{1, 2, 5, 1 << 30}).Draw(in.g.t, "corrections")
 }
 
-// land is what Postgres makes of a transaction. Where a shard was taken over by another it lands nowhere, and the session begins anew.
+// land is what Postgres makes of a transaction. Where a shard was taken over by another it lands
+// nowhere, and the session begins anew.
 func (in *instance) land(j *job) {
 	in.jobs = slices.DeleteFunc(in.jobs, func(x *job) bool { return x == j })
 	rejected, ok := in.g.write(j)
@@ -138,8 +141,9 @@ func (g *group) write(j *job) (rejected map[int32][]int64, ok bool) {
 	return rejected, true
 }
 
-// holds checks that every click below the positions of a shard has had its effect on the shard's rows, or is noted as late. In a backlog
-// rows are written before the clicks are read again that were read before a restart.
+// holds checks that every click below the positions of a shard has had its effect on the shard's
+// rows, or is noted as late. In a backlog rows are written before the clicks are read again that
+// were read before a restart.
 func (g *group) holds(p int32, at event.Position) {
 	if g.far == 5 {
 		return
@@ -189,7 +193,8 @@ func (g *group) correct(p int32, k event.Correction, final int64, rejected bool)
 	g.table[id] = tableRow{row{id, k.Click.String(), k.ClickTime, true}, stands.of}
 }
 
-// claim takes a shard over: the one that had it may go on for a while, but what it writes lands nowhere.
+// claim takes a shard over: the one that had it may go on for a while, but what it writes lands
+// nowhere.
 func (in *instance) claim(p int32) {
 	if in.owns[p].owner != 0 {
 		in.drop(p)
@@ -342,7 +347,8 @@ func (in *instance) catchUp() {
 	in.release(1 << 30)
 }
 
-// drain lets everything end where it is: what is under way lands, shards that nobody has go to instance 0, which may have to begin anew.
+// drain lets everything end where it is: what is under way lands, shards that nobody has go to
+// instance 0, which may have to begin anew.
 func (g *group) drain() {
 	for range 6 {
 		for p := range g.checkouts {
@@ -409,7 +415,8 @@ func (g *group) compare() {
 	}
 }
 
-// noted holds what was noted as late against when it came: it was late, or it was dated too far ahead of the clock to be kept.
+// noted holds what was noted as late against when it came: it was late, or it was dated too far
+// ahead of the clock to be kept.
 func (g *group) noted() {
 	if len(g.wrongEvents) > len(neverTrue) {
 		return

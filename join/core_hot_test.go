@@ -10,8 +10,9 @@ import (
 	"firstclick/join/window"
 )
 
-// One key with many recent checkouts and many clicks, the newest first: each click is better than the one before, for all checkouts. What waits for a
-// transaction is a checkout's once, and taken in portions; the clicks' positions wait for the last of them.
+// One key with many recent checkouts and many clicks, the newest first: each click is better than
+// the one before, for all checkouts. What waits for a transaction is a checkout's once, and taken
+// in portions; the clicks' positions wait for the last of them.
 func TestOneKeyWithManyClicksNewestFirst(t *testing.T) {
 	const (
 		base      = 1_800_000_000 * second

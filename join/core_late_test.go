@@ -10,8 +10,8 @@ import (
 	"firstclick/join/window"
 )
 
-// A click that came too late for final rows of a shard elsewhere is noted by its owner. Should that one die before, whoever takes the shard
-// over must have seen it as such, or read it again.
+// A click that came too late for final rows of a shard elsewhere is noted by its owner. Should that
+// one die before, whoever takes the shard over must have seen it as such, or read it again.
 func TestTakeoverOfAShardThatOwesANote(t *testing.T) {
 	const base = 1_800_000_000 * second
 	none := []maybeLateRead{}
@@ -58,7 +58,8 @@ func (u maybeLateRead) into(core *join.Core) (missed bool) {
 	return missed
 }
 
-// While nothing is heard of other shards, what is kept of the reads is bounded; then it errs to the safe side.
+// While nothing is heard of other shards, what is kept of the reads is bounded; then it errs to the
+// safe side.
 func TestReadsThatMayBeLateAreBounded(t *testing.T) {
 	const base = 1_800_000_000 * second
 	const reads = 5000
@@ -83,7 +84,8 @@ func TestReadsThatMayBeLateAreBounded(t *testing.T) {
 	}
 }
 
-// One shard does not pass, and late clicks go on coming: what is kept for whoever takes it over is bounded. He reads again what was forgotten.
+// One shard does not pass, and late clicks go on coming: what is kept for whoever takes it over is
+// bounded. He reads again what was forgotten.
 func TestLateClicksThatAreKeptAreBounded(t *testing.T) {
 	const base, clicks = 1_800_000_000 * second, 100_000
 	core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
@@ -120,7 +122,8 @@ func TestLateClicksThatAreKeptAreBounded(t *testing.T) {
 	}
 }
 
-// A read may be under way while a shard is taken over: judged by what was final before, and not told of yet.
+// A read may be under way while a shard is taken over: judged by what was final before, and not
+// told of yet.
 func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
 	const base = 1_800_000_000 * second
 	for _, c := range []struct {
@@ -146,8 +149,9 @@ func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
 	}
 }
 
-// A restart reads clicks again that had had their effect before: in no row of those that are released now. Nothing is final for them, however far
-// behind its end their partition is and whatever was released meanwhile.
+// A restart reads clicks again that had had their effect before: in no row of those that are
+// released now. Nothing is final for them, however far behind its end their partition is and
+// whatever was released meanwhile.
 func TestNothingIsFinalForAClickThatIsReadAgain(t *testing.T) {
 	const base = 1_800_000_000 * second
 	win := window.New(window.Config{})

@@ -14,8 +14,9 @@ import (
 	"firstclick/join/window"
 )
 
-// Retention may take clicks that were read before a restart. A checkout that could need one of them is a gap; one that could not must
-// go, or a group that was away for longer than the retention would never go on.
+// Retention may take clicks that were read before a restart. A checkout that could need one of them
+// is a gap; one that could not must go, or a group that was away for longer than the retention
+// would never go on.
 func TestClicksThatAreGone(t *testing.T) {
 	const base = 1_800_000_000 * second
 	for _, c := range []struct {
@@ -54,7 +55,8 @@ func TestClicksThatAreGone(t *testing.T) {
 	}
 }
 
-// A checkout that comes too late is joined where it can be, and noted. It is no gap: its clicks would be gone without a restart too.
+// A checkout that comes too late is joined where it can be, and noted. It is no gap: its clicks
+// would be gone without a restart too.
 func TestALateCheckoutIsNoGap(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
@@ -100,7 +102,8 @@ func TestAPositionKeepsWhatIsStoredOfOtherPartitions(t *testing.T) {
 	}
 }
 
-// Retention cuts anywhere, stragglers stand anywhere: a checkout whose clicks are gone is a gap, and is never joined to what is left.
+// Retention cuts anywhere, stragglers stand anywhere: a checkout whose clicks are gone is a gap,
+// and is never joined to what is left.
 func TestWhatRetentionTookAgainstBruteForce(t *testing.T) {
 	const base = 1_800_000_000 * second
 	rapid.Check(t, func(t *rapid.T) {

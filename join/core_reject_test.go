@@ -9,7 +9,8 @@ import (
 	"firstclick/join/window"
 )
 
-// A checkout that did not become a row must not hand a later click to the row that stands under its checkout_id.
+// A checkout that did not become a row must not hand a later click to the row that stands under its
+// checkout_id.
 func TestARejectedCheckoutCorrectsNothing(t *testing.T) {
 	w := window.New(window.Config{})
 	c := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, w)

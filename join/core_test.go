@@ -13,8 +13,9 @@ import (
 	"firstclick/join/window"
 )
 
-// world is a Kafka, a Postgres and one instance after another between them, all in memory. Rapid chooses what happens next; at
-// the end everything is drained and the table must be the one that brute force gives.
+// world is a Kafka, a Postgres and one instance after another between them, all in memory. Rapid
+// chooses what happens next; at the end everything is drained and the table must be the one that
+// brute force gives.
 type world struct {
 	t     *rapid.T
 	clock int64 // production time, micros; also the instance's clock
@@ -132,7 +133,8 @@ func (w *world) note(id string) {
 	}
 }
 
-// Clocks of producers. What was dated ahead may come true while it is read again; alone, it is believed then.
+// Clocks of producers. What was dated ahead may come true while it is read again; alone, it is
+// believed then.
 var (
 	neverTrue    = []int64{minute, 6 * minute, 26 * hour, 7900 * 365 * 24 * hour}
 	someComeTrue = append([]int64{40 * minute, 2 * hour}, neverTrue...)
@@ -455,8 +457,9 @@ func TestAnyOrderOfEventsGivesTheBruteForceTable(t *testing.T) {
 	})
 }
 
-// compare holds the table against brute force. Only where more time passed than the lateness allows for may events have come too
-// late; then a row may miss a click, but never have one that is not its own.
+// compare holds the table against brute force. Only where more time passed than the lateness allows
+// for may events have come too late; then a row may miss a click, but never have one that is not
+// its own.
 func (w *world) compare() {
 	want := w.bruteForce()
 	if w.lates > 0 && w.leaps == 0 {

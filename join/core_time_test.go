@@ -11,8 +11,8 @@ import (
 
 const minute = 60 * second
 
-// begun is a core that has read every clicks partition, with an event of time t in each, up to its end at time 0 of the clock, and
-// owns checkouts partition 0, of which nothing waits.
+// begun is a core that has read every clicks partition, with an event of time t in each, up to its
+// end at time 0 of the clock, and owns checkouts partition 0, of which nothing waits.
 func begun(t int64, partitions int) (*join.Core, *window.Window, *join.Shard) {
 	win := window.New(window.Config{})
 	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
@@ -65,7 +65,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 			t.Errorf("the watermark moved by %v", time.Duration(got-base)*time.Microsecond)
 		}
 	})
-	// Cut off from Kafka, or stopped (SIGSTOP), for an hour in which others went on producing: what they produced is not late.
+	// Cut off from Kafka, or stopped (SIGSTOP), for an hour in which others went on producing: what
+	// they produced is not late.
 	t.Run("Kafka is away for an hour, clicks and checkouts were produced", func(t *testing.T) {
 		core, _, s := begun(base, 2)
 		for now := int64(0); now <= hour; now += minute {
@@ -94,8 +95,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 	})
 }
 
-// A transaction is answered before its markers are written. A partition that had nothing to read for an hour is not held for long
-// by a transaction of this moment.
+// A transaction is answered before its markers are written. A partition that had nothing to read
+// for an hour is not held for long by a transaction of this moment.
 func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, win, s := begun(base, 1)
@@ -142,7 +143,8 @@ func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 	}
 }
 
-// A busy partition's end runs far ahead of an open transaction within its 15 s. Checkouts are not held for longer for that.
+// A busy partition's end runs far ahead of an open transaction within its 15 s. Checkouts are not
+// held for longer for that.
 func TestAPartitionHeldByATransactionIsPassedOverHoweverFarItsEndIs(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, _, s := begun(base, 1)
@@ -170,8 +172,9 @@ func TestAPartitionHeldByATransactionIsPassedOverHoweverFarItsEndIs(t *testing.T
 	}
 }
 
-// While a shard's partition can't be read, nothing of the shard is final that may yet come late for no fault of its own, and the clicks for it stay.
-// Only when memory is short they go: the other shards work on.
+// While a shard's partition can't be read, nothing of the shard is final that may yet come late for
+// no fault of its own, and the clicks for it stay. Only when memory is short they go: the other
+// shards work on.
 func TestFinalityOfAShardThatCannotBeRead(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, _, s := begun(base, 1)
@@ -203,8 +206,8 @@ func TestFinalityOfAShardThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// The ends of the checkouts are asked for aside. After a stop of the process those of the clicks may be known again, and theirs not: checkouts of meanwhile
-// may be waiting.
+// The ends of the checkouts are asked for aside. After a stop of the process those of the clicks
+// may be known again, and theirs not: checkouts of meanwhile may be waiting.
 func TestNothingIsFinalByOldEndsOfTheCheckouts(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, _, s := begun(base, 1)

@@ -11,8 +11,8 @@ type endOffsets struct {
 	stuck   bool   // an open transaction was passed over for it
 }
 
-// maxEnds bounds the end offsets kept. Past it the newest ones take the place of their predecessors:
-// stricter, never wrong.
+// maxEnds bounds the end offsets kept. Past it the newest ones take the place of their
+// predecessors: stricter, never wrong.
 const maxEnds = 64
 
 // ClicksEnds takes in the clicks partitions' end offsets, uncommitted records counted, as asked for

@@ -8,7 +8,8 @@ import (
 	"firstclick/join/window"
 )
 
-// A click a minute of event time, newest first: whatever looks through the minutes for each click would need 10^11 steps.
+// A click a minute of event time, newest first: whatever looks through the minutes for each click
+// would need 10^11 steps.
 func TestAReadOfVeryManyMinutes(t *testing.T) {
 	const clicks = 1_000_000
 	began := time.Now()

@@ -148,8 +148,8 @@ func (p *clicksPartition) storedByAll(next int64) {
 	p.maybeLate = slices.DeleteFunc(p.maybeLate, func(read maybeLate) bool { return read.next <= next })
 }
 
-// missedBy says whether a click of the read may have come too late for rows of a shard that is taken
-// over at a position, without effect there.
+// missedBy says whether a click of the read may have come too late for rows of a shard that is
+// taken over at a position, without effect there.
 func (read maybeLate) missedBy(at *event.Position, partition int) bool {
 	return read.time < at.FinalBefore && read.next > at.Effective(partition)
 }

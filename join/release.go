@@ -27,8 +27,8 @@ func (e *LostClicksError) Error() string {
 // Invariant: a checkout goes only when every clicks partition has been read up to its end as asked
 // for after the checkout was fetched (docs/architecture.md#promise-2-no-false-nulls). There are two
 // exceptions. A partition far behind its end is passed when its event time has passed the
-// checkout's by the out-of-order allowance. A partition held by an open transaction is waited for no
-// longer than OpenTransaction.
+// checkout's by the out-of-order allowance. A partition held by an open transaction is waited for
+// no longer than OpenTransaction.
 func (c *Core) Release(s *Shard, limit int, now int64) ([]event.Released, error) {
 	clear(c.released)
 	c.released = c.released[:0]

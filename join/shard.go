@@ -12,7 +12,8 @@ import (
 type Shard struct {
 	Partition int32
 
-	// Corrections are for the next transaction, beside those for late clicks: see Restore and Refused.
+	// Corrections are for the next transaction, beside those for late clicks: see Restore and
+	// Refused.
 	Corrections []event.Correction
 
 	queue   []*event.Checkout

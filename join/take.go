@@ -55,8 +55,8 @@ func (c *Core) Take(s *Shard, most int) Taken {
 	return t
 }
 
-// position is what must be stored with everything that was released and corrected so far. Nothing of
-// an earlier owner is left to be restored.
+// position is what must be stored with everything that was released and corrected so far. Nothing
+// of an earlier owner is left to be restored.
 func (c *Core) position(s *Shard) event.Position {
 	n := len(c.parts)
 	at := event.Position{
@@ -83,7 +83,8 @@ func (c *Core) position(s *Shard) event.Position {
 		}
 		at.ClicksRestore[i] = max(at.ClicksRestore[i], restore)
 	}
-	// Invariant: a position does not go back, also in a partition that was added and is not known here yet.
+	// Invariant: a position does not go back, also in a partition that was added and is not known
+	// here yet.
 	at.ClicksNext, at.ClicksRestore = longer(at.ClicksNext, s.stored.ClicksNext), longer(at.ClicksRestore, s.stored.ClicksRestore)
 	at.ClicksEpoch, at.ClicksLatest = longer(at.ClicksEpoch, s.stored.ClicksEpoch), longer(at.ClicksLatest, s.stored.ClicksLatest)
 	if o, ok := s.open.OldestOffset(); ok {

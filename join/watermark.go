@@ -39,9 +39,10 @@ func (c *Core) advance(now int64, reading int) {
 }
 
 // moveWatermark moves the watermark to the least event time of the partitions that are not at their
-// end. While all are at their end, it moves at the pace of the clock, up to when the ends were asked
-// for. The partition that is being read was not at its end a moment ago, so it counts as such. While
-// the ends are not known, every partition counts. Invariant: the watermark never goes back.
+// end. While all are at their end, it moves at the pace of the clock, up to when the ends were
+// asked for. The partition that is being read was not at its end a moment ago, so it counts as
+// such. While the ends are not known, every partition counts. Invariant: the watermark never goes
+// back.
 func (c *Core) moveWatermark(reading int) {
 	least, atEnd, upTo := event.Forever, true, c.clicksEndsAt
 	for i := range c.parts {

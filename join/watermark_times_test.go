@@ -6,7 +6,8 @@ import (
 	"firstclick/join/event"
 )
 
-// One wrong clock, or a few, among the newest events do not say how far a partition is. A jump that most of them make does.
+// One wrong clock, or a few, among the newest events do not say how far a partition is. A jump that
+// most of them make does.
 func TestWhatTheNewestEventsHaveReached(t *testing.T) {
 	const apart = 100
 	many := func(from, n int64) (out []int64) {

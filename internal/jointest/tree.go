@@ -18,7 +18,10 @@ const attackers = 4_000
 //
 // build makes a tree, seeded with Secret, of events with these times. It returns the tree's depth
 // and each event's place in memory. The first few events are not a tree yet.
-func Balanced(t *testing.T, few int, rank func(seed uint64, ref uint32) uint64, build func(times []int64) (depth int, refs []uint32)) {
+func Balanced(
+	t *testing.T, few int, rank func(seed uint64, ref uint32) uint64,
+	build func(times []int64) (depth int, refs []uint32),
+) {
 	t.Helper()
 	inOrder := make([]int64, attackers)
 	for i := range inOrder {
@@ -30,7 +33,9 @@ func Balanced(t *testing.T, few int, rank func(seed uint64, ref uint32) uint64, 
 		for i := range order {
 			order[i] = i
 		}
-		slices.SortFunc(order[few:], func(a, b int) int { return cmp.Compare(rank(seed, refs[a]), rank(seed, refs[b])) })
+		slices.SortFunc(order[few:], func(a, b int) int {
+			return cmp.Compare(rank(seed, refs[a]), rank(seed, refs[b]))
+		})
 		times := make([]int64, attackers)
 		for i, event := range order {
 			times[event] = int64(i)
@@ -40,7 +45,8 @@ func Balanced(t *testing.T, few int, rank func(seed uint64, ref uint32) uint64, 
 	if depth, _ := build(byRank(Secret)); depth < attackers/2 {
 		t.Errorf("with the seed known the tree is %d deep: this is not the attack", depth)
 	}
-	// A random tree of so many nodes is some 25 deep. One in many millions is deeper than the limit.
+	// A random tree of so many nodes is some 25 deep. One in many millions is deeper than the
+	// limit.
 	limit := 4 * bits.Len(attackers)
 	for guess := range uint64(3) {
 		if depth, _ := build(byRank(guess)); depth > limit {

@@ -10,8 +10,8 @@ import (
 	"firstclick/join/window"
 )
 
-// A click in steady state costs no allocation: decoded, hashed, inserted, and looked up, while old ones expire. The window takes memory by
-// chunks of 16 KiB, far less than one for each click.
+// A click in steady state costs no allocation: decoded, hashed, inserted, and looked up, while old
+// ones expire. The window takes memory by chunks of 16 KiB, far less than one for each click.
 func TestClickAllocatesNothing(t *testing.T) {
 	clicks := jointest.Lines(t, "clicks.jsonl")
 	d, h, w := decode.New(time.UTC), event.NewHasher(1), window.New(window.Config{})

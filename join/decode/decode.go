@@ -134,7 +134,11 @@ func (d *Decoder) Checkout(value []byte, k *event.Checkout, slab []byte) ([]byte
 	return slab, nil
 }
 
-// bytes is the text of a span: of the record, or behind its end of d.text.
+func refuse(reason event.Reason, detail string) *event.DecodeError {
+	return &event.DecodeError{Reason: reason, Detail: detail}
+}
+
+// bytes is the text of a span: a part of the record or, behind its end, of d.text.
 func (d *Decoder) bytes(s span) []byte {
 	if n := uint32(len(d.scan.b)); s.start >= n {
 		return d.text[s.start-n : s.end-n : s.end-n]
@@ -142,13 +146,14 @@ func (d *Decoder) bytes(s span) []byte {
 	return d.scan.b[s.start:s.end]
 }
 
-// object checks the whole value and notes where its wanted members lie. The last of several members with one name counts.
+// object checks the whole value and finds the members that are used. Of several members with one
+// name the last one counts.
 func (d *Decoder) object(value []byte) *event.DecodeError {
 	switch {
 	case len(value) == 0:
-		return &event.DecodeError{Reason: event.ReasonEmpty, Detail: "no value"}
+		return refuse(event.ReasonEmpty, "no value")
 	case len(value) > event.MaxRecord:
-		return &event.DecodeError{Reason: event.ReasonTooLarge, Detail: fmt.Sprintf("%d bytes, at most %d", len(value), event.MaxRecord)}
+		return refuse(event.ReasonTooLarge, fmt.Sprintf("%d bytes, at most %d", len(value), event.MaxRecord))
 	}
 	d.text = d.text[:0]
 	d.field = [fields]span{}
@@ -161,12 +166,12 @@ func (d *Decoder) object(value []byte) *event.DecodeError {
 		}
 	}
 	if s.seen >= 0x80 && !utf8.Valid(value) {
-		return &event.DecodeError{Reason: event.ReasonText, Detail: "invalid UTF-8"}
+		return refuse(event.ReasonText, "invalid UTF-8")
 	}
 	return nil
 }
 
-// unknown is object for a record of no form that is known.
+// unknown reads a record of no form that is known.
 func (d *Decoder) unknown(value []byte) *event.DecodeError {
 	s := &d.scan
 	i, end := s.space(0), -1
@@ -178,14 +183,15 @@ func (d *Decoder) unknown(value []byte) *event.DecodeError {
 	}
 	switch {
 	case end < 0 || s.space(end) != len(value):
-		return &event.DecodeError{Reason: event.ReasonJSON, Detail: whereInvalid(value)}
+		return refuse(event.ReasonJSON, whereInvalid(value))
 	case !object:
-		return &event.DecodeError{Reason: event.ReasonShape, Detail: "not an object: " + quote(value[i:end])}
+		return refuse(event.ReasonShape, "not an object: "+quote(value[i:end]))
 	}
 	return nil
 }
 
-// members reads the members of the outermost object, from behind its brace. It returns where it ends, or -1.
+// members reads the members of the outermost object, from behind its brace. It returns where the
+// object ends, or -1.
 func (d *Decoder) members(i int) int {
 	s := &d.scan
 	b := s.b

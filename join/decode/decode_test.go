@@ -280,7 +280,8 @@ func TestParseTimeAtTheChangeOfClocks(t *testing.T) {
 	}
 }
 
-// same holds what a decoder that has seen nothing, or some records, makes of a value against what the plain one makes of it.
+// same holds what a decoder that has seen nothing, or some records, makes of a value against what
+// the plain one makes of it.
 func same(t jointest.Fataler, zone *time.Location, value []byte, seen ...[]byte) {
 	d := New(zone)
 	for _, before := range seen {
@@ -377,7 +378,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzJSON holds the scanner against encoding/json on any text, as one member of an object and as the whole value.
+// FuzzJSON holds the scanner against encoding/json on any text, as one member of an object and as
+// the whole value.
 func FuzzJSON(f *testing.F) {
 	for _, s := range []string{`1`, `-0.5e+7`, `"a\u12aF"`, `[1,2,[3,{"a":null}]]`, `{"a":{},"b":[]}`, ` true `, `[1,]`, `{"a"}`, `nul`} {
 		f.Add([]byte(s))
@@ -449,7 +451,8 @@ func BenchmarkDecodeCheckout(b *testing.B) {
 	}
 }
 
-// A decoder waits for the next record of its partition for as long as it takes, and must not hold a whole fetch meanwhile.
+// A decoder waits for the next record of its partition for as long as it takes, and must not hold a
+// whole fetch meanwhile.
 func TestDecoderLetsGo(t *testing.T) {
 	d := New(nil)
 	record := func() weak.Pointer[[1 << 20]byte] {

@@ -22,12 +22,13 @@ func quote(b []byte) string {
 func (d *Decoder) bad(field int, reason event.Reason, want string) *event.DecodeError {
 	f := d.field[field]
 	if f.end == 0 {
-		return &event.DecodeError{Reason: reason, Detail: memberNames[field] + " is missing, want " + want}
+		return refuse(reason, memberNames[field]+" is missing, want "+want)
 	}
-	return &event.DecodeError{Reason: reason, Detail: memberNames[field] + " is " + quote(d.scan.b[f.start:f.end]) + ", want " + want}
+	return refuse(reason, memberNames[field]+" is "+quote(d.scan.b[f.start:f.end])+", want "+want)
 }
 
-// name is a member's name without its escapes. A name that holds a lone surrogate is none that we want.
+// name is a member's name without its escapes. It holds until the next call. No name that is used
+// holds a lone surrogate.
 func (d *Decoder) name(raw []byte) []byte {
 	from := len(d.text)
 	text, _ := appendUnescaped(d.text, raw)
@@ -57,7 +58,8 @@ func (d *Decoder) appended(from int) span {
 	return span{start: uint32(n + from), end: uint32(n + len(d.text))}
 }
 
-// appendUnescaped appends the text of a valid JSON string. ok is false if it holds a NUL or a lone surrogate.
+// appendUnescaped appends the text of a valid JSON string. ok is false if it holds a NUL or a lone
+// surrogate.
 func appendUnescaped(dst, raw []byte) (text []byte, ok bool) {
 	ok = true
 	for i := 0; i < len(raw); {
@@ -198,8 +200,8 @@ func (d *Decoder) number(field int) (span, *event.DecodeError) {
 	return f, nil
 }
 
-// appendShifted appends a plain decimal times ten to the exp, exactly: no leading zeros but one before the point, and as many
-// digits behind the point as the exponent leaves.
+// appendShifted appends a plain decimal times ten to the exp, exactly. It keeps no leading zeros
+// but one before the point, and as many digits behind the point as the exponent leaves.
 func appendShifted(dst, mantissa []byte, exp int) []byte {
 	if mantissa[0] == '-' {
 		dst, mantissa = append(dst, '-'), mantissa[1:]

@@ -1,10 +1,11 @@
 package decode
 
-// A form is all that a record has in common with the next one from the same producer: the members' names, their order, and what stands between
-// their values. A record that has the form of one before it need not have its names read and looked up again: it is valid where the bytes
-// between its values are those that were valid there, and its values are.
+// A form is all that a record has in common with the next one of the same producer: the members'
+// names, their order, and the text between their values. For a record of a known form the text
+// between the values is compared as bytes, and only the values are read. It is valid if they are.
 //
-// What a form says of a record is what [Decoder.members] would say of it; a record that has no known form is read by that.
+// What a form says of a record is what [Decoder.members] says of it. A record of no known form is
+// read by that.
 type form struct {
 	steps []step
 	text  []byte // what stands before the values and behind the last one
@@ -24,7 +25,7 @@ const (
 	maxFormText = 4096
 )
 
-// known reads the value by the forms of records before it. false: it has none of them.
+// known reads the value by the known forms. false: it has none of them.
 func (d *Decoder) known() bool {
 	for n := range d.forms[:maxForms] {
 		if d.has(&d.forms[n]) {
@@ -37,7 +38,8 @@ func (d *Decoder) known() bool {
 	return false
 }
 
-// has reads the value as one of that form. false: it is none, or not valid; what was noted on the way means nothing then.
+// has reads the value as one of that form. false: it is not, or not valid. d.field means nothing
+// then.
 func (d *Decoder) has(f *form) bool {
 	s := &d.scan
 	b := s.b
@@ -69,7 +71,8 @@ func (d *Decoder) has(f *form) bool {
 	return len(f.steps) > 0 && string(b[i:]) == string(f.text[from:])
 }
 
-// add notes a member: the text from the end of the value before to this one, and what kind of value it is.
+// add adds a member: the text from the end of the value before to this one, and whether the value
+// is a string.
 func (f *form) add(text []byte, field int, quoted bool) {
 	if len(f.steps) < maxSteps && len(f.text)+len(text) < maxFormText {
 		f.text = append(f.text, text...)
@@ -81,13 +84,14 @@ func (f *form) add(text []byte, field int, quoted bool) {
 
 func (f *form) begin() { f.steps, f.text, f.long = f.steps[:0], f.text[:0], false }
 
-// learn keeps the form of a valid record in the place of the one that was of use the longest ago.
+// learn keeps the form of a valid record in place of the one that was used the longest ago.
 func (d *Decoder) learn(after []byte) {
 	f := d.forms[maxForms]
-	if f.long || len(f.steps) == 0 || len(f.text)+len(after) > maxFormText || d.scan.seen >= 0x80 { // names beyond ASCII have to be seen each time
+	// Names beyond ASCII have to be checked each time.
+	if f.long || len(f.steps) == 0 || len(f.text)+len(after) > maxFormText || d.scan.seen >= 0x80 {
 		return
 	}
 	f.text = append(f.text, after...)
-	copy(d.forms[1:], d.forms[:maxForms]) // the one that falls out lends its memory to the next that is learned
+	copy(d.forms[1:], d.forms[:maxForms]) // the next form is learned in the memory of the one dropped
 	d.forms[0] = f
 }

@@ -10,7 +10,8 @@ import (
 	"firstclick/internal/jointest"
 )
 
-// A record is judged by what it is, whatever forms its decoder has learned: real events, spoiled at some place, after others.
+// A record is judged by what it is, whatever forms its decoder has learned: real events, spoiled at
+// some place, after others.
 func TestFormsChangeNothing(t *testing.T) {
 	events := append(jointest.Lines(t, "clicks.jsonl"), jointest.Lines(t, "checkouts.jsonl")...)
 	event := rapid.SampledFrom(events)
@@ -40,7 +41,8 @@ func FuzzForms(f *testing.F) {
 	})
 }
 
-// A decoder that finds none of its forms learns the new one, and goes on at the old pace: no form is kept that is too long to be of use.
+// A decoder that finds none of its forms learns the new one, and goes on at the old pace: no form
+// is kept that is too long to be of use.
 func TestForms(t *testing.T) {
 	long := []byte(`{"` + string(bytes.Repeat([]byte("x"), maxFormText)) + `":1}`)
 	many := append(append([]byte(`{"a":1`), bytes.Repeat([]byte(`,"a":1`), maxSteps)...), '}')

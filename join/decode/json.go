@@ -33,8 +33,8 @@ func (s *scanner) str(i int) (end int, escaped bool) {
 	for {
 		for i+8 <= len(b) {
 			x := binary.LittleEndian.Uint64(b[i:])
-			// Once 0x02 is flipped, control characters and the quote (0x22) are those below 0x21. The
-			// lowest byte found is right: a borrow can only spoil those above it.
+			// Once 0x02 is flipped, control characters and the quote (0x22) are those below 0x21.
+			// The lowest byte found is right: a borrow can only spoil those above it.
 			slash := x ^ ones*'\\'
 			stop := ((x^ones*0x02-ones*0x21)&^x | (slash-ones)&^slash) & highs
 			if stop == 0 {

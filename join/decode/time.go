@@ -32,9 +32,9 @@ func two(a, b byte) int {
 }
 
 // parseTime reads a time in micros: `YYYY-MM-DD`, a blank or T, then `HH:MM` or `HH:MM:SS`. Behind
-// seconds may stand a point or comma and 1 to 9 digits, of which those beyond the sixth are dropped.
-// Then comes `Z`, `z`, `±HH:MM`, `±HHMM`, `±HH` or nothing: nothing means the clock of zone, by the
-// rule of time.Date where that clock is put forward or back.
+// seconds may stand a point or comma and 1 to 9 digits, of which those beyond the sixth are
+// dropped. Then comes `Z`, `z`, `±HH:MM`, `±HHMM`, `±HH` or nothing: nothing means the clock of
+// zone, by the rule of time.Date where that clock is put forward or back.
 func parseTime(s []byte, zone *time.Location) (micros int64, ok bool) {
 	if len(s) < 16 || s[4] != '-' || s[7] != '-' || s[10] != ' ' && s[10] != 'T' || s[13] != ':' {
 		return 0, false
@@ -77,7 +77,8 @@ func parseTime(s []byte, zone *time.Location) (micros int64, ok bool) {
 	return seconds*1e6 + fraction, true
 }
 
-// parseFraction reads the fraction of a second in micros, if there is one, and returns what is behind it.
+// parseFraction reads the fraction of a second in micros, if there is one, and returns what is
+// behind it.
 func parseFraction(s []byte) (micros int64, rest []byte, ok bool) {
 	if len(s) == 0 || s[0] != '.' && s[0] != ',' {
 		return 0, s, true

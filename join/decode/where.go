@@ -8,12 +8,14 @@ import (
 	"strconv"
 )
 
-// whereInvalid says where a value is not valid JSON, for people: the byte, counted from 0, the member that it stands in, and what stands there. It
-// reads the value again with encoding/json, which judges as the scanner does: only a dead letter pays for that.
+// whereInvalid says where a value is not valid JSON, for people: the byte, counted from 0, the
+// member that it belongs to, and what stands there. It reads the value again with encoding/json,
+// which agrees with the scanner.
 func whereInvalid(value []byte) string {
 	var syntax *json.SyntaxError
 	at, why := len(value), "the text ends early"
-	if err := json.Unmarshal(value, new(json.RawMessage)); errors.As(err, &syntax) && err.Error() != "unexpected end of JSON input" {
+	err := json.Unmarshal(value, new(json.RawMessage))
+	if errors.As(err, &syntax) && err.Error() != "unexpected end of JSON input" {
 		at, why = max(int(syntax.Offset)-1, 0), err.Error()
 	}
 	at = min(at, len(value))
@@ -33,7 +35,8 @@ func whereInvalid(value []byte) string {
 	return fmt.Sprintf("%s: %s, at %s", text, why, there)
 }
 
-// pathTo is the member in which an offset lies, such as items[2].price; empty at the outermost level, and where nesting is deep.
+// pathTo is the member in which an offset lies, such as items[2].price. It is empty at the
+// outermost level. Where nesting is deep it ends early.
 func pathTo(value []byte, at int64) string {
 	type level struct {
 		object bool
@@ -95,7 +98,7 @@ func pathTo(value []byte, at int64) string {
 	return path
 }
 
-// shown is a member's name in printable ASCII, cut where it is long: records are not ours.
+// shown is a member's name in printable ASCII, cut if it is long: records are not trusted.
 func shown(name string) string {
 	const most = 30
 	text := strconv.QuoteToASCII(name)

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// ID is an event's id: sixteen packed bytes for a canonical lower-case UUID, else the text itself. Two ids are equal (==) exactly
-// when their texts are. The zero ID is the empty text, which no event has.
-//
-// The nil UUID is kept as text: packed it would be the zero ID.
+// ID is an event's id: sixteen packed bytes for a canonical lower-case UUID, else the text itself.
+// Two ids are equal (==) exactly if their texts are. The zero ID is the empty text, which no event
+// has. The nil UUID is kept as text: packed it would be the zero ID.
 type ID struct {
 	hi, lo uint64
 	text   string // empty when packed
@@ -17,7 +16,7 @@ type ID struct {
 
 const uuidText = 36
 
-// MakeID makes the id of a text. The text is copied only when it is not a canonical lower-case UUID.
+// MakeID makes the id of a text. It copies the text only if it is not a canonical lower-case UUID.
 func MakeID(text []byte) ID {
 	if hi, lo, ok := packUUID(text); ok {
 		return ID{hi: hi, lo: lo}
@@ -28,7 +27,7 @@ func MakeID(text []byte) ID {
 // Compare orders ids by the bytes of their texts (COLLATE "C"): -1, 0 or 1.
 func (a ID) Compare(b ID) int {
 	switch {
-	case a.text == "" && b.text == "": // packed ones order as their texts do: digits before letters, dashes in fixed places
+	case a.text == "" && b.text == "": // their texts order likewise: digits before letters, dashes in fixed places
 		return compareUUID(a.hi, a.lo, b.hi, b.lo)
 	case a.text != "" && b.text != "":
 		return strings.Compare(a.text, b.text)

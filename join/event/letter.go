@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// MaxRecord is the size in bytes of the largest value that is decoded; a larger one is ReasonTooLarge.
+// MaxRecord is the size in bytes of the largest value that is decoded; a larger one is
+// ReasonTooLarge.
 const MaxRecord = 1 << 20
 
 // MaxID is the length in bytes of the longest id (click_id, checkout_id, product_id).
@@ -33,15 +34,17 @@ const (
 	// row has the next click or none.
 	ReasonRefusedClick Reason = "refused_click"
 	ReasonConflict     Reason = "conflict" // other content under a checkout_id that has a row
-	// ReasonUnreadable: a batch of records that does not decompress, or not within the memory for it.
+	// ReasonUnreadable: a batch of records that does not decompress, or not within the memory for
+	// it.
 	ReasonUnreadable Reason = "unreadable"
 )
 
 // Reasons are all that a dead letter can have, in the order of docs/operations.md.
 func Reasons() []Reason {
 	return []Reason{
-		ReasonEmpty, ReasonTooLarge, ReasonJSON, ReasonShape, ReasonClickID, ReasonCheckoutID, ReasonUserID, ReasonProductID,
-		ReasonTime, ReasonFuture, ReasonAmount, ReasonText, ReasonRefused, ReasonRefusedClick, ReasonConflict, ReasonUnreadable,
+		ReasonEmpty, ReasonTooLarge, ReasonJSON, ReasonShape, ReasonClickID, ReasonCheckoutID,
+		ReasonUserID, ReasonProductID, ReasonTime, ReasonFuture, ReasonAmount, ReasonText,
+		ReasonRefused, ReasonRefusedClick, ReasonConflict, ReasonUnreadable,
 	}
 }
 

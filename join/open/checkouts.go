@@ -19,9 +19,9 @@ type Checkout struct {
 
 // Checkouts holds the open checkouts of one shard. Not safe for concurrent use.
 //
-// The checkouts of a key are a treap by (Time, Offset), in which each node knows the worst click below
-// it (see tree.go). For expiry all checkouts also stand in lists, a radix heap by Time (see Expire).
-// Nodes and keys lie in chunks and name each other by number.
+// The checkouts of a key are a treap by (Time, Offset), in which each node knows the worst click
+// below it (see tree.go). For expiry all checkouts also stand in lists, a radix heap by Time (see
+// Expire). Nodes and keys lie in chunks and name each other by number.
 type Checkouts struct {
 	nodes nodes
 	keys  keys
@@ -30,7 +30,7 @@ type Checkouts struct {
 
 	seed  uint64          // of the ranks
 	base  uint64          // the greatest Expire, ordered as unsigned
-	lists [lists]timeList // by the highest bit in which a time differs from base; those below base are in the last
+	lists [lists]timeList // by the highest bit in which a time differs from base; the last: below base
 	n     int
 }
 
@@ -86,8 +86,8 @@ func (r *Checkouts) Add(key event.Key, k Checkout) {
 	r.n++
 }
 
-// Expire drops exactly the checkouts with Time < before. It may be called often: a checkout is looked
-// at when one more upper bit of before agrees with its time, at most 64 times in its life.
+// Expire drops exactly the checkouts with Time < before. It may be called often: a checkout is
+// looked at when one more upper bit of before agrees with its time, at most 64 times in its life.
 func (r *Checkouts) Expire(before int64) {
 	to, level := ordered(before), -1
 	if to > r.base { // else only what was added below an earlier before is concerned
@@ -104,7 +104,8 @@ func (r *Checkouts) Expire(before int64) {
 	}
 }
 
-// sort drops what is before a time from a list, and puts the rest into the lists where it belongs now.
+// sort drops what is before a time from a list, and puts the rest into the lists where it belongs
+// now.
 func (r *Checkouts) sort(l *timeList, before int64) {
 	ref := l.head
 	*l = timeList{least: math.MaxInt64}
@@ -133,11 +134,12 @@ func (r *Checkouts) drop(ref uint32, n *node) {
 	r.n--
 }
 
-// sparse is the number of nodes from which on memory is given back once a quarter of them or less is
-// in use.
+// sparse is the number of nodes from which on memory is given back once a quarter of them or less
+// is in use.
 const sparse = 1024
 
-// compact writes everything anew. The three checkouts out of four that were dropped since pay for it.
+// compact writes everything anew. The three checkouts out of four that were dropped since pay for
+// it.
 func (r *Checkouts) compact() {
 	old := *r
 	r.reset(old.base)

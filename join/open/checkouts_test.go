@@ -245,8 +245,9 @@ func always(t int64, click event.ID) answers {
 	return func(event.Key, int64) (int64, event.ID, bool) { return t, click, true }
 }
 
-// A hundred thousand checkouts of one key: in order, at one time and at random, with clicks that improve one of them, none,
-// and all. Anything that takes all of them in hand for each call would need 10^10 steps.
+// A hundred thousand checkouts of one key: in order, at one time and at random, with clicks that
+// improve one of them, none, and all. Anything that takes all of them in hand for each call would
+// need 10^10 steps.
 func TestCheckoutsHotKey(t *testing.T) {
 	const n = 100_000
 	rnd := rand.New(rand.NewPCG(1, 1))
@@ -315,7 +316,8 @@ func BenchmarkCheckoutsBytes(b *testing.B) {
 	}
 }
 
-// BenchmarkCheckouts is the life of a checkout with 500,000 held: added, an improvement tried, swept, forgotten.
+// BenchmarkCheckouts is the life of a checkout with 500,000 held: added, an improvement tried,
+// swept, forgotten.
 func BenchmarkCheckouts(b *testing.B) {
 	const held = 500_000
 	r := New(7)

@@ -1,9 +1,9 @@
 // Package open holds the open checkouts of a shard: those that were released and whose click may
 // still move to an earlier one.
 //
-// A late click only marks the open checkouts that it may concern. When the next transaction is made,
-// the marked ones are looked up in the window, so many at a time. So what waits for a transaction is
-// bounded by checkouts, not by clicks times checkouts.
+// A late click only marks the open checkouts that it may concern. When the next transaction is
+// made, the marked ones are looked up in the window, so many at a time. So what waits for a
+// transaction is bounded by checkouts, not by clicks times checkouts.
 //
 // # Invariants
 //

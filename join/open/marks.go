@@ -6,8 +6,8 @@ import (
 	"firstclick/join/event"
 )
 
-// mark says that better clicks have come for some checkouts of a key, in a span of their event time.
-// A key has one mark, however many clicks come for it before its checkouts are looked up.
+// mark says that better clicks have come for some checkouts of a key, in a span of their event
+// time. A key has one mark, however many clicks come for it before its checkouts are looked up.
 type mark struct {
 	key      event.Key
 	from, to int64
@@ -15,8 +15,8 @@ type mark struct {
 	click    int64 // event time of the earliest of those clicks
 }
 
-// marks are spans to be looked up. Those that wait grow. Those of the sweep do not: so a sweep ends,
-// however fast new ones come.
+// marks are spans to be looked up. Those that wait grow. Those of the sweep do not: so a sweep
+// ends, however fast new ones come.
 type marks struct {
 	waiting, sweep         []mark
 	waitingFrom, sweepFrom int64 // the least from, or less; MaxInt64: none
@@ -97,7 +97,9 @@ type Clicks interface {
 // appends to better the corrections of those that get a better one. done says that all have been
 // looked up that were marked when the sweep began: with this call, unless the one before was not
 // done.
-func (r *Checkouts) Improve(better []event.Correction, most int, clicks Clicks, window int64) (_ []event.Correction, done bool) {
+func (r *Checkouts) Improve(
+	better []event.Correction, most int, clicks Clicks, window int64,
+) (_ []event.Correction, done bool) {
 	m := &r.marks
 	if len(m.sweep) == 0 {
 		m.waiting, m.sweep = m.sweep, m.waiting
@@ -126,8 +128,8 @@ type sweep struct {
 	better []event.Correction
 }
 
-// lookUpAll looks up the marked checkouts of a tree, oldest first. false: there are more than may be
-// looked up, and the mark stands at the next one.
+// lookUpAll looks up the marked checkouts of a tree, oldest first. false: there are more than may
+// be looked up, and the mark stands at the next one.
 func (r *Checkouts) lookUpAll(ref uint32, m *mark, s *sweep) (done bool) {
 	if ref == 0 {
 		return true
@@ -162,8 +164,9 @@ func (r *Checkouts) lookUp(n *node, m *mark, s *sweep) (done bool) {
 	}
 	r.dropClick(n)
 	r.setClick(n, t, click)
+	id := r.texts.load(n.id, n.flags&flagIDText != 0)
 	s.better = append(s.better, event.Correction{
-		Offset: n.offset, Key: m.key, Time: n.time, Checkout: r.texts.load(n.id, n.flags&flagIDText != 0), Click: click, ClickTime: t,
+		Offset: n.offset, Key: m.key, Time: n.time, Checkout: id, Click: click, ClickTime: t,
 	})
 	return true
 }

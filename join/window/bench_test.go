@@ -8,7 +8,8 @@ import (
 	"firstclick/join/event"
 )
 
-// fill inserts n clicks, each key clicks of them, spread over 75 minutes. The second click of a key comes within seconds.
+// fill inserts n clicks, each key clicks of them, spread over 75 minutes. The second click of a key
+// comes within seconds.
 func fill(w *Window, h event.Hasher, n, clicks int) {
 	for i := range n {
 		w.Insert(jointest.Key(i/clicks), jointest.Start+int64(float64(i)/float64(n)*float64(75*minute)), jointest.ID(i))

@@ -7,9 +7,10 @@ import (
 	"firstclick/join/event"
 )
 
-// bucket holds the clicks of one stripe in one bucket of event time, in words that are only appended
-// to and freed together. The words lie in chunks, the first ones small (a bucket of one click costs
-// 64 bytes), the others of chunkWords. A ref is the place of a record's first word, never 0.
+// bucket holds the clicks of one stripe in one bucket of event time, in words that are only
+// appended to and freed together. The words lie in chunks, the first ones small (a bucket of one
+// click costs 64 bytes), the others of chunkWords. A ref is the place of a record's first word,
+// never 0.
 //
 // A record of a click is
 //
@@ -18,8 +19,8 @@ import (
 //	             recordFar a bucket's number and a ref, or in a tree the refs of both children
 //	id           four words, or with recordText the length in bytes and the bytes
 //
-// A tree's header is recordTree in word 0, the number and ref of the next older group, and the ref of
-// the root.
+// A tree's header is recordTree in word 0, the number and ref of the next older group, and the ref
+// of the root.
 type bucket struct {
 	number uint32
 	used   uint32 // words, with those left over at the ends of chunks

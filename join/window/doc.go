@@ -1,5 +1,5 @@
-// Package window holds clicks in memory for as long as a checkout may need them, and finds the first
-// one of a key in a span of event time.
+// Package window holds clicks in memory for as long as a checkout may need them, and finds the
+// first one of a key in a span of event time.
 //
 // # Invariants
 //

@@ -5,10 +5,10 @@ import "firstclick/join/event"
 // A group is the clicks of one key in one bucket. Its head is its newest click, or a tree's header.
 // Nothing is ever taken out of a group.
 //
-// Up to maxChain clicks are a chain in descending order of (time, id): clicks that come in order cost
-// one record and one link. More become a treap: a search tree by (time, id) that is a heap by a
-// secret hash of the nodes' refs. It is as balanced as a random tree, whatever times the clicks have
-// and in whatever order they come.
+// Up to maxChain clicks are a chain in descending order of (time, id): clicks that come in order
+// cost one record and one link. More become a treap: a search tree by (time, id) that is a heap by
+// a secret hash of the nodes' refs. It is as balanced as a random tree, whatever times the clicks
+// have and in whatever order they come.
 const maxChain = 8
 
 // link is where the number and the ref of a group stand. number is nil where only the ref does.
@@ -34,8 +34,8 @@ func (b *bucket) next(r []uint32) uint32 {
 	return 0
 }
 
-// bottom is the record that holds the link to the next older group: a tree's header, or the last of a
-// chain. holder is the link to it and steps the number of records looked at.
+// bottom is the record that holds the link to the next older group: a tree's header, or the last of
+// a chain. holder is the link to it and steps the number of records looked at.
 func (b *bucket) bottom(head link) (r []uint32, holder link, steps int) {
 	holder = head
 	for {

@@ -54,7 +54,8 @@ func (x *index) find(key event.Key) *slot {
 	return nil
 }
 
-// slotFor returns the slot of key, a new one with ref 0 if it had none. It holds until the next call.
+// slotFor returns the slot of key, a new one with ref 0 if it had none. It holds until the next
+// call.
 func (s *stripe) slotFor(key event.Key) *slot {
 	x := &s.index
 	for {

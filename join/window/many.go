@@ -25,8 +25,8 @@ func newByStripe(w *Window) byStripe {
 
 func (g *byStripe) add(key event.Key) { g.keys = append(g.keys, mixed(key)) }
 
-// each calls do for each stripe that has keys, under its lock. The stripe's keys are head-1 and, while
-// it is not 0, next[head-1]-1 and so on, in the order in which they were added.
+// each calls do for each stripe that has keys, under its lock. The stripe's keys are head-1 and,
+// while it is not 0, next[head-1]-1 and so on, in the order in which they were added.
 func (g *byStripe) each(do func(s *stripe, head uint16)) {
 	w := g.window
 	for n := len(g.keys) - 1; n >= 0; n-- {

@@ -82,8 +82,8 @@ func (s *stripe) expire(dead uint32) {
 	}
 	s.buckets = slices.Delete(s.buckets, 0, n)
 	s.recent = nil
-	// Each live key has a click, so many more slots than clicks are dead ones. Fewer dead slots wait
-	// for the next growth.
+	// Each live key has a click, so many more slots than clicks are dead ones. Fewer dead slots
+	// wait for the next growth.
 	if int64(s.index.used) > 2*s.clicks {
 		s.rebuild(0)
 	}
@@ -162,8 +162,8 @@ func older(r []uint32) (number, ref uint32) {
 	return 0, 0
 }
 
-// first finds the least click of key at or after off in bucket number, or after (off, after) if that
-// is given. ref 0: there is none.
+// first finds the least click of key at or after off in bucket number, or after (off, after) if
+// that is given. ref 0: there is none.
 func (s *stripe) first(key event.Key, number, off uint32, after *event.ID) (*bucket, uint32) {
 	e := s.index.find(key)
 	if e == nil || e.bucket < s.dead {
@@ -172,8 +172,8 @@ func (s *stripe) first(key event.Key, number, off uint32, after *event.ID) (*buc
 	if e.ref&directoryFlag != 0 {
 		return s.firstDirectory(e, number, off, after)
 	}
-	// The oldest group that is not before the bucket has it, or the next newer one if all clicks of that
-	// group are before off.
+	// The oldest group that is not before the bucket has it, or the next newer one if all clicks of
+	// that group are before off.
 	var b, newer *bucket
 	var ref, newerRef uint32
 	walked := 0

@@ -67,8 +67,8 @@ func New(cfg Config) *Window {
 	return w
 }
 
-// stripeOf finds a key's stripe, and mixes the key so that places in the index are even, whoever made
-// the key. The mixing is a bijection: keys stay different.
+// stripeOf finds a key's stripe, and mixes the key so that places in the index are even, whoever
+// made the key. The mixing is a bijection: keys stay different.
 func (w *Window) stripeOf(key event.Key) (*stripe, event.Key) {
 	key = mixed(key)
 	return &w.stripes[key.Hi&w.mask], key
@@ -78,7 +78,8 @@ func mixed(key event.Key) event.Key {
 	return event.Key{Hi: event.Mix(key.Hi ^ event.Mix(key.Lo)), Lo: key.Lo}
 }
 
-// placeOf finds a time's bucket, and where in it the time is. ok is false for times that are not held.
+// placeOf finds a time's bucket, and where in it the time is. ok is false for times that are not
+// held.
 func (w *Window) placeOf(t int64) (number, off uint32, ok bool) {
 	if t < 0 || t >= event.EndOfTime {
 		return 0, 0, false
@@ -119,8 +120,8 @@ func (w *Window) After(key event.Key, t int64, id event.ID, to int64) (int64, ev
 	return s.earliest(key, t, to, &id)
 }
 
-// earliest is First of a mixed key. If after is given, clicks at from itself count only if their ids
-// are greater.
+// earliest is First of a mixed key. If after is given, clicks at from itself count only if their
+// ids are greater.
 func (s *stripe) earliest(key event.Key, from, to int64, after *event.ID) (t int64, id event.ID, ok bool) {
 	w := s.window
 	if least := max(w.floor.Load(), 0); from < least {
@@ -140,8 +141,8 @@ func (s *stripe) earliest(key event.Key, from, to int64, after *event.ID) (t int
 	return t, idOf(r).Clone(), true // what it views may be freed and used again
 }
 
-// Expire raises the floor: from now on clicks with t < before are neither found nor inserted. Memory
-// is freed for whole buckets. The floor never goes back.
+// Expire raises the floor: from now on clicks with t < before are neither found nor inserted.
+// Memory is freed for whole buckets. The floor never goes back.
 func (w *Window) Expire(before int64) {
 	for {
 		floor := w.floor.Load()

@@ -324,8 +324,8 @@ func TestWindowEndsAreExact(t *testing.T) {
 	}
 }
 
-// One key, many clicks, in orders that make a list or a plain tree slow: time must grow like n log n. 100,000 clicks one by one
-// over a list would be 5 * 10^9 steps.
+// One key, many clicks, in orders that make a list or a plain tree slow: time must grow like n log
+// n. 100,000 clicks one by one over a list would be 5 * 10^9 steps.
 func TestWindowHotKey(t *testing.T) {
 	const n = 100_000
 	const start = 1_795_000_000_000_000
@@ -433,8 +433,8 @@ func TestWindowFarApart(t *testing.T) {
 	}
 }
 
-// Under the race detector: whatever happens at once, an answer is a click that was inserted, in range and not below the floor
-// as it was before the question.
+// Under the race detector: whatever happens at once, an answer is a click that was inserted, in
+// range and not below the floor as it was before the question.
 func TestWindowConcurrently(t *testing.T) {
 	w := New(Config{Stripes: 4})
 	const start = 1_795_000_000_000_000
