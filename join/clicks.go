@@ -24,7 +24,7 @@ type clicksPartition struct {
 	lostUntil int64 // event time before which clicks may be missing because of that; NoTime: none
 	index     []TimeOffset
 	maybeLate []maybeLate
-	notesFrom int64 // notes of late clicks below this offset are not in memory: every shard had stored them, or they were too many
+	notesFrom int64 // below this offset no notes of late clicks are in memory: see ForgetNotes
 	farFrom   int64 // likewise of far clicks
 }
 
@@ -69,8 +69,9 @@ type Candidate struct {
 // called.
 func (r *ClicksRead) Reset(partition int32) {
 	*r = ClicksRead{
-		Partition: partition, Latest: event.NoTime, MaybeLate: event.Forever, Epoch: -1, Index: r.Index[:0], Candidates: r.Candidates[:0],
-		limits: noLimits(),
+		Partition: partition, Latest: event.NoTime, MaybeLate: event.Forever, Epoch: -1, Index: r.Index[:0],
+		Candidates: r.Candidates[:0],
+		limits:     noLimits(),
 	}
 }
 
@@ -128,7 +129,8 @@ func (c *Core) AddClicks(p int32, next, lostUntil, now int64) {
 func (c *Core) grow(n int, now int64) {
 	for len(c.parts) < n {
 		c.parts = append(c.parts, clicksPartition{
-			end: -1, lso: -1, movedAt: now, maxTime: event.NoTime, latest: event.NoTime, readAt: noClock, epoch: -1, lostUntil: event.NoTime,
+			end: -1, lso: -1, movedAt: now, maxTime: event.NoTime, latest: event.NoTime, readAt: noClock, epoch: -1,
+			lostUntil: event.NoTime,
 		})
 	}
 }
@@ -188,7 +190,8 @@ func (c *Core) Clicks(r *ClicksRead, now int64) (late []LateClick, missed bool) 
 func (p *clicksPartition) addToIndex(read []TimeOffset) {
 	known := len(p.index)
 	for _, e := range read {
-		i, found := slices.BinarySearchFunc(p.index[:known], e, func(x, e TimeOffset) int { return cmp.Compare(x.Bucket, e.Bucket) })
+		i, found := slices.BinarySearchFunc(p.index[:known], e,
+			func(x, e TimeOffset) int { return cmp.Compare(x.Bucket, e.Bucket) })
 		if found {
 			p.index[i].Offset = min(p.index[i].Offset, e.Offset)
 		} else {

@@ -7,7 +7,7 @@ import "firstclick/join/event"
 // move the watermark of everybody. There are three ranges, by our clock:
 //
 //   - up to now + MaxFutureSkew: the time decides watermark, passing of a backlog, and finality.
-//   - up to a window later: it decides nothing, and is kept like any other: a restart reads it again.
+//   - up to a window later: it decides nothing, and is kept like any other. Restarts read it again.
 //   - later, "far": the event is joined with what is in the window, and noted like one that comes
 //     too late. No restore point waits for it: one click of the year 9999 would have every start
 //     read all that was ever written.

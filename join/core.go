@@ -81,7 +81,8 @@ func NewCore(cfg Config, w *window.Window) *Core {
 	}
 	c := &Core{
 		win: w, lookups: w.NewLookups(), window: cfg.Window.Microseconds(), lateness: cfg.Lateness.Microseconds(),
-		outOfOrder: cfg.OutOfOrder.Microseconds(), farBehind: cfg.FarBehind, openTxn: cfg.OpenTransaction.Microseconds(), seed: cfg.Seed,
+		outOfOrder: cfg.OutOfOrder.Microseconds(), farBehind: cfg.FarBehind,
+		openTxn: cfg.OpenTransaction.Microseconds(), seed: cfg.Seed,
 		watermark: event.NoTime, clicksEndsAt: noClock, checkoutEndsAt: noClock, clockAt: noClock,
 		clock: clock{skew: cfg.MaxFutureSkew.Microseconds(), limits: noLimits()},
 	}

@@ -23,7 +23,8 @@ func TestAReadOfVeryManyMinutes(t *testing.T) {
 	r.Next = clicks
 	c.Clicks(&r, 0)
 	index := c.parts[0].index
-	if len(index) != clicks/2 || index[0] != (TimeOffset{clicks/2 + 1, clicks - 2}) || index[1] != (TimeOffset{clicks/2 + 2, clicks - 4}) {
+	if len(index) != clicks/2 || index[0] != (TimeOffset{clicks/2 + 1, clicks - 2}) ||
+		index[1] != (TimeOffset{clicks/2 + 2, clicks - 4}) {
 		t.Errorf("%d buckets, the first ones %v", len(index), index[:min(2, len(index))])
 	}
 	if took := time.Since(began); took > time.Minute {

@@ -21,7 +21,8 @@ func TestClicksMeanwhileAreAsserted(t *testing.T) {
 	for _, n := range []int64{1, 2, 5} {
 		w.Insert(key, click(n).Time, click(n).ID)
 	}
-	refusal := &event.Refusal{Offset: 3, Key: key, Time: base + 10, Tried: []event.ClickAt{click(1), click(2)}, Took: click(5), HasClick: true}
+	refusal := &event.Refusal{Offset: 3, Key: key, Time: base + 10, Tried: []event.ClickAt{click(1), click(2)},
+		Took: click(5), HasClick: true}
 	c.Refused(s, refusal)
 	if len(s.Corrections) != 0 {
 		t.Errorf("%+v: nothing came meanwhile", s.Corrections)

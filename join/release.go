@@ -17,7 +17,8 @@ type LostClicksError struct {
 }
 
 func (e *LostClicksError) Error() string {
-	return fmt.Sprintf("clicks partition %d begins at offset %d: clicks that the checkout at offset %d needs are gone", e.Partition, e.Started, e.Checkout)
+	return fmt.Sprintf("clicks partition %d begins at offset %d: clicks that the checkout at offset %d needs are gone",
+		e.Partition, e.Started, e.Checkout)
 }
 
 // Release takes up to limit records from the shard's queue, in offset order, that need not wait any
@@ -93,7 +94,8 @@ func (c *Core) releaseSome(s *Shard, to int) error {
 			r.ClickTime, r.Click, r.HasClick = c.lookups.Answer(answer)
 			answer++
 			if !r.Final {
-				s.open.Add(k.Key, open.Checkout{Time: k.Time, Offset: k.Offset, ID: k.ID, ClickTime: r.ClickTime, Click: r.Click, HasClick: r.HasClick})
+				s.open.Add(k.Key, open.Checkout{Time: k.Time, Offset: k.Offset, ID: k.ID, ClickTime: r.ClickTime,
+					Click: r.Click, HasClick: r.HasClick})
 			}
 			if k.Time <= c.clock.limits.decides {
 				s.newest.add(k.Time)
@@ -144,7 +146,8 @@ func (c *Core) workOut(e *endOffsets, now int64) {
 		switch {
 		case p.next >= end:
 		case p.lso >= 0 && p.next >= p.lso && now-p.movedAt >= c.openTxn:
-			e.stuck = true // invariant: nothing of it can be read, so its event time is not waited for, however far it is behind
+			// Invariant: nothing of it can be read, so its event time is not waited for.
+			e.stuck = true
 		default:
 			backlog, passed := c.backlog(p)
 			if !backlog {

@@ -9,7 +9,8 @@ import (
 // far. The window must reach back far enough. And every click that came too late for the shard's
 // rows, and whose note may have died with the last owner, must be known to be too late here.
 func (c *Core) CanTakeOver(at event.Position) bool {
-	if floor := c.win.Stats().Floor; floor != event.NoTime && (at.ExpireBefore == event.NoTime || at.ExpireBefore < floor) {
+	if floor := c.win.Stats().Floor; floor != event.NoTime &&
+		(at.ExpireBefore == event.NoTime || at.ExpireBefore < floor) {
 		return false
 	}
 	for i := range c.parts {
@@ -17,7 +18,8 @@ func (c *Core) CanTakeOver(at event.Position) bool {
 		switch {
 		case i < len(at.ClicksRestore) && p.started > at.ClicksRestore[i] && !p.lost:
 			return false
-		case p.notesFrom > at.Effective(i): // invariant: also where Postgres failed over and lost that the notes were stored
+		// invariant: also where Postgres failed over and lost that the notes were stored
+		case p.notesFrom > at.Effective(i):
 			return false
 		case p.farFrom > 0 && at.NeedsClick(int32(i), p.farFrom-1):
 			return false
@@ -53,7 +55,8 @@ func (c *Core) Restore(s *Shard, checkouts []event.Checkout) (far []*event.Check
 		o.ClickTime, o.Click, o.HasClick = c.win.First(k.Key, k.Time-c.window, k.Time)
 		s.open.Add(k.Key, o)
 		if o.HasClick {
-			s.Corrections = append(s.Corrections, event.Correction{Offset: k.Offset, Key: k.Key, Time: k.Time, Checkout: k.ID, Click: o.Click, ClickTime: o.ClickTime})
+			s.Corrections = append(s.Corrections, event.Correction{Offset: k.Offset, Key: k.Key, Time: k.Time,
+				Checkout: k.ID, Click: o.Click, ClickTime: o.ClickTime})
 		}
 	}
 	return far

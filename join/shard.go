@@ -45,8 +45,10 @@ type Shard struct {
 // takeover that came too late for the shard and whose notes may have died with its last owner.
 func (c *Core) AddShard(partition int32, at event.Position, restoring bool) (s *Shard, late []Candidate) {
 	s = &Shard{
-		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch, open: open.New(c.seed),
-		rejected: map[int64]struct{}{}, maxReleased: event.NoTime, final: at.FinalBefore, dropped: event.NoTime, restoring: restoring, stored: at, taken: at,
+		Partition: partition, fetched: at.NextOffset, next: at.NextOffset, end: -1, epoch: at.LeaderEpoch,
+		open:     open.New(c.seed),
+		rejected: map[int64]struct{}{}, maxReleased: event.NoTime, final: at.FinalBefore, dropped: event.NoTime,
+		restoring: restoring, stored: at, taken: at,
 	}
 	if at.FinalBefore != event.NoTime {
 		s.maxReleased = at.FinalBefore
@@ -190,7 +192,8 @@ func (c *Core) Refused(s *Shard, r *event.Refusal) {
 			return
 		}
 		if !slices.Contains(r.Tried, click) {
-			s.Corrections = append(s.Corrections, event.Correction{Offset: r.Offset, Key: r.Key, Time: r.Time, Checkout: r.ID, Click: first.ID, ClickTime: first.Time})
+			s.Corrections = append(s.Corrections, event.Correction{Offset: r.Offset, Key: r.Key, Time: r.Time,
+				Checkout: r.ID, Click: first.ID, ClickTime: first.Time})
 			return
 		}
 	}

@@ -60,7 +60,8 @@ func (c *Core) Take(s *Shard, most int) Taken {
 func (c *Core) position(s *Shard) event.Position {
 	n := len(c.parts)
 	at := event.Position{
-		NextOffset: s.next, RecentOffset: s.next, LeaderEpoch: s.epoch, Watermark: max(c.watermark, s.stored.Watermark), FinalBefore: s.final,
+		NextOffset: s.next, RecentOffset: s.next, LeaderEpoch: s.epoch, Watermark: max(c.watermark,
+			s.stored.Watermark), FinalBefore: s.final,
 		ExpireBefore: s.expireBefore(c.window),
 		ClicksNext:   make([]int64, n), ClicksEpoch: make([]int32, n), ClicksLatest: make([]int64, n),
 	}
@@ -68,7 +69,8 @@ func (c *Core) position(s *Shard) event.Position {
 	for i := range c.parts {
 		p := &c.parts[i]
 		at.ClicksNext[i], at.ClicksEpoch[i], at.ClicksLatest[i] = p.next, p.epoch, s.latest(i, p.latest)
-		if i < len(s.stored.ClicksNext) && s.stored.ClicksNext[i] >= p.next { // a restart reads again: what is below had its effect already
+		// a restart reads again: what is below had its effect already
+		if i < len(s.stored.ClicksNext) && s.stored.ClicksNext[i] >= p.next {
 			at.ClicksNext[i] = s.stored.ClicksNext[i]
 			if i < len(s.stored.ClicksEpoch) {
 				at.ClicksEpoch[i] = s.stored.ClicksEpoch[i]
@@ -85,8 +87,10 @@ func (c *Core) position(s *Shard) event.Position {
 	}
 	// Invariant: a position does not go back, also in a partition that was added and is not known
 	// here yet.
-	at.ClicksNext, at.ClicksRestore = longer(at.ClicksNext, s.stored.ClicksNext), longer(at.ClicksRestore, s.stored.ClicksRestore)
-	at.ClicksEpoch, at.ClicksLatest = longer(at.ClicksEpoch, s.stored.ClicksEpoch), longer(at.ClicksLatest, s.stored.ClicksLatest)
+	at.ClicksNext, at.ClicksRestore = longer(at.ClicksNext, s.stored.ClicksNext), longer(at.ClicksRestore,
+		s.stored.ClicksRestore)
+	at.ClicksEpoch, at.ClicksLatest = longer(at.ClicksEpoch, s.stored.ClicksEpoch), longer(at.ClicksLatest,
+		s.stored.ClicksLatest)
 	if o, ok := s.open.OldestOffset(); ok {
 		at.RecentOffset = min(o, s.next)
 	}

@@ -90,7 +90,8 @@ func (c *Core) finalize(s *Shard) {
 	if (s.behind() || !known) && !(s.unreadable && s.Queued() == 0 && c.short) {
 		f = min(f, s.maxReleased)
 	}
-	if f == event.NoTime || s.restoring || !c.ReadUpTo(s.stored.ClicksNext) { // invariant: nothing is final for a click that is read again
+	// invariant: nothing is final for a click that is read again
+	if f == event.NoTime || s.restoring || !c.ReadUpTo(s.stored.ClicksNext) {
 		return
 	}
 	f -= c.outOfOrder + c.lateness

@@ -5,7 +5,7 @@
 //
 //   - A value is checked whole by RFC 8259, also where nothing of it is used.
 //   - Decoding allocates nothing but an id that is not a UUID.
-//   - What a decoder has read before changes nothing. It only makes records of the same form faster.
+//   - What a decoder has read before changes nothing. It makes records of the same form faster.
 //
 // # Files
 //

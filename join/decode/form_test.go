@@ -15,7 +15,8 @@ import (
 func TestFormsChangeNothing(t *testing.T) {
 	events := append(jointest.Lines(t, "clicks.jsonl"), jointest.Lines(t, "checkouts.jsonl")...)
 	event := rapid.SampledFrom(events)
-	piece := rapid.SampledFrom([]string{"", `"`, `\`, `\"`, ",", ":", " ", "}", "{", "[]", "0", "-", "e1", "null", "é", "\xff", "\x00", "\n", `"x":1,`, `"user_id": 3, `})
+	piece := rapid.SampledFrom([]string{"", `"`, `\`, `\"`, ",", ":", " ", "}", "{", "[]", "0", "-", "e1", "null",
+		"é", "\xff", "\x00", "\n", `"x":1,`, `"user_id": 3, `})
 	rapid.Check(t, func(t *rapid.T) {
 		seen := rapid.SliceOfN(event, 0, 4).Draw(t, "seen")
 		value := bytes.Clone(rapid.OneOf(event, rapid.SampledFrom(append(seen, events[0]))).Draw(t, "value"))

@@ -100,7 +100,8 @@ func plainID(raw json.RawMessage, reason event.Reason) ([]byte, *event.DecodeErr
 var (
 	plainInt    = regexp.MustCompile(`^-?[0-9]+$`)
 	plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
-	plainStamp  = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d)(?:(:\d\d)([.,]\d{1,9})?)?(?:([Zz])|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?$`)
+	plainStamp  = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d)(?:(:\d\d)([.,]\d{1,9})?)?` +
+		`(?:([Zz])|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?$`)
 )
 
 func plainUser(raw json.RawMessage) (int32, *event.DecodeError) {

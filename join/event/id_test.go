@@ -16,7 +16,9 @@ var anyID = rapid.OneOf(
 	rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`),
 	rapid.StringMatching(`[0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`),
 	rapid.StringN(0, 60, MaxID),
-	rapid.SampledFrom([]string{"", "a", "b", "00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000001", uuidA, uuidB, uuidA + "0", uuidA[:35], strings.ToUpper(uuidA), "{" + uuidA[1:], uuidA[:35] + "g"}),
+	rapid.SampledFrom([]string{"", "a", "b", "00000000-0000-0000-0000-000000000000",
+		"00000000-0000-0000-0000-000000000001", uuidA, uuidB, uuidA + "0", uuidA[:35], strings.ToUpper(uuidA), "{" +
+			uuidA[1:], uuidA[:35] + "g"}),
 )
 
 func TestIDIsItsText(t *testing.T) {
@@ -40,7 +42,8 @@ func TestKeyTellsUsersAndProductsApart(t *testing.T) {
 	keys := map[Key]bool{}
 	n := 0
 	for user := int32(-50); user < 50; user++ {
-		for _, product := range []string{"", "\x00", "a", "a\x00", "ab", uuidA, uuidB, strings.Repeat("x", MaxID), strings.Repeat("x", 2*MaxID)} {
+		for _, product := range []string{"", "\x00", "a", "a\x00", "ab", uuidA, uuidB, strings.Repeat("x", MaxID),
+			strings.Repeat("x", 2*MaxID)} {
 			keys[h.Key(user, []byte(product))] = true
 			n++
 		}
@@ -48,7 +51,8 @@ func TestKeyTellsUsersAndProductsApart(t *testing.T) {
 	if len(keys) != n {
 		t.Fatalf("%d keys of %d pairs", len(keys), n)
 	}
-	if NewHasher(8).Key(1, []byte("a")) == h.Key(1, []byte("a")) || NewHasher(7).Key(1, []byte("a")) != h.Key(1, []byte("a")) {
+	if NewHasher(8).Key(1, []byte("a")) == h.Key(1, []byte("a")) ||
+		NewHasher(7).Key(1, []byte("a")) != h.Key(1, []byte("a")) {
 		t.Fatal("the seed does not do what it must")
 	}
 }

@@ -3,7 +3,6 @@ package open
 import (
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -33,12 +32,14 @@ type came struct {
 }
 
 func (c *came) betters(key event.Key, k *Checkout) bool {
-	return c.key == key && c.from <= k.Time && k.Time <= c.to && (!k.HasClick || c.t < k.ClickTime || c.t == k.ClickTime && c.id.Compare(k.Click) < 0)
+	return c.key == key && c.from <= k.Time && k.Time <= c.to &&
+		(!k.HasClick || c.t < k.ClickTime || c.t == k.ClickTime && c.id.Compare(k.Click) < 0)
 }
 
 // corrected is the checkout that a correction is of, as it is then.
 func corrected(c event.Correction) Checkout {
-	return Checkout{Time: c.Time, Offset: c.Offset, ID: c.Checkout, ClickTime: c.ClickTime, Click: c.Click, HasClick: true}
+	return Checkout{Time: c.Time, Offset: c.Offset, ID: c.Checkout, ClickTime: c.ClickTime, Click: c.Click,
+		HasClick: true}
 }
 
 // best is the answer for checkouts of a key at one time, given what it was.
@@ -167,13 +168,16 @@ func TestCheckoutsLikePlain(t *testing.T) {
 				add(key(t), k)
 			},
 			"add history": func(t *rapid.T) {
-				n, key, seed := rapid.IntRange(1, 60).Draw(t, "n"), key(t), uint64(rapid.IntRange(0, 1000).Draw(t, "seed"))
+				n, key, seed := rapid.IntRange(1, 60).Draw(t,
+					"n"), key(t), uint64(rapid.IntRange(0, 1000).Draw(t, "seed"))
 				rnd := rand.New(rand.NewPCG(5, seed))
 				for range n {
 					offset++
-					k := Checkout{Time: start + rnd.Int64N(span+1), Offset: offset, ID: event.MakeID([]byte(jointest.MixedID(rnd.IntN(99))))}
+					k := Checkout{Time: start + rnd.Int64N(span+1), Offset: offset,
+						ID: event.MakeID([]byte(jointest.MixedID(rnd.IntN(99))))}
 					if rnd.IntN(2) == 0 {
-						k.ClickTime, k.Click, k.HasClick = start+rnd.Int64N(span+1), event.MakeID([]byte(jointest.MixedID(rnd.IntN(9)))), true
+						k.ClickTime, k.HasClick = start+rnd.Int64N(span+1), true
+						k.Click = event.MakeID([]byte(jointest.MixedID(rnd.IntN(9))))
 					}
 					add(key, k)
 				}
@@ -252,8 +256,14 @@ func TestCheckoutsHotKey(t *testing.T) {
 	const n = 100_000
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for name, at := range map[string]func(i int64) int64{
-		"in order": func(i int64) int64 { return jointest.Start + i*1000 }, "at one time": func(int64) int64 { return jointest.Start },
-		"at random": func(int64) int64 { return jointest.Start + rnd.Int64N(n*1000) }, "in reverse": func(i int64) int64 { return jointest.Start + (n-i)*1000 },
+		"in order": func(i int64) int64 {
+			return jointest.Start +
+				i*1000
+		}, "at one time": func(int64) int64 { return jointest.Start },
+		"at random": func(int64) int64 {
+			return jointest.Start +
+				rnd.Int64N(n*1000)
+		}, "in reverse": func(i int64) int64 { return jointest.Start + (n-i)*1000 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, k := New(7), event.Key{Hi: 1, Lo: 1}
@@ -302,62 +312,6 @@ func TestCheckoutsHotKey(t *testing.T) {
 	}
 }
 
-func BenchmarkCheckoutsBytes(b *testing.B) {
-	const n = 5_000_000
-	for b.Loop() {
-		before := jointest.Heap()
-		r := New(7)
-		for i := range n {
-			r.Add(jointest.Key(i), Checkout{Time: jointest.Start + int64(i)*200, Offset: int64(i), ID: jointest.ID(i), HasClick: true, ClickTime: jointest.Start, Click: jointest.ID(i + 1)})
-		}
-		b.ReportMetric(float64(r.Bytes())/n, "B/recent")
-		b.ReportMetric(float64(jointest.Heap()-before)/n, "heap-B/recent")
-		runtime.KeepAlive(r)
-	}
-}
-
-// BenchmarkCheckouts is the life of a checkout with 500,000 held: added, an improvement tried,
-// swept, forgotten.
-func BenchmarkCheckouts(b *testing.B) {
-	const held = 500_000
-	r := New(7)
-	var at int64
-	var id event.ID
-	var better []event.Correction
-	clicks := answers(func(event.Key, int64) (int64, event.ID, bool) { return at - 2*minute, id, true })
-	b.ReportAllocs()
-	for i := 0; i < held+b.N; i++ {
-		if i == held {
-			b.ResetTimer()
-			jointest.OnCPU(b, "checkouts")
-		}
-		id = jointest.ID(i)
-		at = jointest.Start + int64(i)*1000
-		r.Add(jointest.Key(i), Checkout{Time: at, Offset: int64(i), ID: jointest.ID(i), HasClick: true, ClickTime: at - minute, Click: jointest.ID(i + 1)})
-		r.Mark(jointest.Key(i-1000), at-2*minute, jointest.ID(i), at-2*minute, at)
-		better, _ = r.Improve(better[:0], 1, clicks, 0)
-		if i%100 == 0 {
-			r.Expire(at - held*1000)
-			r.OldestOffset()
-		}
-	}
-}
-
-func BenchmarkCheckoutsImproveMiss(b *testing.B) {
-	const held = 500_000
-	r := New(7)
-	for i := range held {
-		r.Add(jointest.Key(i), Checkout{Time: jointest.Start + int64(i), Offset: int64(i), ID: jointest.ID(i)})
-	}
-	b.ResetTimer()
-	for i := range b.N {
-		r.Mark(jointest.Key(held+i), jointest.Start, jointest.ID(i), jointest.Start, jointest.Start+60*minute)
-	}
-	if r.Marked() != event.Forever {
-		b.Fatal("marked")
-	}
-}
-
 // An answer that became worse, or none, is improved by what is better than it now.
 func TestAnAnswerMayBecomeWorse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -367,7 +321,9 @@ func TestAnAnswerMayBecomeWorse(t *testing.T) {
 		}
 		all := make([]Checkout, rapid.IntRange(1, 60).Draw(t, "checkouts"))
 		for i := range all {
-			all[i] = Checkout{Time: 100 + rapid.Int64Range(0, 5).Draw(t, "time"), Offset: int64(i), ID: id("checkout"), HasClick: true, ClickTime: rapid.Int64Range(0, 9).Draw(t, "clicked"), Click: id("click")}
+			all[i] = Checkout{Time: 100 + rapid.Int64Range(0, 5).Draw(t, "time"), Offset: int64(i),
+				ID: id("checkout"), HasClick: true, ClickTime: rapid.Int64Range(0, 9).Draw(t,
+					"clicked"), Click: id("click")}
 			r.Add(key, all[i])
 		}
 		for range rapid.IntRange(1, 30).Draw(t, "answers") {

@@ -7,8 +7,8 @@
 //
 // # Invariants
 //
-//   - A click is marked if it is a better click of some open checkout. A sweep of marks ends, however
-//     fast new ones come.
+//   - A click is marked if it is better for some open checkout. A sweep of marks ends, however fast
+//     new ones come.
 //   - Everything takes logarithmic time, however many checkouts a key has. A click that improves
 //     nothing is turned away at the root of the key's tree.
 //   - Checkouts hold no pointers.

@@ -15,9 +15,11 @@ import (
 func TestAfterGoesThroughAllClicks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := newPair(Config{Seed: 3})
-		keys, span := rapid.IntRange(1, 3).Draw(t, "keys"), rapid.SampledFrom([]int64{1, 30, 90 * minute}).Draw(t, "span")
+		keys, span := rapid.IntRange(1, 3).Draw(t, "keys"), rapid.SampledFrom([]int64{1, 30, 90 * minute}).Draw(t,
+			"span")
 		for range rapid.IntRange(0, 120).Draw(t, "clicks") {
-			x.insert(t, event.Key{Lo: uint64(rapid.IntRange(0, keys-1).Draw(t, "key"))}, rapid.Int64Range(0, span).Draw(t, "at"), jointest.MixedID(rapid.IntRange(0, 20).Draw(t, "id")))
+			x.insert(t, event.Key{Lo: uint64(rapid.IntRange(0, keys-1).Draw(t, "key"))},
+				rapid.Int64Range(0, span).Draw(t, "at"), jointest.MixedID(rapid.IntRange(0, 20).Draw(t, "id")))
 		}
 		x.expire(t, rapid.Int64Range(0, span).Draw(t, "floor"))
 		for n := range keys {

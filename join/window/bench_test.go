@@ -158,10 +158,16 @@ func BenchmarkWindowFirstMiss(b *testing.B) {
 func BenchmarkWindowHotKey(b *testing.B) {
 	const n = 1_000_000
 	for name, at := range map[string]func(i int) int64{
-		"in order":                func(i int) int64 { return jointest.Start + int64(i)*4500 },
-		"at random":               func(i int) int64 { return jointest.Start + int64(event.Mix(uint64(i))%uint64(75*minute)) },
-		"at random in one bucket": func(i int) int64 { return jointest.Start + int64(event.Mix(uint64(i))%uint64(40_000_000)) },
-		"at one time":             func(int) int64 { return jointest.Start },
+		"in order": func(i int) int64 { return jointest.Start + int64(i)*4500 },
+		"at random": func(i int) int64 {
+			return jointest.Start +
+				int64(event.Mix(uint64(i))%uint64(75*minute))
+		},
+		"at random in one bucket": func(i int) int64 {
+			return jointest.Start +
+				int64(event.Mix(uint64(i))%uint64(40_000_000))
+		},
+		"at one time": func(int) int64 { return jointest.Start },
 	} {
 		b.Run(name, func(b *testing.B) {
 			w := New(Config{})
@@ -171,7 +177,8 @@ func BenchmarkWindowHotKey(b *testing.B) {
 			b.ResetTimer()
 			jointest.OnCPU(b, "firsts")
 			for i := range b.N {
-				w.First(event.Key{Hi: 1, Lo: 1}, jointest.Start+int64(event.Mix(uint64(i))%uint64(75*minute)), jointest.Start+75*minute)
+				w.First(event.Key{Hi: 1, Lo: 1}, jointest.Start+int64(event.Mix(uint64(i))%uint64(75*minute)),
+					jointest.Start+75*minute)
 			}
 			b.StopTimer()
 			b.ReportMetric(float64(w.Stats().Bytes)/n, "B/click")

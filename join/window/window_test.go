@@ -15,150 +15,10 @@ import (
 	"firstclick/join/event"
 )
 
-// plainWindow is the window again, plain: what the window is tested against.
-type plainWindow struct {
-	keys  map[event.Key][]plainClickAt
-	floor int64
-}
-
-type plainClickAt struct {
-	t  int64
-	id string
-}
-
-func (a plainClickAt) compare(b plainClickAt) int {
-	switch {
-	case a.t < b.t:
-		return -1
-	case a.t > b.t:
-		return 1
-	case a.id < b.id:
-		return -1
-	case a.id > b.id:
-		return 1
-	}
-	return 0
-}
-
-func newPlainWindow() *plainWindow {
-	return &plainWindow{keys: map[event.Key][]plainClickAt{}, floor: event.NoTime}
-}
-
-func (w *plainWindow) Insert(key event.Key, t int64, id string) bool {
-	i, found := slices.BinarySearchFunc(w.keys[key], plainClickAt{t, id}, plainClickAt.compare)
-	if found || t < w.floor || t < 0 {
-		return false
-	}
-	w.keys[key] = slices.Insert(w.keys[key], i, plainClickAt{t, id})
-	return true
-}
-
-func (w *plainWindow) First(key event.Key, from, to int64) (plainClickAt, bool) {
-	for _, c := range w.keys[key] {
-		if c.t >= max(from, w.floor) {
-			return c, c.t <= to
-		}
-	}
-	return plainClickAt{}, false
-}
-
-func (w *plainWindow) Clicks(from int64) (n int64) {
-	for _, list := range w.keys {
-		for _, c := range list {
-			if c.t >= from {
-				n++
-			}
-		}
-	}
-	return n
-}
-
-// pair is a window and its plain twin.
-type pair struct {
-	w *Window
-	p *plainWindow
-}
-
-func newPair(cfg Config) pair { return pair{New(cfg), newPlainWindow()} }
-
-func (x pair) insert(t jointest.Fataler, key event.Key, at int64, id string) {
-	if got, want := x.w.Insert(key, at, event.MakeID([]byte(id))), x.p.Insert(key, at, id); got != want {
-		t.Fatalf("insert %v %d %q: %t, want %t", key, at, id, got, want)
-	}
-}
-
-func (x pair) first(t jointest.Fataler, key event.Key, from, to int64) {
-	at, id, ok := x.w.First(key, from, to)
-	x.isFirst(t, key, from, to, at, id, ok)
-}
-
-func (x pair) isFirst(t jointest.Fataler, key event.Key, from, to, at int64, id event.ID, ok bool) {
-	want, wantOK := x.p.First(key, from, to)
-	if ok != wantOK || ok && (at != want.t || id.String() != want.id) {
-		t.Fatalf("first %v %d..%d: %d %s %t, want %v %t", key, from, to, at, id, ok, want, wantOK)
-	}
-}
-
-func (x pair) expire(t jointest.Fataler, before int64) {
-	x.w.Expire(before)
-	x.p.floor = max(x.p.floor, before)
-	x.check(t)
-}
-
-// check holds the figures against the plain ones and against what is really there.
-func (x pair) check(t jointest.Fataler) {
-	st := x.w.Stats()
-	least := x.p.Clicks(x.p.floor)
-	if most := x.p.Clicks(x.p.floor - x.w.length); st.Clicks < least || st.Clicks > most && x.p.floor > 0 {
-		t.Fatalf("%d clicks, want %d to %d", st.Clicks, least, most)
-	}
-	if st.Floor != x.p.floor {
-		t.Fatalf("floor %d, want %d", st.Floor, x.p.floor)
-	}
-	for _, list := range x.p.keys {
-		for _, c := range list {
-			if c.t >= x.p.floor && (st.Oldest == event.NoTime || c.t < st.Oldest) {
-				t.Fatalf("oldest %d, but there is a click at %d", st.Oldest, c.t)
-			}
-		}
-	}
-	if got := x.w.allocated(); got != st.Bytes {
-		t.Fatalf("%d bytes, want %d", st.Bytes, got)
-	}
-}
-
-// allocated adds up what is there.
-func (w *Window) allocated() (n int64) {
-	for i := range w.stripes {
-		s := &w.stripes[i]
-		n += int64(len(s.index.slots)) * slotBytes
-		for _, b := range s.buckets {
-			n += bucketBytes
-			for _, c := range b.chunks {
-				n += chunkOverhead + int64(len(c))*4
-			}
-		}
-		n += int64(cap(s.directories)) * 24
-		for _, d := range s.directories {
-			n += int64(cap(d.groups)) * groupBytes
-		}
-	}
-	return n
-}
-
-const minute = int64(60_000_000)
-
-// keyOf is a key in which one half or the other is n.
-func keyOf(n uint64) event.Key {
-	if n&1 == 0 {
-		return event.Key{Hi: n}
-	}
-	return event.Key{Lo: n}
-}
-
 func TestWindowLikePlain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		x := newPair(Config{Bucket: time.Duration(rapid.IntRange(0, 5).Draw(t, "bucket")) * time.Minute, Stripes: rapid.IntRange(0, 3).Draw(t, "stripes")})
+		x := newPair(Config{Bucket: time.Duration(rapid.IntRange(0, 5).Draw(t, "bucket")) * time.Minute,
+			Stripes: rapid.IntRange(0, 3).Draw(t, "stripes")})
 		lookups := x.w.NewLookups()
 		start := rapid.SampledFrom([]int64{0, 1_795_000_000_000_000, event.EndOfTime - 120*minute}).Draw(t, "start")
 		span := rapid.SampledFrom([]int64{1, 1000, minute, 5 * minute, 100 * minute}).Draw(t, "span")
@@ -169,11 +29,15 @@ func TestWindowLikePlain(t *testing.T) {
 		}
 		at := func(t *rapid.T) int64 { return start + rapid.Int64Range(0, span).Draw(t, "at") }
 		t.Repeat(map[string]func(*rapid.T){
-			"insert": func(t *rapid.T) { x.insert(t, key(t), at(t), jointest.MixedID(rapid.IntRange(0, 30).Draw(t, "id"))) },
+			"insert": func(t *rapid.T) {
+				x.insert(t, key(t), at(t),
+					jointest.MixedID(rapid.IntRange(0, 30).Draw(t, "id")))
+			},
 			"insert many": func(t *rapid.T) {
 				k, n, from := key(t), rapid.IntRange(2, 150).Draw(t, "n"), at(t)
 				r := rand.New(rand.NewPCG(1, uint64(rapid.IntRange(0, 1000).Draw(t, "seed"))))
-				step := rapid.SampledFrom([]int64{0, 1, span / 50, minute / 3, minute, -1, -minute / 3, -minute}).Draw(t, "step")
+				step := rapid.SampledFrom([]int64{0, 1, span / 50, minute / 3, minute, -1, -minute / 3,
+					-minute}).Draw(t, "step")
 				wild := rapid.Bool().Draw(t, "wild")
 				for i := range int64(n) {
 					when := from + i*step
@@ -308,13 +172,15 @@ func TestWindowEndsAreExact(t *testing.T) {
 	for _, c := range []struct {
 		from, to int64
 		ok       bool
-	}{{at, at, true}, {at - 60*minute, at, true}, {at, at + 60*minute, true}, {at + 1, at + 60*minute, false}, {at - 60*minute, at - 1, false}} {
+	}{{at, at, true}, {at - 60*minute, at, true}, {at, at + 60*minute, true}, {at + 1, at + 60*minute,
+		false}, {at - 60*minute, at - 1, false}} {
 		if got, id, ok := w.First(k, c.from, c.to); ok != c.ok || ok && (got != at || id.String() != "a") {
 			t.Errorf("%+v: %d %s %t", c, got, id, ok)
 		}
 	}
 	w.Expire(at)
-	if _, _, ok := w.First(k, at, at); !ok || w.Insert(k, at-1, event.MakeID([]byte("c"))) || !w.Insert(k, at, event.MakeID([]byte("c"))) {
+	if _, _, ok := w.First(k, at, at); !ok || w.Insert(k, at-1, event.MakeID([]byte("c"))) ||
+		!w.Insert(k, at, event.MakeID([]byte("c"))) {
 		t.Error("the floor itself is still in")
 	}
 	w.Expire(at + 1)
@@ -359,7 +225,8 @@ func TestWindowHotKey(t *testing.T) {
 				from := all[r.IntN(n)].t + r.Int64N(3)
 				want, _ := slices.BinarySearchFunc(all, heldClick{t: from}, heldClick.compare)
 				got, id, ok := w.First(k, from, from+60*minute)
-				if wantOK := want < n && all[want].t <= from+60*minute; ok != wantOK || ok && (got != all[want].t || id != all[want].id) {
+				if wantOK := want < n && all[want].t <= from+60*minute; ok != wantOK || ok &&
+					(got != all[want].t || id != all[want].id) {
 					t.Fatalf("%d: first from %d: %d %s %t", i, from, got, id, ok)
 				}
 			}
@@ -458,7 +325,8 @@ func TestWindowConcurrently(t *testing.T) {
 				case 1, 2, 3:
 					floor := w.Stats().Floor
 					at, id, ok := w.First(k, now-10*minute, now)
-					if ok && (at < floor || at < now-10*minute || at > now || id.String() != fmt.Sprintf("%d-%d", k.Lo, at)) {
+					if ok && (at < floor || at < now-10*minute || at > now ||
+						id.String() != fmt.Sprintf("%d-%d", k.Lo, at)) {
 						t.Errorf("key %d at %d: %d %s", k.Lo, now, at, id)
 					}
 				default:

@@ -23,7 +23,8 @@ func TestOneKeyWithManyClicksNewestFirst(t *testing.T) {
 	win := window.New(window.Config{})
 	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
 	core.AddClicks(0, 0, noTime, 0)
-	s, _ := core.AddShard(0, event.Position{ClicksNext: []int64{0}, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false)
+	s, _ := core.AddShard(0, event.Position{ClicksNext: []int64{0}, Watermark: noTime, FinalBefore: noTime,
+		ExpireBefore: noTime}, false)
 	key := event.Key{Hi: 1, Lo: 2}
 	pending := make([]event.Checkout, checkouts)
 	for i := range pending {
@@ -58,7 +59,8 @@ func TestOneKeyWithManyClicksNewestFirst(t *testing.T) {
 			}
 			corrected[k.Offset] = true
 		}
-		if passed := taken.Position.ClicksNext[0] == clicks; passed != (len(corrected) == checkouts) || taken.Position.NextOffset != checkouts {
+		if passed := taken.Position.ClicksNext[0] == clicks; passed != (len(corrected) == checkouts) ||
+			taken.Position.NextOffset != checkouts {
 			t.Errorf("after %d corrections the position is %+v", len(corrected), taken.Position)
 		}
 	}

@@ -28,18 +28,23 @@ func TestClicksThatAreGone(t *testing.T) {
 	}{
 		{"nobody knows how young they were, and nothing is left", event.Forever, noTime, base + 100*hour, true},
 		{"nobody knows, and the first that is left is young", event.Forever, base, base + hour, true},
-		{"nobody knows, and the first that is left is older than any in the window", event.Forever, base, base + 2*hour, true},
+		{"nobody knows, and the first that is left is older than any in the window", event.Forever, base, base +
+			2*hour, true},
 		{"all were older than the window, and nothing is left", base + 1, noTime, base + hour + 1, false},
 		{"the youngest stood at the window's very begin", base + 1, noTime, base + hour, true},
-		{"all were older than the window, and the first that is left is young", base + 1, base + hour, base + hour + second, false},
+		{"all were older than the window, and the first that is left is young", base + 1, base + hour, base + hour +
+			second, false},
 		{"a straggler is left, older than the youngest that was read", base + hour, base - hour, base + hour, true},
-		{"a straggler is left, and no click that is gone is in the window", base + hour, base - hour, base + 2*hour, false},
+		{"a straggler is left, and no click that is gone is in the window", base + hour, base - hour, base + 2*hour,
+			false},
 		{"none is gone", noTime, noTime, base, false},
 	} {
 		win := window.New(window.Config{})
-		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
+		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second},
+			win)
 		core.AddClicks(0, 1, c.lostUntil, 0)
-		s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false)
+		s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime,
+			ExpireBefore: noTime}, false)
 		if c.first != noTime {
 			core.Clicks(read(0, 2, c.first), 0)
 			core.Clicks(read(0, 3, base+2*hour), 0)
@@ -61,13 +66,16 @@ func TestALateCheckoutIsNoGap(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
 	core.AddClicks(0, 1, event.Forever, 0)
-	s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: base, FinalBefore: base, ExpireBefore: base - hour}, false)
-	s.Fetched([]event.Checkout{{Time: base - 1, ID: event.MakeID([]byte("late"))}, {Offset: 1, Time: base, ID: event.MakeID([]byte("not late"))}})
+	s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: base, FinalBefore: base,
+		ExpireBefore: base - hour}, false)
+	s.Fetched([]event.Checkout{{Time: base - 1, ID: event.MakeID([]byte("late"))},
+		{Offset: 1, Time: base, ID: event.MakeID([]byte("not late"))}})
 	core.CheckoutsEnds([]int64{2}, 0)
 	core.ClicksEnds(1, []int64{1}, nil, 0)
 	released, err := core.Release(s, 10, 0)
 	var lost *join.LostClicksError
-	if len(released) != 1 || !released[0].Final || released[0].ID.String() != "late" || !errors.As(err, &lost) || lost.Checkout != 1 {
+	if len(released) != 1 || !released[0].Final || released[0].ID.String() != "late" || !errors.As(err, &lost) ||
+		lost.Checkout != 1 {
 		t.Errorf("released as late: %v, then %v; want the late one, and a gap for the other", released, err)
 	}
 }
@@ -94,10 +102,12 @@ func TestAPositionKnowsTheLatestClick(t *testing.T) {
 func TestAPositionKeepsWhatIsStoredOfOtherPartitions(t *testing.T) {
 	core, _, _ := begun(1_800_000_000*second, 1)
 	core.DropShard(0)
-	stored := event.Position{ClicksNext: []int64{1, 8}, ClicksRestore: []int64{0, 7}, ClicksEpoch: []int32{1, 6}, ClicksLatest: []int64{3, 5}, FinalBefore: noTime, ExpireBefore: noTime}
+	stored := event.Position{ClicksNext: []int64{1, 8}, ClicksRestore: []int64{0, 7}, ClicksEpoch: []int32{1, 6},
+		ClicksLatest: []int64{3, 5}, FinalBefore: noTime, ExpireBefore: noTime}
 	s, _ := core.AddShard(0, stored, false)
 	at := core.Take(s, 1).Position
-	if len(at.ClicksNext) != 2 || at.ClicksNext[1] != 8 || at.ClicksRestore[1] != 7 || at.ClicksEpoch[1] != 6 || at.ClicksLatest[1] != 5 {
+	if len(at.ClicksNext) != 2 || at.ClicksNext[1] != 8 || at.ClicksRestore[1] != 7 || at.ClicksEpoch[1] != 6 ||
+		at.ClicksLatest[1] != 5 {
 		t.Errorf("%+v", at)
 	}
 }
@@ -117,9 +127,11 @@ func TestWhatRetentionTookAgainstBruteForce(t *testing.T) {
 		latest := slices.Max(log[:read]) // what was stored
 
 		win := window.New(window.Config{})
-		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
+		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second},
+			win)
 		core.AddClicks(0, int64(cut), latest+1, 0)
-		s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false)
+		s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime,
+			ExpireBefore: noTime}, false)
 		var r join.ClicksRead
 		r.Reset(0)
 		for o := cut; o < len(log); o++ {

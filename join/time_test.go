@@ -21,7 +21,8 @@ func begun(t int64, partitions int) (*join.Core, *window.Window, *join.Shard) {
 		ends[p] = 1
 		core.AddClicks(int32(p), 0, event.NoTime, 0)
 	}
-	s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false)
+	s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime,
+		ExpireBefore: noTime}, false)
 	core.CheckoutsEnds([]int64{0}, 0)
 	core.ClicksEnds(1, ends, nil, 0)
 	for p := range ends {
@@ -78,7 +79,8 @@ func TestTheWatermarkFollowsTheClockOnlyWhileTheEndsAreKnown(t *testing.T) {
 		core.ClicksEnds(3, []int64{9, 9}, nil, hour+1) // now they are known
 		core.Tick(hour + 2)
 		if got := core.Watermark(); got > base+second {
-			t.Errorf("the watermark moved by %v, past clicks that were not read", time.Duration(got-base)*time.Microsecond)
+			t.Errorf("the watermark moved by %v, past clicks that were not read",
+				time.Duration(got-base)*time.Microsecond)
 		}
 		if s.Final() > base {
 			t.Errorf("rows up to %v after the last event are final", time.Duration(s.Final()-base)*time.Microsecond)
@@ -101,7 +103,8 @@ func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 	const base = 1_800_000_000 * second
 	core, win, s := begun(base, 1)
 	now := hour
-	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")), Barrier: 3}})
+	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")),
+		Barrier: 3}})
 	var row *event.Released
 	release := func() {
 		released, err := core.Release(s, 10, now)
@@ -131,7 +134,8 @@ func TestAnIdlePartitionIsHeldFromWhenItsEndMoves(t *testing.T) {
 
 	core, _, s = begun(base, 1)
 	row, now = nil, hour
-	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")), Barrier: 3}})
+	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")),
+		Barrier: 3}})
 	core.CheckoutsEnds([]int64{1}, now)
 	core.ClicksEnds(3, []int64{2}, []int64{1}, now)
 	now += 15 * second
@@ -149,7 +153,8 @@ func TestAPartitionHeldByATransactionIsPassedOverHoweverFarItsEndIs(t *testing.T
 	const base = 1_800_000_000 * second
 	core, _, s := begun(base, 1)
 	now := hour
-	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")), Barrier: 3}})
+	s.Fetched([]event.Checkout{{Offset: 0, Time: base + hour, Key: event.Key{Hi: 1}, ID: event.MakeID([]byte("k")),
+		Barrier: 3}})
 	released := func() int64 {
 		if _, err := core.Release(s, 10, now); err != nil {
 			t.Fatal(err)
@@ -217,7 +222,8 @@ func TestNothingIsFinalByOldEndsOfTheCheckouts(t *testing.T) {
 	core.ClicksEnds(4, []int64{1}, nil, hour)
 	core.ClicksEnds(5, []int64{1}, nil, hour+second)
 	if core.Watermark() <= base || s.Final() != before {
-		t.Errorf("final before %d, as it was before the stop: %v; the watermark is %d", s.Final(), s.Final() == before, core.Watermark())
+		t.Errorf("final before %d, as it was before the stop: %v; the watermark is %d", s.Final(),
+			s.Final() == before, core.Watermark())
 	}
 	core.CheckoutsEnds([]int64{0}, hour+second)
 	core.Tick(hour + second)
@@ -233,9 +239,11 @@ func TestAClockBehindAgreesWithABacklogAndIsNotBelievedAfterIt(t *testing.T) {
 	const live = 1_800_000_000 * second
 	for _, apart := range []int64{second / 100, second, 15 * second} { // between clicks
 		win := window.New(window.Config{})
-		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, MaxFutureSkew: 5 * time.Minute}, win)
+		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second,
+			MaxFutureSkew: 5 * time.Minute}, win)
 		core.AddClicks(0, 0, event.NoTime, 0)
-		s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime}, false)
+		s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: noTime, FinalBefore: noTime,
+			ExpireBefore: noTime}, false)
 		wall, offset := live-2*hour, int64(0)
 		core.SetClock(wall, 0)
 		noted := 0
@@ -246,7 +254,8 @@ func TestAClockBehindAgreesWithABacklogAndIsNotBelievedAfterIt(t *testing.T) {
 			for end := at + max(minute, apart); at < end; at += apart {
 				r.Add(at, offset)
 				if r.IsCandidate(at, core.Frontier(), core.LateBefore(), true) {
-					r.Candidates = append(r.Candidates, join.Candidate{Key: event.Key{Hi: uint64(offset)}, Time: at, ID: event.MakeID([]byte("c")), Offset: offset})
+					r.Candidates = append(r.Candidates, join.Candidate{Key: event.Key{Hi: uint64(offset)}, Time: at,
+						ID: event.MakeID([]byte("c")), Offset: offset})
 				}
 				offset++
 				r.Next = offset
@@ -255,12 +264,15 @@ func TestAClockBehindAgreesWithABacklogAndIsNotBelievedAfterIt(t *testing.T) {
 			noted += len(late)
 		}
 		if noted > 0 {
-			t.Errorf("a click every %v: %d of %d are noted as far ahead", time.Duration(apart)*time.Microsecond, noted, offset)
+			t.Errorf("a click every %v: %d of %d are noted as far ahead", time.Duration(apart)*time.Microsecond,
+				noted, offset)
 		}
-		s.Fetched([]event.Checkout{{Offset: 0, Time: live - second, Key: event.Key{Hi: 1 << 60}, ID: event.MakeID([]byte("k")), Barrier: 1}})
+		s.Fetched([]event.Checkout{{Offset: 0, Time: live - second, Key: event.Key{Hi: 1 << 60},
+			ID: event.MakeID([]byte("k")), Barrier: 1}})
 		core.ClicksEnds(1, []int64{offset}, nil, 0)
 		if released, err := core.Release(s, 10, 0); len(released) != 1 || err != nil || released[0].Final {
-			t.Errorf("a click every %v: released %+v, %v; want the checkout, and not as far ahead", time.Duration(apart)*time.Microsecond, released, err)
+			t.Errorf("a click every %v: released %+v, %v; want the checkout, and not as far ahead",
+				time.Duration(apart)*time.Microsecond, released, err)
 		}
 	}
 }

@@ -29,9 +29,11 @@ func TestTakeoverOfAShardThatOwesANote(t *testing.T) {
 		{"a click of the very time is not too late", []maybeLateRead{{base, 6}}, 0, base, 5, true},
 		{"the later read's click is the earlier one", []maybeLateRead{{base + 1, 6}, {base - 1, 7}}, 0, base, 6, false},
 		{"the earlier read's click is, and stored", []maybeLateRead{{base - 1, 6}, {base + 1, 7}}, 0, base, 6, true},
-		{"the earlier read's click is, and not stored", []maybeLateRead{{base - 1, 6}, {base + 1, 7}}, 0, base, 5, false},
+		{"the earlier read's click is, and not stored", []maybeLateRead{{base - 1, 6}, {base + 1, 7}}, 0, base, 5,
+			false},
 		{"all have stored it", []maybeLateRead{{base - 1, 6}, {base + 1, 7}}, 6, base, 6, true},
-		{"all had stored it, and Postgres has lost that", []maybeLateRead{{base - 1, 6}, {base + 1, 7}}, 6, base, 5, false},
+		{"all had stored it, and Postgres has lost that", []maybeLateRead{{base - 1, 6}, {base + 1, 7}}, 6, base, 5,
+			false},
 		{"all had stored more than Postgres has, and nothing was read", none, 6, base, 5, false},
 		{"nothing is final", []maybeLateRead{{base - 1, 6}}, 0, noTime, 0, true},
 		{"all clicks came before the time known to be final", []maybeLateRead{{event.Forever, 6}}, 0, base, 5, true},
@@ -42,7 +44,8 @@ func TestTakeoverOfAShardThatOwesANote(t *testing.T) {
 			u.into(core)
 		}
 		core.StoredByAll(noTime, []int64{c.known})
-		if got := core.CanTakeOver(event.Position{ClicksNext: []int64{c.stored}, FinalBefore: c.final, ExpireBefore: noTime}); got != c.covers {
+		if got := core.CanTakeOver(event.Position{ClicksNext: []int64{c.stored}, FinalBefore: c.final,
+			ExpireBefore: noTime}); got != c.covers {
 			t.Errorf("%s: covers %v, want %v", c.name, got, c.covers)
 		}
 	}
@@ -94,7 +97,8 @@ func TestLateClicksThatAreKeptAreBounded(t *testing.T) {
 	product := strings.Repeat("p", 100)
 	for i := range int64(clicks) {
 		r := read(0, i+1, base-second)
-		r.Candidates = append(r.Candidates, join.Candidate{Key: event.Key{Hi: uint64(i)}, Time: base - second, ID: event.MakeID([]byte("c")), Offset: i, Product: product})
+		r.Candidates = append(r.Candidates, join.Candidate{Key: event.Key{Hi: uint64(i)}, Time: base - second,
+			ID: event.MakeID([]byte("c")), Offset: i, Product: product})
 		core.Clicks(r, 0)
 		if most := int64(1 << 14); i < most && core.Crowded() {
 			t.Fatalf("%d late clicks are a crowd", i)
@@ -155,13 +159,16 @@ func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
 func TestNothingIsFinalForAClickThatIsReadAgain(t *testing.T) {
 	const base = 1_800_000_000 * second
 	win := window.New(window.Config{})
-	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second, FarBehind: 5}, win)
+	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second,
+		FarBehind: 5}, win)
 	core.AddClicks(0, 0, noTime, 0)
-	at := event.Position{LeaderEpoch: -1, ClicksNext: []int64{10}, Watermark: base + 2*hour, FinalBefore: noTime, ExpireBefore: noTime}
+	at := event.Position{LeaderEpoch: -1, ClicksNext: []int64{10}, Watermark: base + 2*hour, FinalBefore: noTime,
+		ExpireBefore: noTime}
 	core.RestoreWatermark(at.Watermark)
 	s, _ := core.AddShard(0, at, false)
 	key := event.Key{Hi: 1}
-	s.Fetched([]event.Checkout{{Offset: 0, Time: base, Key: key, ID: event.MakeID([]byte("k")), Barrier: 1}, {Offset: 1, Time: base + hour, ID: event.MakeID([]byte("later")), Barrier: 1}})
+	s.Fetched([]event.Checkout{{Offset: 0, Time: base, Key: key, ID: event.MakeID([]byte("k")), Barrier: 1},
+		{Offset: 1, Time: base + hour, ID: event.MakeID([]byte("later")), Barrier: 1}})
 	core.CheckoutsEnds([]int64{2}, 0)
 	core.ClicksEnds(1, []int64{100}, nil, 0)
 	clicks := func(r *join.ClicksRead) {
@@ -175,7 +182,8 @@ func TestNothingIsFinalForAClickThatIsReadAgain(t *testing.T) {
 	}
 	again := read(0, 9, base-second)
 	win.Insert(key, base-second, event.MakeID([]byte("c")))
-	again.Candidates = append(again.Candidates, join.Candidate{Key: key, Time: base - second, ID: event.MakeID([]byte("c")), Offset: 8})
+	again.Candidates = append(again.Candidates, join.Candidate{Key: key, Time: base - second,
+		ID: event.MakeID([]byte("c")), Offset: 8})
 	clicks(again)
 	if n := len(core.Take(s, 10).Corrections); n != 1 || s.Final() != noTime {
 		t.Errorf("%d corrections, final before %d", n, s.Final())
