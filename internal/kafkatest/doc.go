@@ -1,8 +1,7 @@
-// Package kafkatest runs Kafka for tests and benchmarks: a fake cluster inside the process, or a
-// real broker.
+// Package kafkatest gives tests a Kafka.
 //
-// Fake is franz-go's kfake, quick and with control functions for faults. Real and StartReal run
-// Apache Kafka in KRaft mode, broker and controller in one Java process, from jars that Maven
-// fetches once per machine into the user's cache directory; suites that use them are behind the
-// build tag realkafka. A broker ends with the process that started it (package childproc).
+// Fake is franz-go's kfake: a cluster inside the process, quick, and with control functions for
+// faults. Real is one real broker for all tests of a process (package kafkabroker); suites that use
+// it are behind the build tag realkafka. Produce and its kin write records, and batches that no
+// producer would make.
 package kafkatest

@@ -13,13 +13,15 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"firstclick/internal/kafkabroker"
 )
 
 // shared is the one real broker of a test process. It is state of the package because it lives
 // until the process ends, whichever tests use it.
 var shared struct {
 	once   sync.Once
-	broker *Broker
+	broker *kafkabroker.Broker
 	err    error
 	names  atomic.Int64
 }
@@ -35,7 +37,7 @@ func Real(t testing.TB) string {
 			shared.err = err
 			return
 		}
-		if shared.broker, err = StartReal(dir, Options{Quick: true, remove: true}); err != nil {
+		if shared.broker, err = kafkabroker.Start(dir, kafkabroker.Options{Quick: true, Temporary: true}); err != nil {
 			shared.err = errors.Join(err, os.RemoveAll(dir))
 		}
 	})

@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"firstclick/internal/datagen"
+	"firstclick/internal/kafkabroker"
 	"firstclick/internal/kafkaconn"
-	"firstclick/internal/kafkatest"
 	"firstclick/internal/pgserver"
 	"firstclick/migrations"
 	"firstclick/tools/testbed"
@@ -24,7 +24,7 @@ func firstEvent() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0
 
 // place is the two servers, the built program, and one workload with its answer.
 type place struct {
-	kafka    *kafkatest.Broker
+	kafka    *kafkabroker.Broker
 	admin    *kadm.Client
 	postgres *pgserver.Server
 	testbed.Database
@@ -72,8 +72,8 @@ func start(ctx context.Context, opts options, log *testbed.Log) (p *place, err e
 	}()
 	// The heap is that of Kafka's own scripts, most of it for young objects. With Java's defaults
 	// the collector would stop the broker twice a second.
-	p.kafka, err = kafkatest.StartReal(filepath.Join(opts.dir, "kafka"),
-		kafkatest.Options{Heap: "1g", Java: []string{"-Xms1g", "-Xmn640m"}})
+	p.kafka, err = kafkabroker.Start(filepath.Join(opts.dir, "kafka"),
+		kafkabroker.Options{Heap: "1g", Java: []string{"-Xms1g", "-Xmn640m"}})
 	if err != nil {
 		return nil, err
 	}

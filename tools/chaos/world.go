@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"firstclick/internal/kafkatest"
+	"firstclick/internal/kafkabroker"
 	"firstclick/internal/pgserver"
 	"firstclick/internal/ports"
 	"firstclick/migrations"
@@ -86,8 +86,8 @@ type world struct {
 	log   *slog.Logger
 	began time.Time
 
-	kafka    *kafkatest.Broker // the lane of Kafka's faults is the only user of its methods
-	postgres *pgserver.Server  // likewise
+	kafka    *kafkabroker.Broker // the lane of Kafka's faults is the only user of its methods
+	postgres *pgserver.Server    // likewise
 	toKafka  *link
 	toServer *link
 	disk     *smallDisk       // nil: none
@@ -186,8 +186,8 @@ func (w *world) startKafka(ctx context.Context) error {
 	if w.toKafka, err = newLink("kafka", at(before), at(behind)); err != nil {
 		return err
 	}
-	w.kafka, err = kafkatest.StartReal(filepath.Join(w.dir, "kafka"),
-		kafkatest.Options{Port: straight, Quick: true, Settings: map[string]string{
+	w.kafka, err = kafkabroker.Start(filepath.Join(w.dir, "kafka"),
+		kafkabroker.Options{Port: straight, Quick: true, Settings: map[string]string{
 			"listeners": "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(behind) +
 				",CONTROLLER://" + at(controller),
 			"advertised.listeners":           "PLAINTEXT://" + at(straight) + ",PROXIED://" + at(before),

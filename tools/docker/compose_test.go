@@ -14,7 +14,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	firstclick "firstclick/internal/cli"
-	"firstclick/internal/kafkatest"
+	"firstclick/internal/kafkabroker"
 )
 
 func TestProfiles(t *testing.T) {
@@ -106,7 +106,7 @@ func TestImagesArePinned(t *testing.T) {
 			t.Errorf("%s: %s has no exact version", name, service.Image)
 		}
 	}
-	if want := "apache/kafka:" + kafkatest.Version; images["kafka"] != want || images["topics"] != want {
+	if want := "apache/kafka:" + kafkabroker.Version; images["kafka"] != want || images["topics"] != want {
 		t.Errorf("%s, but the suites run against %s", images["kafka"], want)
 	}
 	schema := regexp.MustCompile(`(?m)^schema=(.*)$`).FindStringSubmatch(read(t, ".ci/grafana-schema"))

@@ -23,7 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"firstclick/internal/kafkatest"
+	"firstclick/internal/kafkabroker"
 	"firstclick/internal/pgserver"
 	"firstclick/internal/pgtest"
 	"firstclick/internal/ports"
@@ -233,7 +233,7 @@ func eventually(t *testing.T, what string, ask func() (bool, error)) {
 // that its container has. Rows come, Prometheus sees every instance, and all end in good order.
 func TestComposeAsProcesses(t *testing.T) {
 	s := &stage{project: everything(t), dir: t.TempDir(), ports: map[string]string{}}
-	s.java, s.jars = kafkatest.Programs(t)
+	s.java, s.jars = kafkabroker.Programs(t)
 	s.image = buildImage(t)
 	s.image.check(t)
 

@@ -34,7 +34,7 @@ func figures(out io.Writer) error {
 	product, tools := part{name: "product", calls: map[string]*calls{}}, part{name: "tools", calls: map[string]*calls{}}
 	for _, file := range files {
 		p := &product
-		if strings.HasPrefix(file, "tools/") || strings.HasPrefix(file, "internal/kafkatest/") {
+		if strings.HasPrefix(file, "tools/") || strings.HasPrefix(file, "internal/kafkabroker/") {
 			p = &tools
 		}
 		if err := p.add(file); err != nil {
@@ -60,7 +60,7 @@ func (p *part) add(file string) error {
 		p.long++
 	}
 	dir := filepath.Dir(file)
-	if strings.HasSuffix(file, "_test.go") || dir != "internal/kafkatest" && strings.HasSuffix(dir, "test") {
+	if strings.HasSuffix(file, "_test.go") || strings.HasSuffix(dir, "test") {
 		p.tests += lines
 		return nil
 	}

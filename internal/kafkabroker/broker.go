@@ -1,4 +1,4 @@
-package kafkatest
+package kafkabroker
 
 import (
 	"cmp"
@@ -27,7 +27,7 @@ import (
 // startTime is how long a broker may take until it answers.
 const startTime = 90 * time.Second
 
-// Options change how StartReal runs a broker.
+// Options change how Start runs a broker.
 type Options struct {
 	Port     int               // of 127.0.0.1; 0 picks a free one
 	Heap     string            // of Java, like "1g"; "": 512m
@@ -35,7 +35,7 @@ type Options struct {
 	Settings map[string]string // broker properties, above those of this package
 	Quick    bool              // quick to start rather than quick for long
 
-	remove bool // the directory goes with the broker
+	Temporary bool // the directory goes with this process
 }
 
 // Broker is one real Kafka broker, a cluster by itself. Its methods are for one goroutine at a
@@ -52,10 +52,10 @@ type Broker struct {
 	process    *childproc.Process
 }
 
-// StartReal runs a broker with its data in dir, which it makes where it is missing, and returns
+// Start runs a broker with its data in dir, which it makes where it is missing, and returns
 // when the broker answers. It takes over the data of an earlier run. The broker ends at the latest
 // with this process. https://kafka.apache.org/41/documentation.html#brokerconfigs
-func StartReal(dir string, o Options) (_ *Broker, err error) {
+func Start(dir string, o Options) (_ *Broker, err error) {
 	b := &Broker{Dir: dir, options: o}
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
@@ -121,7 +121,7 @@ func (b *Broker) start(ctx context.Context) (err error) {
 	config := childproc.Config{Args: append([]string{b.java},
 		b.javaArgs(b.options.Quick, "kafka.Kafka", b.properties())...),
 		Dir: b.Dir, Log: log, EndSignal: "KILL"}
-	if b.options.remove {
+	if b.options.Temporary {
 		config.RemoveDir = b.Dir
 	}
 	if b.process, err = childproc.Start(config); err != nil {

@@ -1,6 +1,6 @@
 //go:build realkafka
 
-package kafkatest_test
+package kafkabroker_test
 
 import (
 	"context"
@@ -16,9 +16,32 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
 
+	"firstclick/internal/kafkabroker"
 	"firstclick/internal/kafkatest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// consume reads n values of a partition from its start.
+func consume(t *testing.T, brokers []string, topic string, partition int32, n int) (values []string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+		topic: {partition: kgo.NewOffset().AtStart()}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for len(values) < n {
+		fetches := client.PollFetches(t.Context())
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
+	}
+	return values
+}
 
 func TestRealIsOneBroker(t *testing.T) {
 	first := kafkatest.Real(t)
@@ -75,9 +98,9 @@ func TestRealGroupAndTransaction(t *testing.T) {
 }
 
 // temporary runs a broker of the test's own.
-func temporary(t *testing.T) *kafkatest.Broker {
+func temporary(t *testing.T) *kafkabroker.Broker {
 	t.Helper()
-	broker, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{Quick: true})
+	broker, err := kafkabroker.Start(t.TempDir(), kafkabroker.Options{Quick: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +150,7 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 		if err := broker.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		again, err := kafkatest.StartReal(broker.Dir, kafkatest.Options{})
+		again, err := kafkabroker.Start(broker.Dir, kafkabroker.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,8 +197,8 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 }
 
 func TestRealSaysWhyItDoesNotStart(t *testing.T) {
-	_, err := kafkatest.StartReal(t.TempDir(),
-		kafkatest.Options{Settings: map[string]string{"log.segment.bytes": "many"}})
+	_, err := kafkabroker.Start(t.TempDir(),
+		kafkabroker.Options{Settings: map[string]string{"log.segment.bytes": "many"}})
 	if err == nil || !strings.Contains(err.Error(), "log.segment.bytes") {
 		t.Errorf("error %v, want one that names the property", err)
 	}
@@ -190,7 +213,7 @@ func TestRealPortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broker, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{Port: n})
+	broker, err := kafkabroker.Start(t.TempDir(), kafkabroker.Options{Port: n})
 	if err == nil {
 		_ = broker.Kill()
 	}
@@ -204,7 +227,7 @@ func TestRealWithoutJavaOrMaven(t *testing.T) {
 	t.Run("java", func(t *testing.T) {
 		t.Setenv("PATH", empty)
 		t.Setenv("JAVA_HOME", "")
-		_, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{})
+		_, err := kafkabroker.Start(t.TempDir(), kafkabroker.Options{})
 		if err == nil || !strings.Contains(err.Error(), "install Java 17") {
 			t.Errorf("error %v", err)
 		}
@@ -217,7 +240,7 @@ func TestRealWithoutJavaOrMaven(t *testing.T) {
 		}
 		t.Setenv("PATH", bin)
 		t.Setenv("JAVA_HOME", "")
-		_, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{})
+		_, err := kafkabroker.Start(t.TempDir(), kafkabroker.Options{})
 		if err == nil || !strings.Contains(err.Error(), "is Java 11") {
 			t.Errorf("error %v", err)
 		}
@@ -232,7 +255,7 @@ func TestRealWithoutJavaOrMaven(t *testing.T) {
 		t.Setenv("JAVA_HOME", "")
 		t.Setenv("XDG_CACHE_HOME", empty) // without jars
 		t.Setenv("HOME", empty)
-		_, err := kafkatest.StartReal(t.TempDir(), kafkatest.Options{})
+		_, err := kafkabroker.Start(t.TempDir(), kafkabroker.Options{})
 		if err == nil || !strings.Contains(err.Error(), "install Maven") {
 			t.Errorf("error %v", err)
 		}

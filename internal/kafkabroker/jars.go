@@ -1,4 +1,4 @@
-package kafkatest
+package kafkabroker
 
 import (
 	"bytes"
