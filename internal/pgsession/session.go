@@ -41,12 +41,6 @@ func settings() map[string]string {
 	}
 }
 
-// newerSettings are settings by the major version that brought them. An older version refuses a
-// startup message that has one.
-func newerSettings() map[string]int {
-	return map[string]int{"idle_session_timeout": 14, "transaction_timeout": 17}
-}
-
 const connectTimeout = 10 * time.Second
 
 // PoolerError says that something between us and Postgres shares sessions among its clients.
@@ -187,15 +181,17 @@ const OurPathSQL = `SELECT pg_catalog.set_config('search_path', 'pg_catalog', tr
 // statements find nothing but Postgres' own, and TheirPathSQL finds the path that was set, with
 // pg_catalog first. It refuses a session whose settings or process id are not ours.
 func examine(ctx context.Context, conn *pgconn.PgConn) error {
-	version := majorVersion(conn.ParameterStatus("server_version"))
+	var major int // of "17.2 (Debian ...)" or "18beta1"; 0 if it is not Postgres itself
+	_, _ = fmt.Sscanf(conn.ParameterStatus("server_version"), "%d", &major)
 	sql := `SELECT pg_catalog.pg_backend_pid(),
 		(SELECT source FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'row_security'),
 		pg_catalog.set_config('search_path', CASE WHEN pg_catalog.set_config('firstclick.search_path',
 			pg_catalog.concat_ws(', ', 'pg_catalog'::pg_catalog.text,
 				NULLIF(pg_catalog.current_setting('search_path'), ''::pg_catalog.text)), false) IS NOT NULL
 			THEN 'pg_catalog' END, false)`
-	for name, since := range newerSettings() {
-		if version >= since {
+	// An older version refuses a startup message that has one of these.
+	for name, since := range map[string]int{"idle_session_timeout": 14, "transaction_timeout": 17} {
+		if major >= since {
 			sql += `, pg_catalog.set_config('` + name + `', '0', false)`
 		}
 	}
@@ -211,13 +207,6 @@ func examine(ctx context.Context, conn *pgconn.PgConn) error {
 		return &PoolerError{"it kept our settings to itself"}
 	}
 	return nil
-}
-
-// majorVersion reads "17.2 (Debian ...)" and "18beta1"; 0: it is none of Postgres' own.
-func majorVersion(text string) int {
-	end := strings.IndexFunc(text+".", func(r rune) bool { return r < '0' || r > '9' })
-	major, _ := strconv.Atoi(text[:end]) // 0 on an error
-	return major
 }
 
 // asPoolerError recognizes a pooler's refusal of a startup message, which Postgres would have
