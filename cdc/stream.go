@@ -102,7 +102,7 @@ func (s *stream) message(msg pgproto3.BackendMessage) error {
 }
 
 // copyData handles WAL data and keepalives.
-// https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-START-REPLICATION
+// https://www.postgresql.org/docs/current/protocol-replication.html (START_REPLICATION)
 func (s *stream) copyData(data []byte) error {
 	const walHeader, keepalive = 1 + 24, 1 + 17
 	switch {
