@@ -39,16 +39,13 @@ func (c *Committer) Run(ctx context.Context) error {
 			}
 		}
 		stop()
-		var fenced *sink.FencedError
-		var rewound *sink.RewoundError
+		var lost *sink.LostShardsError
 		switch {
 		case err == nil:
 			e.Written(set.batches)
 			e.Metrics.committed(e.Group.CheckoutsTopic, set.batches, &result, time.Since(began))
-		case errors.As(err, &fenced):
-			err = &ending.RestartError{Cause: err, Fenced: true}
-		case errors.As(err, &rewound):
-			err = &ending.RestartError{Cause: err}
+		case errors.As(err, &lost):
+			err = &ending.RestartError{Cause: err, Fenced: len(lost.Fenced) > 0}
 		default:
 			err = fmt.Errorf("write to Postgres: %w", err)
 		}

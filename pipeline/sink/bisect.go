@@ -39,7 +39,7 @@ func bisect[T any](
 	var search func(piece []T, refusal error) error
 	search = func(piece []T, refusal error) error {
 		if len(piece) == 1 {
-			if needsAnother(refusal) {
+			if sqlState(refusal) == foreignKeyViolation {
 				again, first = append(again, piece[0]), refusal
 			} else {
 				refused(piece[0], refusal)
@@ -214,10 +214,19 @@ func mayBeOfClick(err error) bool {
 	})
 }
 
-// needsAnother says that a foreign key was not satisfied, which another row may do.
-func needsAnother(err error) bool {
+// SQLSTATEs (appendix A of the Postgres manual).
+const (
+	uniqueViolation     = "23505"
+	foreignKeyViolation = "23503" // another row may satisfy it
+)
+
+// sqlState is empty if the error is not one of Postgres.
+func sqlState(err error) string {
 	var pe *pgconn.PgError
-	return errors.As(err, &pe) && pe.Code == "23503"
+	if errors.As(err, &pe) {
+		return pe.Code
+	}
+	return ""
 }
 
 // whyRefused says why in words that hold no value of the row.

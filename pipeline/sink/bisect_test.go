@@ -35,12 +35,14 @@ func TestRefusedRowsAreFound(t *testing.T) {
 		{"NUL", ``, func(k *bought) { k.IP = text("1\x00") }, []int{n / 2, n/2 + 1}, "22021"},
 		{"check", `ALTER TABLE commerce.attributed_checkouts ADD CHECK (ip_address::text <> 'bad')`,
 			func(k *bought) { k.IP = text("bad") }, []int{0, 1, 2, 250}, "23514"},
-		{"another unique index", `INSERT INTO commerce.attributed_checkouts (checkout_id, ip_address) VALUES ('x', 'bad');
+		{"another unique index", `INSERT INTO commerce.attributed_checkouts (checkout_id, ip_address) VALUES ('x',
+			'bad');
 			CREATE UNIQUE INDEX ON commerce.attributed_checkouts (ip_address) WHERE ip_address::text = 'bad'`,
 			func(k *bought) { k.IP = text("bad") }, []int{5, 6}, "23505"},
 		{"trigger", `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 				IF NEW.ip_address = 'bad' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
-			CREATE TRIGGER refuse BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
+			CREATE TRIGGER refuse BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW
+			EXECUTE FUNCTION refuse()`,
 			func(k *bought) { k.IP = text("bad") }, []int{99}, "P0001"},
 	}
 	for _, c := range cases {
@@ -68,7 +70,8 @@ func TestRefusedRowsAreFound(t *testing.T) {
 					t.Errorf("rejected %v", batch.Rejected)
 				}
 				b.expect(fmt.Sprintf("%d|refused|t|t", bad), `SELECT count(*), min(reason), bool_and(detail LIKE $1),
-					bool_and(payload = convert_to('payload of ' || lpad(to_hex("offset"), 8, '0') || '-0000-4000-8000-000000000000 at ' || "offset", 'UTF8'))
+					bool_and(payload = convert_to('payload of ' || lpad(to_hex("offset"), 8,
+					'0') || '-0000-4000-8000-000000000000 at ' || "offset", 'UTF8'))
 					FROM firstclick.dead_letters`, "SQLSTATE "+c.state+": %")
 				for _, i := range c.bad {
 					b.expect("0", `SELECT count(*) FROM commerce.attributed_checkouts WHERE checkout_id = $1`, uuid(i))
@@ -104,9 +107,11 @@ func TestRefusedHeadGivesWay(t *testing.T) {
 			b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER ip_address TYPE varchar(7)`)
 		}
 		batch.Rows = []event.Released{row(0, checkout("k")), row(1, good), row(2, good), row(3, other)}
-		batch.Corrections = []event.Correction{{Offset: 0, Checkout: idOf("k"), Click: idOf("wrong"), ClickTime: noon - 2},
+		batch.Corrections = []event.Correction{{Offset: 0, Checkout: idOf("k"), Click: idOf("wrong"),
+			ClickTime: noon - 2},
 			{Offset: 1, Checkout: idOf("k"), Click: idOf("right"), ClickTime: noon - 1}}
-		b.commits(b.sink, batch, Result{Fresh: 1, Duplicates: 1, Conflicts: 1, Refused: 1, DeadLetters: 2, Corrected: 1})
+		b.commits(b.sink, batch, Result{Fresh: 1, Duplicates: 1, Conflicts: 1, Refused: 1, DeadLetters: 2,
+			Corrected: 1})
 		b.expect("1.1.1.1|right", `SELECT ip_address, click_id FROM commerce.attributed_checkouts`)
 		got, err := b.sink.Rejected(t.Context(), batch.Claim, batch.TopicID, 0, 3)
 		if err != nil || len(got) != 1 || !got[0] {
@@ -133,10 +138,12 @@ func TestBisectionIsQuick(t *testing.T) {
 		says  error
 		want  string
 	}{
-		"the line is the row's":     {line7, 6, line7, "[0-0) [0-6) [6-7) [7-20)"},
-		"no line":                   {errors.New("no"), 10, errors.New("no"), "[0-0) [0-10) [10-20) [10-15) [10-12) [10-11) [11-12) [12-15) [15-20)"},
-		"not tried yet":             {nil, -1, nil, "[0-20)"},
-		"the line is another row's": {line7, 19, line7, "[0-0) [0-6) [6-7) [7-20) [7-13) [13-20) [13-16) [16-20) [16-18) [18-20) [18-19) [19-20)"},
+		"the line is the row's": {line7, 6, line7, "[0-0) [0-6) [6-7) [7-20)"},
+		"no line": {errors.New("no"), 10, errors.New("no"),
+			"[0-0) [0-10) [10-20) [10-15) [10-12) [10-11) [11-12) [12-15) [15-20)"},
+		"not tried yet": {nil, -1, nil, "[0-20)"},
+		"the line is another row's": {line7, 19, line7,
+			"[0-0) [0-6) [6-7) [7-20) [7-13) [13-20) [13-16) [16-20) [16-18) [18-20) [18-19) [19-20)"},
 	} {
 		var tried []string
 		var refused []int
@@ -151,11 +158,13 @@ func TestBisectionIsQuick(t *testing.T) {
 			}
 			return nil, nil
 		}, func(row int, _ error) { refused = append(refused, row) })
-		if got := strings.Join(tried, " "); err != nil || got != c.want || c.bad >= 0 && !slices.Equal(refused, []int{c.bad}) {
+		if got := strings.Join(tried, " "); err != nil || got != c.want || c.bad >= 0 &&
+			!slices.Equal(refused, []int{c.bad}) {
 			t.Errorf("%s: tried %s, want %s; refused %v, %v", name, got, c.want, refused, err)
 		}
 	}
-	for where, want := range map[string]int{"COPY t2, Zeile 12, Spalte x": 12, "COPY t": 0, "": 0, "COPY t, line 0": 0, "PL/pgSQL function f(a,3) line 4 at RAISE\nCOPY t, line 5: \"x\"": 5, "COPY t, line 99999999999999999999": 0} {
+	for where, want := range map[string]int{"COPY t2, Zeile 12, Spalte x": 12, "COPY t": 0, "": 0, "COPY t, line 0": 0,
+		"PL/pgSQL function f(a,3) line 4 at RAISE\nCOPY t, line 5: \"x\"": 5, "COPY t, line 99999999999999999999": 0} {
 		if got, ok := copyLine(&pgconn.PgError{Where: where}); ok != (want > 0) || ok && got != want {
 			t.Errorf("%q: %d %v", where, got, ok)
 		}
@@ -166,25 +175,31 @@ func TestPayloadsOfEverySize(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
 	for i, size := range []int{0, 1, 1 << 20, 1<<20 + 1, 5 << 20} {
-		batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: int64(i), Reason: event.ReasonTooLarge, RecordTime: noon})
+		batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: int64(i), Reason: event.ReasonTooLarge,
+			RecordTime: noon})
 		b.sink.Payloads().Keep(&batch.Dead[len(batch.Dead)-1], bytes.Repeat([]byte{0xff}, size))
 	}
-	batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: 5, Reason: event.ReasonEmpty, RecordTime: noon})
+	batch.Dead = append(batch.Dead, DeadLetter{Topic: checkouts, Offset: 5, Reason: event.ReasonEmpty,
+		RecordTime: noon})
 	for i := range 2500 {
-		batch.Dead = append(batch.Dead, DeadLetter{Topic: "clicks", Offset: int64(i), Reason: event.ReasonJSON, Payload: make([]byte, 20_000), RecordTime: noon})
+		batch.Dead = append(batch.Dead, DeadLetter{Topic: "clicks", Offset: int64(i), Reason: event.ReasonJSON,
+			Payload: make([]byte, 20_000), RecordTime: noon})
 	}
 	if res := b.commit(b.sink, batch); res.DeadLetters != 2506 {
 		t.Fatalf("%+v", res)
 	}
-	b.expect("0|0|0|t\n1|1|1|t\n2|1048576|1048576|t\n3|1048577|-|f\n4|5242880|-|f\n5|0|-|f", `SELECT "offset", payload_size, length(payload), payload IS NOT NULL AND payload_sha256 = sha256(payload)
+	b.expect("0|0|0|t\n1|1|1|t\n2|1048576|1048576|t\n3|1048577|-|f\n4|5242880|-|f\n5|0|-|f",
+		`SELECT "offset", payload_size, length(payload), payload IS NOT NULL AND payload_sha256 = sha256(payload)
 		FROM firstclick.dead_letters WHERE topic = 'checkouts' ORDER BY 1`)
 	b.expect("0", `SELECT count(*) FROM firstclick.dead_letters WHERE length(payload_sha256) IS DISTINCT FROM 32`)
 }
 
 func TestOldColumnTypes(t *testing.T) {
 	b := newBench(t)
-	b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE numeric(5,2), ALTER checkout_id TYPE char(36), ALTER click_id TYPE char(36),
-		ALTER product_id TYPE text, ALTER checkout_time TYPE timestamptz, ALTER click_time TYPE timestamptz(6), ADD extra int NOT NULL DEFAULT 7`)
+	b.exec(`ALTER TABLE commerce.attributed_checkouts ALTER total_amount TYPE numeric(5,2),
+		ALTER checkout_id TYPE char(36), ALTER click_id TYPE char(36),
+		ALTER product_id TYPE text, ALTER checkout_time TYPE timestamptz,
+		ALTER click_time TYPE timestamptz(6), ADD extra int NOT NULL DEFAULT 7`)
 	batch := b.claim(b.sink, 0)
 	k := checkout(uuid(1))
 	k.Amount = text("-12.345")
@@ -194,8 +209,10 @@ func TestOldColumnTypes(t *testing.T) {
 	batch.Corrections = []event.Correction{{Checkout: idOf(uuid(2)), Click: idOf(uuid(7)), ClickTime: noon},
 		{Checkout: idOf(uuid(1)), Click: idOf(strings.Repeat("a", 37)), ClickTime: noon - 100*second}} // does not fit
 	b.commits(b.sink, batch, Result{Fresh: 1, Duplicates: 1, Corrected: 2, Unclicked: 1, DeadLetters: 1})
-	b.expect(uuid(1)+"|-12.35|"+uuid(8)+"|2026-01-01 12:00:00|2026-01-01 11:59:58|7\n"+uuid(2)+"|12.50|"+uuid(7)+"|2026-01-01 12:00:00|2026-01-01 12:00:00|7",
-		`SELECT checkout_id, total_amount, click_id, checkout_time AT TIME ZONE 'UTC', click_time AT TIME ZONE 'UTC', extra
+	b.expect(uuid(1)+"|-12.35|"+uuid(8)+"|2026-01-01 12:00:00|2026-01-01 11:59:58|7\n"+
+		uuid(2)+"|12.50|"+uuid(7)+"|2026-01-01 12:00:00|2026-01-01 12:00:00|7",
+		`SELECT checkout_id, total_amount, click_id, checkout_time AT TIME ZONE 'UTC', click_time AT TIME ZONE 'UTC',
+			extra
 		FROM commerce.attributed_checkouts ORDER BY 1`)
 }
 
@@ -228,7 +245,8 @@ func TestPathFollowsDuplicates(t *testing.T) {
 	}
 	commit(false)
 	m := b.sink.metrics
-	if direct, staged := counted(m.direct), counted(m.staged); m.Transactions() != 7 || direct+staged != 7 || staged < 3 || staged > 5 {
+	if direct, staged := counted(m.direct), counted(m.staged); m.Transactions() != 7 || direct+staged != 7 ||
+		staged < 3 || staged > 5 {
 		t.Fatalf("%d transactions, %d direct, %d staged", m.Transactions(), direct, staged)
 	}
 }
@@ -244,7 +262,8 @@ func TestNamesAreAskedOnceAndTriedAgain(t *testing.T) {
 	}
 	batch.Rows = []event.Released{row(2, checkout("c"))}
 	b.names.err = errors.New("no such thing")
-	if _, err := b.sink.Commit(t.Context(), []*Batch{batch}); err == nil || !strings.Contains(err.Error(), "no such thing") {
+	if _, err := b.sink.Commit(t.Context(), []*Batch{batch}); err == nil ||
+		!strings.Contains(err.Error(), "no such thing") {
 		t.Fatal(err)
 	}
 }
@@ -254,18 +273,22 @@ func TestNamesAreAskedOnceAndTriedAgain(t *testing.T) {
 func TestRefusedCorrectionsAreFound(t *testing.T) {
 	const n = 40
 	for _, schema := range []string{
-		`CREATE DOMAIN click AS varchar CHECK (VALUE NOT LIKE 'bad%'); ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE click`,
+		`CREATE DOMAIN click AS varchar CHECK (VALUE NOT LIKE 'bad%'); ALTER TABLE commerce.attributed_checkouts
+			ALTER click_id TYPE click`,
 		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF NEW.click_id LIKE 'bad%' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
-			CREATE TRIGGER refuse BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
+			CREATE TRIGGER refuse BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW
+			EXECUTE FUNCTION refuse()`,
 		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF NEW.click_id LIKE 'bad%' THEN RAISE 'no' USING ERRCODE = '42501'; END IF; RETURN NEW; END $$;
 			CREATE TRIGGER refuse AFTER UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
 		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF NEW.click_id LIKE 'bad%' THEN RETURN NULL; END IF; RETURN NEW; END $$;
-			CREATE TRIGGER refuse BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION refuse()`,
+			CREATE TRIGGER refuse BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW
+			EXECUTE FUNCTION refuse()`,
 		`CREATE TABLE known (click varchar PRIMARY KEY); INSERT INTO known VALUES ('good');
-			ALTER TABLE commerce.attributed_checkouts ADD FOREIGN KEY (click_id) REFERENCES known DEFERRABLE INITIALLY DEFERRED`,
+			ALTER TABLE commerce.attributed_checkouts ADD FOREIGN KEY (click_id) REFERENCES known
+			DEFERRABLE INITIALLY DEFERRED`,
 	} {
 		for _, bad := range [][]int{{0}, {7, 8, n - 1}, count(n)} {
 			b := newBench(t)
@@ -280,12 +303,17 @@ func TestRefusedCorrectionsAreFound(t *testing.T) {
 				if slices.Contains(bad, i) {
 					click = "bad"
 				}
-				batch.Corrections = append(batch.Corrections, event.Correction{Offset: int64(i), Checkout: idOf(uuid(i)), Click: idOf(click), ClickTime: noon - 1})
+				batch.Corrections = append(batch.Corrections,
+					event.Correction{Offset: int64(i), Checkout: idOf(uuid(i)), Click: idOf(click),
+						ClickTime: noon - 1})
 			}
 			batch.Rows = []event.Released{row(n, checkout(uuid(n)))}
-			batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "late", User: 1, Product: "p", Time: noon}}
-			b.commits(b.sink, batch, Result{Fresh: 1, Corrected: int64(n - len(bad)), Unclicked: int64(len(bad)), DeadLetters: int64(len(bad)), Late: 1})
-			b.expect(fmt.Sprintf("%d|%d", n+1, n-len(bad)), `SELECT count(*), count(*) FILTER (WHERE click_id = 'good') FROM commerce.attributed_checkouts`)
+			batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "late", User: 1, Product: "p",
+				Time: noon}}
+			b.commits(b.sink, batch, Result{Fresh: 1, Corrected: int64(n - len(bad)), Unclicked: int64(len(bad)),
+				DeadLetters: int64(len(bad)), Late: 1})
+			b.expect(fmt.Sprintf("%d|%d", n+1, n-len(bad)),
+				`SELECT count(*), count(*) FILTER (WHERE click_id = 'good') FROM commerce.attributed_checkouts`)
 			b.expect("2", `SELECT commits FROM firstclick.offsets`)
 		}
 	}
@@ -316,16 +344,25 @@ func TestADatabaseOfAnotherEncoding(t *testing.T) {
 	in.dsn = latin.String()
 	in.db = in.connect("watcher")
 	batch := in.claim(in.sink, 0)
-	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("é")), clicked(row(2, checkout("c")), "€", noon)}
+	batch.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("é")),
+		clicked(row(2, checkout("c")), "€", noon)}
 	in.commits(in.sink, batch, Result{Fresh: 3, Unclicked: 1, DeadLetters: 1})
-	batch.Corrections = []event.Correction{{Offset: 0, Checkout: idOf("a"), Click: idOf("€"), ClickTime: noon - 1}, {Offset: 1, Checkout: idOf("é"), Click: idOf("ü"), ClickTime: noon - 1}}
-	batch.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "€", User: 1, Product: "p", Time: noon}}
-	batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 2, Reason: event.ReasonShape, Detail: "not an object: €", Payload: []byte("€"), RecordTime: noon}}
+	batch.Corrections = []event.Correction{{Offset: 0, Checkout: idOf("a"), Click: idOf("€"), ClickTime: noon - 1},
+		{Offset: 1, Checkout: idOf("é"), Click: idOf("ü"), ClickTime: noon - 1}}
+	batch.Late = []Late{{
+		Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "€", User: 1, Product: "p", Time: noon,
+	}}
+	batch.Dead = []DeadLetter{{Topic: "clicks", Offset: 2, Reason: event.ReasonShape, Detail: "not an object: €",
+		Payload: []byte("€"), RecordTime: noon}}
 	in.commits(in.sink, batch, Result{Corrected: 1, Late: 1, Unclicked: 1, DeadLetters: 2})
-	in.expect("a|-\nc|-\né|ü", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
-	in.expect(`0|click "?" at 2026-01-01 11:59:59.999999: SQLSTATE|f|0|-|f`+"\n"+`2|click "?" at 2026-01-01 12:00:00: SQLSTATE|t|17|t|t`,
-		`SELECT "offset", left(detail, strpos(detail, 'SQLSTATE') + 7), payload IS NOT NULL, payload_size, payload_sha256 = sha256(payload), record_time IS NOT NULL
+	in.expect("a|-\nc|-\né|ü", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts
+		ORDER BY checkout_id COLLATE "C"`)
+	in.expect(`0|click "?" at 2026-01-01 11:59:59.999999: SQLSTATE|f|0|-|f`+"\n"+
+		`2|click "?" at 2026-01-01 12:00:00: SQLSTATE|t|17|t|t`,
+		`SELECT "offset", left(detail, strpos(detail, 'SQLSTATE') + 7), payload IS NOT NULL, payload_size,
+			payload_sha256 = sha256(payload), record_time IS NOT NULL
 		FROM firstclick.dead_letters WHERE reason = 'refused_click' ORDER BY 1`)
 	in.expect("?", `SELECT event_id FROM firstclick.late`)
-	in.expect("not an object: ?|e282ac", `SELECT detail, encode(payload, 'hex') FROM firstclick.dead_letters WHERE topic = 'clicks'`)
+	in.expect("not an object: ?|e282ac", `SELECT detail, encode(payload, 'hex') FROM firstclick.dead_letters
+		WHERE topic = 'clicks'`)
 }

@@ -47,14 +47,17 @@ func TestRandomFaults(t *testing.T) {
 					if rnd.IntN(20) == 0 {
 						k.IP = text(fmt.Sprint(rnd.IntN(3))) // conflicts
 					}
-					batch.Rows = append(batch.Rows, clicked(row(offset, k), fmt.Sprint(rnd.IntN(9)), noon-rnd.Int64N(9)))
+					batch.Rows = append(batch.Rows,
+						clicked(row(offset, k), fmt.Sprint(rnd.IntN(9)), noon-rnd.Int64N(9)))
 					mu.Lock()
 					ids[uuid(n)] = true
 					mu.Unlock()
 					offset++
 				}
-				batch.Corrections = []event.Correction{{Offset: -1, Checkout: event.MakeID([]byte(uuid(rnd.IntN(2000)))), Click: idOf("c"), ClickTime: noon - 20}}
-				batch.Dead = []DeadLetter{{Topic: "clicks", Partition: int32(i), Offset: offset, Reason: event.ReasonJSON}}
+				batch.Corrections = []event.Correction{{Offset: -1,
+					Checkout: event.MakeID([]byte(uuid(rnd.IntN(2000)))), Click: idOf("c"), ClickTime: noon - 20}}
+				batch.Dead = []DeadLetter{{Topic: "clicks", Partition: int32(i), Offset: offset,
+					Reason: event.ReasonJSON}}
 				batch.Position.NextOffset = offset
 				res, err := s.Commit(t.Context(), []*Batch{batch})
 				if err != nil {
@@ -76,11 +79,17 @@ func TestRandomFaults(t *testing.T) {
 		t.Errorf("%+v of %d checkouts", sum, len(ids))
 	}
 	b.expect(fmt.Sprint(len(ids)), `SELECT count(*) FROM commerce.attributed_checkouts`)
-	b.expect(fmt.Sprintf("%d|%d", sum.Conflicts, shards*commits), `SELECT count(*) FILTER (WHERE reason = 'conflict'), count(*) FILTER (WHERE reason = 'json') FROM firstclick.dead_letters`)
-	b.expect(fmt.Sprintf("%d|%d|%d", shards, commits, commits*perCommit), `SELECT count(*), min(commits), min(next_offset) FROM firstclick.offsets WHERE commits = 25 AND next_offset = 1000`)
-	b.expect("t", `SELECT count(*) FILTER (WHERE user_name IS NULL) = (SELECT count(*) FROM firstclick.unknown_users) FROM commerce.attributed_checkouts`)
+	b.expect(fmt.Sprintf("%d|%d", sum.Conflicts, shards*commits),
+		`SELECT count(*) FILTER (WHERE reason = 'conflict'), count(*) FILTER (WHERE reason = 'json')
+			FROM firstclick.dead_letters`)
+	b.expect(fmt.Sprintf("%d|%d|%d", shards, commits, commits*perCommit),
+		`SELECT count(*), min(commits), min(next_offset) FROM firstclick.offsets WHERE commits = 25
+			AND next_offset = 1000`)
+	b.expect("t", `SELECT count(*) FILTER (WHERE user_name IS NULL) = (SELECT count(*) FROM firstclick.unknown_users)
+		FROM commerce.attributed_checkouts`)
 	st := s.Stats()
-	t.Logf("%d tries failed: %v; straight %d, staged %d", st.Retries[causeConnection], st.Retries, counted(s.metrics.direct), counted(s.metrics.staged))
+	t.Logf("%d tries failed: %v; straight %d, staged %d", st.Retries[causeConnection], st.Retries,
+		counted(s.metrics.direct), counted(s.metrics.staged))
 	if st.Retries[causeConnection] == 0 || st.Retries[causeConflict] != 0 {
 		t.Errorf("retries %v", st.Retries)
 	}

@@ -13,7 +13,7 @@ import (
 // Commit writes the batches, of different shards of one group, in one transaction. It tries until
 // it is known that the transaction is committed, or until ctx ends.
 //
-// A *FencedError or *RewoundError (errors.As; both may be in one error) names the shards to drop.
+// A *LostShardsError (errors.As) names the shards to drop.
 // Unless its Committed is set, nothing of any batch was written and the other shards' batches may
 // be given again. After any other error it may be unknown whether the transaction is committed:
 // claim the shards again.
@@ -116,9 +116,8 @@ func (s *Sink) commitSet(ctx context.Context, set *commitSet) (commitResult, err
 		}
 		return err
 	})
-	var fenced *FencedError
-	var rewound *RewoundError
-	if err != nil && ctx.Err() == nil && !errors.As(err, &fenced) && !errors.As(err, &rewound) {
+	var lost *LostShardsError
+	if err != nil && ctx.Err() == nil && !errors.As(err, &lost) {
 		err = fmt.Errorf("%s: %w", set.offsets(), err)
 	}
 	return result, err

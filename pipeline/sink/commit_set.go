@@ -20,7 +20,7 @@ type commitSet struct {
 	rows    []rowRef      // by checkout_id as bytes, then partition, then offset
 	repeats bool          // some rows have the same checkout_id
 	dead    []*DeadLetter // in the order of their keys
-	late    []*Late       // likewise
+	late    []*Late       // in the order of their keys
 
 	users      []int32          // of the rows, each once
 	names      map[int32]string // of these users
@@ -34,7 +34,7 @@ type commitSet struct {
 	raised     int // attempts that failed because a function of the database raised an error
 
 	likely mask    // rows that probably have a row already, or repeat another one of the set
-	lookUp bool    // Postgres is asked which of the other rows exist
+	lookUp bool    // the attempt looks up which of the other rows exist
 	ticket *ticket // nil: no row is likely to exist, and nothing is looked up
 }
 

@@ -22,7 +22,8 @@ func TestOrderOfRows(t *testing.T) {
 			id := fmt.Sprintf("%08x-%x", random.Uint32(), random.Uint32())
 			switch {
 			case ids == "short":
-				id = []string{"a", "b", "\x01", "ab", "a\x01", "aaaaaaaa", "aaaaaaaa\x01", "aaaaaaa", "aaaaaaaab"}[random.IntN(9)]
+				id = []string{"a", "b", "\x01", "ab", "a\x01", "aaaaaaaa", "aaaaaaaa\x01", "aaaaaaa",
+					"aaaaaaaab"}[random.IntN(9)]
 			case ids == "few":
 				id = fmt.Sprintf("the same %d", random.IntN(20))
 			case random.IntN(4) == 0:
@@ -60,7 +61,8 @@ func TestOrderOfRows(t *testing.T) {
 			}
 		}
 		slices.SortFunc(want, func(a, b place) int {
-			return cmp.Or(bytes.Compare([]byte(a.id), []byte(b.id)), cmp.Compare(a.batch, b.batch), cmp.Compare(a.offset, b.offset))
+			return cmp.Or(bytes.Compare([]byte(a.id), []byte(b.id)), cmp.Compare(a.batch, b.batch),
+				cmp.Compare(a.offset, b.offset))
 		})
 		if !slices.Equal(got, want) || w.repeats != repeats {
 			t.Fatalf("order %v, repeats %v; want %v, %v", got, w.repeats, want, repeats)

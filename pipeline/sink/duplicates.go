@@ -3,24 +3,18 @@ package sink
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"firstclick/join/event"
 )
 
-func isUniqueViolation(err error) bool {
-	var pe *pgconn.PgError
-	return errors.As(err, &pe) && pe.Code == uniqueViolation
-}
-
 // split parts the rows, each part in order: those whose checkout_id probably has no row, and those
-// where it is likely. If looking up has paid of late, it asks Postgres which exist.
+// likely has one. If the last commits had many unforeseen duplicates, it looks up in Postgres which
+// exist.
 func (a *attempt) split(ctx context.Context) (fresh, likely []rowRef, err error) {
 	if a.set.ticket == nil {
 		return a.set.rows, nil, nil
@@ -50,12 +44,10 @@ func (a *attempt) split(ctx context.Context) (fresh, likely []rowRef, err error)
 
 // lookUp marks the rows whose checkout_id is in the table.
 func (a *attempt) lookUp(ctx context.Context, rows []rowRef, existing mask) error {
-	found, err := a.conn.Query(ctx, a.target.existing, list(rows, func(r rowRef) string { return string(r.IDText()) }))
-	if err != nil {
-		return err
-	}
-	var ordinal int64 // from 1
-	_, err = pgx.ForEachRow(found, []any{&ordinal}, func() error {
+	ids := list(rows, func(r rowRef) string { return string(r.IDText()) })
+	found, _ := a.conn.Query(ctx, a.target.existing, ids) // ForEachRow returns its error
+	var ordinal int64                                     // from 1
+	_, err := pgx.ForEachRow(found, []any{&ordinal}, func() error {
 		existing.set(rows[ordinal-1])
 		return nil
 	})
@@ -108,8 +100,9 @@ func (a *attempt) writeStaged(ctx context.Context, rows []rowRef) error {
 		if err != nil {
 			return err
 		}
-		// A row that is not inserted has met one that another transaction had just written, or a
-		// trigger keeps it out. Then another row with its checkout_id may take its place.
+		// A row that is not inserted is a duplicate of one that another transaction has just
+		// written, or a trigger keeps it out. Then another row with its checkout_id may be
+		// inserted.
 		if err := st.compare(ctx); err != nil {
 			return err
 		}
@@ -209,10 +202,7 @@ func (st *staging) compare(ctx context.Context) error {
 		Better  bool   // its click is less than the stored one
 		Unnamed bool   // the stored row has no name
 	}
-	found, err := st.conn.Query(ctx, st.target.compare, []byte(open))
-	if err != nil {
-		return fmt.Errorf("compare duplicates: %w", err)
-	}
+	found, _ := st.conn.Query(ctx, st.target.compare, []byte(open)) // CollectRows returns its error
 	comparisons, err := pgx.CollectRows(found, pgx.RowToStructByPos[comparison])
 	if err != nil {
 		return fmt.Errorf("compare duplicates: %w", err)

@@ -13,16 +13,16 @@ import (
 // While duplicates are common each row still ends as it would: the first of an id stays, whether it
 // was there, comes in the same transaction, is refused, or is written by another instance between
 // the question and the copy.
-func TestSiftedRows(t *testing.T) {
+func TestSplitRows(t *testing.T) {
 	for name, before := range map[string]func(s *Sink){
-		"asked for": func(s *Sink) { s.duplicates.record(true); s.duplicates.record(true) },
-		"familiar":  func(s *Sink) { s.recentIDs.record(true) },
+		"asked for":  func(s *Sink) { s.duplicates.record(true); s.duplicates.record(true) },
+		"recent ids": func(s *Sink) { s.recentIDs.record(true) },
 	} {
-		t.Run(name, func(t *testing.T) { siftedRows(t, before) })
+		t.Run(name, func(t *testing.T) { splitRows(t, before) })
 	}
 }
 
-func siftedRows(t *testing.T, before func(s *Sink)) {
+func splitRows(t *testing.T, before func(s *Sink)) {
 	b := newBench(t)
 	before(b.sink)
 	batch := b.claim(b.sink, 0)
@@ -42,9 +42,11 @@ func siftedRows(t *testing.T, before func(s *Sink)) {
 		row(9, checkout("the last")), // new, and copied twice for that
 	}
 	tx := b.held(`INSERT INTO commerce.attributed_checkouts
-		SELECT (jsonb_populate_record(a, '{"checkout_id": "held"}')).* FROM commerce.attributed_checkouts a WHERE checkout_id = 'a'`)
+		SELECT (jsonb_populate_record(a, '{"checkout_id": "held"}')).* FROM commerce.attributed_checkouts a
+		WHERE checkout_id = 'a'`)
 	ended := aside(t.Context(), b.sink, batch)
-	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock' AND query LIKE '%COPY commerce%'`)
+	b.await(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'firstclick-a'
+		AND wait_event_type = 'Lock' AND query LIKE '%COPY commerce%'`)
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -52,16 +54,19 @@ func siftedRows(t *testing.T, before func(s *Sink)) {
 	if d.err != nil {
 		t.Fatal(d.err)
 	}
-	if want := (Result{Fresh: 3, Duplicates: 3, Conflicts: 1, Refused: 1, Corrected: 1, DeadLetters: 2}); d.res != want {
+	if want := (Result{Fresh: 3, Duplicates: 3, Conflicts: 1, Refused: 1, Corrected: 1,
+		DeadLetters: 2}); d.res != want {
 		t.Fatalf("got %+v, want %+v", d.res, want)
 	}
-	b.expect("a|k\nb|-\nc|-\nd|-\nheld|-\nthe last|-", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
-	b.expect("3|"+string(event.ReasonConflict)+"\n6|"+string(event.ReasonRefused), `SELECT "offset", reason FROM firstclick.dead_letters ORDER BY 1`)
+	b.expect("a|k\nb|-\nc|-\nd|-\nheld|-\nthe last|-",
+		`SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY checkout_id COLLATE "C"`)
+	b.expect("3|"+string(event.ReasonConflict)+"\n6|"+string(event.ReasonRefused),
+		`SELECT "offset", reason FROM firstclick.dead_letters ORDER BY 1`)
 }
 
-// Transactions that meet duplicates take turns, so that neither finds an id that the other has
+// Transactions with duplicates go one by one, so that neither finds an id that the other has
 // written and not committed.
-func TestSiftedTransactionsTakeTurns(t *testing.T) {
+func TestTransactionsWithDuplicatesGoOneByOne(t *testing.T) {
 	b := newBench(t)
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
 	one.Rows = []event.Released{row(0, checkout("a")), row(1, checkout("a"))}

@@ -18,7 +18,8 @@ func TestASessionThatDoesNotEndIsWaitedFor(t *testing.T) {
 	hung := b.connect(b.sink.application)
 	var pid int
 	var who session
-	err := hung.QueryRow(t.Context(), `SELECT pg_backend_pid(), `+sessionOfActivity+` FROM pg_stat_get_activity(pg_backend_pid()) a`).Scan(&pid, &who)
+	err := hung.QueryRow(t.Context(), `SELECT pg_backend_pid(), `+sessionOfActivity+`
+		FROM pg_stat_get_activity(pg_backend_pid()) a`).Scan(&pid, &who)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -13,11 +12,10 @@ import (
 // the offsets rows say is final.
 func (s *Sink) resolve(ctx context.Context, set *commitSet) (committed bool, err error) {
 	var found shardsFound
-	err = s.retry(ctx, "look up a transaction whose commit was not answered", func(ctx context.Context) error {
-		return s.withConn(ctx, func(conn *pgx.Conn) (err error) {
-			found, err = set.readShards(ctx, conn, true)
-			return err
-		})
+	const what = "look up a transaction whose commit was not answered"
+	err = s.run(ctx, what, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		found, err = set.readShards(ctx, conn, true)
+		return err
 	})
 	if err != nil {
 		return false, err
@@ -27,18 +25,20 @@ func (s *Sink) resolve(ctx context.Context, set *commitSet) (committed bool, err
 		return false, fmt.Errorf("offsets disagree about one transaction: %d shards have it, %d have not, ahead: %s",
 			found.committed, found.unchanged, partitionList(found.ahead))
 	}
-	err = found.lost(committed)
-	if committed && err != nil { // not all shards are ours any more: Commit does not move the claims on
+	if !found.anyLost() {
+		return committed, nil
+	}
+	if found.Committed = committed; committed { // Commit moves no claims on when it fails
 		for _, b := range set.batches {
 			b.Claim.Commits++
 		}
 	}
-	return committed, err
+	return committed, &found.LostShardsError
 }
 
 // shardsFound sorts the shards of a commitSet by what their offsets rows say.
 type shardsFound struct {
-	fenced, rewound      []int32
+	LostShardsError
 	committed, unchanged int     // shards that are ours still: commits is one more, and as expected
 	ahead                []int32 // shards that are ours still: commits is more, by one or by more
 }
@@ -52,12 +52,9 @@ func (set *commitSet) readShards(ctx context.Context, conn *pgx.Conn, lock bool)
 	if lock {
 		sql += ` FOR UPDATE OF offsets`
 	}
-	rows, err := conn.Query(ctx, sql, set.group,
+	rows, _ := conn.Query(ctx, sql, set.group, // CollectRows returns its error
 		list(set.batches, func(b *Batch) string { return b.Claim.Topic }),
 		list(set.batches, func(b *Batch) int32 { return b.Claim.Partition }))
-	if err != nil {
-		return f, fmt.Errorf("read offsets: %w", err)
-	}
 	stored, err := pgx.CollectRows(rows, readState)
 	if err != nil {
 		return f, fmt.Errorf("read offsets: %w", err)
@@ -72,11 +69,11 @@ func (set *commitSet) readShards(ctx context.Context, conn *pgx.Conn, lock bool)
 		}
 		switch {
 		case row == nil:
-			f.rewound = append(f.rewound, c.Partition)
+			f.Rewound = append(f.Rewound, c.Partition)
 		case row.Claim.Owner != c.Owner:
-			f.fenced = append(f.fenced, c.Partition)
+			f.Fenced = append(f.Fenced, c.Partition)
 		case row.Claim.Commits < c.Commits:
-			f.rewound = append(f.rewound, c.Partition)
+			f.Rewound = append(f.Rewound, c.Partition)
 		case row.Claim.Commits == c.Commits:
 			f.unchanged++
 		case row.Claim.Commits == c.Commits+1:
@@ -93,23 +90,11 @@ func (set *commitSet) readShards(ctx context.Context, conn *pgx.Conn, lock bool)
 // now are tried again. One whose row has moved further under its own owner was given with an old
 // claim, and is fenced.
 func (f shardsFound) notMoved() error {
-	f.fenced = append(f.fenced, f.ahead...)
-	if err := f.lost(false); err != nil {
-		return err
+	f.Fenced = append(f.Fenced, f.ahead...)
+	if f.anyLost() {
+		return &f.LostShardsError
 	}
 	return &passingError{causeOffsets}
 }
 
-func (f shardsFound) lost(committed bool) error {
-	var errs []error
-	if len(f.fenced) > 0 {
-		errs = append(errs, &FencedError{Partitions: f.fenced, Committed: committed})
-	}
-	if len(f.rewound) > 0 {
-		errs = append(errs, &RewoundError{Partitions: f.rewound, Committed: committed})
-	}
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	return errors.Join(errs...)
-}
+func (f shardsFound) anyLost() bool { return len(f.Fenced)+len(f.Rewound) > 0 }

@@ -64,7 +64,7 @@ func (a *attempt) copyLetters(ctx context.Context) error {
 		pgx.CopyFromSlice(len(fresh), func(i int) ([]any, error) {
 			return letterValues(a.set.group, fresh[i], clean), nil
 		}))
-	if isUniqueViolation(err) {
+	if sqlState(err) == uniqueViolation {
 		return a.exec(ctx, "ROLLBACK TO SAVEPOINT letters")
 	}
 	if err != nil {

@@ -98,7 +98,8 @@ func newBench(t testing.TB) *bench {
 
 func (b *bench) open(dsn, application string, names Names) *Sink {
 	b.t.Helper()
-	s, err := New(Config{Database: dsn, Application: application, Logger: slog.New(slog.NewTextHandler(b.log, nil))}, names)
+	s, err := New(Config{Database: dsn, Application: application, Logger: slog.New(slog.NewTextHandler(b.log, nil))},
+		names)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -199,7 +200,8 @@ func (b *bench) as(role string) string {
 }
 
 func noPosition() event.Position {
-	return event.Position{LeaderEpoch: -1, Watermark: event.NoTime, FinalBefore: event.NoTime, ExpireBefore: event.NoTime}
+	return event.Position{LeaderEpoch: -1, Watermark: event.NoTime, FinalBefore: event.NoTime,
+		ExpireBefore: event.NoTime}
 }
 
 func (b *bench) commit(s *Sink, batches ...*Batch) Result {

@@ -26,7 +26,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		"straight into the table, or by a temporary one because of duplicates.", "path")
 	m := &Metrics{
 		transactions: f.NewCounter(
-			prometheus.CounterOpts{Name: "transactions_total", Help: "Transactions that landed in Postgres."},
+			prometheus.CounterOpts{Name: "transactions_total", Help: "Transactions committed in Postgres."},
 		),
 		direct: paths.WithLabelValues("direct"),
 		staged: paths.WithLabelValues("staged"),

@@ -21,7 +21,8 @@ func (f *fakeNames) rename(user int32, name string) {
 // A try that fails is followed by one with the names of its own time, however long Postgres was
 // away.
 func TestNamesAreThoseOfTheTryThatLands(t *testing.T) {
-	for name, match := range map[string]func(message) bool{"before the rows": isMove, "within the rows": isCopyData, "at COMMIT": isCommit} {
+	for name, match := range map[string]func(message) bool{"before the rows": isMove, "within the rows": isCopyData,
+		"at COMMIT": isCommit} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			p, dsn := newProxy(t, b.dsn)
@@ -47,7 +48,8 @@ func (c leapingClock) Now() time.Time { return time.Now().Add(time.Duration(c.ah
 func TestNamesAfterALock(t *testing.T) {
 	b := newBench(t)
 	var ahead atomic.Int64
-	s, err := New(Config{Database: b.dsn, Application: "firstclick-b", Logger: slog.New(slog.NewTextHandler(b.log, nil)), Clock: leapingClock{ahead: &ahead}}, b.names)
+	s, err := New(Config{Database: b.dsn, Application: "firstclick-b",
+		Logger: slog.New(slog.NewTextHandler(b.log, nil)), Clock: leapingClock{ahead: &ahead}}, b.names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,9 @@ func (c strideClock) Now() time.Time {
 // Where every try is slow, rows are written all the same.
 func TestNamesWherePostgresIsSlow(t *testing.T) {
 	b := newBench(t)
-	s, err := New(Config{Database: b.dsn, Application: "firstclick-b", Logger: slog.New(slog.NewTextHandler(b.log, nil)), Clock: strideClock{looks: new(atomic.Int64), by: 10 * time.Second}}, b.names)
+	s, err := New(Config{Database: b.dsn, Application: "firstclick-b",
+		Logger: slog.New(slog.NewTextHandler(b.log, nil)), Clock: strideClock{looks: new(atomic.Int64),
+			by: 10 * time.Second}}, b.names)
 	if err != nil {
 		t.Fatal(err)
 	}

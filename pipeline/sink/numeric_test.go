@@ -18,8 +18,10 @@ import (
 )
 
 var decimals = []string{
-	"0", "-0", "0.0", "-0.00", "1", "-1", "9999", "10000", "10001", "100000000", "0.1", "0.0001", "0.00001", "0.00010000", "123456789.123456789",
-	"00012.5", "12.50", "0.9999", "0.99995", "-99999999.995", strings.Repeat("9", 64), "0." + strings.Repeat("0", 63) + "1", "1" + strings.Repeat("0", 100),
+	"0", "-0", "0.0", "-0.00", "1", "-1", "9999", "10000", "10001", "100000000",
+	"0.1", "0.0001", "0.00001", "0.00010000", "123456789.123456789",
+	"00012.5", "12.50", "0.9999", "0.99995", "-99999999.995", strings.Repeat("9", 64), "0." + strings.Repeat("0", 63) +
+		"1", "1" + strings.Repeat("0", 100),
 }
 
 // What Postgres makes of the binary form is what it makes of the text.
@@ -44,10 +46,12 @@ func TestNumericAgainstPostgres(t *testing.T) {
 		data = append(binary.BigEndian.AppendUint32(data, uint32(len(v))), v...)
 	}
 	data = append(data, 0xff, 0xff)
-	if _, err := b.db.PgConn().CopyFrom(t.Context(), bytes.NewReader(data), "COPY n FROM STDIN (FORMAT binary)"); err != nil {
+	if _, err := b.db.PgConn().CopyFrom(t.Context(), bytes.NewReader(data),
+		"COPY n FROM STDIN (FORMAT binary)"); err != nil {
 		t.Fatal(err)
 	}
-	b.expect("", `SELECT text, free, narrow FROM n WHERE free::text <> text::numeric::text OR narrow <> CASE WHEN narrow IS NOT NULL THEN text::numeric(12,2) END`)
+	b.expect("", `SELECT text, free, narrow FROM n
+		WHERE free::text <> text::numeric::text OR narrow <> CASE WHEN narrow IS NOT NULL THEN text::numeric(12,2) END`)
 	b.expect(fmt.Sprint(len(values)), `SELECT count(free) FROM n`)
 }
 

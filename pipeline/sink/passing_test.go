@@ -31,7 +31,8 @@ func TestEveryKindOfCommitIsFenced(t *testing.T) {
 			b.Dead = []DeadLetter{{Topic: checkouts, Offset: 1, Reason: event.ReasonEmpty}}
 		}},
 		{"late events only", func(b *Batch) {
-			b.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "c", User: 1, Product: "p-1", Time: noon}}
+			b.Late = []Late{{Topic: "clicks", Offset: 1, Kind: LateClick, EventID: "c", User: 1, Product: "p-1",
+				Time: noon}}
 		}},
 		{"rows", func(b *Batch) { b.Rows = []event.Released{row(1, checkout("b"))} }},
 		{"a duplicate", func(b *Batch) { b.Rows = []event.Released{clicked(row(1, checkout("a")), "c", noon)} }},
@@ -47,12 +48,13 @@ func TestEveryKindOfCommitIsFenced(t *testing.T) {
 
 			taken := b.claim(b.open(b.dsn, "firstclick-b", b.names), 0)
 			_, err := b.sink.Commit(t.Context(), []*Batch{old})
-			var fenced *FencedError
-			if !errors.As(err, &fenced) || !slices.Equal(fenced.Partitions, []int32{0}) || fenced.Committed {
+			var lost *LostShardsError
+			if !errors.As(err, &lost) || !slices.Equal(lost.Fenced, []int32{0}) || lost.Committed {
 				t.Fatal(err)
 			}
 			b.expect("a|-", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts`)
-			b.expect("0|0", `SELECT (SELECT count(*) FROM firstclick.dead_letters), (SELECT count(*) FROM firstclick.late)`)
+			b.expect("0|0", `SELECT (SELECT count(*) FROM firstclick.dead_letters), (SELECT count(*)
+				FROM firstclick.late)`)
 			b.expect("1|0", `SELECT commits, next_offset FROM firstclick.offsets`)
 			if taken.Claim.Commits != 1 {
 				t.Errorf("the new owner's claim is %+v", taken.Claim)
@@ -113,12 +115,14 @@ func TestWhatPassesIsTriedAgain(t *testing.T) {
 // What the server, the database or the role sets bounds no statement of ours: a transaction that is
 // cut off each time never gets done.
 func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
-	for _, setting := range []string{"lock_timeout = '50ms'", "statement_timeout = '150ms'", "idle_in_transaction_session_timeout = '50ms'"} {
+	for _, setting := range []string{"lock_timeout = '50ms'", "statement_timeout = '150ms'",
+		"idle_in_transaction_session_timeout = '50ms'"} {
 		name, _, _ := strings.Cut(setting, " ")
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			batch := b.claim(b.sink, 0)
-			b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ` + strings.ReplaceAll(setting, "'", "''") + `', current_database()); END $$`)
+			b.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ` + strings.ReplaceAll(setting, "'", "''") +
+				`', current_database()); END $$`)
 			s := b.open(b.dsn, "firstclick-a", b.names)
 			tx, err := b.db.Begin(t.Context())
 			if err != nil {
@@ -131,7 +135,9 @@ func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
 			ended := aside(t.Context(), s, batch)
 			watcher := b.connect("another watcher") // the transaction sees one moment
 			eventually(t, "a long wait", func() (waits bool) {
-				if err := watcher.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND wait_event_type = 'Lock'
+				if err := watcher.QueryRow(t.Context(),
+					`SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'firstclick-a'
+						AND wait_event_type = 'Lock'
 					AND now() - state_change > interval '200 milliseconds'`).Scan(&waits); err != nil {
 					t.Fatal(err)
 				}
@@ -153,14 +159,17 @@ func TestTimeoutsAndLimitsOfTheServer(t *testing.T) {
 		b := newBench(t)
 		name := pgx.Identifier{b.db.Config().Database}.Sanitize()
 		role := pgx.Identifier{"few-" + b.db.Config().Database}.Sanitize()
-		b.exec(`CREATE ROLE ` + role + ` LOGIN PASSWORD 'x' CONNECTION LIMIT 0; GRANT USAGE ON SCHEMA commerce, firstclick TO ` + role + `;
-			GRANT ALL ON ALL TABLES IN SCHEMA commerce, firstclick TO ` + role + `; GRANT TEMPORARY ON DATABASE ` + name + ` TO ` + role)
+		b.exec(`CREATE ROLE ` + role + ` LOGIN PASSWORD 'x' CONNECTION LIMIT 0; GRANT USAGE ON SCHEMA commerce,
+			firstclick TO ` + role + `;
+			GRANT ALL ON ALL TABLES IN SCHEMA commerce, firstclick TO ` + role + `;
+			GRANT TEMPORARY ON DATABASE ` + name + ` TO ` + role)
 		t.Cleanup(func() { _, _ = b.db.Exec(context.Background(), `DROP OWNED BY `+role+`; DROP ROLE `+role) })
 		cfg, err := pgx.ParseConfig(b.dsn)
 		if err != nil {
 			t.Fatal(err)
 		}
-		few := url.URL{Scheme: "postgres", User: url.UserPassword("few-"+cfg.Database, "x"), Host: net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port))),
+		few := url.URL{Scheme: "postgres", User: url.UserPassword("few-"+cfg.Database, "x"),
+			Host: net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port))),
 			Path: cfg.Database, RawQuery: "sslmode=disable"}
 		s := b.open(few.String(), "firstclick-few", b.names)
 		done := make(chan error, 1)

@@ -61,8 +61,9 @@ func (p *Payloads) room(reason event.Reason, size int) bool {
 	p.leftOut.WithLabelValues(string(reason)).Inc()
 	if before <= p.most { // from now on not even a smaller one, so that what is kept is what came first
 		p.kept[reason] = p.most + 1
-		p.log.Warn("so many records are bad that until the next hour their payloads are not kept: only place, size and hash",
-			"reason", string(reason), "kept_bytes", before)
+		const message = "so many records are bad that until the next hour their payloads are not kept: " +
+			"only place, size and hash"
+		p.log.Warn(message, "reason", string(reason), "kept_bytes", before)
 	}
 	return false
 }

@@ -16,7 +16,7 @@ const progressSQL = `SELECT group_id, clicks_topic, checkouts_topic, clicks_topi
 	FROM firstclick.progress WHERE group_id = $1`
 
 // EnsureProgress stores p if the group has no row yet, and returns the stored row. What differs
-// from p is for the caller to judge.
+// from p is for the caller to decide upon.
 func (s *Sink) EnsureProgress(ctx context.Context, p Progress) (stored Progress, err error) {
 	err = s.run(ctx, "read the group's progress", func(ctx context.Context, conn *pgx.Conn) error {
 		var b pgx.Batch

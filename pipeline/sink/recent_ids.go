@@ -68,7 +68,7 @@ func (ids *recentIDs) add(id []byte) bool {
 	return false
 }
 
-// record takes in whether a transaction had duplicates.
+// record is called after each transaction with rows.
 func (ids *recentIDs) record(duplicates bool) {
 	ids.mu.Lock()
 	defer ids.mu.Unlock()

@@ -8,9 +8,9 @@ import (
 	"firstclick/join/event"
 )
 
-// What was met lately is familiar, whatever came since, and what never was is not: but for one in a
-// million, and one in a hundred million.
-func TestFamiliar(t *testing.T) {
+// An id of the last 100,000 is recent, but for one in a million. An id that never came is not, but
+// for one in a hundred million.
+func TestRecentIDs(t *testing.T) {
 	var f recentIDs
 	f.record(true)
 	id := func(i int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
@@ -25,12 +25,14 @@ func TestFamiliar(t *testing.T) {
 		}
 	}
 	if strangers > 5 || forgotten > 5 {
-		t.Errorf("of %d new ids %d are familiar, of %d met %d others ago %d are forgotten", all, strangers, (all-lately)/100, lately, forgotten)
+		t.Errorf("of %d new ids %d are taken for recent ones, of %d that came %d others ago %d are forgotten",
+			all, strangers,
+			(all-lately)/100, lately, forgotten)
 	}
 }
 
 // Nothing is kept while no duplicates come.
-func TestFamiliarOnlyWhileDuplicatesCome(t *testing.T) {
+func TestRecentIDsOnlyWhileDuplicatesCome(t *testing.T) {
 	var f recentIDs
 	f.record(false)
 	if f.buckets != nil {
@@ -52,8 +54,8 @@ func TestFamiliarOnlyWhileDuplicatesCome(t *testing.T) {
 	}
 }
 
-// A familiar duplicate neither makes the copy fail nor is Postgres asked for the others.
-func TestFamiliarDuplicates(t *testing.T) {
+// A duplicate with a recent id does not make the COPY fail, and the other ids are not looked up.
+func TestRecentDuplicates(t *testing.T) {
 	b := newBench(t)
 	b.sink.recentIDs.record(true)
 	batch := b.claim(b.sink, 0)
@@ -67,9 +69,9 @@ func TestFamiliarDuplicates(t *testing.T) {
 	b.expect("a\nb\nc", `SELECT checkout_id FROM commerce.attributed_checkouts ORDER BY 1`)
 }
 
-// What is new is copied beside a transaction that has not landed; a duplicate of one of its rows
+// New rows are copied beside a transaction that is not committed. A duplicate of one of its rows
 // waits for it.
-func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
+func TestDuplicateOfWhatIsNotCommitted(t *testing.T) {
 	b := newBench(t)
 	b.sink.recentIDs.record(true)
 	one, two := b.claim(b.sink, 0), b.claim(b.sink, 1)
@@ -80,7 +82,8 @@ func TestFamiliarDuplicateOfWhatHasNotLanded(t *testing.T) {
 	first := aside(t.Context(), b.sink, one)
 	b.awaitLocked(1, "firstclick-a")
 	second := aside(t.Context(), b.sink, two)
-	b.await(`SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'firstclick-a' AND query LIKE '%COPY commerce%'`)
+	b.await(`SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'firstclick-a'
+		AND query LIKE '%COPY commerce%'`)
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -35,12 +35,14 @@ func TestAWalkEnds(t *testing.T) {
 	batch.Clicks = w
 	batch.Rows = []event.Released{of(few, 0, "a"), of(many, 1, "b"), of(few, 2, "c"), of(other, 3, "c")}
 	res, err := b.sink.Commit(t.Context(), []*Batch{batch})
-	if want := (Result{Fresh: 3, Duplicates: 1, Attributed: 1, Unclicked: 3, DeadLetters: 3, Corrected: 2}); err != nil || res != want {
+	if want := (Result{Fresh: 3, Duplicates: 1, Attributed: 1, Unclicked: 3, DeadLetters: 3,
+		Corrected: 2}); err != nil || res != want {
 		t.Fatalf("got %+v, %v, want %+v", res, err, want)
 	}
 	b.expect("a|good\nb|-\nc|better", `SELECT checkout_id, click_id FROM commerce.attributed_checkouts ORDER BY 1`)
 	b.expect("0|14 more after it\n1|15 more after it; no further one was tried",
-		`SELECT "offset", substr(detail, strpos(detail, ')') + 3) FROM firstclick.dead_letters WHERE "offset" < 2 ORDER BY 1`)
+		`SELECT "offset", substr(detail, strpos(detail, ')') + 3) FROM firstclick.dead_letters WHERE "offset" < 2
+			ORDER BY 1`)
 	i := slices.IndexFunc(batch.Refused, func(r event.Refusal) bool { return r.Offset == 1 })
 	if r := batch.Refused[i]; len(r.Tried) != maxClicks || !r.HasClick || r.Took != r.Tried[maxClicks-1] {
 		t.Errorf("%+v", r)

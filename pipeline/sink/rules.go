@@ -3,5 +3,5 @@
 package sink
 
 // moveStatement moves a shard's position, if the shard is its owner's and as the owner left it
-// (promise 1).
+// (docs/architecture.md#promise-1-nothing-lost-nothing-twice).
 func moveStatement() string { return moveSQL }

@@ -110,10 +110,7 @@ func (s *Sink) endLost(ctx context.Context, conn *pgx.Conn) error {
 // an instance of a version that noted none, these are the sessions of our role with its
 // application_name.
 func (s *Sink) endInstance(ctx context.Context, conn *pgx.Conn, instance string) error {
-	rows, err := conn.Query(ctx, ForeignSessions+` AND i.instance = $1`, instance)
-	if err != nil {
-		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
-	}
+	rows, _ := conn.Query(ctx, ForeignSessions+` AND i.instance = $1`, instance) // CollectRows returns its error
 	roles, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return fmt.Errorf("look for the sessions of instance %q: %w", instance, err)
@@ -175,16 +172,16 @@ func (s *Sink) endSessions(ctx context.Context, conn *pgx.Conn, condition, arg s
 	}
 }
 
-// ForeignSessions selects the roles of noted sessions that are there and that the role of the
-// session that asks may not end.
+// ForeignSessions selects the roles of noted sessions that exist and that the current role may not
+// end.
 const ForeignSessions = `SELECT DISTINCT r.rolname::text FROM firstclick.instances i, unnest(i.sessions) s
 	JOIN pg_stat_activity a ON a.pid = split_part(s, '/', 1)::int
 		AND a.usesysid = split_part(s, '/', 3)::oid AND a.backend_start IS NULL
 	JOIN pg_roles r ON r.oid = a.usesysid WHERE a.datname = current_database()`
 
 // Announce writes this instance's row in firstclick.instances, and that it is alive. Rows of
-// instances that ended without a word stay for a day, for whoever looks for them. Those of a frozen
-// instance stay as long as its sessions, for the takeover.
+// instances that ended without Leave stay for a day, for people who look for them. Those of a
+// frozen instance stay as long as its sessions, for the takeover.
 func (s *Sink) Announce(ctx context.Context, a Announcement) error {
 	return s.exec(ctx, "announce this instance", `WITH gone AS (
 			DELETE FROM firstclick.instances

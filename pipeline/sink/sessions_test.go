@@ -20,7 +20,8 @@ func (b *bench) asRole(name string) string {
 	role := name + "_" + database
 	quoted := pgx.Identifier{role}.Sanitize()
 	b.exec(`CREATE ROLE ` + quoted + ` LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA commerce, firstclick TO ` + quoted + `;
-		GRANT ALL ON ALL TABLES IN SCHEMA commerce, firstclick TO ` + quoted + `; GRANT TEMPORARY ON DATABASE ` + database + ` TO ` + quoted)
+		GRANT ALL ON ALL TABLES IN SCHEMA commerce, firstclick TO ` + quoted + `;
+		GRANT TEMPORARY ON DATABASE ` + database + ` TO ` + quoted)
 	b.t.Cleanup(func() { _, _ = b.db.Exec(context.Background(), `DROP OWNED BY `+quoted+`; DROP ROLE `+quoted) })
 	address, err := url.Parse(b.dsn)
 	if err != nil {
@@ -85,7 +86,8 @@ func TestTakeoverFromAnotherRole(t *testing.T) {
 	b.claim(b.open(b.asRole("theirs"), "firstclick-old", b.names), 0)
 	next := b.open(b.asRole("ours"), "firstclick-new", b.names)
 	_, err := next.Claim(t.Context(), testGroup, checkouts, 0, State{Position: noPosition()})
-	for _, want := range []string{"as role theirs_" + b.db.Config().Database, "as role ours_" + b.db.Config().Database, "under one role"} {
+	for _, want := range []string{"as role theirs_" + b.db.Config().Database, "as role ours_" + b.db.Config().Database,
+		"under one role"} {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "pg_signal_backend") {
 			t.Fatalf("%v does not say %s", err, want)
 		}
@@ -98,11 +100,13 @@ func TestSessionsAreFoundInAnyZone(t *testing.T) {
 		t.Run(zone, func(t *testing.T) {
 			b := newBench(t)
 			database := pgx.Identifier{b.db.Config().Database}.Sanitize()
-			b.exec(fmt.Sprintf(`ALTER DATABASE %s SET timezone = '%s'; ALTER DATABASE %[1]s SET datestyle = 'SQL, DMY'`, database, zone))
+			b.exec(fmt.Sprintf(`ALTER DATABASE %s SET timezone = '%s'; ALTER DATABASE %[1]s SET datestyle = 'SQL, DMY'`,
+				database, zone))
 			s := b.open(b.dsn, "firstclick-a", b.names)
 			err := s.withConn(t.Context(), func(one *pgx.Conn) error {
 				return s.withConn(t.Context(), func(other *pgx.Conn) error {
-					if _, err := s.endSessions(t.Context(), other, sessionOfActivity+` = $1`, string(sessionOf(one.PgConn()))); err != nil {
+					if _, err := s.endSessions(t.Context(), other, sessionOfActivity+` = $1`,
+						string(sessionOf(one.PgConn()))); err != nil {
 						return err
 					}
 					if _, err := one.Exec(t.Context(), `SELECT 1`); err == nil {
@@ -124,7 +128,8 @@ func TestASessionThatIsNotNotedIsNotUsed(t *testing.T) {
 	b.exec(`ALTER TABLE firstclick.instances DROP COLUMN sessions`)
 	s := b.open(b.dsn, "firstclick-a", b.names)
 	_, err := s.Claim(t.Context(), testGroup, checkouts, 0, State{Position: noPosition()})
-	if err == nil || !strings.Contains(err.Error(), "note a database session") || !strings.Contains(err.Error(), "firstclick migrate") {
+	if err == nil || !strings.Contains(err.Error(), "note a database session") ||
+		!strings.Contains(err.Error(), "firstclick migrate") {
 		t.Fatal(err)
 	}
 	b.expect("0", `SELECT count(*) FROM firstclick.offsets`)

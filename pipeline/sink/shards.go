@@ -45,17 +45,14 @@ func (s *Sink) Claim(ctx context.Context, group, topic string, partition int32, 
 	return st, nil
 }
 
-// claimFresh stores fresh under owner if there is no row, and returns the row that stands. It looks
+// claimFresh stores fresh under owner if there is no row, and returns the stored row. It looks
 // before it inserts: an INSERT with ON CONFLICT waits for a transaction that is changing the row,
 // and a frozen owner's never ends.
 func (s *Sink) claimFresh(ctx context.Context, conn *pgx.Conn, key []any, owner [16]byte, fresh State) (State, error) {
 	const look = `SELECT ` + stateColumns + ` FROM firstclick.offsets
 		WHERE group_id = $1 AND topic = $2 AND partition = $3`
 	for range 2 {
-		rows, err := conn.Query(ctx, look, key...)
-		if err != nil {
-			return State{}, fmt.Errorf("read a shard: %w", err)
-		}
+		rows, _ := conn.Query(ctx, look, key...) // CollectExactlyOneRow returns its error
 		st, err := pgx.CollectExactlyOneRow(rows, readState)
 		if err == nil {
 			return st, nil
@@ -123,7 +120,7 @@ const stateColumns = `group_id, topic, partition, owner, commits, topic_id, coal
 
 func readState(row pgx.CollectableRow) (State, error) { return scanState(row) }
 
-// scanState reads stateColumns and what stands after them.
+// scanState reads stateColumns and the columns after them.
 func scanState(row pgx.CollectableRow, more ...any) (State, error) {
 	var st State
 	var owner, topicID pgtype.UUID

@@ -104,7 +104,7 @@ func New(cfg Config, names Names) (*Sink, error) {
 	return s, nil
 }
 
-// Payloads bounds what is kept of bad records, for whoever finds them.
+// Payloads bounds what is kept of bad records: callers that find some share it.
 func (s *Sink) Payloads() *Payloads { return s.payloads }
 
 // Close ends the sessions. No other method may be running or be called afterwards.
@@ -155,11 +155,8 @@ func (s *Sink) exec(ctx context.Context, what, sql string, args ...any) error {
 func query[T any](
 	ctx context.Context, s *Sink, what string, scan pgx.RowToFunc[T], sql string, args ...any,
 ) (found []T, err error) {
-	err = s.run(ctx, what, func(ctx context.Context, conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
+	err = s.run(ctx, what, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		rows, _ := conn.Query(ctx, sql, args...) // CollectRows returns its error
 		found, err = pgx.CollectRows(rows, scan)
 		return err
 	})

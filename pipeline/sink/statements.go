@@ -74,8 +74,8 @@ func newTarget(found map[string]tableColumn, facts tableFacts) *target {
 			return "CASE WHEN pg_catalog.get_bit($2::bytea, ord) OPERATOR(pg_catalog.=) 0 THEN " + c.name + " END"
 		}),
 		"{columns that differ}", eachColumn(", ", func(c column) string {
-			return fmt.Sprintf("CASE WHEN n.%[1]s OPERATOR(pg_catalog.=) a.%[1]s OR n.%[1]s IS NULL AND a.%[1]s IS NULL "+
-				"THEN NULL ELSE '%[1]s' END", c.name)
+			return fmt.Sprintf("CASE WHEN n.%[1]s OPERATOR(pg_catalog.=) a.%[1]s "+
+				"OR n.%[1]s IS NULL AND a.%[1]s IS NULL THEN NULL ELSE '%[1]s' END", c.name)
 		}, ofCheckout),
 		"{click columns}", eachColumn(", ", func(c column) string { return c.name + " = n." + c.name }, ofClick),
 		"{no name}", noName,

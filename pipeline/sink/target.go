@@ -13,7 +13,8 @@ import (
 	"firstclick/join/event"
 )
 
-// target is commerce.attributed_checkouts as it stands: the statements that fit its columns' types.
+// target is commerce.attributed_checkouts as it is, with the statements that fit its columns'
+// types.
 type target struct {
 	version     string // see versionSQL
 	rowTriggers bool   // a trigger may keep rows out or change them
@@ -52,7 +53,7 @@ func (s *Sink) Prepare(ctx context.Context) error {
 }
 
 // Check says whether commerce.attributed_checkouts is a table that a Sink can write to: nil, or
-// what stands in the way, with the statement that mends it after "run: " where there is one. It
+// what stands in the way, with the statement that mends it after "run: " if there is one. It
 // changes nothing.
 func Check(ctx context.Context, conn *pgx.Conn) error {
 	_, err := describe(ctx, conn)
@@ -128,7 +129,8 @@ const (
 			current_user::text
 		FROM pg_class c WHERE c.oid = 'commerce.attributed_checkouts'::regclass`
 
-	tableColumnsSQL = `SELECT a.attname::text, coalesce(b.typname, t.typname)::text, format_type(a.atttypid, a.atttypmod),
+	tableColumnsSQL = `SELECT a.attname::text, coalesce(b.typname, t.typname)::text,
+			format_type(a.atttypid, a.atttypmod),
 			CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, a.attnotnull OR t.typnotnull,
 			a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', a.attidentity = 'a' OR a.attgenerated <> ''
 		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
@@ -191,11 +193,15 @@ func checkColumns(found map[string]tableColumn) error {
 		case !slices.Contains(c.types(), is.Type):
 			return fmt.Errorf(".%s is %s; supported: %s", c.name, is.Shown, strings.Join(c.types(), ", "))
 		case is.Generated:
-			return fmt.Errorf(".%s is generated, and firstclick writes to it"+run+"ALTER COLUMN %s DROP EXPRESSION", c.name, c.name)
+			return fmt.Errorf(".%s is generated, and firstclick writes to it"+
+				run+"ALTER COLUMN %s DROP EXPRESSION", c.name, c.name)
 		case strings.HasPrefix(is.Type, "timestamp") && is.Modifier >= 0 && is.Modifier < 6:
 			// Rounded times have lost their order: a later click would stay, and what is equal
 			// would differ.
-			exact := map[string]string{"timestamp": "timestamp(6)", "timestamptz": "timestamp(6) with time zone"}[is.Type]
+			exact := "timestamp(6)"
+			if is.Type == "timestamptz" {
+				exact += " with time zone"
+			}
 			return fmt.Errorf(".%s is %s, which rounds times, and firstclick compares them to the microsecond; "+
 				"to widen it rewrites no row; run: SET lock_timeout = '2s'; "+
 				"ALTER TABLE commerce.attributed_checkouts ALTER COLUMN %s TYPE %s", c.name, is.Shown, c.name, exact)

@@ -164,13 +164,11 @@ func (a *attempt) writeRows(ctx context.Context) error {
 // temporary one: a checkout_id has a row, or a trigger may have changed something.
 var errDuplicate = errors.New("rows are to be compared")
 
-const uniqueViolation = "23505"
-
 // copyFresh copies rows straight into the table, in the open savepoint "rows".
 func (a *attempt) copyFresh(ctx context.Context, rows []rowRef) error {
 	return a.writePieces(ctx, "rows", rows, func(piece []rowRef) error {
 		n, err := a.copy(ctx, a.target.copy, piece, false)
-		if isUniqueViolation(err) { // it may be that of checkout_id
+		if sqlState(err) == uniqueViolation { // it may be that of checkout_id
 			a.result.unforeseen = true
 			return errDuplicate
 		}

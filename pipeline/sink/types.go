@@ -10,15 +10,17 @@ import (
 	"firstclick/join/event"
 )
 
-// Names answers the names of users. Ids without a user stay absent. Names is called before each try
-// of a transaction. The edition is that of commerce.users to which the names belong, as
-// cdc.EditionSQL has it; empty: of none. Outdated is called with one that is no longer there.
+// Names has the names of users.
 type Names interface {
+	// Names adds the names of the users that exist to names. It is called before each attempt. The
+	// edition is that of commerce.users which the names come from, as in cdc.EditionSQL; empty:
+	// none.
 	Names(ctx context.Context, ids []int32, names map[int32]string) (edition string, err error)
+	// Outdated is called with an edition that commerce.users no longer has.
 	Outdated(edition string)
 }
 
-// Clock is what the sink waits by between tries.
+// Clock is the time between attempts.
 type Clock interface {
 	Now() time.Time
 	After(d time.Duration) <-chan time.Time
@@ -29,10 +31,10 @@ type Config struct {
 	// Database is a connection string as pgx reads it (URL or key/value).
 	Database string
 	// Application is the application_name of every session of this sink, 1 to 63 bytes, unique
-	// among the instances that run: it stands in firstclick.offsets.instance, and the next owner of
-	// a shard ends the sessions of that name.
+	// among the instances that run. It is stored in firstclick.offsets.instance, and the next owner
+	// of a shard ends the sessions of that name.
 	Application string
-	// Logger is told of changes of state only; nil is slog.Default.
+	// Logger gets changes of state only; nil is slog.Default.
 	Logger *slog.Logger
 	// Payloads bounds the bytes of records that are kept with dead letters, by reason and hour; 0
 	// is 64 MiB.
@@ -56,12 +58,12 @@ type State struct {
 	Claim    Claim // Owner is zero in what Shards returns for a shard that nobody owns
 	TopicID  [16]byte
 	Position event.Position
-	Instance string // application_name of the owner's sessions; empty where nobody owns the shard
+	Instance string // application_name of the owner's sessions; empty if nobody owns the shard
 }
 
-// Clicks are asked for another click where Postgres refuses the first one of a checkout.
+// Clicks has the next clicks of a checkout whose first one Postgres refuses.
 type Clicks interface {
-	// After gives the click that comes next after (t, click), if its time is not after to.
+	// After returns the click that comes next after (t, click), if its time is not after to.
 	After(key event.Key, t int64, click event.ID, to int64) (int64, event.ID, bool)
 }
 
@@ -89,12 +91,12 @@ type Late struct {
 
 // Batch is what one shard writes in a transaction. An empty one moves the position only.
 type Batch struct {
-	Claim    *Claim // Commits is moved on when the transaction has landed
+	Claim    *Claim // Commits is moved on when the transaction is committed
 	TopicID  [16]byte
 	Position event.Position
 	Rows     []event.Released
-	// Corrections change nothing where the stored click is as early or earlier, or where there is
-	// no row. One of a row that is rejected in the same batch is left out.
+	// Corrections change nothing if the stored click is as early or earlier, or if there is no
+	// row. One of a row that is rejected in the same batch is left out.
 	Corrections []event.Correction
 	Dead        []DeadLetter
 	Late        []Late
@@ -111,8 +113,8 @@ type Batch struct {
 type Result struct {
 	Fresh       int64 // rows inserted
 	Attributed  int64 // of them: with a click
-	Duplicates  int64 // rows equal to one that stands
-	Conflicts   int64 // rows that differ from the one that stands under their checkout_id: dead letters
+	Duplicates  int64 // rows equal to the stored one
+	Conflicts   int64 // rows that differ from the stored one of their checkout_id: dead letters
 	Refused     int64 // rows that Postgres cannot hold: dead letters
 	Unclicked   int64 // rows whose first click Postgres refuses: dead letters, and they have the next click or none
 	Corrected   int64 // rows moved to an earlier click, by corrections and by duplicates
@@ -145,34 +147,32 @@ type Announcement struct {
 	Shards  []int32
 }
 
-// Stats is how a sink stands.
+// Stats is the state of a sink.
 type Stats struct {
-	Retries   map[string]int64 // tries that failed and were made again, by cause
+	Retries   map[string]int64 // attempts that failed and were retried, by cause
 	LastError string           // text of the last such failure; empty once something has succeeded since
 }
 
-// FencedError says that shards have another owner now. Drop them and rejoin.
-type FencedError struct {
-	Partitions []int32
-	// Committed: the transaction was committed before they were taken over. The other shards'
-	// claims have been moved on.
+// LostShardsError says that shards of a Commit are not ours any more.
+type LostShardsError struct {
+	Fenced []int32 // partitions whose shards have another owner now: drop them and rejoin
+	// Rewound are partitions of which Postgres has lost transactions that it had confirmed (it
+	// failed over to a standby that lagged): claim them again and rebuild from the stored position.
+	Rewound []int32
+	// Committed: the transaction was committed all the same. The claims of the other shards have
+	// been moved on.
 	Committed bool
 }
 
-func (e *FencedError) Error() string {
-	return "another instance owns checkouts partitions " + partitionList(e.Partitions)
-}
-
-// RewoundError says that Postgres has lost transactions of these shards that it had confirmed (it
-// failed over to a standby that lagged). Claim them again and rebuild from the stored position.
-type RewoundError struct {
-	Partitions []int32
-	// Committed: the transaction stands for the other shards, whose claims have been moved on.
-	Committed bool
-}
-
-func (e *RewoundError) Error() string {
-	return "Postgres lost confirmed transactions of checkouts partitions " + partitionList(e.Partitions)
+func (e *LostShardsError) Error() string {
+	var parts []string
+	if len(e.Fenced) > 0 {
+		parts = append(parts, "another instance owns checkouts partitions "+partitionList(e.Fenced))
+	}
+	if len(e.Rewound) > 0 {
+		parts = append(parts, "Postgres lost confirmed transactions of checkouts partitions "+partitionList(e.Rewound))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func partitionList(partitions []int32) string {

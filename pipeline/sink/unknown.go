@@ -132,10 +132,7 @@ func (s *Sink) present(ctx context.Context, ids []int32) (present []int32, err e
 		if ids != nil {
 			sql, args = `SELECT id FROM commerce.users WHERE id = ANY ($1::int[]) AND username IS NOT NULL`, []any{ids}
 		}
-		rows, err := conn.Query(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
+		rows, _ := conn.Query(ctx, sql, args...) // CollectRows returns its error
 		present, err = pgx.CollectRows(rows, pgx.RowTo[int32])
 		return err
 	})

@@ -28,15 +28,19 @@ func TestFillUnknown(t *testing.T) {
 	fill(nil, 0)
 	fill([]int32{10, 11}, 0)
 	b.expect("10", `SELECT count(*) FROM firstclick.unknown_users`)
-	b.exec(`INSERT INTO commerce.users VALUES (5, 'five', ''), (11, 'eleven', ''), (13, 'thirteen', ''), (99, 'much later', '')`)
+	b.exec(`INSERT INTO commerce.users VALUES (5, 'five', ''), (11, 'eleven', ''), (13, 'thirteen', ''), (99,
+		'much later', '')`)
 	fill([]int32{10, 13, 99}, 2)
-	b.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = $1`, uuid(2))                      // a note without a row
-	b.exec(`UPDATE commerce.attributed_checkouts SET user_name = 'by hand' WHERE checkout_id = $1`, uuid(3)) // and one with a name
+	b.exec(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = $1`,
+		uuid(2)) // a note without a row
+	// and one with a name
+	b.exec(`UPDATE commerce.attributed_checkouts SET user_name = 'by hand' WHERE checkout_id = $1`, uuid(3))
 	fill(nil, 0)
 	b.expect("10|2\n12|2\n14|2", `SELECT user_id, count(*) FROM firstclick.unknown_users GROUP BY 1 ORDER BY 1`)
 	b.exec(`INSERT INTO commerce.users VALUES (10, 'ten', ''), (14, 'fourteen', '')`)
 	fill(nil, 4)
-	b.expect("ten|ten|by hand|-|-|thirteen|thirteen|fourteen|fourteen", `SELECT string_agg(coalesce(user_name, '-'), '|' ORDER BY checkout_id) FROM commerce.attributed_checkouts`)
+	b.expect("ten|ten|by hand|-|-|thirteen|thirteen|fourteen|fourteen",
+		`SELECT string_agg(coalesce(user_name, '-'), '|' ORDER BY checkout_id) FROM commerce.attributed_checkouts`)
 	b.expect("12|2", `SELECT user_id, count(*) FROM firstclick.unknown_users GROUP BY 1`)
 }
 
@@ -51,7 +55,8 @@ func TestFillUnknownPastANameThatDoesNotFit(t *testing.T) {
 		batch.Rows = append(batch.Rows, row(int64(i), k))
 	}
 	b.commit(b.sink, batch)
-	b.exec(`INSERT INTO commerce.users SELECT i, CASE i WHEN 12 THEN 'much too long a name' ELSE 'user ' || i END, '' FROM generate_series(10, 14) i`)
+	b.exec(`INSERT INTO commerce.users SELECT i, CASE i WHEN 12 THEN 'much too long a name' ELSE 'user ' || i END, ''
+		FROM generate_series(10, 14) i`)
 	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 4 {
 		t.Fatalf("filled %d: %v", n, err)
 	}
@@ -78,12 +83,14 @@ func TestNamesOfRowsThatAreMet(t *testing.T) {
 	}
 	commit()
 	b.exec(`UPDATE commerce.attributed_checkouts SET user_name = NULL`)
-	b.exec(`UPDATE commerce.attributed_checkouts SET product_id = 'of another job' WHERE checkout_id = $1`, uuid(2)) // none of ours
+	// none of ours
+	b.exec(`UPDATE commerce.attributed_checkouts SET product_id = 'of another job' WHERE checkout_id = $1`, uuid(2))
 	b.exec(`DELETE FROM firstclick.unknown_users`)
 	if res := commit(); res.Duplicates != 2 || res.Conflicts != 1 || res.Unknown != 0 {
 		t.Fatalf("%+v", res)
 	}
-	b.expect("here|-|-", `SELECT string_agg(coalesce(user_name, '-'), '|' ORDER BY checkout_id) FROM commerce.attributed_checkouts`)
+	b.expect("here|-|-", `SELECT string_agg(coalesce(user_name, '-'), '|' ORDER BY checkout_id)
+		FROM commerce.attributed_checkouts`)
 	b.expect("51|"+uuid(1), `SELECT user_id, checkout_id FROM firstclick.unknown_users`)
 	b.exec(`INSERT INTO commerce.users VALUES (51, 'late', '')`)
 	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 1 {
@@ -133,8 +140,10 @@ func TestFillUnknownIsCheap(t *testing.T) {
 func TestProgress(t *testing.T) {
 	b := newBench(t)
 	p := Progress{
-		Group: testGroup, ClicksTopic: "clicks", CheckoutsTopic: checkouts, ClicksTopicID: [16]byte{1}, Window: time.Hour, Lateness: 15 * time.Minute,
-		OutOfOrder: 15*time.Second + time.Microsecond, Zone: "UTC", Start: "earliest", ClicksStart: []int64{3, 4}, CheckoutsStart: []int64{0, 0},
+		Group: testGroup, ClicksTopic: "clicks", CheckoutsTopic: checkouts, ClicksTopicID: [16]byte{1},
+		Window: time.Hour, Lateness: 15 * time.Minute,
+		OutOfOrder: 15*time.Second + time.Microsecond, Zone: "UTC", Start: "earliest", ClicksStart: []int64{3,
+			4}, CheckoutsStart: []int64{0, 0},
 		Watermark: event.NoTime, FinalBefore: event.NoTime,
 	}
 	got, err := b.sink.EnsureProgress(t.Context(), p)
@@ -186,14 +195,16 @@ func TestInstances(t *testing.T) {
 	}
 	// What a crash left is there for a day.
 	b.exec(`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, shards, heartbeat_at) VALUES
-		('yesterday', $1, 'h', 1, 'v', '{}', now() - interval '25 hours'), ('today', $1, 'h', 1, 'v', '{}', now() - interval '23 hours'),
+		('yesterday', $1, 'h', 1, 'v', '{}', now() - interval '25 hours'), ('today', $1, 'h', 1, 'v', '{}',
+		now() - interval '23 hours'),
 		('another group', 'another', 'h', 1, 'v', '{}', now() - interval '25 hours')`, testGroup)
 	if err := b.sink.Announce(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	b.expect("another group\nfirstclick-a\ntoday", `SELECT instance FROM firstclick.instances ORDER BY 1`)
 	b.exec(`DELETE FROM firstclick.instances WHERE instance <> 'firstclick-a'`)
-	b.expect("firstclick-a|firstclick|h|7|v|:8081|{}", `SELECT instance, group_id, host, pid, version, listen, shards FROM firstclick.instances`)
+	b.expect("firstclick-a|firstclick|h|7|v|:8081|{}",
+		`SELECT instance, group_id, host, pid, version, listen, shards FROM firstclick.instances`)
 	if err := b.sink.Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -210,12 +221,14 @@ func TestLeaveLetsGoOfShards(t *testing.T) {
 	if err := b.sink.Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b.expect("0|t|-\n1|f|firstclick-b", `SELECT partition, owner IS NULL, instance FROM firstclick.offsets ORDER BY partition`)
+	b.expect("0|t|-\n1|f|firstclick-b", `SELECT partition, owner IS NULL, instance FROM firstclick.offsets
+		ORDER BY partition`)
 	b.commit(other, b.claim(other, 1))
 }
 
 func TestConfig(t *testing.T) {
-	for _, c := range []Config{{Database: "postgres://"}, {Database: "postgres://", Application: string(make([]byte, 64))},
+	for _, c := range []Config{{Database: "postgres://"},
+		{Database: "postgres://", Application: string(make([]byte, 64))},
 		{Database: "postgres://", Application: "ü"}, {Database: "host=a port=b", Application: "a"}} {
 		if s, err := New(c, &fakeNames{}); err == nil {
 			s.Close()
@@ -235,15 +248,19 @@ func TestATriggerThatKeepsNamesOut(t *testing.T) {
 			IF NEW.product_id = 'kept' THEN RETURN NULL; END IF; RETURN NEW; END $$;
 		CREATE TRIGGER keep BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION keep()`)
 	b.exec(`INSERT INTO commerce.users VALUES (7, 'gus', 'x'), (8, 'hal', 'x'), (9, 'ivy', 'x');
-		INSERT INTO commerce.attributed_checkouts (checkout_id, product_id) SELECT 'k' || i, CASE WHEN i % 2 = 0 THEN 'kept' ELSE 'p' END FROM generate_series(1, 5000) i;
-		INSERT INTO firstclick.unknown_users (user_id, checkout_id) SELECT CASE WHEN i % 2 = 0 THEN 7 WHEN i < 2500 THEN 8 ELSE 9 END, 'k' || i FROM generate_series(1, 5000) i`)
+		INSERT INTO commerce.attributed_checkouts (checkout_id, product_id)
+		SELECT 'k' || i, CASE WHEN i % 2 = 0 THEN 'kept' ELSE 'p' END FROM generate_series(1, 5000) i;
+		INSERT INTO firstclick.unknown_users (user_id, checkout_id)
+		SELECT CASE WHEN i % 2 = 0 THEN 7 WHEN i < 2500 THEN 8 ELSE 9 END, 'k' || i FROM generate_series(1, 5000) i`)
 	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 2500 {
 		t.Fatal(n, err)
 	}
-	b.expect("2500|2500", `SELECT (SELECT count(*) FROM firstclick.unknown_users WHERE user_id = 7), (SELECT count(*) FROM firstclick.unknown_users)`)
+	b.expect("2500|2500", `SELECT (SELECT count(*) FROM firstclick.unknown_users WHERE user_id = 7), (SELECT count(*)
+		FROM firstclick.unknown_users)`)
 	b.exec(`DROP TRIGGER keep ON commerce.attributed_checkouts`)
 	if n, err := b.sink.FillUnknown(t.Context(), nil); err != nil || n != 2500 {
 		t.Fatal(n, err)
 	}
-	b.expect("0|0", `SELECT (SELECT count(*) FROM firstclick.unknown_users), (SELECT count(*) FROM commerce.attributed_checkouts WHERE user_name IS NULL)`)
+	b.expect("0|0", `SELECT (SELECT count(*) FROM firstclick.unknown_users), (SELECT count(*)
+		FROM commerce.attributed_checkouts WHERE user_name IS NULL)`)
 }
