@@ -15,13 +15,12 @@ import (
 
 // bisect writes list, and finds the members that Postgres refuses, for whatever reason: a type, a
 // constraint, an encoding, a trigger with an SQLSTATE of its own. try writes a piece, all of it or
-// nothing. It returns what Postgres has against members of the piece, or an error that ends the
-// search. first is what it returned for the whole list; nil: the list was not tried yet. A piece
-// that is refused is cut until one member is left.
+// nothing. It returns the refusal if Postgres refuses members of the piece, or an error that ends
+// the search. first is the refusal of the whole list; nil: the list was not tried yet. A piece that
+// is refused is cut until one member is left: in halves, or around the member that Postgres names.
 //
-// What Postgres says of no member at all it says of everything (a missing right, a trigger FOR EACH
-// STATEMENT). So before the list is cut, bisect tries an empty piece, and returns what is refused
-// there.
+// If Postgres refuses an empty piece, it refuses everything (a missing right, a trigger FOR EACH
+// STATEMENT). So bisect tries one before it cuts the list, and returns that refusal.
 func bisect[T any](
 	list []T, first error, try func(piece []T) (refusal, err error), refused func(one T, refusal error),
 ) error {

@@ -20,13 +20,13 @@
 // transactions of one process go one by one (ticket). While most commits have duplicates whose id
 // was not recent, the transaction also looks up first which checkout_ids have a row.
 //
-// When Postgres refuses rows, corrections or the COMMIT, bisect finds the ones that it refuses.
-// Such a row becomes a dead letter. For such a correction the next click of the checkout is tried.
-// A row that is refused with its click is tried without it, and its click is corrected then. COMMIT
-// is refused by deferred constraints: the transaction is made once more, and checks them after each
-// piece (SET CONSTRAINTS). What Postgres says of no row at all, it says of everything: that ends
-// the run, and names topic, partition and offsets. If a trigger keeps a row out, or changes its
-// checkout_id, the sink sees that the row is not there.
+// When Postgres refuses rows, corrections or the COMMIT, bisect finds the ones that it refuses. A
+// row that is refused with its click is tried without it, and its click is corrected then. A row
+// that is refused without a click becomes a dead letter. If a correction is refused, the next click
+// of the checkout is tried. Deferred constraints refuse the COMMIT: the transaction is made once
+// more, and checks them after each piece (SET CONSTRAINTS). If Postgres refuses an empty piece too,
+// it is not about rows: the run ends, and the error names topic, partition and offsets. If a
+// trigger keeps a row out, or changes its checkout_id, the sink sees that the row is not there.
 //
 // # Invariants
 //
@@ -52,14 +52,28 @@
 //   - What can pass (lost connections, deadlocks, a full disk, a standby) is retried for as long as
 //     the context lives.
 //
+// # Words
+//
+//   - commitSet: what one Commit writes, in lock order; attempt: one transaction that writes it;
+//     commitResult: what became of it
+//   - fresh: written as a new row; duplicate: equal to the stored row; conflict: differs from it
+//   - refused: Postgres does not take it; rejected: refused or a conflict, and so a dead letter
+//   - unnamed: a row without a name, because its user is unknown
+//   - unforeseen: a duplicate whose checkout_id was not recent
+//   - in doubt: a transaction whose COMMIT was not answered
+//   - lost sessions: sessions whose connection broke, and that Postgres may still have
+//
 // # Files
 //
-//   - types.go: what goes in and comes out; sink.go: Sink and its sessions; retry.go
+//   - types.go: what goes in and comes out; sink.go: Sink and how it uses sessions; retry.go;
+//     metrics.go
 //   - shards.go: claims; progress.go: the group; sessions.go: ending sessions, this instance's row
 //   - commit.go: Commit and its attempts; commit_set.go: what they write, in order
-//   - transaction.go: the transaction; then what it uses: copy_reader.go and encode.go (COPY),
-//     recent_ids.go and duplicates.go, bisect.go, refused_click.go, letters.go and payloads.go
+//   - transaction.go: the transaction from top to bottom; then what it uses: copy_reader.go and
+//     numeric.go (COPY), recent_ids.go and duplicates.go, bisect.go, refused_click.go, letters.go
+//     and payloads.go
 //   - indoubt.go: a COMMIT without an answer
-//   - target.go: the table, and the statements for it
-//   - unknown.go: names that are filled in later
+//   - columns.go: the columns that are written; target.go: the table as it is; statements.go: the
+//     statements for it
+//   - unknown.go: names that are filled in later; pgvalues.go: values as Postgres takes them
 package sink

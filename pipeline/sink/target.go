@@ -43,8 +43,8 @@ func (s *Sink) describe(ctx context.Context, conn *pgx.Conn) (*target, error) {
 	return t, err
 }
 
-// Prepare looks at commerce.attributed_checkouts, so that a table which rows cannot be written to
-// is said before anything is read.
+// Prepare looks at commerce.attributed_checkouts: a table that rows cannot be written to is an
+// error before anything is read.
 func (s *Sink) Prepare(ctx context.Context) error {
 	return s.run(ctx, "look at the table", func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := s.describe(ctx, conn)
@@ -60,8 +60,8 @@ func Check(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// Click says what is against a click's id: that the column, as it was last seen, does not hold it.
-// Such a click is no row's, whatever comes first, it or the checkout, and must not hide another
+// Click is an error if the column, as it was last described, does not hold a click's id. No row
+// gets such a click, whether it comes before the checkout or after it, and it must not hide another
 // one.
 func (s *Sink) Click(id event.ID) error {
 	t := s.target.Load()
