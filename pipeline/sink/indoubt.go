@@ -28,17 +28,17 @@ func (s *Sink) resolve(ctx context.Context, set *commitSet) (committed bool, err
 	if !found.anyLost() {
 		return committed, nil
 	}
-	if found.Committed = committed; committed { // Commit moves no claims on when it fails
+	if found.lost.Committed = committed; committed { // Commit moves no claims on when it fails
 		for _, b := range set.batches {
 			b.Claim.Commits++
 		}
 	}
-	return committed, &found.LostShardsError
+	return committed, &found.lost
 }
 
 // shardsFound sorts the shards of a commitSet by what their offsets rows say.
 type shardsFound struct {
-	LostShardsError
+	lost                 LostShardsError
 	committed, unchanged int     // shards that are ours still: commits is one more, and as expected
 	ahead                []int32 // shards that are ours still: commits is more, by one or by more
 }
@@ -69,11 +69,11 @@ func (set *commitSet) readShards(ctx context.Context, conn *pgx.Conn, lock bool)
 		}
 		switch {
 		case row == nil:
-			f.Rewound = append(f.Rewound, c.Partition)
+			f.lost.Rewound = append(f.lost.Rewound, c.Partition)
 		case row.Claim.Owner != c.Owner:
-			f.Fenced = append(f.Fenced, c.Partition)
+			f.lost.Fenced = append(f.lost.Fenced, c.Partition)
 		case row.Claim.Commits < c.Commits:
-			f.Rewound = append(f.Rewound, c.Partition)
+			f.lost.Rewound = append(f.lost.Rewound, c.Partition)
 		case row.Claim.Commits == c.Commits:
 			f.unchanged++
 		case row.Claim.Commits == c.Commits+1:
@@ -90,11 +90,11 @@ func (set *commitSet) readShards(ctx context.Context, conn *pgx.Conn, lock bool)
 // now are tried again. One whose row has moved further under its own owner was given with an old
 // claim, and is fenced.
 func (f shardsFound) notMoved() error {
-	f.Fenced = append(f.Fenced, f.ahead...)
+	f.lost.Fenced = append(f.lost.Fenced, f.ahead...)
 	if f.anyLost() {
-		return &f.LostShardsError
+		return &f.lost
 	}
 	return &passingError{causeOffsets}
 }
 
-func (f shardsFound) anyLost() bool { return len(f.Fenced)+len(f.Rewound) > 0 }
+func (f shardsFound) anyLost() bool { return len(f.lost.Fenced)+len(f.lost.Rewound) > 0 }
