@@ -113,6 +113,10 @@ func allowedKeys(cmd *cobra.Command, typed string, known map[string]string) stri
 	return didYouMean(asFlag, slices.Sorted(maps.Keys(known)))
 }
 
+// anchor matches what YAML's errors quote of a value: it may be a secret that begins with an
+// asterisk.
+var anchor = regexp.MustCompile(`(?s)anchor '.*'`)
+
 // readConfig reads a flat YAML mapping. A value keeps the text that it is written with: the
 // function that parses the flag parses it.
 func readConfig(path string) (map[string]fileValue, error) {
@@ -128,14 +132,6 @@ func readConfig(path string) (map[string]fileValue, error) {
 	if len(content) > configAtMost {
 		return nil, fmt.Errorf("--config: %s is larger than 1 MiB", path)
 	}
-	return parseConfig(path, content)
-}
-
-// anchor matches what YAML's errors quote of a value: it may be a secret that begins with an
-// asterisk.
-var anchor = regexp.MustCompile(`(?s)anchor '.*'`)
-
-func parseConfig(path string, content []byte) (map[string]fileValue, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document yaml.Node
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {

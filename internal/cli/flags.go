@@ -64,7 +64,13 @@ func (j *jobFlags) places(fs *pflag.FlagSet) {
 }
 
 func (j *jobFlags) replicationFlag(fs *pflag.FlagSet) {
-	defineSecret(fs, &j.replication, "database-replication", "DATABASE_REPLICATION", "url", "", parseReplication,
+	parse := func(text string) (string, error) {
+		if text == "" {
+			return "", nil
+		}
+		return parseDatabase(text)
+	}
+	defineSecret(fs, &j.replication, "database-replication", "DATABASE_REPLICATION", "url", "", parse,
 		"the same database with a role that may replicate, so that the role of --database need not")
 }
 

@@ -97,14 +97,6 @@ func parseHosts(text string) ([]string, error) {
 // parseDatabase takes a URL or keyword=value pairs. It looks at nothing but the text.
 func parseDatabase(text string) (string, error) { return pgsession.Check(text) }
 
-// parseReplication takes a connection string, or nothing.
-func parseReplication(text string) (string, error) {
-	if text == "" {
-		return "", nil
-	}
-	return parseDatabase(text)
-}
-
 // topicName is Kafka's rule: org.apache.kafka.common.internals.Topic.
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 

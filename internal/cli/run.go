@@ -202,10 +202,18 @@ func (r *runFlags) prepare(ctx context.Context, logger *slog.Logger) error {
 	return cdc.CheckStart(ctx, conn, cdc.Role(r.replication))
 }
 
-// newRegistry returns a registry with the metrics of a Go process and of the build.
+// newRegistry returns a registry with the metrics of a Go process, and firstclick_build_info as
+// Prometheus' own programs have it.
 func newRegistry() *prometheus.Registry {
+	b := thisBuild()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "firstclick_build_info",
+		Help:        "Always 1; the labels say what this binary was built from.",
+		ConstLabels: prometheus.Labels{"version": b.version, "revision": b.commit, "goversion": b.goVersion},
+	})
+	info.Set(1)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), thisBuild().metric(),
+	registry.MustRegister(info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
 }

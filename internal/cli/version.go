@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime/debug"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 )
 
@@ -40,18 +39,6 @@ func thisBuild() build {
 
 func (b build) String() string {
 	return fmt.Sprintf("firstclick %s, commit %s, %s", b.version, b.commit, b.goVersion)
-}
-
-// metric is firstclick_build_info: always 1, with the versions as labels, as Prometheus' own
-// programs have it.
-func (b build) metric() prometheus.Collector {
-	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name:        "firstclick_build_info",
-		Help:        "Always 1; the labels say what this binary was built from.",
-		ConstLabels: prometheus.Labels{"version": b.version, "revision": b.commit, "goversion": b.goVersion},
-	})
-	gauge.Set(1)
-	return gauge
 }
 
 func (c *command) version() *cobra.Command {

@@ -95,7 +95,13 @@ func (d *demo) startServers(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if d.web, err = d.listen(); err != nil {
+	page := web.Config{Listen: d.cfg.Listen, Gatherer: d.cfg.Registry, Hosts: d.cfg.Hosts, Logger: d.logger}
+	d.web, err = web.New(page)
+	if errors.Is(err, web.ErrPortTaken) { // then a free port of the same host
+		page.Listen = d.cfg.Listen[:strings.LastIndexByte(d.cfg.Listen, ':')] + ":0"
+		d.web, err = web.New(page)
+	}
+	if err != nil {
 		return err
 	}
 	config, err := pgsession.PoolConfig(d.postgres.DSN(database), application, 2)
@@ -106,17 +112,6 @@ func (d *demo) startServers(ctx context.Context) error {
 		return fmt.Errorf("connect to Postgres: %w", err)
 	}
 	return nil
-}
-
-// listen takes the configured address; if it is taken, a free port of the same host.
-func (d *demo) listen() (*web.Server, error) {
-	config := web.Config{Listen: d.cfg.Listen, Gatherer: d.cfg.Registry, Hosts: d.cfg.Hosts, Logger: d.logger}
-	server, err := web.New(config)
-	if !errors.Is(err, web.ErrPortTaken) {
-		return server, err
-	}
-	config.Listen = d.cfg.Listen[:strings.LastIndexByte(d.cfg.Listen, ':')] + ":0"
-	return web.New(config)
 }
 
 // stopServers stops what startServers started, in the opposite order.

@@ -34,31 +34,28 @@ func startPostgres(ctx context.Context, dir string, port int, logger *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	dsn := server.DSN(database)
-	err = migrations.Up(ctx, dsn, logger)
-	if err == nil {
+	prepare := func(dsn string) error {
+		if err := migrations.Up(ctx, dsn, logger); err != nil {
+			return err
+		}
+		conn, err := pgsession.Connect(ctx, dsn, application)
+		if err != nil {
+			return fmt.Errorf("connect to Postgres: %w", err)
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
 		// The query in the greeting and that of the table order by this column.
-		err = execute(ctx, dsn, `CREATE INDEX IF NOT EXISTS attributed_checkouts_checkout_time
-			ON commerce.attributed_checkouts (checkout_time)`)
+		if _, err := conn.Exec(ctx, `CREATE INDEX IF NOT EXISTS attributed_checkouts_checkout_time
+			ON commerce.attributed_checkouts (checkout_time)`); err != nil {
+			return fmt.Errorf("index the rows by time: %w", err)
+		}
+		return nil
 	}
-	if err != nil {
+	if err := prepare(server.DSN(database)); err != nil {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 		defer cancel()
 		return nil, errors.Join(err, server.Stop(stopping))
 	}
 	return server, nil
-}
-
-func execute(ctx context.Context, dsn, sql string) error {
-	conn, err := pgsession.Connect(ctx, dsn, application)
-	if err != nil {
-		return fmt.Errorf("connect to Postgres: %w", err)
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, sql); err != nil {
-		return fmt.Errorf("index the rows by time: %w", err)
-	}
-	return nil
 }
 
 // endLeftover stops a Postgres that outlived its demo. We hold the lock of the directory, so that
