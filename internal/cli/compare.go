@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,6 @@ var errDiffers = errors.New("the compared table is not what Kafka's records say:
 func (c *command) compare() *cobra.Command {
 	a := auditFlags{ownTable: true}
 	var other audit.Other
-	var since, until moment
 	cmd := &cobra.Command{
 		Use:   "compare",
 		Short: "Compare another job's table with what Kafka's records say",
@@ -32,8 +30,6 @@ It changes nothing. Exit code 1: something differs.`,
   firstclick compare --table legacy.attributed --examples 1000000 --json > differences.json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			now := time.Now()
-			other.Since, other.Until = since.at(now), until.at(now)
 			switch {
 			case other.Table == "":
 				return usagef(cmd, "--table names the table to compare, as in --table legacy.attributed_checkouts")
@@ -58,9 +54,9 @@ It changes nothing. Exit code 1: something differs.`,
 	a.where(fs)
 	a.report(fs)
 	define(fs, &other.Table, "table", "", "schema.table", "", parseText, "the table or view to compare")
-	define(fs, &since, "since", "", "when", "", parseMoment,
+	define(fs, &other.Since, "since", "", "when", "", parseMoment,
 		"only checkouts with an event time since then: a time (RFC 3339), or how long ago (24h)")
-	define(fs, &until, "until", "", "when", "", parseMoment, "only checkouts with an event time before then, likewise")
+	define(fs, &other.Until, "until", "", "when", "", parseMoment, "only checkouts with an event time before then, likewise")
 	define(fs, &other.Grace, "grace", "", "duration", "1m", parseDuration(0),
 		"records younger than this need not be in the table yet")
 	return cmd

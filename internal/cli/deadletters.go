@@ -23,7 +23,7 @@ type letterFilter struct {
 	group        string
 	reasons      []string
 	topic        string
-	since, until moment
+	since, until time.Time
 	status       string
 	json         bool
 }
@@ -59,10 +59,9 @@ func parseReasons(text string) ([]string, error) {
 }
 
 func (f *letterFilter) of(ids []int64) deadletters.Filter {
-	now := time.Now()
 	return deadletters.Filter{
 		IDs: ids, Group: f.group, Reasons: f.reasons, Topic: f.topic,
-		Since: f.since.at(now), Until: f.until.at(now), Status: deadletters.Status(f.status),
+		Since: f.since, Until: f.until, Status: deadletters.Status(f.status),
 	}
 }
 

@@ -32,7 +32,7 @@ func (r *resolveFlags) flags(fs *pflag.FlagSet) {
 // ids returns the IDs that were typed. Letters must be selected by IDs, by a filter or by --all.
 func (r *resolveFlags) ids(cmd *cobra.Command, args []string) ([]int64, error) {
 	ids, err := letterIDs(cmd, args)
-	filtered := len(r.reasons) > 0 || r.topic != "" || r.since != moment{} || r.until != moment{}
+	filtered := len(r.reasons) > 0 || r.topic != "" || !r.since.IsZero() || !r.until.IsZero()
 	switch {
 	case err != nil:
 		return nil, err

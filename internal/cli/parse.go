@@ -132,30 +132,16 @@ func parseTime(text string) (time.Time, error) {
 	return t, nil
 }
 
-// moment is a time, or a duration before now; the zero value is none.
-type moment struct {
-	time time.Time
-	ago  time.Duration
-}
-
-func (m moment) at(now time.Time) time.Time {
-	if m.ago > 0 {
-		return now.Add(-m.ago)
-	}
-	return m.time
-}
-
-// parseMoment takes an RFC 3339 time, or a duration before now. Empty is none.
-func parseMoment(text string) (moment, error) {
+// parseMoment takes an RFC 3339 time, or a duration before now. Empty is the zero time.
+func parseMoment(text string) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d > 0 {
-		return moment{ago: d}, nil
+		return time.Now().Add(-d), nil
 	}
 	t, err := parseTime(text)
 	if err != nil {
-		return moment{}, fmt.Errorf("%q is neither an RFC 3339 time such as %s, nor how long ago, such as 2h",
-			text, exampleTime)
+		err = fmt.Errorf("%q is neither an RFC 3339 time such as %s, nor how long ago, such as 2h", text, exampleTime)
 	}
-	return moment{time: t}, nil
+	return t, err
 }
 
 // parseDuration takes Go's durations from least on.
