@@ -40,8 +40,8 @@ func values(vs ...string) (out [][]byte) {
 	return out
 }
 
-// Each bad record stands between two good ones; the good ones become rows with their click, the bad
-// one a dead letter with the reason, or what the rule says.
+// Each bad record is between two good ones. The good ones become rows with their click. The bad one
+// becomes a dead letter, or what its rule says.
 func TestBadInputHarmsNobody(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	at := stamp(base, 0)
@@ -116,9 +116,9 @@ func TestBadInputHarmsNobody(t *testing.T) {
 	}
 }
 
-// A click whose id the table's column does not hold is a dead letter, and hides no other one:
-// neither where it is read before the checkout, nor where it comes as a correction. Once the column
-// is wider it is sent again.
+// A click whose id is too long for the column of the table is a dead letter. It hides no other
+// click: neither when it is read before the checkout, nor when it comes as a correction. It is sent
+// again once the column is wider.
 func TestAClickThatTheColumnDoesNotHold(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
@@ -181,7 +181,8 @@ func TestOneRowPerCheckoutID(t *testing.T) {
 			t.Errorf("checkout %s has not the one row with click %s", id, click)
 		}
 	}
-	// A click that the rejected twin of "other" would take must not move the row that stands.
+	// "other" was rejected: a click that only its record would take must not move the row of the
+	// first record.
 	kafkatest.Produce(t, brokers, "clicks", 1, values(click("c0", 2, "q", at))...)
 	drain(t, testConfig(t, brokers, dsn))
 	if n := countRows(t, conn, `checkout_id = 'other' AND click_id = 'c1'`); n != 1 {

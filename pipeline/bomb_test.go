@@ -24,9 +24,8 @@ func produceBatch(t *testing.T, brokers []string, topic string, batch *kmsg.Reco
 	return first
 }
 
-// Batches that become more than there is memory for, or that are no stream of their codec, are dead
-// letters with their place, size and hash; what stands before and behind them is read, and so it is
-// after a restart.
+// A batch that decompresses to more than the limit, or that its codec cannot read, becomes a dead
+// letter with place, size and hash. The records before and after it are read, also after a restart.
 func TestBatchesThatCannotBeRead(t *testing.T) {
 	bomb := func(codec kgo.CompressionCodecType, becomes int64) *kmsg.RecordBatch {
 		b, err := kafkatest.Bomb(codec, becomes)
@@ -93,8 +92,8 @@ func TestBatchesThatCannotBeRead(t *testing.T) {
 	check()
 }
 
-// Batches that become hundreds of times as much as they were when fetched, each of them within
-// bounds, are read a few at a time.
+// Batches that grow a hundredfold when decompressed, each within the limit, are read a few at a
+// time.
 func TestManyBatchesThatGrowAreReadAFewAtATime(t *testing.T) {
 	const n, becomes = 40, 20 << 20
 	base := time.Now().Add(-10 * time.Minute)

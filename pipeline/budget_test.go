@@ -11,7 +11,7 @@ import (
 	"firstclick/pipeline"
 )
 
-// A window over its budget pauses clicks, but not those that a run until caught up is to read: it
+// A window over its budget pauses clicks, but not those that a run until caught up must read: it
 // would never end.
 func TestARunUntilCaughtUpEndsWhereClicksAreOverTheBudget(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
@@ -38,8 +38,8 @@ func TestARunUntilCaughtUpEndsWhereClicksAreOverTheBudget(t *testing.T) {
 	}
 }
 
-// Records as large as is taken, many of them, while Postgres stands still: what waits is bounded by
-// bytes, not only by number, and all of it comes when Postgres goes on.
+// Many records of the largest size come while Postgres does not write. What waits is bounded by
+// bytes, not only by number. All of it is written when Postgres works again.
 func TestLargeRecordsWaitInKafka(t *testing.T) {
 	const n, size = 60, 900_000
 	base := time.Now().Add(-10 * time.Minute)
@@ -73,8 +73,8 @@ func TestLargeRecordsWaitInKafka(t *testing.T) {
 		st = p.Stats()
 		return len(st.Shards) == 1 && st.Shards[0].Paused && st.ClicksRead > 0
 	})
-	// A queue and two batches of 4 MiB, each over by a fetch at most. Of clicks: dead letters of 4
-	// MiB, and a fetch.
+	// A queue and two batches of 4 MiB, each with one fetch more at most. For clicks: 4 MiB of dead
+	// letters, and a fetch.
 	if st.CheckoutsRead*size > 40<<20 || st.ClicksRead*size > 20<<20 {
 		t.Errorf("%d checkouts and %d clicks of %d bytes were read while nothing could be written", st.CheckoutsRead,
 			st.ClicksRead, size)

@@ -11,7 +11,7 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// refusers are ways in which Postgres refuses clicks whose ids begin with "bad", and no others.
+// refusers are ways in which Postgres refuses clicks whose ids begin with "bad".
 var refusers = map[string]string{
 	"a check": `ALTER TABLE commerce.attributed_checkouts ADD CONSTRAINT good CHECK (click_id NOT LIKE 'bad%')`,
 	"a trigger that raises": `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -40,9 +40,9 @@ const lift = `ALTER TABLE commerce.attributed_checkouts ALTER click_id TYPE varc
 	DROP TRIGGER IF EXISTS refuse ON commerce.attributed_checkouts;
 		DROP TRIGGER IF EXISTS keep_out ON commerce.attributed_checkouts`
 
-// A click that Postgres refuses in a checkout's row hides no other one: neither where it is read
-// before the checkout, nor where it comes as a correction, nor where what comes next is later than
-// it and earlier than what the row has. A restart leads to the same rows.
+// A click that Postgres refuses in a row hides no other click: neither when it is read before the
+// checkout, nor when it comes as a correction, nor when the next click is later than it and earlier
+// than that of the row. A restart gives the same rows.
 func TestARefusedClickHidesNoOther(t *testing.T) {
 	for name, sql := range refusers {
 		t.Run(name, func(t *testing.T) {
@@ -105,8 +105,8 @@ func TestARefusedClickHidesNoOther(t *testing.T) {
 				r.ExpectedDigest != r.ActualDigest {
 				t.Errorf("verify: %+v", *r)
 			}
-			// A row that has a later click than the one it should have is no less wrong for its
-			// dead letter, where the table shows what it takes.
+			// A row with a later click than the right one is wrong although the checkout has a dead
+			// letter, if the table would take the right one.
 			exec(t, conn, `UPDATE commerce.attributed_checkouts
 				SET click_id = 'good15', click_time = click_time + interval '10 s' WHERE checkout_id = 'k1'`)
 			if r := verified(); (name == "a check" || name == "a domain") && (r.Different != 1 || r.RefusedClick != 2) {

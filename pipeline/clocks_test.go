@@ -10,8 +10,8 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// wrongClocks are clicks of producers whose clocks are ahead, and whose records say so too, or say
-// nothing.
+// wrongClocks are clicks of producers whose clocks are ahead. Their records have the same time, or
+// none.
 func wrongClocks(now time.Time) []*kgo.Record {
 	var records []*kgo.Record
 	add := func(id string, at, stamped time.Time) {
@@ -25,7 +25,7 @@ func wrongClocks(now time.Time) []*kgo.Record {
 	return records
 }
 
-// Nobody's rows depend on the clock of somebody else's device, neither now nor after a restart.
+// A wrong clock of one device changes no row of others, neither now nor after a restart.
 func TestOneWrongClockDecidesNothing(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
@@ -75,8 +75,8 @@ func TestOneWrongClockDecidesNothing(t *testing.T) {
 	}
 }
 
-// What is dated further ahead than a restart reads again is noted, and joined with what is dated so
-// too.
+// An event that is dated further ahead than a restart reads again is noted, and joined with events
+// that are dated like it.
 func TestWhatIsDatedFarAheadIsJoinedAndNoted(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)

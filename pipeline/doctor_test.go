@@ -16,8 +16,8 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// However often the doctor looks while an instance reads and writes, it finds nothing wrong with
-// that. FIRSTCLICK_DOCTOR_RUNS=200 looks longer.
+// The doctor finds nothing wrong beside an instance that reads and writes, however often it runs.
+// FIRSTCLICK_DOCTOR_RUNS=200 runs longer.
 func TestDoctorBesideABusyInstance(t *testing.T) {
 	runs := 10
 	if text := os.Getenv("FIRSTCLICK_DOCTOR_RUNS"); text != "" {

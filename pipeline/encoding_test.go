@@ -8,7 +8,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// Names are read as they are written, whatever a session's encoding is by default.
+// Names are read in UTF-8, whatever the default encoding of a session is.
 func TestNamesAreReadInUTF8(t *testing.T) {
 	dsn := pgtest.New(t)
 	conn, err := pgx.Connect(t.Context(), dsn)

@@ -19,8 +19,8 @@ import (
 	"firstclick/migrations"
 )
 
-// standby is a copy of a server's data that stays behind: what an asynchronous standby has when its
-// primary is lost.
+// standby is an old copy of a server's data: what an asynchronous standby has when its primary is
+// lost.
 func standby(t testing.TB, s *pgserver.Server) (promote func()) {
 	t.Helper()
 	data, kept := filepath.Join(s.Dir, "data"), filepath.Join(s.Dir, "kept")
@@ -49,7 +49,7 @@ func standby(t testing.TB, s *pgserver.Server) (promote func()) {
 	}
 }
 
-// look asks a server that may be away just now.
+// look queries a server that may be away.
 func look(t testing.TB, dsn, sql string) int64 {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -66,7 +66,7 @@ func look(t testing.TB, dsn, sql string) int64 {
 }
 
 // Postgres fails over to a standby that lost the last transactions: rows, a correction, a dead
-// letter and the positions that went with them. All comes back, by itself.
+// letter and their positions. The pipeline writes all of it again by itself.
 func TestFailoverThatLostTheTail(t *testing.T) {
 	server := pgtest.StartTemporary(t)
 	dsn := server.DSN("postgres")

@@ -82,7 +82,7 @@ func BenchmarkPoisonFlood(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// quantile is the upper bound of the native bucket of schema 3 that holds it.
+// quantile is the upper bound of the native bucket of schema 3 that holds the quantile.
 func quantile(h *dto.Histogram, q float64) float64 {
 	seen, key, n, i := float64(h.GetZeroCount()), 0, int64(0), 0
 	if q*float64(h.GetSampleCount()) <= seen {

@@ -14,7 +14,7 @@ import (
 	"firstclick/pipeline"
 )
 
-// groupSays is what the check of the group says; empty: it holds.
+// groupSays is the error of the check of the group; empty: none.
 func groupSays(t *testing.T, p *working) string {
 	t.Helper()
 	all := p.Health()
@@ -32,7 +32,7 @@ func ready(p *working) bool {
 	return !slices.ContainsFunc(p.Health(), func(c pipeline.Check) bool { return c.Err != nil && !c.Advisory })
 }
 
-// stranger is a member of the group that is no firstclick.
+// stranger is a member of the group that is not firstclick.
 func stranger(t *testing.T, brokers []string, group string, balancer kgo.GroupBalancer) *kgo.Client {
 	t.Helper()
 	assigned := make(chan struct{}, 1)
@@ -111,7 +111,7 @@ func TestAnotherProtocolInTheGroup(t *testing.T) {
 	eventually(t, "it is ready", func() bool { return ready(p) })
 }
 
-// The brokers allow no session timeout as short as ours, and say so, or do not.
+// The brokers refuse a session timeout as short as ours. Some say what they allow, some do not.
 func TestBrokersBoundTheSessionTimeout(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"),
 		kfake.GroupMinSessionTimeout(30*time.Second))

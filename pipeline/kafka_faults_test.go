@@ -18,7 +18,7 @@ import (
 	"firstclick/pipeline"
 )
 
-// fails waits for a pipeline at work to end with an error.
+// fails waits until a pipeline ends with an error.
 func (w *working) fails() error {
 	w.t.Helper()
 	w.over = true
@@ -36,7 +36,7 @@ func (w *working) fails() error {
 	}
 }
 
-// failed is the error that a pipeline at work has ended with, if it has.
+// failed is the error with which a pipeline has ended, if it has.
 func (w *working) failed() error {
 	select {
 	case err := <-w.ended:
@@ -47,8 +47,8 @@ func (w *working) failed() error {
 	}
 }
 
-// Leaders and coordinators move all the while, of three brokers: rows come, each with its click,
-// and the run goes on.
+// Leaders and coordinators of three brokers move all the time. Rows come, each with its click, and
+// the run goes on.
 func TestLeadersAndCoordinatorsMove(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.NumBrokers(3), kfake.SeedTopics(3, "clicks", "checkouts"))
 	brokers := cluster.ListenAddrs()
@@ -81,8 +81,7 @@ func TestLeadersAndCoordinatorsMove(t *testing.T) {
 	}
 }
 
-// What happens to topics while an instance is at work ends it with what is missing and what to run,
-// or is waited for.
+// A change of a topic during a run ends it, with what is missing and what to run, or is waited for.
 func TestTopicsChangeUnderARun(t *testing.T) {
 	at := time.Now().Add(-time.Minute)
 	start := func(t *testing.T) (*working, *kfake.Cluster) {
@@ -162,7 +161,7 @@ func TestTopicsChangeUnderARun(t *testing.T) {
 	})
 }
 
-// A topic that is gone is waited for, said once: it may be a broker that has not yet heard of it.
+// A topic that is gone is waited for, and logged once: the broker that answers may not know it yet.
 func TestATopicThatIsGoneIsSaidOnce(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))
 	dsn, conn := prepare(t, 10)
@@ -182,8 +181,8 @@ func TestATopicThatIsGoneIsSaidOnce(t *testing.T) {
 	}
 }
 
-// A broker may answer that has not yet heard of a partition added to the topic. The partition is
-// waited for all the same, and the topic was not made again.
+// A broker answers that does not know a partition yet that was added to the topic. The partition is
+// waited for, and the topic does not count as made again.
 func TestABrokerThatHasNotHeardOfAPartition(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "checkouts"), kfake.SeedTopics(2, "clicks"))
 	brokers := cluster.ListenAddrs()
@@ -213,7 +212,7 @@ func TestABrokerThatHasNotHeardOfAPartition(t *testing.T) {
 	var heard atomic.Bool
 	cluster.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
-		// the clients', of one topic each
+		// the clients request one topic each
 		if heard.Load() || len(req.(*kmsg.MetadataRequest).Topics) != len(ask.Topics) {
 			return nil, nil, false
 		}

@@ -13,7 +13,7 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// unled takes a partition's leader away, for all that only a leader answers.
+// unled takes the leader of a partition away: every request to it fails.
 func unled(cluster *kfake.Cluster, topic string, partition int32) *kfake.FaultHandle {
 	return cluster.Fault(kfake.Fault{
 		Keys:  []kmsg.Key{kmsg.ListOffsets, kmsg.Fetch, kmsg.OffsetForLeaderEpoch},
@@ -27,7 +27,7 @@ func rowOf(t *testing.T, conn *pgx.Conn, id string) func() bool {
 	}
 }
 
-// A checkouts partition without leader is its own shard's matter: the others go on, also when an
+// A checkouts partition without a leader stops its own shard only. The others go on, also when an
 // instance begins meanwhile.
 func TestACheckoutsPartitionWithoutLeader(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.NumBrokers(3), kfake.SeedTopics(1, "clicks"),
@@ -66,8 +66,8 @@ func TestACheckoutsPartitionWithoutLeader(t *testing.T) {
 	}
 }
 
-// Of a clicks partition without leader nobody knows what it holds: every checkout waits for it, and
-// none goes without a click.
+// Nobody knows what a clicks partition without a leader holds: every checkout waits for it, and
+// none loses its click.
 func TestAClicksPartitionWithoutLeader(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.NumBrokers(3), kfake.SeedTopics(2, "clicks"),
 		kfake.SeedTopics(2, "checkouts"))

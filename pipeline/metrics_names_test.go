@@ -22,8 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
 
-// ours has everything of our own about a pipeline with a number of partitions: what is counted, and
-// how it stands.
+// ours has all metrics of a pipeline with a number of partitions.
 func ours(t testing.TB, partitions int) *prometheus.Registry {
 	t.Helper()
 	r := prometheus.NewRegistry()
@@ -65,8 +64,8 @@ func labelsOf(f *dto.MetricFamily) map[string]map[string]bool {
 	return all
 }
 
-// The number of series is bounded by the partitions and by lists in the code. Whatever a record
-// holds, it makes no series.
+// The partitions and lists in the code bound the number of series. What a record holds makes no
+// series.
 func TestLabelsAreBounded(t *testing.T) {
 	known := []string{"group", "topic", "partition", "reason", "effect", "outcome", "path", "cause", "owner", "check",
 		"event"}
@@ -95,8 +94,7 @@ func TestLabelsAreBounded(t *testing.T) {
 
 var named = regexp.MustCompile(`^firstclick_[a-z][a-z_]*[a-z]$`)
 
-// Names are those of https://prometheus.io/docs/practices/naming/, and help texts say in what a
-// figure is measured.
+// Names follow https://prometheus.io/docs/practices/naming/, and help texts name the unit.
 func TestNamesAndHelp(t *testing.T) {
 	for _, f := range gather(t, 1) {
 		name, help := f.GetName(), f.GetHelp()
@@ -117,7 +115,7 @@ func TestNamesAndHelp(t *testing.T) {
 	}
 }
 
-// docs/metrics.md is what the collector says of itself: go test ./pipeline -run Documented -update
+// docs/metrics.md is rendered from the code: go test ./pipeline -run Documented -update
 func TestDocumented(t *testing.T) {
 	var page bytes.Buffer
 	page.WriteString("# Metrics\n\nWhat `/metrics` shows of firstclick itself, each with the label `group`. " +

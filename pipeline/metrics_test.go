@@ -14,7 +14,7 @@ import (
 	"firstclick/join/window"
 )
 
-// busy is a pipeline with many partitions, of which everything is known.
+// busy is a pipeline with many partitions, whose state is known.
 type busy struct{ partitions int }
 
 func (b busy) Stats() Stats {
@@ -75,9 +75,9 @@ func TestWhatIsShown(t *testing.T) {
 	}
 }
 
-// A scrape of 64 partitions a topic is to cost less than 5 ms; BenchmarkScrape measures it (2 to 3
-// ms). Here only that it is of that order: CPU time, the best of many, with room for a garbage
-// collection and for a machine that does other things.
+// A scrape of 64 partitions a topic costs 2 to 3 ms (BenchmarkScrape). The test checks the order of
+// magnitude: processor time, the best of many scrapes, with room for a garbage collection and other
+// load.
 func TestScrapeIsCheap(t *testing.T) {
 	r := ours(t, 64)
 	best := time.Hour

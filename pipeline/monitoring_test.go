@@ -39,7 +39,7 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// shown is what a registry has of a metric with these values of labels.
+// shown is the metric of a registry with these values of labels.
 func shown(t testing.TB, registry *prometheus.Registry, name string, labels ...string) *dto.Metric {
 	t.Helper()
 	families, err := registry.Gather()
@@ -60,8 +60,8 @@ func shown(t testing.TB, registry *prometheus.Registry, name string, labels ...s
 	return nil
 }
 
-// What monitoring is told is what happened; it may ask at any time, also before the start; and no
-// line is logged per record.
+// Metrics, health and Stats show what happened. They can be read at any time, also before the
+// start. No line is logged per record.
 func TestMeasuresHealthAndLogs(t *testing.T) {
 	const pairs, bad = 600, 5
 	base := time.Now().Add(-10 * time.Minute)
@@ -131,8 +131,8 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 		t.Errorf("%v undecodable clicks, want %d", n, bad)
 	}
 	st := p.Stats()
-	if st.Sessions != 1 || st.Assigned == 0 {
-		t.Errorf("%d sessions, %d assignments", st.Sessions, st.Assigned)
+	if st.Attempts != 1 || st.Assigned == 0 {
+		t.Errorf("%d attempts, %d assignments", st.Attempts, st.Assigned)
 	}
 	if st.ClicksRead != pairs+bad || st.CheckoutsRead != pairs+bad || st.DelayRows != pairs || st.Delay <= 0 ||
 		st.Result.DeadLetters != 2*bad {
@@ -170,8 +170,8 @@ func TestMeasuresHealthAndLogs(t *testing.T) {
 	}
 }
 
-// Where there is nothing to write no transaction follows the takeover for 10 s. An instance need
-// not wait for one to be ready.
+// Where there is nothing to write, no transaction follows a takeover for 10 s. The instance is
+// ready before.
 func TestReadyWithNothingToWrite(t *testing.T) {
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
 	dsn, _ := prepare(t, 1)

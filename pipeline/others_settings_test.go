@@ -15,7 +15,7 @@ import (
 	"firstclick/pipeline"
 )
 
-// asRole is cfg for a role of its own, which may do what a run needs and is no superuser.
+// asRole is cfg for a role that may do what a run needs and is no superuser.
 func asRole(t *testing.T, conn *pgx.Conn, cfg pipeline.Config) (pipeline.Config, string) {
 	t.Helper()
 	u, err := url.Parse(cfg.Database)
@@ -31,8 +31,8 @@ func asRole(t *testing.T, conn *pgx.Conn, cfg pipeline.Config) (pipeline.Config,
 	return cfg, role
 }
 
-// Row-level security hides users from our role, or the rows that are to be compared: no run begins,
-// and the cause is named.
+// Row-level security hides users, or the rows that are to be compared, from our role. Then no run
+// begins, and the error names the cause.
 func TestRowLevelSecurity(t *testing.T) {
 	for table, start := range map[string]func(t *testing.T, cfg pipeline.Config) error{
 		"attributed_checkouts": func(t *testing.T, cfg pipeline.Config) error { return begin(t, cfg).fails() },
@@ -65,8 +65,8 @@ func TestRowLevelSecurity(t *testing.T) {
 	}
 }
 
-// A policy on users that appears while the pipeline is at work is named. Rows go on without names,
-// not with old ones or as of users that do not exist, and get them when it is over.
+// A policy on users that appears during a run is named. Rows get no name while it holds, and their
+// names when it is gone.
 func TestRowLevelSecurityAppears(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
@@ -103,8 +103,8 @@ func send(t *testing.T, brokers []string, n string) {
 	kafkatest.Produce(t, brokers, "checkouts", 0, values(checkout("k"+n, 7, "p"+n, "1", stamp(at, 2)))...)
 }
 
-// How the driver runs statements is not for the connection string to say: whatever stands there,
-// the first start works, and the second, which reads what the first has stored.
+// The connection string does not decide how the driver runs statements: the first start works, and
+// so does the second, which reads what the first has stored.
 func TestSecondStartWhateverTheExecMode(t *testing.T) {
 	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
 		t.Run(mode, func(t *testing.T) {

@@ -10,15 +10,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// place of a record.
+// place is that of a record.
 type place struct {
 	topic     string
 	partition int32
 	offset    int64
 }
 
-// load copies the raw records into Postgres, except those that are dead letters: whether these had
-// to be is verify's question. There must be no transactions in the topics.
+// load copies the raw records into Postgres, except those that are dead letters: verify judges
+// these. The topics must hold no transactions.
 func (w *world) load() {
 	w.t.Helper()
 	exec(w.t, w.conn, `CREATE UNLOGGED TABLE raw (topic text, partition int, "offset" bigint, value text)`)
@@ -76,8 +76,8 @@ func (w *world) load() {
 	}
 }
 
-// compareWithSQL holds the table against the meaning of a row as plain SQL over the raw records.
-// Nobody may have been renamed since the first checkout, and no click may have come too late.
+// compareWithSQL compares the table with the meaning of a row as plain SQL over the raw records. No
+// user may have been renamed since the first checkout, and no click may have come too late.
 func (w *world) compareWithSQL() {
 	w.t.Helper()
 	w.load()
@@ -118,7 +118,7 @@ func (w *world) compareWithSQL() {
 	w.compareOffsets()
 }
 
-// compareOffsets holds the offsets against the rows: every record below them is a row, a dead
+// compareOffsets compares the offsets with the rows: every record below them is a row, a dead
 // letter, or a duplicate.
 func (w *world) compareOffsets() {
 	w.t.Helper()

@@ -10,7 +10,7 @@ import (
 	"firstclick/internal/datagen"
 )
 
-// backlogEvents is the size of the backlog: FIRSTCLICK_BACKLOG_EVENTS=1500000 is the full one, a
+// backlogEvents is the size of the backlog. FIRSTCLICK_BACKLOG_EVENTS=1500000 is the full one: a
 // million clicks and half as many checkouts.
 func backlogEvents(t testing.TB) int64 { return number(t, "FIRSTCLICK_BACKLOG_EVENTS", 150_000) }
 
@@ -33,9 +33,9 @@ func TestBacklogByBinary(t *testing.T) {
 	}
 }
 
-// Half a backlog stands, the rest comes while the process is killed and started again. Everything
-// that may go wrong in life goes wrong, clicks up to 20 minutes late included; the lateness is
-// above that, so that every one of them must correct its rows.
+// Half of a backlog is there, and the rest comes while the process is killed and started again.
+// Events are bad, doubled and late: clicks by up to 20 minutes. The lateness is more than that, so
+// that every late click must correct its rows.
 func TestKilledTwentyTimes(t *testing.T) {
 	n := backlogEvents(t)
 	seed := rand.Uint64()

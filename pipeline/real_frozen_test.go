@@ -12,9 +12,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// gates hold a session up where the test wants it, for as long as the test holds the advisory lock:
-// at the first row of a COPY, or after the offsets were moved and before anything else of the
-// transaction is sent.
+// gates block a transaction for as long as the test holds the advisory lock: at the first row of a
+// COPY, or after the offsets were moved and before anything else is sent.
 const gates = `
 CREATE FUNCTION public.gate() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -25,9 +24,9 @@ CREATE TRIGGER gate BEFORE INSERT ON commerce.attributed_checkouts FOR EACH ROW 
 CREATE TRIGGER gate BEFORE UPDATE ON firstclick.offsets FOR EACH ROW WHEN (NEW.commits > OLD.commits)
 	EXECUTE FUNCTION public.gate(2)`
 
-// An instance is frozen inside a transaction for longer than the session timeout; another one takes
-// its shards over. When the first one goes on, what it had begun must not land; it says so, rejoins
-// and works on as a fresh member, without having ended.
+// An instance is frozen inside a transaction for longer than the session timeout, and another one
+// takes its shards over. When the first one goes on, its transaction must not be committed. It logs
+// that, rejoins, and works on as a new member without ending.
 func TestFrozenInsideATransaction(t *testing.T) {
 	bin := binary(t)
 	at := time.Now().Add(-10 * time.Minute)

@@ -10,7 +10,7 @@ import (
 	"firstclick/internal/datagen"
 )
 
-// Exactly once across SIGTERM and a new start, under load.
+// Each row is written exactly once across SIGTERM and a new start, under load.
 func TestStoppedAndStartedUnderLoad(t *testing.T) {
 	w := newWorld(t, durable(t), 4, 4)
 	bin := binary(t)
@@ -37,11 +37,11 @@ func TestStoppedAndStartedUnderLoad(t *testing.T) {
 	w.compareWithSQL()
 }
 
-// sessionTimeout is how long Kafka waits for a member that says nothing.
+// sessionTimeout is how long Kafka waits for a silent member.
 const sessionTimeout = 10 * time.Second
 
-// Two instances share the shards. One is killed: the other takes over what it had, and nothing is
-// lost or there twice.
+// Two instances share the shards, and one is killed. The other takes its shards over: nothing is
+// lost, and nothing is there twice.
 func TestOneOfTwoInstancesIsKilled(t *testing.T) {
 	w := newWorld(t, durable(t), 4, 4)
 	bin := binary(t)

@@ -20,8 +20,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// What a program has taken of memory at most, in bytes.
-// https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+// peak memory of a program, in bytes. https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 func (p *program) peakMemory() int64 {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
@@ -59,14 +58,14 @@ func (p *program) cpu() time.Duration {
 	return used
 }
 
-// uuid is a random one in text.
+// uuid is the text of a random UUID.
 func uuid(r *rand.Rand) string {
 	hi, lo := r.Uint64(), r.Uint64()
 	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", hi>>32, hi>>16&0xffff, hi&0xffff, lo>>48, lo&(1<<48-1))
 }
 
-// Clicks that no checkout may be without yet: n of them, two of a user and product, within an hour.
-// 10 million take 800 MB of the process at most: FIRSTCLICK_LIVE_CLICKS=10000000.
+// n clicks are kept, two of each user and product, within an hour. 10 million take 800 MB of the
+// process at most: FIRSTCLICK_LIVE_CLICKS=10000000.
 func TestMemoryOfLiveClicks(t *testing.T) {
 	n := number(t, "FIRSTCLICK_LIVE_CLICKS", 500_000)
 	w := newWorld(t, pgtest.New(t), 4, 1)
@@ -119,7 +118,7 @@ func TestMemoryOfLiveClicks(t *testing.T) {
 	}
 }
 
-// onOneCore lets start run, and what it starts, on a single core.
+// onOneCore runs start, and the processes that it starts, on a single core.
 func onOneCore(t testing.TB, start func() *program) *program {
 	t.Helper()
 	runtime.LockOSThread()
@@ -145,9 +144,8 @@ func onOneCore(t testing.TB, start func() *program) *program {
 	return start()
 }
 
-// 10,000 events a second come, and one core is enough: the process has no more, and does not even
-// need all of it. It is the processor time that counts here, for others run on that core too; how
-// long the last rows took is said.
+// 10,000 events a second come, and a process on one core does not even use all of it. Processor
+// time counts, for other processes run on that core too. How long the last rows took is logged.
 func TestOneCoreIsEnough(t *testing.T) {
 	const rate = 10_000
 	seconds := number(t, "FIRSTCLICK_LIVE_SECONDS", 10)

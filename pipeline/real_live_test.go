@@ -15,8 +15,8 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// Promise 2: a click that Kafka acknowledged before its checkout was produced is in the row when
-// the row is first seen, whatever the partitions look like.
+// A click that Kafka acknowledged before its checkout was produced is in the first version of the
+// row, whatever the partitions are like: docs/architecture.md#promise-2-no-false-nulls.
 func TestNoFalseNull(t *testing.T) {
 	seconds := number(t, "FIRSTCLICK_LIVE_SECONDS", 20)
 	t.Run("over four partitions", func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestNoFalseNull(t *testing.T) {
 	})
 }
 
-// live watches the table while events are made, until every row has been seen.
+// live watches the table while events are produced, until every row was seen.
 func live(t *testing.T, clicks, checkouts int32, produce func(w *world) int64) {
 	w := newWorld(t, pgtest.New(t), clicks, checkouts)
 	seen := watch(t, w.dsn)
@@ -56,7 +56,7 @@ func live(t *testing.T, clicks, checkouts int32, produce func(w *world) int64) {
 	}
 }
 
-// pairs produces n clicks, all to one partition, and each one's checkout when the click is
+// pairs produces n clicks to one partition, and the checkout of each when the click is
 // acknowledged, 10 at a time.
 func pairs(w *world, clicks, checkouts int32, n int) int64 {
 	w.t.Helper()
@@ -106,8 +106,8 @@ func (w *world) clickOf(checkout string) (click string, ok bool) {
 	return click, true
 }
 
-// A transaction that stays open holds its clicks partition for 15 s, not for ever. When it commits,
-// its click corrects the row.
+// A transaction that stays open holds its clicks partition for 15 s, and no longer. When it
+// commits, its click corrects the row.
 func TestOpenTransactionOnAClicksPartition(t *testing.T) {
 	w := newWorld(t, pgtest.New(t), 2, 1)
 	p := begin(t, w.config())

@@ -23,7 +23,7 @@ import (
 	"firstclick/internal/pgtest"
 )
 
-// tap stands between the program and Postgres and looks for words in all that either says.
+// tap is a proxy between the program and Postgres that searches both directions for words.
 type tap struct {
 	dsn   string // by way of the tap
 	words [][]byte
@@ -76,7 +76,7 @@ func (p *tap) pass(to, from net.Conn) {
 	_, _ = io.Copy(to, io.TeeReader(from, &searcher{words: p.words, found: func(i int) { p.seen[i].Store(true) }}))
 }
 
-// searcher finds words in what is written to it, across the borders of writes too.
+// searcher finds words in what is written to it, also across the borders of writes.
 type searcher struct {
 	words [][]byte
 	found func(word int)
@@ -96,7 +96,7 @@ func (s *searcher) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// inMemory says which of the words stand in the memory of a process.
+// inMemory says which words are in the memory of a process.
 // https://man7.org/linux/man-pages/man5/proc_pid_maps.5.html
 func inMemory(t testing.TB, pid int, words ...string) []bool {
 	t.Helper()
@@ -133,11 +133,11 @@ func inMemory(t testing.TB, pid int, words ...string) []bool {
 	return found
 }
 
-// shop runs the program on users whose passwords hold a word that can be found, changes users and
-// passwords while it runs, and returns when the rows and dead letters are there.
+// shop runs the program on users whose passwords hold a word that can be found, and changes users
+// and passwords while it runs. It returns when the rows and dead letters are there.
 func shop(t *testing.T, identity, secret, name string) (*world, *tap, *program) {
-	// The kernel saves the registers of a thread that is interrupted in mid copy: some 100 bytes on
-	// its signal stack, until the next signal.
+	// The kernel saves the registers of a thread that it interrupts in the middle of a copy: about
+	// 100 bytes on the signal stack, until the next signal.
 	t.Setenv("GODEBUG", "asyncpreemptoff=1")
 	w := newWorld(t, pgtest.New(t), 1, 1)
 	exec(t, w.conn, `ALTER TABLE commerce.users REPLICA IDENTITY `+identity)
@@ -177,7 +177,7 @@ func shop(t *testing.T, identity, secret, name string) (*world, *tap, *program) 
 		return countRows(t, w.conn, `true`) == 4100
 	})
 	eventually(t, "the dead letters", func() bool { return countLetters(t, w.conn, `true`) == 41 })
-	// The stream is as far as the table: a name that was given last is known.
+	// The mirror has applied the last change: the newest name is known.
 	exec(t, w.conn, `INSERT INTO commerce.users VALUES (50, $1 || 'last', $2 || 'last') ON CONFLICT (id) DO UPDATE
 		SET username = excluded.username, password = excluded.password`, name, secret)
 	round := 2
@@ -189,7 +189,7 @@ func shop(t *testing.T, identity, secret, name string) (*world, *tap, *program) 
 	return w, line, p
 }
 
-// written fails the test where the secret stands in the log or in a table that firstclick writes.
+// written fails the test if the secret is in the log or in a table that firstclick writes.
 func written(t *testing.T, w *world, p *program, secret string) {
 	t.Helper()
 	log := p.said(0)
@@ -239,7 +239,7 @@ func TestPasswordsStayInPostgres(t *testing.T) {
 		}
 		written(t, w, p, secret)
 	})
-	// Every change carries the whole row here, so passwords reach the socket; no further.
+	// Every change holds the whole row here, so passwords reach the socket, but go no further.
 	t.Run("full identity", func(t *testing.T) {
 		secret, name := word(t, "password-"), word(t, "name-")
 		w, line, p := shop(t, "FULL", secret, name)

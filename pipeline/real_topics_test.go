@@ -35,8 +35,8 @@ func TestTopicsThatComeLater(t *testing.T) {
 	}
 	joined("1", "p1", 0, 0)
 
-	// Partitions that are added: of clicks, a checkout in an old partition must not pass by the
-	// first click in the new one.
+	// Partitions are added. A checkout in an old partition must wait for the first click in a new
+	// one.
 	adm := admin(t, w.brokers)
 	if _, err := adm.UpdatePartitions(t.Context(), 3, w.clicks); err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestTopicsThatComeLater(t *testing.T) {
 		t.Errorf("%d corrections; there was nothing to correct", st.Result.Corrected)
 	}
 
-	// What was added is where it was left after a restart.
+	// After a restart the added partitions go on where they were.
 	p = begin(t, cfg)
 	joined("4", "p4", 2, 1)
 	eventually(t, "the end of both topics", p.caughtUp)

@@ -23,7 +23,7 @@ type watcher struct {
 	err    error
 }
 
-// watch begins to watch; when it returns, no change escapes.
+// watch begins to watch. Every change after its return is seen.
 func watch(t testing.TB, dsn string) *watcher {
 	t.Helper()
 	exec(t, connect(t, dsn), `CREATE PUBLICATION watched FOR TABLE commerce.attributed_checkouts`)
@@ -99,8 +99,8 @@ func (w *watcher) run(ctx context.Context, conn *pgconn.PgConn, seen pglogrepl.L
 	}
 }
 
-// take takes in one message. Columns are those of migrations/: checkout_id is the first, click_id
-// the third.
+// take takes in a message. Columns are those of migrations/: checkout_id is the first, click_id the
+// third.
 func (w *watcher) take(data []byte) error {
 	m, err := pglogrepl.Parse(data)
 	if err != nil {
@@ -129,7 +129,7 @@ func (w *watcher) take(data []byte) error {
 	return nil
 }
 
-// rows is how many rows were seen. The watch must still be on.
+// rows is how many rows were seen. The watcher must still run.
 func (w *watcher) rows(t testing.TB) int64 {
 	t.Helper()
 	w.mu.Lock()

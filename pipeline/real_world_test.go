@@ -38,7 +38,7 @@ type world struct {
 	clicks, checkouts, group string
 }
 
-// newWorld makes topics of that many partitions.
+// newWorld makes topics with so many partitions.
 func newWorld(t testing.TB, dsn string, clicks, checkouts int32) *world {
 	t.Helper()
 	w := &world{
@@ -55,7 +55,7 @@ func newWorld(t testing.TB, dsn string, clicks, checkouts int32) *world {
 	return w
 }
 
-// durable is a migrated database of a server that waits for its disk.
+// durable is a migrated database on a server that waits for its disk.
 func durable(t testing.TB) string {
 	t.Helper()
 	dsn := pgtest.StartTemporary(t, pgserver.WithSync(),
@@ -73,7 +73,7 @@ func (w *world) config() pipeline.Config {
 	return cfg
 }
 
-// generation is a generator at work.
+// generation is a running generator.
 type generation struct {
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -104,8 +104,8 @@ func (g *generation) wait(t testing.TB) datagen.Summary {
 	return g.sum
 }
 
-// verify recomputes everything from Kafka with audit's code: nothing may be wrong, nothing may
-// wait, nothing needs an excuse.
+// verify recomputes all rows from Kafka with audit's code. Nothing may be wrong, pending or
+// explained.
 func (w *world) verify() *audit.Report {
 	w.t.Helper()
 	r, err := audit.Verify(w.t.Context(), audit.Config{
@@ -137,14 +137,14 @@ func binary(t testing.TB) string {
 	return path
 }
 
-// program is the built command at work. It ends with the test process, however that ends.
+// program is the built command, running. It ends with the test process, however that ends.
 type program struct {
 	*childproc.Process
 	t   testing.TB
 	log string
 }
 
-// start runs the command; other flags than those that say where things are come in args.
+// start runs the command with the flags that say where things are, and args.
 func (w *world) start(bin string, args ...string) *program {
 	w.t.Helper()
 	log, err := os.CreateTemp(w.t.TempDir(), "log-")
@@ -205,7 +205,7 @@ func (p *program) done(limit time.Duration) {
 	}
 }
 
-// said is the end of what the program logged; 0: all of it.
+// said is the end of the log; 0: all of it.
 func (p *program) said(last int) []byte {
 	p.t.Helper()
 	b, err := os.ReadFile(p.log)
@@ -218,7 +218,7 @@ func (p *program) said(last int) []byte {
 	return b
 }
 
-// saidAbout says whether the program has logged a text.
+// saidAbout says whether the log holds a text.
 func (p *program) saidAbout(text string) bool {
 	p.t.Helper()
 	return bytes.Contains(p.said(0), []byte(text))

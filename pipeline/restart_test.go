@@ -170,7 +170,7 @@ func TestAGapStopsTheRun(t *testing.T) {
 		kafkatest.Produce(t, brokers, "clicks", 0, values(click("c3", 1, "p", stamp(base, 4)))...)
 		drain(t, cfg)
 	})
-	// A week's holiday of a development system: all was read before, and retention has emptied the
+	// A development system rests for a week: all was read before, and retention has emptied the
 	// topics.
 	t.Run("the logs were emptied while we were away", func(t *testing.T) {
 		brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
@@ -197,7 +197,7 @@ func TestAGapStopsTheRun(t *testing.T) {
 			}
 		}
 	})
-	// What Postgres holds is moved beyond the logs' ends: to us it is the same as logs that lost
+	// The stored offsets are moved beyond the ends of the logs: that looks like logs that lost
 	// their tails.
 	t.Run("the log of clicks lost its tail", func(t *testing.T) {
 		cfg, _, _ := start(t)
@@ -240,7 +240,7 @@ func TestOtherSettingsThanTheStoredOnesAreRefused(t *testing.T) {
 	}
 }
 
-// Retention may take clicks that a restart reads again, between the question where the log begins
+// Retention deletes clicks that a restart reads again, between the request for the start of the log
 // and the first fetch. Every checkout that could need them has its row: no gap.
 func TestRetentionTakesClicksThatAreReadAgain(t *testing.T) {
 	cluster := kafkatest.FakeCluster(t, kfake.SeedTopics(1, "clicks", "checkouts"))

@@ -11,9 +11,9 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// A dead letter is mended and sent again when rows that its click would have won are final: they do
-// not move, the click is recorded as late, and repair moves them. However often it is sent, the
-// table ends the same.
+// A dead letter is corrected and sent again when the rows that its click would have won are final.
+// They do not move, the click is recorded as late, and repair moves them. The table is the same
+// however often it is sent.
 func TestRetriedDeadLetters(t *testing.T) {
 	base := time.Now().Add(-2 * time.Hour)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")

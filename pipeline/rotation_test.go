@@ -16,7 +16,7 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// rotated is a pipeline at work under a user of Kafka whose password may change.
+// rotated is a running pipeline whose Kafka password may change.
 type rotated struct {
 	*kafkatest.Rotation
 	*working
@@ -25,7 +25,7 @@ type rotated struct {
 	rows int
 }
 
-// beginRotated lets it write a row. refusedFor is as in pipeline.Config.
+// beginRotated starts the pipeline and waits for a row. refusedFor is as in pipeline.Config.
 func beginRotated(t *testing.T, reauthenticate, refusedFor time.Duration) *rotated {
 	t.Helper()
 	r := &rotated{Rotation: kafkatest.NewRotation(t, reauthenticate, kfake.SeedTopics(1, "clicks", "checkouts")),
@@ -53,7 +53,8 @@ func (r *rotated) writes(id string) {
 	})
 }
 
-// endsRefused waits for the end, which says what is the matter, and nothing of the password.
+// endsRefused waits for the end of the run. The error says what is wrong and does not show the
+// password.
 func (r *rotated) endsRefused(refusedFor time.Duration) {
 	r.t.Helper()
 	changed := time.Now()
@@ -68,7 +69,7 @@ func (r *rotated) endsRefused(refusedFor time.Duration) {
 	}
 }
 
-// A password that was changed under a run ends it, whichever way Kafka refuses the one from before.
+// A password that was changed ends the run, whichever way Kafka refuses the old one.
 func TestAChangedPasswordEndsTheRun(t *testing.T) {
 	const refusedFor = 3 * time.Second
 	t.Run("with the next connections", func(t *testing.T) {
@@ -83,8 +84,8 @@ func TestAChangedPasswordEndsTheRun(t *testing.T) {
 		r.Change()
 		r.endsRefused(refusedFor)
 	})
-	// The client tells nobody that it is refused when it connects to fetch. Everybody else's
-	// connections stand.
+	// The client does not report that it is refused when it connects to fetch. Connections of other
+	// requests stand.
 	t.Run("with the next connections that fetch", func(t *testing.T) {
 		r := beginRotated(t, 0, refusedFor)
 		r.Change()
@@ -97,28 +98,28 @@ func TestAChangedPasswordEndsTheRun(t *testing.T) {
 		r.Cut(time.Second, kmsg.JoinGroup, kmsg.Heartbeat)
 		r.endsRefused(refusedFor)
 	})
-	// What a session asks for when it begins may be refused as well: it is no reason to end sooner,
-	// nor to count anew.
-	t.Run("while the session begins again", func(t *testing.T) {
+	// The requests at the start of an attempt may be refused too. The run neither ends sooner,
+	// nor does the time begin anew.
+	t.Run("while an attempt begins", func(t *testing.T) {
 		r := beginRotated(t, 0, refusedFor)
 		r.beginsAgainRefused()
 		r.endsRefused(refusedFor)
 	})
 }
 
-// beginsAgainRefused ends the session when Kafka refuses us already.
+// beginsAgainRefused ends the attempt when Kafka already refuses the password.
 func (r *rotated) beginsAgainRefused() {
 	r.t.Helper()
 	r.Change()
 	again := r.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "clicks", Err: kerr.OffsetOutOfRange, Count: -1})
 	r.Cut(patience, kmsg.ListOffsets)
-	eventually(r.t, "another session", func() bool { return r.failed() != nil || r.Stats().Sessions > 1 })
+	eventually(r.t, "another attempt", func() bool { return r.failed() != nil || r.Stats().Attempts > 1 })
 	again.Remove()
 	r.Cut(time.Second)
 }
 
-// A password that brokers learn of one after the other ends nothing: rows go on when the last of
-// them has.
+// A password that brokers learn of one after the other does not end the run: rows come when the
+// last broker knows it.
 func TestAShortRefusalEndsNothing(t *testing.T) {
 	for name, reauthenticate := range map[string]time.Duration{"with the next connections": 0,
 		"with the next authentication": 3 * time.Second} {
@@ -129,12 +130,12 @@ func TestAShortRefusalEndsNothing(t *testing.T) {
 			eventually(t, "refusals", func() bool { return r.failed() != nil || r.Refused() > 20 })
 			r.ChangeBack()
 			r.writes("after")
-			if r.Stats().Sessions != 1 {
-				t.Errorf("%d sessions", r.Stats().Sessions)
+			if r.Stats().Attempts != 1 {
+				t.Errorf("%d attempts", r.Stats().Attempts)
 			}
 		})
 	}
-	t.Run("while the session begins again", func(t *testing.T) {
+	t.Run("while an attempt begins", func(t *testing.T) {
 		r := beginRotated(t, 0, time.Minute)
 		r.beginsAgainRefused()
 		refused := r.Refused()

@@ -13,7 +13,7 @@ import (
 // patience is how long a test waits for something that takes a moment on an idle machine.
 const patience = 2 * time.Minute
 
-// eventually asks again and again until it is true.
+// eventually polls until is returns true.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
@@ -30,7 +30,7 @@ func eventually(t testing.TB, what string, is func() bool) {
 	}
 }
 
-// working is a pipeline at work in this process.
+// working is a pipeline that runs in this process.
 type working struct {
 	*pipeline.Pipeline
 	t     testing.TB
@@ -39,7 +39,7 @@ type working struct {
 	over  bool
 }
 
-// begin lets a pipeline run, at the latest until the test ends.
+// begin runs a pipeline, at the latest until the test ends.
 func begin(t testing.TB, cfg pipeline.Config) *working {
 	t.Helper()
 	cfg.UntilCaughtUp = false
@@ -72,7 +72,7 @@ func (w *working) end() {
 	}
 }
 
-// caughtUp says whether Postgres holds everything up to the ends that the pipeline knows of.
+// caughtUp says whether Postgres holds everything up to the last known ends.
 func (w *working) caughtUp() bool {
 	st := w.Stats()
 	if len(st.Shards) == 0 || len(st.Clicks) == 0 {

@@ -13,9 +13,9 @@ import (
 	"firstclick/pipeline"
 )
 
-// A group begins with the checkouts of --start on, and with the clicks that those may need. Times
-// before 1970 are before every record: Kafka takes their negative numbers for questions of another
-// kind.
+// A group begins with the checkouts from --start on, and with the clicks that they may need. Times
+// before 1970 are before every record: as negative numbers they would have other meanings for
+// Kafka.
 func TestWhereAGroupBegins(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	day := time.Date(2024, 11, 23, 0, 0, 0, 0, time.UTC)
@@ -29,7 +29,7 @@ func TestWhereAGroupBegins(t *testing.T) {
 	at("checkouts", checkout("late", 1, "p", "1", stamp(day, 9.5*3600)), 9.5)
 	for start, want := range map[string]string{
 		"earliest": "0 0: early of 8, late of 9",
-		// a topic that is idle since then, or a clock of ours that is ahead: nobody knows
+		// a topic that is idle since then, or our clock is ahead: nobody knows
 		"latest":                    "1 2: ",
 		"2024-11-23T09:30:00Z":      "1 1: late of 9",
 		"2024-11-23T10:30:00+01:00": "1 1: late of 9",
@@ -56,8 +56,8 @@ func TestWhereAGroupBegins(t *testing.T) {
 	}
 }
 
-// Where records have no timestamps, or such as nobody can have meant, no time is found: skipping
-// every record unsaid is no beginning.
+// Where records have no plausible timestamps, a time finds no offset. The run must not begin: it
+// would skip every record without a word.
 func TestAStartThatTimestampsCannotFind(t *testing.T) {
 	day := time.Date(2024, 11, 23, 0, 0, 0, 0, time.UTC)
 	for name, stamped := range map[string]time.Time{"none": time.UnixMilli(-1),
@@ -85,8 +85,7 @@ func TestAStartThatTimestampsCannotFind(t *testing.T) {
 }
 
 // A group that begins with the checkouts to come needs the clicks of the window before them, by the
-// clock of those who produce. Our own says nothing of that: here it is hours ahead of theirs,
-// right, or hours behind.
+// clock of the producers. Our own clock may be hours ahead of it, right, or hours behind.
 func TestTheLatestBeginsWithItsClicksWhateverOurClockSays(t *testing.T) {
 	for _, theirs := range []time.Duration{-3 * time.Hour, -30 * time.Minute, 0, 3 * time.Hour} {
 		t.Run(theirs.String(), func(t *testing.T) {

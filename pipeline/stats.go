@@ -41,7 +41,7 @@ type Stats struct {
 
 // Totals are counts since New, over all attempts, as /metrics has them.
 type Totals struct {
-	Sessions                  int64 // attempts begun
+	Attempts                  int64 // begun
 	Fenced                    int64
 	Assigned                  int64 // how often the group gave this instance partitions, or none
 	ClicksRead, CheckoutsRead int64 // records
@@ -76,7 +76,7 @@ func (p *Pipeline) totals() Totals {
 	rows := func(outcome string) int64 { return count(out.Rows.WithLabelValues(outcome)) }
 	delayed, delay := out.Latency.Total()
 	return Totals{
-		Sessions: count(p.metrics.attempts), Fenced: count(p.metrics.fenced), Assigned: count(in.Assigned),
+		Attempts: count(p.metrics.attempts), Fenced: count(p.metrics.fenced), Assigned: count(in.Assigned),
 		ClicksRead: count(in.Read[p.cfg.ClicksTopic]), CheckoutsRead: count(in.Read[p.cfg.CheckoutsTopic]),
 		FarClicks: count(out.FarClicks), FarCheckouts: count(out.FarCheckouts),
 		OpenTxnReleases: count(out.OpenTxnReleases), Transactions: p.sinkMetrics.Transactions(),

@@ -13,8 +13,8 @@ import (
 	"firstclick/migrations"
 )
 
-// A COMMIT that does not end, as while a synchronous standby is away: told to stop, the pipeline
-// ends within 30 s all the same, and says why.
+// A COMMIT hangs, as it does while a synchronous standby is away. A pipeline that is told to stop
+// ends within 30 s and says why.
 func TestStopWhileACommitHangs(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
@@ -34,8 +34,7 @@ func TestStopWhileACommitHangs(t *testing.T) {
 	stopsInTime(t, p)
 }
 
-// The standby itself: not only what writes rows waits then, but every COMMIT, those of the
-// leave-taking too.
+// The standby itself is away: every COMMIT waits, also those of the last report.
 func TestStopWhileTheSynchronousStandbyIsAway(t *testing.T) {
 	base := time.Now().Add(-10 * time.Minute)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
@@ -64,7 +63,7 @@ func TestStopWhileTheSynchronousStandbyIsAway(t *testing.T) {
 	stopsInTime(t, p)
 }
 
-// stopsInTime holds that a pipeline that is told to stop while a COMMIT hangs ends within 30 s and
+// stopsInTime checks that a pipeline that is told to stop while a COMMIT hangs ends within 30 s and
 // says why.
 func stopsInTime(t *testing.T, p *working) {
 	t.Helper()

@@ -13,7 +13,8 @@ import (
 	"firstclick/internal/kafkatest"
 )
 
-// A cache of 1,000 for 100,000 users: every row has its name, at one query a transaction at most.
+// With a cache of 1,000 for 100,000 users every row has its name, at one query a transaction at
+// most.
 func TestCacheSmallerThanTheUsers(t *testing.T) {
 	const users, n = 100_000, 20_000
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
@@ -40,9 +41,9 @@ func TestCacheSmallerThanTheUsers(t *testing.T) {
 	}
 }
 
-// A run until caught up fills in the names of users who came after the run that wrote their rows,
-// also when there is nothing to read and it is over before the mirror stands: here an open
-// transaction holds that up.
+// A run until caught up fills in the names of users who came after the run that wrote their rows.
+// It does so also when there is nothing to read and it ends before the mirror stands: here an open
+// transaction delays the mirror.
 func TestRunsUntilCaughtUpFillInNames(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 1)
@@ -80,19 +81,18 @@ type town struct {
 	owed    map[string]int // checkouts of users who did not exist
 }
 
-// change runs a statement and waits until the mirror has applied it, and all that was committed
-// before.
+// change runs a statement and waits until the mirror has applied everything committed so far.
 func (w *town) change(sql string) {
 	w.t.Helper()
 	exec(w.t, w.conn, sql)
 	lsn := count(w.t, w.conn, `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`)
-	// Another change, so that the stream goes past it.
+	// Another change, so that the stream passes the first one.
 	exec(w.t, w.conn, `INSERT INTO commerce.users VALUES (1000, 'nobody', 'x') ON CONFLICT (id) DO UPDATE
 		SET username = excluded.username`)
 	eventually(w.t, "the mirror has applied: "+sql, func() bool { return w.p.Stats().Users.LastLSN >= uint64(lsn) })
 }
 
-// buy produces a checkout of each user and looks at the rows: each has the name that the user has
+// buy produces a checkout of each user and checks the rows: each has the name that the user has
 // now, or none.
 func (w *town) buy(users ...int) {
 	w.t.Helper()
@@ -128,8 +128,8 @@ func (w *town) nameOf(checkout string) (name string) {
 	return name
 }
 
-// filled waits until the rows of users who did not exist and do now have their names; those of the
-// others have none.
+// filled waits until the rows of users who exist now have their names. Those of the others have
+// none.
 func (w *town) filled() {
 	w.t.Helper()
 	for id, u := range w.owed {
@@ -211,8 +211,7 @@ func usersChange(t *testing.T, cache int) {
 	}
 }
 
-// flow renames one user over and over, and buys on that user's behalf, without waiting for
-// anything.
+// flow renames one user over and over and buys as that user, without waiting.
 type flow struct {
 	t      *testing.T
 	stop   context.CancelFunc
@@ -283,9 +282,9 @@ func (f *flow) end() {
 // mirrorLag is how far the mirror may be behind the table on a busy machine.
 const mirrorLag = 10 * time.Second
 
-// check looks at every row of the flow: its name is one that the user had at some moment between
-// shortly before the checkout and now. It may be older than that of the row before: a name that was
-// read through is ahead of the stream.
+// check checks every row of the flow: its name is one that the user had between shortly before the
+// checkout and now. It may be older than the name of the row before: a name that was read through
+// is ahead of the stream.
 func (f *flow) check(conn *pgx.Conn) {
 	f.t.Helper()
 	rows, err := conn.Query(f.t.Context(), `SELECT substring(checkout_id from 6)::int AS n,

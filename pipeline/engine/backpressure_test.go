@@ -38,8 +38,8 @@ func notBegun() event.Position {
 	return event.Position{Watermark: event.NoTime, FinalBefore: event.NoTime, ExpireBefore: event.NoTime}
 }
 
-// A shard that was paused for a starved one is starved itself later: it goes on, though another
-// one, whose checkouts wait for their clicks, still holds much.
+// A shard that was paused for a starved one is starved later. It goes on, though another shard,
+// whose checkouts wait for their clicks, still holds much.
 func TestAPausedShardThatHasNothingLeftGoesOn(t *testing.T) {
 	e := idleEngine()
 	most := e.pressure.most()

@@ -10,7 +10,7 @@ import (
 	"firstclick/pipeline/sink"
 )
 
-// waiting is an engine whose shards have so many rows in their batches, and had their last turn so
+// waiting is an engine whose shards have so many rows in their batches and had their last turn so
 // long ago.
 func waiting(rows []int, ago []time.Duration) *Engine {
 	e := idleEngine()
@@ -22,8 +22,7 @@ func waiting(rows []int, ago []time.Duration) *Engine {
 	return e
 }
 
-// Who has waited long goes first, whatever the others have; else the fullest, until there is
-// enough.
+// A shard that has waited long goes first, else the fullest, until there are enough rows.
 func TestTurns(t *testing.T) {
 	for name, c := range map[string]struct {
 		rows []int
@@ -48,7 +47,7 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// What lies in batches stays a few transactions' worth, however many shards there are.
+// Batches hold a few transactions' worth of rows, however many shards there are.
 func TestShare(t *testing.T) {
 	for busy, want := range map[int]int{0: maxRows, 1: maxRows, 4: maxRows, 8: 4096, 64: 512, 1000: 256} {
 		if got := waiting(slices.Repeat([]int{1}, busy), make([]time.Duration, busy)).shards.share(); got != want {

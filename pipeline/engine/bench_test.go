@@ -12,7 +12,7 @@ import (
 	"firstclick/pipeline/sink"
 )
 
-// BenchmarkCommitted counts a transaction of so many rows, as a committer does after each.
+// BenchmarkCommitted counts a transaction of so many rows, as a committer does.
 func BenchmarkCommitted(b *testing.B) {
 	for _, rows := range []int{10, 8192} {
 		b.Run(fmt.Sprint(rows), func(b *testing.B) {

@@ -13,9 +13,9 @@ func passedClicks(next int64) event.Position {
 	return pos
 }
 
-// A shard comes that has not passed a click whose dead letter was committed: Postgres may have lost
-// the transaction, to a standby that lagged. The letter is written again; or the click is read
-// again, where there were too many letters to keep.
+// A shard is taken over that has not passed a click whose dead letter was committed: Postgres may
+// have lost the transaction, by a failover to a standby that lagged. The letter is written again.
+// The click is read again where there were too many letters to keep.
 func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 	const offset, large = 5, 1 << 20
 	for _, c := range []struct {
@@ -54,8 +54,8 @@ func TestDeadLettersOfAShardThatWentBack(t *testing.T) {
 	}
 }
 
-// Another instance has taken a shard over, which this one does not know yet. Postgres may lose
-// that, and the shard belongs to this one again, as it left it.
+// Another instance has taken a shard over, and this one does not know it yet. Postgres may lose
+// that takeover, and then the shard is back at the position that it had here.
 func TestLettersAreDroppedByWhatTheOwnerHasPassed(t *testing.T) {
 	e := idleEngine()
 	e.Core.AddClicks(0, 0, event.NoTime, 0)
@@ -68,7 +68,7 @@ func TestLettersAreDroppedByWhatTheOwnerHasPassed(t *testing.T) {
 }
 
 // Two transactions are in flight, each with all letters that were waiting or in flight when it
-// began. One that is committed takes its own letters off, and no other.
+// began. One that is committed removes its own letters only.
 func TestALetterInFlightIsThatOfItsTransaction(t *testing.T) {
 	var l clickLetters
 	l.inFlight = []event.DeadLetter{{Offset: 9}, {Offset: 3}} // the second came with a shard, after the first was sent

@@ -70,7 +70,7 @@ func (c *Checkouts) awaitStart(ctx context.Context, p int32) (int64, error) {
 	for {
 		topic := Topic{Name: k.cfg.CheckoutsTopic, Partitions: p + 1}
 		starts, _, err := tryOffsets(ctx, k.admin(), topic, atStart, false)
-		if starts[p] != UnknownOffset {
+		if starts[p] != unknownOffset {
 			return starts[p], nil
 		}
 		k.log.Debug("can't learn where a checkouts partition begins",

@@ -12,9 +12,8 @@ import (
 	"firstclick/pipeline/chunk"
 )
 
-// A checkout may cost two allocations from Kafka to its row; what a fetch allocates for all of its
-// checkouts together is shared by them. Here: decoded, and its columns rendered. What the sink adds
-// is measured by its own test.
+// A checkout may cost two allocations from Kafka to its row, not counting what all checkouts of a
+// fetch share. This test measures decoding. The sink's own test measures the rest.
 func TestCheckoutAllocates(t *testing.T) {
 	const n = 1000
 	records := make([]*kgo.Record, n)

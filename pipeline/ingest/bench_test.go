@@ -8,7 +8,7 @@ import (
 	"firstclick/pipeline/rules"
 )
 
-// BenchmarkRead counts what a poll brought of a partition, as a reader does.
+// BenchmarkRead counts a poll of a partition, as a reader does.
 func BenchmarkRead(b *testing.B) {
 	m := NewMetrics(metrics.NewFactory(nil, "shop"), "clicks", "checkouts")
 	var r reading

@@ -16,7 +16,7 @@ type endsTaker interface {
 	// clock. stable are the last stable offsets, nil where they were not requested. checkouts is
 	// the number of checkouts partitions.
 	Ends(ctx context.Context, request uint64, began int64, clicks, stable []int64, checkouts int)
-	// CheckoutEnds are those of the checkouts partitions, UnknownOffset where there was no answer.
+	// CheckoutEnds are those of the checkouts partitions, unknownOffset where there was no answer.
 	CheckoutEnds(ctx context.Context, began int64, ends []int64)
 }
 

@@ -9,8 +9,8 @@ import (
 	"firstclick/join/event"
 )
 
-// The detail of a dead letter from the future says how far it lies, also where no time.Duration
-// does.
+// The detail of a dead letter says how far ahead the event is, also where no time.Duration holds
+// that.
 func TestHowFarInTheFuture(t *testing.T) {
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	record := &kgo.Record{Timestamp: at}
@@ -34,8 +34,7 @@ func TestHowFarInTheFuture(t *testing.T) {
 	}
 }
 
-// A producer that stamps seconds, or nothing sensible, finds out from the dead letter which of the
-// two times is wrong.
+// The detail says which of the two times is wrong where a producer stamps seconds or nonsense.
 func TestTheFutureOfANonsensicalTimestamp(t *testing.T) {
 	dated := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	for stamp, want := range map[int64]string{

@@ -22,8 +22,8 @@ const (
 	atNewest = int64(-3) // the record with the greatest timestamp; since Kafka 3.0
 )
 
-// UnknownOffset stands for an offset that Kafka did not give.
-const UnknownOffset = -2
+// unknownOffset stands for an offset that Kafka did not give.
+const unknownOffset = -2
 
 // Starts gives the first offset of every clicks partition.
 func (k *Kafka) Starts(ctx context.Context) ([]int64, error) {
@@ -71,7 +71,7 @@ func newestTimestamp(ctx context.Context, cl *kgo.Client, topics ...Topic) (newe
 }
 
 // tryOffsets sends ListOffsets to the leaders of all partitions. It is for callers that can use a
-// part of the answer: UnknownOffset stands for an offset that did not come, and the error is the
+// part of the answer: unknownOffset stands for an offset that did not come, and the error is the
 // first one. The timestamps are those of the records at the offsets; -1: none.
 func tryOffsets(ctx context.Context, cl *kgo.Client, t Topic, at int64, stable bool) (
 	offsets, timestamps []int64, err error) {
@@ -88,7 +88,7 @@ func tryOffsets(ctx context.Context, cl *kgo.Client, t Topic, at int64, stable b
 		rt.Partitions = append(rt.Partitions, rp)
 	}
 	req.Topics = append(req.Topics, rt)
-	offsets = slices.Repeat([]int64{UnknownOffset}, int(t.Partitions))
+	offsets = slices.Repeat([]int64{unknownOffset}, int(t.Partitions))
 	timestamps = slices.Repeat([]int64{-1}, int(t.Partitions))
 	for _, shard := range cl.RequestSharded(ctx, req) { // one request a leader
 		if shard.Err != nil {
@@ -110,7 +110,7 @@ func tryOffsets(ctx context.Context, cl *kgo.Client, t Topic, at int64, stable b
 			}
 		}
 	}
-	if p := slices.Index(offsets, UnknownOffset); p >= 0 {
+	if p := slices.Index(offsets, unknownOffset); p >= 0 {
 		err = cmp.Or(err, fmt.Errorf("ask Kafka for offsets of %s[%d]: no answer", t.Name, p))
 	}
 	return offsets, timestamps, err

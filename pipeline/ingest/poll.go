@@ -84,7 +84,7 @@ func (k *Kafka) outOfRange(ctx context.Context, topic string, partition int32) e
 	next := k.reading.next(topic, partition)
 	starts, _, err := tryOffsets(ctx, k.admin(), Topic{Name: topic, Partitions: partition + 1}, atStart, false)
 	switch start := starts[partition]; {
-	case start == UnknownOffset: // invariant: only what is known to be gone is a gap
+	case start == unknownOffset: // invariant: only what is known to be gone is a gap
 		return &ending.RestartError{Cause: err}
 	case next < 0 || next >= start:
 		return ending.Gapf(topic, partition,

@@ -13,7 +13,7 @@ type Place struct {
 	Partition int32
 }
 
-// Reading remembers how far each partition is read, over all sessions. Safe for concurrent use.
+// reading remembers how far each partition is read, over all attempts. Safe for concurrent use.
 type reading struct {
 	mu sync.Mutex
 	at map[Place]readUpTo

@@ -15,8 +15,8 @@ import (
 	"firstclick/pipeline/ending"
 )
 
-// An instance that starts while the network to Kafka ends connections must wait, not end: chaos,
-// seed 100.
+// An instance that starts while the network to Kafka ends connections waits and does not end. Chaos
+// found this with seed 100.
 func TestTransientErrors(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for _, c := range []struct {

@@ -12,7 +12,7 @@ import (
 	"firstclick/pipeline"
 )
 
-// poison is what a version that believed any time has stored of the group, under a click dated a
+// poison stores what a version that believed every time stored of the group after a click dated a
 // day ahead: everything is final, the clicks of the last window are given up, and rows have no
 // click.
 func poison(t *testing.T, conn *pgx.Conn) {
@@ -26,7 +26,7 @@ func poison(t *testing.T, conn *pgx.Conn) {
 		SET watermark = updated_at + interval '1 day', final_before = updated_at + interval '23 h 44 min 45 s'`)
 }
 
-func TestWhatWasStoredUnderAWrongClockHeals(t *testing.T) {
+func TestTimesStoredUnderAWrongClockAreTakenBack(t *testing.T) {
 	now := time.Now()
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
@@ -71,8 +71,9 @@ func TestWhatWasStoredUnderAWrongClockHeals(t *testing.T) {
 	}
 }
 
-// A year-old backlog in which the group was poisoned: what waits is no later than it is.
-func TestAPoisonedBacklogIsNotLateWhenItHeals(t *testing.T) {
+// The group stored wrong times within a year-old backlog. What waits is not late after they are
+// taken back.
+func TestABacklogIsNotLateAfterTimesAreTakenBack(t *testing.T) {
 	year := time.Now().AddDate(-1, 0, 0)
 	brokers := kafkatest.Fake(t, 1, "clicks", "checkouts")
 	dsn, conn := prepare(t, 10)
@@ -93,8 +94,7 @@ func TestAPoisonedBacklogIsNotLateWhenItHeals(t *testing.T) {
 	}
 }
 
-// drained is a group that has stored what one checkout and its click of half an hour before make of
-// it.
+// drained is a group that has stored a checkout and its click of half an hour before.
 func drained(t *testing.T) (pipeline.Config, *pgx.Conn) {
 	t.Helper()
 	now := time.Now()
@@ -108,8 +108,8 @@ func drained(t *testing.T) (pipeline.Config, *pgx.Conn) {
 	return cfg, conn
 }
 
-// A clock of ours that is behind is no reason to take anything back: Postgres' own, of when it was
-// stored, says that it was right.
+// Our clock is behind: nothing is taken back, because Postgres' own clock says that the stored
+// times were right.
 func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
 	cfg, conn := drained(t)
 	exec(t, conn, `UPDATE firstclick.offsets
@@ -123,9 +123,9 @@ func TestAWrongClockOfOursTakesNothingBack(t *testing.T) {
 	}
 }
 
-// A process that was killed when the shards had healed, and an older version that told of the
-// group's progress once more, leave that alone wrong.
-func TestTheProgressHealsByItself(t *testing.T) {
+// The shards' times were taken back, but the group's progress was not: a process was killed in
+// between, or an older version stored it again.
+func TestTheProgressIsTakenBackToo(t *testing.T) {
 	cfg, conn := drained(t)
 	exec(t, conn, `UPDATE firstclick.progress
 		SET watermark = updated_at + interval '1 day', final_before = updated_at + interval '23 h 44 min 45 s'`)
@@ -136,9 +136,9 @@ func TestTheProgressHealsByItself(t *testing.T) {
 	}
 }
 
-// The rows that an older version wrote under a wrong clock had no click, and were noted as late.
-// What is still corrected heals with the next start; the others are found wrong by verify, mended
-// by repair, and right for good.
+// Rows that an older version wrote under a wrong clock have no click and are noted as late. Those
+// that are not final are corrected after the next start. verify finds the others, and repair
+// corrects them for good.
 func TestRowsOfAPoisonedTimeAreMended(t *testing.T) {
 	now := time.Now()
 	brokers := kafkatest.Fake(t, 2, "clicks", "checkouts")
