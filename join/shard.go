@@ -124,14 +124,6 @@ func (s *Shard) firstQueued() *event.Checkout {
 	return nil
 }
 
-// HeadTime is the event time of the first checkout that waits. ok is false while none does.
-func (s *Shard) HeadTime() (t int64, ok bool) {
-	if k := s.firstQueued(); k != nil {
-		return k.Time, true
-	}
-	return 0, false
-}
-
 // Next is the offset of the next record to be released.
 func (s *Shard) Next() int64 { return s.next }
 

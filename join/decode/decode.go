@@ -21,6 +21,7 @@ type Decoder struct {
 	zone  *time.Location
 	scan  scanner
 	field [fields]span       // of the record's members
+	bad   *event.DecodeError // why the record is not an event
 	text  []byte             // texts of the record that do not stand in it as they are
 	forms [maxForms + 1]form // of records before, the one last used first; the last one is being learned
 }
@@ -66,22 +67,13 @@ func member(name []byte) int {
 
 // Click decodes a click: nil or *event.DecodeError, after which c holds nothing of use.
 func (d *Decoder) Click(value []byte, c *Click) error {
-	if e := d.object(value); e != nil {
-		return e
-	}
-	id, e := d.id(fieldClickID, event.ReasonClickID)
-	if e != nil {
-		return e
-	}
-	if c.User, e = d.user(); e != nil {
-		return e
-	}
-	product, e := d.id(fieldColumns+event.ColumnProduct, event.ReasonProductID)
-	if e != nil {
-		return e
-	}
-	if c.Time, e = d.time(); e != nil {
-		return e
+	d.object(value)
+	id := d.id(fieldClickID, event.ReasonClickID)
+	c.User = d.user()
+	product := d.id(fieldColumns+event.ColumnProduct, event.ReasonProductID)
+	c.Time = d.time()
+	if d.bad != nil {
+		return d.bad
 	}
 	c.ID, c.Product = event.MakeID(d.bytes(id)), d.bytes(product)
 	return nil
@@ -90,104 +82,85 @@ func (d *Decoder) Click(value []byte, c *Click) error {
 // Checkout decodes a checkout: nil or *event.DecodeError, after which k holds nothing of use. It
 // appends what the checkout keeps of the record to slab, and returns slab.
 func (d *Decoder) Checkout(value []byte, k *event.Checkout, slab []byte) ([]byte, error) {
-	e := d.object(value)
-	if e != nil {
-		return slab, e
-	}
-	id, e := d.id(fieldColumns+event.ColumnID, event.ReasonCheckoutID)
-	if e != nil {
-		return slab, e
-	}
-	if k.User, e = d.user(); e != nil {
-		return slab, e
-	}
-	product, e := d.id(fieldColumns+event.ColumnProduct, event.ReasonProductID)
-	if e != nil {
-		return slab, e
-	}
-	if k.Time, e = d.time(); e != nil {
-		return slab, e
-	}
-	k.ID = event.MakeID(d.bytes(id))
-	k.Set(event.ColumnID, int(id.start), int(id.end))
-	k.Set(event.ColumnProduct, int(product.start), int(product.end))
-	for _, kind := range [...]event.Kind{event.KindNumber, event.KindText} { // in the order of their reasons
-		for column := range event.Columns {
-			if event.Columns[column].Kind != kind {
-				continue
-			}
-			var text span
-			if kind == event.KindNumber {
-				text, e = d.number(fieldColumns + column)
-			} else {
-				text, e = d.optional(fieldColumns + column)
-			}
-			if e != nil {
-				return slab, e
-			}
-			k.Set(column, int(text.start), int(text.end))
+	d.object(value)
+	id := d.id(fieldColumns+event.ColumnID, event.ReasonCheckoutID)
+	k.User = d.user()
+	product := d.id(fieldColumns+event.ColumnProduct, event.ReasonProductID)
+	k.Time = d.time()
+	for column := range event.Columns {
+		if event.Columns[column].Kind == event.KindNumber {
+			k.Set(column, d.number(fieldColumns+column))
 		}
 	}
+	for column := range event.Columns { // after the numbers: docs/semantics.md says which reason comes first
+		if event.Columns[column].Kind == event.KindText {
+			k.Set(column, d.optional(fieldColumns+column))
+		}
+	}
+	if d.bad != nil {
+		return slab, d.bad
+	}
+	k.ID = event.MakeID(d.bytes(id))
+	k.Set(event.ColumnID, id)
+	k.Set(event.ColumnProduct, product)
 	from := len(slab)
 	slab = append(append(slab, value...), d.text...)
 	k.Keep(slab[from:len(slab):len(slab)], len(value))
 	return slab, nil
 }
 
-func refuse(reason event.Reason, detail string) *event.DecodeError {
-	return &event.DecodeError{Reason: reason, Detail: detail}
+// refuse says why the record is not an event, unless that was said already.
+func (d *Decoder) refuse(reason event.Reason, detail string) {
+	if d.bad == nil {
+		d.bad = &event.DecodeError{Reason: reason, Detail: detail}
+	}
 }
 
 // bytes is the text of a span: a part of the record or, behind its end, of d.text.
-func (d *Decoder) bytes(s span) []byte {
-	if n := uint32(len(d.scan.b)); s.start >= n {
-		return d.text[s.start-n : s.end-n : s.end-n]
+func (d *Decoder) bytes(s event.Span) []byte {
+	if n := uint32(len(d.scan.b)); s.From >= n {
+		return d.text[s.From-n : s.To-n : s.To-n]
 	}
-	return d.scan.b[s.start:s.end]
+	return d.scan.b[s.From:s.To]
 }
 
 // object checks the whole value and finds the members that are used. Of several members with one
 // name the last one counts.
-func (d *Decoder) object(value []byte) *event.DecodeError {
-	switch {
-	case len(value) == 0:
-		return refuse(event.ReasonEmpty, "no value")
-	case len(value) > event.MaxRecord:
-		return refuse(event.ReasonTooLarge, fmt.Sprintf("%d bytes, at most %d", len(value), event.MaxRecord))
-	}
-	d.text = d.text[:0]
+func (d *Decoder) object(value []byte) {
+	d.bad, d.text = nil, d.text[:0]
 	d.field = [fields]span{}
 	s := &d.scan
 	s.b, s.seen = value, 0
-	if !d.known() {
+	switch {
+	case len(value) == 0:
+		d.refuse(event.ReasonEmpty, "no value")
+	case len(value) > event.MaxRecord:
+		d.refuse(event.ReasonTooLarge, fmt.Sprintf("%d bytes, at most %d", len(value), event.MaxRecord))
+	case !d.known():
 		d.field, s.seen = [fields]span{}, 0
-		if e := d.unknown(value); e != nil {
-			return e
-		}
+		d.unknown()
 	}
-	if s.seen >= 0x80 && !utf8.Valid(value) {
-		return refuse(event.ReasonText, "invalid UTF-8")
+	if d.bad == nil && s.seen >= 0x80 && !utf8.Valid(value) {
+		d.refuse(event.ReasonText, "invalid UTF-8")
 	}
-	return nil
 }
 
 // unknown reads a record of no form that is known.
-func (d *Decoder) unknown(value []byte) *event.DecodeError {
+func (d *Decoder) unknown() {
 	s := &d.scan
 	i, end := s.space(0), -1
-	object := i < len(value) && value[i] == '{'
+	object := i < len(s.b) && s.b[i] == '{'
 	if object {
 		end = d.members(i + 1)
 	} else {
 		end = s.value(i, 0)
 	}
 	switch {
-	case end < 0 || s.space(end) != len(value):
-		return refuse(event.ReasonJSON, whereInvalid(value))
+	case end < 0 || s.space(end) != len(s.b):
+		d.refuse(event.ReasonJSON, whereInvalid(s.b))
 	case !object:
-		return refuse(event.ReasonShape, "not an object: "+quote(value[i:end]))
+		d.refuse(event.ReasonShape, "not an object: "+quote(s.b[i:end]))
 	}
-	return nil
 }
 
 // members reads the members of the outermost object, from behind its brace. It returns where the
@@ -234,7 +207,7 @@ func (d *Decoder) members(i int) int {
 			return -1
 		}
 		if f != fieldNone {
-			d.field[f] = span{start: uint32(i), end: uint32(end), escaped: escaped}
+			d.field[f] = span{event.Span{From: uint32(i), To: uint32(end)}, escaped}
 		}
 		from = end
 		i = s.space(end)

@@ -18,13 +18,13 @@ func quote(b []byte) string {
 	return strconv.QuoteToASCII(string(b))
 }
 
-// bad is the error of a member that is not what it must be.
-func (d *Decoder) bad(field int, reason event.Reason, want string) *event.DecodeError {
-	f := d.field[field]
-	if f.end == 0 {
-		return refuse(reason, memberNames[field]+" is missing, want "+want)
+// refuseField says that a member is not what it must be.
+func (d *Decoder) refuseField(field int, reason event.Reason, want string) {
+	is := "missing"
+	if f := d.field[field]; f.To > 0 {
+		is = quote(d.bytes(f.Span))
 	}
-	return refuse(reason, memberNames[field]+" is "+quote(d.scan.b[f.start:f.end])+", want "+want)
+	d.refuse(reason, memberNames[field]+" is "+is+", want "+want)
 }
 
 // name is a member's name without its escapes. It holds until the next call. No name that is used
@@ -36,26 +36,26 @@ func (d *Decoder) name(raw []byte) []byte {
 	return text[from:]
 }
 
-// string is the text of a member, which must be a string: see bytes.
-func (d *Decoder) string(field int) (span, *event.DecodeError) {
+// string is the text of a member, which must be a string.
+func (d *Decoder) string(field int) event.Span {
 	f := d.field[field]
-	f.start, f.end = f.start+1, f.end-1
+	f.From, f.To = f.From+1, f.To-1
 	if !f.escaped {
-		return f, nil
+		return f.Span
 	}
 	from := len(d.text)
-	text, ok := appendUnescaped(d.text, d.scan.b[f.start:f.end])
+	text, ok := appendUnescaped(d.text, d.scan.b[f.From:f.To])
 	d.text = text
 	if !ok {
-		return span{}, d.bad(field, event.ReasonText, "a text without NUL and lone surrogates")
+		d.refuseField(field, event.ReasonText, "a text without NUL and lone surrogates")
 	}
-	return d.appended(from), nil
+	return d.appended(from)
 }
 
 // appended is what was appended to d.text.
-func (d *Decoder) appended(from int) span {
+func (d *Decoder) appended(from int) event.Span {
 	n := len(d.scan.b)
-	return span{start: uint32(n + from), end: uint32(n + len(d.text))}
+	return event.Span{From: uint32(n + from), To: uint32(n + len(d.text))}
 }
 
 // appendUnescaped appends the text of a valid JSON string. ok is false if it holds a NUL or a lone
@@ -107,54 +107,47 @@ func appendUnescaped(dst, raw []byte) (text []byte, ok bool) {
 	return dst, ok
 }
 
+// kind is the first byte of a member's value.
 func (d *Decoder) kind(field int) byte {
-	f := d.field[field]
-	if f.end == 0 {
+	if d.bad != nil || d.field[field].To == 0 {
 		return 'n' // absent is as null
 	}
-	return d.scan.b[f.start]
+	return d.scan.b[d.field[field].From]
 }
 
-func (d *Decoder) id(field int, reason event.Reason) (span, *event.DecodeError) {
-	const want = "a string of 1 to 255 bytes"
-	if d.kind(field) != '"' {
-		return span{}, d.bad(field, reason, want)
-	}
-	text, e := d.string(field)
-	if e != nil {
-		return span{}, e
-	}
-	if n := text.end - text.start; n == 0 || n > event.MaxID {
-		return span{}, d.bad(field, reason, want)
-	}
-	return text, nil
-}
-
-func (d *Decoder) user() (int32, *event.DecodeError) {
-	f := d.field[fieldUserID]
-	if d.kind(fieldUserID) == '"' {
-		var e *event.DecodeError
-		if f, e = d.string(fieldUserID); e != nil {
-			return 0, e
+func (d *Decoder) id(field int, reason event.Reason) event.Span {
+	if d.kind(field) == '"' {
+		if text := d.string(field); text.To > text.From && text.To-text.From <= event.MaxID {
+			return text
 		}
+	}
+	d.refuseField(field, reason, "a string of 1 to 255 bytes")
+	return event.Span{}
+}
+
+func (d *Decoder) user() int32 {
+	f := d.field[fieldUserID].Span
+	if d.kind(fieldUserID) == '"' {
+		f = d.string(fieldUserID)
 	}
 	text := d.bytes(f)
 	user, err := strconv.ParseInt(string(text), 10, 32)
 	if err != nil || len(text) > 11 || text[0] == '+' {
-		return 0, d.bad(fieldUserID, event.ReasonUserID, "an integer within 32 bits")
+		d.refuseField(fieldUserID, event.ReasonUserID, "an integer within 32 bits")
 	}
-	return int32(user), nil
+	return int32(user)
 }
 
-// optional is the text of a member; the zero span: it is absent or null.
-func (d *Decoder) optional(field int) (span, *event.DecodeError) {
+// optional is the text of a member; the zero Span: it is absent or null.
+func (d *Decoder) optional(field int) event.Span {
 	switch d.kind(field) {
 	case 'n':
-		return span{}, nil
+		return event.Span{}
 	case '"':
 		return d.string(field)
 	}
-	return span{}, d.bad(field, event.ReasonText, "a string or null")
+	d.refuseField(field, event.ReasonText, "a string or null")
+	return event.Span{}
 }
 
 // The longest text of an amount in bytes, and the bounds of its exponent.
@@ -163,41 +156,37 @@ const (
 	maxAmountExponent = 64
 )
 
-// number is the plain decimal of a member; the zero span: it is absent or null.
-func (d *Decoder) number(field int) (span, *event.DecodeError) {
-	const want = "a number, at most 64 bytes and 64 places shifted, or null"
-	f := d.field[field]
+// number is the plain decimal of a member; the zero Span: it is absent or null.
+func (d *Decoder) number(field int) event.Span {
+	f, ok := d.field[field].Span, true
 	switch d.kind(field) {
 	case 'n':
-		return span{}, nil
+		return event.Span{}
 	case '"':
-		var e *event.DecodeError
-		if f, e = d.string(field); e != nil {
-			return span{}, e
-		}
+		f = d.string(field)
 		s := scanner{b: d.bytes(f)}
-		if len(s.b) == 0 || s.number(0) != len(s.b) {
-			return span{}, d.bad(field, event.ReasonAmount, want)
-		}
+		ok = len(s.b) > 0 && s.number(0) == len(s.b)
 	case '{', '[', 't', 'f':
-		return span{}, d.bad(field, event.ReasonAmount, want)
+		ok = false
 	}
-	text := d.bytes(f)
-	if len(text) > maxAmount {
-		return span{}, d.bad(field, event.ReasonAmount, want)
-	}
-	for i, c := range text {
-		if c|0x20 == 'e' {
-			exp, err := strconv.Atoi(string(text[i+1:]))
-			if err != nil || exp < -maxAmountExponent || exp > maxAmountExponent {
-				return span{}, d.bad(field, event.ReasonAmount, want)
+	if text := d.bytes(f); ok && len(text) <= maxAmount {
+		for i, c := range text {
+			if c|0x20 == 'e' {
+				exp, err := strconv.Atoi(string(text[i+1:]))
+				ok = err == nil && exp >= -maxAmountExponent && exp <= maxAmountExponent
+				if from := len(d.text); ok {
+					d.text = appendShifted(d.text, text[:i], exp)
+					return d.appended(from)
+				}
+				break
 			}
-			from := len(d.text)
-			d.text = appendShifted(d.text, text[:i], exp)
-			return d.appended(from), nil
+		}
+		if ok {
+			return f
 		}
 	}
-	return f, nil
+	d.refuseField(field, event.ReasonAmount, "a number, at most 64 bytes and 64 places shifted, or null")
+	return event.Span{}
 }
 
 // appendShifted appends a plain decimal times ten to the exp, exactly. It keeps no leading zeros

@@ -1,5 +1,7 @@
 package decode
 
+import "firstclick/join/event"
+
 // A form is all that a record has in common with the next one of the same producer: the members'
 // names, their order, and the text between their values. For a record of a known form the text
 // between the values is compared as bytes, and only the values are read. It is valid if they are.
@@ -64,7 +66,7 @@ func (d *Decoder) has(f *form) bool {
 			return false
 		}
 		if st.field != fieldNone {
-			d.field[st.field] = span{start: uint32(start), end: uint32(end), escaped: escaped}
+			d.field[st.field] = span{event.Span{From: uint32(start), To: uint32(end)}, escaped}
 		}
 		i = end
 	}

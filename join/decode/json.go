@@ -3,6 +3,8 @@ package decode
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"firstclick/join/event"
 )
 
 // maxDepth bounds nesting: deeper is ReasonJSON. It is the bound of encoding/json.
@@ -10,8 +12,8 @@ const maxDepth = 10000
 
 // span is where a member's value lies in the input. The zero span is an absent member.
 type span struct {
-	start, end uint32
-	escaped    bool // a string with a backslash
+	event.Span
+	escaped bool // a string with a backslash
 }
 
 // scanner checks JSON by RFC 8259. Its methods take where to begin, and return where the thing ends

@@ -6,20 +6,17 @@ import (
 	"firstclick/join/event"
 )
 
-func (d *Decoder) time() (int64, *event.DecodeError) {
+func (d *Decoder) time() int64 {
 	const want = "YYYY-MM-DD HH:MM:SS, seconds optional, with a fraction and a zone if need be, in years 1970 to 9999"
 	if d.kind(fieldTime) != '"' {
-		return 0, d.bad(fieldTime, event.ReasonTime, want)
+		d.refuseField(fieldTime, event.ReasonTime, want)
+		return 0
 	}
-	text, e := d.string(fieldTime)
-	if e != nil {
-		return 0, e
-	}
-	t, ok := parseTime(d.bytes(text), d.zone)
+	t, ok := parseTime(d.bytes(d.string(fieldTime)), d.zone)
 	if !ok {
-		return 0, d.bad(fieldTime, event.ReasonTime, want)
+		d.refuseField(fieldTime, event.ReasonTime, want)
 	}
-	return t, nil
+	return t
 }
 
 // two is the number of two digits, or at least 100.

@@ -50,23 +50,23 @@ type Checkout struct {
 
 	bytes  []byte // the record's value, then the values of columns that do not stand in it as they are
 	value  uint32 // length of the record's value
-	values [len(Columns)]span
+	values [len(Columns)]Span
 }
 
-// span is where a value lies in Checkout.bytes. The zero span is NULL: a JSON text begins with a
-// brace or a quote.
-type span struct{ from, to uint32 }
+// Span is where a value lies in the memory of a checkout. The zero Span is NULL: no value begins a
+// record.
+type Span struct{ From, To uint32 }
 
 // Keep makes memory the checkout's own: it begins with the record's value, of this length.
 func (k *Checkout) Keep(memory []byte, value int) { k.bytes, k.value = memory, uint32(value) }
 
-// Set sets a column's value to memory[from:to] (see Keep), with from > 0.
-func (k *Checkout) Set(column, from, to int) { k.values[column] = span{uint32(from), uint32(to)} }
+// Set sets a column's value.
+func (k *Checkout) Set(column int, at Span) { k.values[column] = at }
 
 // Column is the value of a column. ok is false for NULL.
 func (k *Checkout) Column(column int) (value []byte, ok bool) {
 	at := k.values[column]
-	return k.bytes[at.from:at.to], at != span{}
+	return k.bytes[at.From:at.To], at != Span{}
 }
 
 // Value is the record's value as Kafka gave it.

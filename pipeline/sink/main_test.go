@@ -289,7 +289,7 @@ func rowOf(offset int64, k *bought, memory []byte) event.Released {
 	payload := len(memory)
 	for column, v := range []*string{k.ID, k.Product, k.Payment, k.Amount, k.Shipping, k.Billing, k.Agent, k.IP} {
 		if v != nil {
-			c.Set(column, len(memory), len(memory)+len(*v))
+			c.Set(column, event.Span{From: uint32(len(memory)), To: uint32(len(memory) + len(*v))})
 			memory = append(memory, *v...)
 		}
 	}
