@@ -28,7 +28,7 @@ type Config struct {
 	Zone                         *time.Location
 
 	TempDir    string // where the sorts spill; "" is the system's
-	SortMemory int64  // bytes one sort holds before it spills; 0: 32 MiB. Up to three hold something at a time
+	SortMemory int64  // bytes one sort holds before it spills; 0: 32 MiB. Up to four hold something at a time
 	Examples   int    // how many of each kind the report shows; 0: 5; negative: none
 	Names      bool   // demand that every row's user_name is the user's name now: nobody was renamed or deleted
 

@@ -12,25 +12,48 @@ import (
 // take for commands.
 func (e *Explanation) WriteTo(w io.Writer) (int64, error) {
 	var b bytes.Buffer
+	section := func(heading string, lines []string) {
+		if len(lines) > 0 {
+			fmt.Fprintf(&b, "\n%s\n  %s\n", heading, strings.Join(lines, "\n  "))
+		}
+	}
 	fmt.Fprintf(&b, "checkout %s, group %s\n%s\n", escape(e.CheckoutID), escape(e.Group), e.Summary)
-	e.writeRow(&b)
+	if e.Row == nil {
+		b.WriteString("\nno row\n")
+	} else {
+		section("row", e.Row.lines())
+	}
 	if lines := e.Timeline(78); lines != nil {
 		b.WriteString("\n" + strings.Join(lines, "\n") + "\n")
 	}
-	e.writeClicks(&b)
-	heading := "\nwhy\n"
+	section("clicks (W winner, 2 runner-up, * in the window, = duplicate, o outside, x dead letter)", e.clickLines())
+	heading := "why"
 	if e.Verdict == VerdictUnknown {
-		heading = "\nwhere it may be\n"
+		heading = "where it may be"
 	}
-	writeList(&b, heading, e.Why)
+	section(heading, e.Why)
 	if e.User != nil {
-		writeList(&b, "\nuser_name\n", []string{e.User.Story})
+		section("user_name", []string{e.User.Story})
 	}
 	if e.When != nil {
-		writeList(&b, "\nwhen\n", e.When.Story)
+		section("when", e.When.Story)
 	}
-	e.writeRecords(&b)
-	e.writeNoted(&b)
+	section("records with this checkout_id", e.recordLines())
+	var letters, late sentences
+	for _, d := range e.DeadLetters {
+		letters.say("%d  %s  %s, %s, written %s\n     %s",
+			d.ID, d.Reason, d.place(), d.Status, shortTime(d.CreatedAt), quote(d.Detail))
+	}
+	for _, l := range e.Late {
+		repaired := "not repaired"
+		if l.RepairedAt != nil {
+			repaired = "repaired " + shortTime(*l.RepairedAt)
+		}
+		late.say("%s %s at %s, %s, noted %s, %s",
+			l.Kind, escape(l.EventID), shortTime(l.Time), l.place(), shortTime(l.RecordedAt), repaired)
+	}
+	section("dead letters", letters)
+	section("firstclick.late", late)
 	b.WriteByte('\n')
 	for _, n := range e.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
@@ -43,30 +66,14 @@ func (e *Explanation) WriteTo(w io.Writer) (int64, error) {
 	return b.WriteTo(w)
 }
 
-func writeList(b *bytes.Buffer, heading string, lines []string) {
-	if len(lines) == 0 {
-		return
-	}
-	b.WriteString(heading)
-	for _, l := range lines {
-		fmt.Fprintf(b, "  %s\n", l)
-	}
-}
-
-func (e *Explanation) writeRow(b *bytes.Buffer) {
-	r := e.Row
-	if r == nil {
-		b.WriteString("\nno row\n")
-		return
-	}
-	b.WriteString("\nrow\n")
-	text := func(name string, v *string) { fmt.Fprintf(b, "  %-17s %s\n", name, optionalOf(v)) }
+func (r *RowNow) lines() (s sentences) {
+	text := func(name string, v *string) { s.say("%-17s %s", name, optionalOf(v)) }
 	when := func(name string, v *time.Time) {
 		shown := "NULL"
 		if v != nil {
 			shown = shortTime(*v)
 		}
-		fmt.Fprintf(b, "  %-17s %s\n", name, shown)
+		s.say("%-17s %s", name, shown)
 	}
 	when("checkout_time", r.CheckoutTime)
 	text("click_id", r.ClickID)
@@ -75,6 +82,7 @@ func (e *Explanation) writeRow(b *bytes.Buffer) {
 	for i, v := range r.own() {
 		text(ownColumns[i].name, *v)
 	}
+	return s
 }
 
 // marks are how roles are drawn in the time line, and before the clicks' list.
@@ -83,41 +91,28 @@ var marks = map[string]byte{
 	RoleBefore: 'o', RoleAfter: 'o', RoleRejected: 'x',
 }
 
-func (e *Explanation) writeClicks(b *bytes.Buffer) {
-	if len(e.Clicks) == 0 {
-		return
-	}
-	b.WriteString("\nclicks (W winner, 2 runner-up, * in the window, = duplicate, o outside, x dead letter)\n")
+func (e *Explanation) clickLines() (s sentences) {
 	for _, c := range e.Clicks {
-		remarks := ""
-		for _, r := range []struct {
-			is   bool
-			text string
-		}{
-			{c.Row, "the row's"}, {c.Pending, "not read yet"}, {c.Late, "in firstclick.late"},
-			{c.DeadLetter != "", "dead letter, " + c.DeadLetter},
-		} {
-			if r.is {
-				remarks += "  [" + r.text + "]"
-			}
+		before := strings.Replace("T-"+c.Before.String(), "--", "+", 1) // T+5m0s is after the checkout
+		if c.Before == 0 {
+			before = "T"
 		}
-		fmt.Fprintf(b, "  %c %-26s  %14s  %s  %s%s\n",
-			marks[c.Role], shortTime(c.Time), signed(c.Before), c.place(), escape(c.ClickID), remarks)
+		s.say("%c %-26s  %14s  %s  %s%s", marks[c.Role], shortTime(c.Time), before, c.place(), escape(c.ClickID),
+			remark(c.Row, "the row's")+remark(c.Pending, "not read yet")+remark(c.Late, "in firstclick.late")+
+				remark(c.DeadLetter != "", "dead letter, "+c.DeadLetter))
 	}
 	if e.More > 0 {
-		fmt.Fprintf(b, "  and %s more in the window\n", plural(e.More, "click"))
+		s.say("and %s more in the window", plural(e.More, "click"))
 	}
+	return s
 }
 
-// signed is a time before the checkout as people say it: T-50m0s.
-func signed(before time.Duration) string {
-	switch {
-	case before > 0:
-		return "T-" + before.String()
-	case before < 0:
-		return "T+" + (-before).String()
+// remark is text in brackets, if it holds.
+func remark(holds bool, text string) string {
+	if !holds {
+		return ""
 	}
-	return "T"
+	return "  [" + text + "]"
 }
 
 func (p Place) place() string {
@@ -128,50 +123,74 @@ func (p Place) place() string {
 	return text
 }
 
-func (e *Explanation) writeRecords(b *bytes.Buffer) {
-	if len(e.Records) == 0 {
-		return
-	}
-	b.WriteString("\nrecords with this checkout_id\n")
+func (e *Explanation) recordLines() (s sentences) {
 	for i, r := range e.Records {
 		if i == 50 {
-			fmt.Fprintf(b, "  and %d more\n", len(e.Records)-i)
+			s.say("and %d more", len(e.Records)-i)
 			break
 		}
-		fmt.Fprintf(b, "  %-9s %s", r.Role, r.place())
+		text := ""
 		if r.Role != RoleRejected {
-			fmt.Fprintf(b, ", user %d, %s", r.UserID, shortTime(r.Time))
+			text = fmt.Sprintf(", user %d, %s", r.UserID, shortTime(r.Time))
 		}
 		if r.Differs != "" {
-			b.WriteString(": " + r.Differs)
+			text += ": " + r.Differs
 		}
-		if r.DeadLetter != "" {
-			b.WriteString("  [dead letter, " + r.DeadLetter + "]")
-		}
-		if r.Pending {
-			b.WriteString("  [not read yet]")
-		}
-		b.WriteByte('\n')
+		s.say("%-9s %s%s%s%s", r.Role, r.place(), text,
+			remark(r.DeadLetter != "", "dead letter, "+r.DeadLetter), remark(r.Pending, "not read yet"))
 	}
+	return s
 }
 
-func (e *Explanation) writeNoted(b *bytes.Buffer) {
-	if len(e.DeadLetters) > 0 {
-		b.WriteString("\ndead letters\n")
+const (
+	margin   = 9  // columns on each side of the window
+	narrow   = 48 // least width
+	ticksGap = 20 // columns that the time at an end of the window takes
+)
+
+// Timeline draws the window and the clicks in ASCII, in lines of at most width columns (at least
+// 48). nil: there is nothing to draw. Inside the window positions are to scale; outside, only the
+// order is.
+func (e *Explanation) Timeline(width int) []string {
+	if e.Join == nil {
+		return nil
 	}
-	for _, d := range e.DeadLetters {
-		fmt.Fprintf(b, "  %d  %s  %s, %s, written %s\n     %s\n",
-			d.ID, d.Reason, d.place(), d.Status, shortTime(d.CreatedAt), quote(d.Detail))
+	width = max(width, narrow)
+	left, right := margin, width-margin-4
+	events, axis := []byte(strings.Repeat(" ", width)), []byte(strings.Repeat("-", width-2)+"> ")
+	axis[left], axis[right] = '+', 'K'
+	before, after := 0, 0
+	for _, c := range e.Clicks {
+		before += map[bool]int{true: 1}[c.Time.Before(e.Join.From)]
 	}
-	if len(e.Late) > 0 {
-		b.WriteString("\nfirstclick.late\n")
-	}
-	for _, l := range e.Late {
-		repaired := "not repaired"
-		if l.RepairedAt != nil {
-			repaired = "repaired " + shortTime(*l.RepairedAt)
+	span := float64(e.Join.Window)
+	rank := func(mark byte) int { return strings.IndexByte(" ox=*2W", mark) }
+	for _, c := range e.Clicks {
+		column := left + int(float64(e.Join.Window-c.Before)/span*float64(right-left))
+		switch {
+		case c.Time.Before(e.Join.From):
+			column = max(0, left-2*before)
+			before--
+		case c.Time.After(e.Join.To):
+			after++
+			column = min(width-3, right+2*after)
+		case c.Before > 0:
+			column = min(column, right-1) // the column of the checkout is for clicks at its instant
 		}
-		fmt.Fprintf(b, "  %s %s at %s, %s, noted %s, %s\n",
-			l.Kind, escape(l.EventID), shortTime(l.Time), l.place(), shortTime(l.RecordedAt), repaired)
+		if mark := marks[c.Role]; rank(mark) > rank(events[column]) {
+			events[column] = mark
+		}
 	}
+	label := " " + e.Join.Window.String() + " "
+	dashes := right - left - 1 - len(label) - 2
+	window := strings.Repeat(" ", left) + "|<" + strings.Repeat("-", max(0, dashes/2)) + label +
+		strings.Repeat("-", max(0, dashes-dashes/2)) + ">|"
+	from, to := e.Join.From.Format("15:04:05"), e.Join.To.Format("15:04:05")
+	if d := e.Join.To.Format(" 2006-01-02"); right-left > 2*ticksGap {
+		from, to = from+e.Join.From.Format(" 2006-01-02"), to+d
+	}
+	start := max(0, left-4)
+	ticks := strings.Repeat(" ", start) + from + strings.Repeat(" ", max(1, right+5-len(to)-start-len(from)+4)) + to
+	trim := func(line string) string { return strings.TrimRight(line, " ") }
+	return []string{trim(string(events)), trim(string(axis)), window, trim(ticks)}
 }

@@ -87,17 +87,10 @@ func (p *partitionReader) addRecord(rec *kgo.Record) error {
 	k := item{kind: kindClick, partition: rec.Partition, offset: rec.Offset}
 	var want string
 	k.event, want = p.decode(p.topic, rec)
-	// pending: it need not have had its effect yet. unread: no shard has read it; the first that
-	// does writes its dead letter.
-	var pending, unread bool
-	switch {
-	case p.topic == topicCheckouts:
+	pending := !p.snap.readByAll(rec.Partition, rec.Offset)
+	if p.topic == topicCheckouts {
 		k.kind, k.id = kindCheckout, p.idColumn.stored(k.id)
-		unread = rec.Offset >= p.snap.shards[rec.Partition].next
-		pending = unread
-	default:
-		pending = !p.snap.readByAll(rec.Partition, rec.Offset)
-		unread = !p.snap.readByAny(rec.Partition, rec.Offset)
+		pending = rec.Offset >= p.snap.shards[rec.Partition].next
 	}
 	if p.fromKafka {
 		pending = rec.Timestamp.UnixMicro() > p.pendingAfter
@@ -139,7 +132,7 @@ func (p *partitionReader) addRecord(rec *kgo.Record) error {
 		p.invalid[want]++
 		return nil
 	}
-	if !p.fromKafka && !p.isEvent(&k, want, dead, status, unread) {
+	if !p.fromKafka && !p.isEvent(&k, want, dead, status) {
 		return nil
 	}
 	if p.first == endless {
@@ -162,7 +155,7 @@ func letterText(reason string) string { return "dead letter, reason " + reason }
 
 // isEvent compares the reason that was found (want) with that of the dead letter that is there. It
 // says whether the record counts as an event, and sets the flags that the dead letter gives it.
-func (p *partitionReader) isEvent(k *item, want, dead, status string, unread bool) bool {
+func (p *partitionReader) isEvent(k *item, want, dead, status string) bool {
 	report := func(kind Kind, want, there string) { p.addExample(kind, k, want, there) }
 	isCheckout := p.topic == topicCheckouts
 	resolved := func(is bool) {
@@ -191,7 +184,7 @@ func (p *partitionReader) isEvent(k *item, want, dead, status string, unread boo
 		k.flags |= flagOptional | flagLate
 	case want == "":
 		report(KindDeadLetterUnexplained, "no dead letter", letterText(dead))
-	case dead == "" && (unread || want == reasonRefused): // no row holds such a click, with or without its letter
+	case dead == "" && (want == reasonRefused || p.unread(k)): // no row can have such a click anyway
 		return false
 	case dead == "":
 		report(KindDeadLetterMissing, letterText(want), "none")
@@ -203,6 +196,20 @@ func (p *partitionReader) isEvent(k *item, want, dead, status string, unread boo
 		k.flags |= flagOptional | flagLate
 	default:
 		return false
+	}
+	return true
+}
+
+// unread says whether no shard has read the record. The first shard that reads it writes its dead
+// letter.
+func (p *partitionReader) unread(k *item) bool {
+	if p.topic == topicCheckouts {
+		return k.flags&flagPending != 0
+	}
+	for _, s := range p.snap.shards {
+		if s.hasRead(k.partition, k.offset) {
+			return false
+		}
 	}
 	return true
 }

@@ -40,11 +40,6 @@ func (s *snapshot) readByAll(partition int32, offset int64) bool {
 	return int(partition) < len(s.clicksLeast) && offset < s.clicksLeast[partition]
 }
 
-// readByAny says whether some shard had.
-func (s *snapshot) readByAny(partition int32, offset int64) bool {
-	return int(partition) < len(s.clicksMost) && offset < s.clicksMost[partition]
-}
-
 // finalAt says whether rows of a time are final in every shard.
 func (s *snapshot) finalAt(t int64) bool {
 	for _, p := range s.shards {
@@ -75,15 +70,8 @@ func (r *run) readShards(ctx context.Context, tx pgx.Tx) error {
 		}
 		// A shard has not read partitions that it does not list.
 		s.clicksLeast = s.clicksLeast[:min(len(s.clicksLeast), len(p.clicks))]
-		for i, next := range p.clicks {
-			if i < len(s.clicksLeast) {
-				s.clicksLeast[i] = min(s.clicksLeast[i], next)
-			}
-			if i < len(s.clicksMost) {
-				s.clicksMost[i] = max(s.clicksMost[i], next)
-			} else {
-				s.clicksMost = append(s.clicksMost, next)
-			}
+		for i := range s.clicksLeast {
+			s.clicksLeast[i] = min(s.clicksLeast[i], p.clicks[i])
 		}
 		if ahead {
 			r.note("checkouts partition %d: the stored watermark is ahead of the clock: "+

@@ -23,7 +23,7 @@ type snapshot struct {
 	taken                        time.Time
 	watermark, finalBefore       *time.Time // of the group
 	shards                       map[int32]shard
-	clicksLeast, clicksMost      []int64 // by partition, how far the shards had read clicks; nil without shards
+	clicksLeast                  []int64 // by partition, how far every shard had read clicks; nil without shards
 	columns                      columns
 	late, notLate                int64            // events in firstclick.late, not repaired; those that were not late
 	dead                         map[string]int64 // dead letters by reason
