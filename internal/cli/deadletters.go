@@ -73,7 +73,7 @@ func (c *command) deadLetters() *cobra.Command {
 list and show display them, retry sends them to their topic again, drop marks them as dropped.`,
 		Example: `  firstclick dead-letters list
   firstclick dead-letters show 17
-  firstclick dead-letters retry 17 --edit corrected.json`,
+  firstclick dead-letters retry 17 --edit mended.json`,
 		Args: subcommandNeeded,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
