@@ -118,10 +118,13 @@ func TestNamesAndHelp(t *testing.T) {
 // docs/metrics.md is rendered from the code: go test ./pipeline -run Documented -update
 func TestDocumented(t *testing.T) {
 	var page bytes.Buffer
-	page.WriteString("# Metrics\n\nWhat `/metrics` shows of firstclick itself, each with the label `group`. " +
-		"Rendered from the code by\n`go test ./pipeline -run Documented -update`. " +
-		"Besides these: `firstclick_build_info`, the Kafka\nclients' own (`firstclick_kafka_*`), Go's (`go_*`) " +
-		"and the process's (`process_*`). Histograms come as classic and as native ones.\n\n" +
+	page.WriteString("# Metrics\n\n" +
+		"`/metrics` shows these of firstclick itself, each with the label `group`. " +
+		"`go test ./pipeline -run Documented -update`\n" +
+		"renders this page from the code. " +
+		"`/metrics` also has `firstclick_build_info`, the metrics of the Kafka clients\n" +
+		"(`firstclick_kafka_*`), of Go (`go_*`) and of the process (`process_*`). " +
+		"Histograms are both classic and native.\n\n" +
 		"| metric | type | labels | meaning |\n|---|---|---|---|\n")
 	for _, f := range gather(t, 2) {
 		var labels []string
