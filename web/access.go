@@ -86,7 +86,7 @@ const (
 )
 
 // refusedForeign is the answer to a request of another site's page.
-const refusedForeign = "this did not come from this page"
+const refusedForeign = "the request did not come from this page"
 
 // foreign says whether another site's page sent a request. It could not read the answer, but would
 // make us work. Browsers set both headers, and scripts cannot:

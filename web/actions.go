@@ -35,7 +35,7 @@ type actionState struct {
 
 func (p *Page) serveAction(w http.ResponseWriter, r *http.Request) {
 	if len(p.cfg.Actions) == 0 {
-		refuse(w, http.StatusForbidden, "this page only looks: it was started without --ui-actions")
+		refuse(w, http.StatusForbidden, "this page has no actions: it was started without --ui-actions")
 		return
 	}
 	// Of an action the request must show that it comes from the page of this start.
@@ -58,7 +58,7 @@ func (p *Page) serveAction(w http.ResponseWriter, r *http.Request) {
 	}
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1024)).Decode(&body)
 	if err != nil && !errors.Is(err, io.EOF) {
-		refuse(w, http.StatusBadRequest, "the request is no JSON object with an id")
+		refuse(w, http.StatusBadRequest, "the request is not a JSON object with an id")
 		return
 	}
 	if !p.cfg.Actions[i].Letter {
@@ -74,7 +74,7 @@ func (p *Page) serveAction(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-var errBusy = errors.New("that is under way already")
+var errBusy = errors.New("this action is already running")
 
 // act begins an action. The stop of [Page.start] waits for its end.
 func (p *Page) act(a *Action, id int64) error {

@@ -19,7 +19,7 @@ import (
 func answer(w http.ResponseWriter, status int, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, "the answer is no JSON: "+err.Error())
+		refuse(w, http.StatusInternalServerError, "encode the answer: "+err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -38,7 +38,7 @@ func (p *Page) serveExplain(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("id")
 	switch {
 	case p.cfg.Explain == nil:
-		refuse(w, http.StatusNotFound, "there is nothing here that explains")
+		refuse(w, http.StatusNotFound, "this page cannot explain checkouts")
 		return
 	case id == "" || len(id) > maxID || !utf8.ValidString(id) || strings.ContainsRune(id, 0):
 		refuse(w, http.StatusBadRequest, "a checkout_id is a text of 1 to 255 bytes")
@@ -105,7 +105,7 @@ func (p *Page) serveLetters(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("before"); text != "" {
 		var err error
 		if before, err = strconv.ParseInt(text, 10, 64); err != nil {
-			refuse(w, http.StatusBadRequest, "before is no id")
+			refuse(w, http.StatusBadRequest, "before is not an id")
 			return
 		}
 	}
@@ -131,7 +131,7 @@ func (p *Page) serveLetters(w http.ResponseWriter, r *http.Request) {
 func (p *Page) serveLetter(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "that is no id of a dead letter")
+		refuse(w, http.StatusBadRequest, "that is not an id of a dead letter")
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryWithin)

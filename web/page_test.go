@@ -197,11 +197,11 @@ func TestAnswers(t *testing.T) {
 		{"/api/explain?id=broken", 502, "application/json", "broker is gone"},
 		{"/api/dead-letters", 200, "application/json", `"reason":"too_large"`},
 		{"/api/dead-letters?before=2", 200, "application/json", `[{"id":1,`},
-		{"/api/dead-letters?before=x", 400, "application/json", "no id"},
+		{"/api/dead-letters?before=x", 400, "application/json", "not an id"},
 		{"/api/dead-letters/2", 200, "application/json", `"kept":false,"payload":""`},
 		{"/api/dead-letters/3", 404, "application/json", "no dead letter 3"}, // another group's
-		{"/api/dead-letters/1;drop", 400, "application/json", "no id"},
-		{"/api/dead-letters/99999999999999999999", 400, "application/json", "no id"},
+		{"/api/dead-letters/1;drop", 400, "application/json", "not an id"},
+		{"/api/dead-letters/99999999999999999999", 400, "application/json", "not an id"},
 	} {
 		answer, body := ask(t, "GET", s.base+c.path, nil)
 		if answer.StatusCode != c.status || c.kind != "" && answer.Header.Get("Content-Type") != c.kind ||
