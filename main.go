@@ -56,12 +56,13 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// sameSignal is the time within which a second signal is taken for the first one. A wrapper (timeout,
-// a shell, a supervisor) may send it to this process and to its process group.
+// sameSignal is the time within which a second signal is taken for the first one. A wrapper
+// (timeout, a shell, a supervisor) may send it to this process and to its process group.
 const sameSignal = 100 * time.Millisecond
 
 // untilSignal returns a context that ends at the first signal to stop: what is under way then
-// finishes. The second signal ends the process at once. SIGHUP stays ignored if it is ignored (nohup).
+// finishes. The second signal ends the process at once. SIGHUP stays ignored if it is ignored
+// (nohup).
 func untilSignal(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	stopping := []os.Signal{syscall.SIGINT, syscall.SIGTERM}

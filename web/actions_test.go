@@ -17,7 +17,8 @@ import (
 
 func TestTrouble(t *testing.T) {
 	now := time.Now()
-	well := pipeline.Stats{Status: pipeline.Status{At: now, EndsAt: now, Ready: true, Shards: []pipeline.ShardStats{{}}}}
+	well := pipeline.Stats{Status: pipeline.Status{At: now, EndsAt: now, Ready: true,
+		Shards: []pipeline.ShardStats{{}}}}
 	well.Users.Connected = true
 	with := func(change func(*pipeline.Stats)) *pipeline.Stats {
 		st := well

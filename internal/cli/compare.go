@@ -56,7 +56,8 @@ It changes nothing. Exit code 1: something differs.`,
 	define(fs, &other.Table, "table", "", "schema.table", "", parseText, "the table or view to compare")
 	define(fs, &other.Since, "since", "", "when", "", parseMoment,
 		"only checkouts with an event time since then: a time (RFC 3339), or how long ago (24h)")
-	define(fs, &other.Until, "until", "", "when", "", parseMoment, "only checkouts with an event time before then, likewise")
+	define(fs, &other.Until, "until", "", "when", "", parseMoment,
+		"only checkouts with an event time before then, likewise")
 	define(fs, &other.Grace, "grace", "", "duration", "1m", parseDuration(0),
 		"records younger than this need not be in the table yet")
 	return cmd

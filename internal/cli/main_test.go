@@ -29,7 +29,9 @@ func invoke(ctx context.Context, vars map[string]string, args ...string) (out, l
 
 // parseArgs parses args and variables for a command with the flags that flags adds, and then calls
 // check.
-func parseArgs(vars map[string]string, args []string, flags func(*pflag.FlagSet), check func(*cobra.Command) error) error {
+func parseArgs(vars map[string]string, args []string, flags func(*pflag.FlagSet),
+	check func(*cobra.Command) error,
+) error {
 	cmd := &cobra.Command{
 		Use: "run", SilenceErrors: true, SilenceUsage: true, Args: noArguments,
 		PreRunE: func(cmd *cobra.Command, _ []string) error { return resolve(cmd, environment(vars)) },

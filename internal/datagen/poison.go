@@ -52,7 +52,9 @@ func Poisons() []Poison {
 	both("no json", "json", always("GET /checkout HTTP/1.1"))
 	both("blanks", "json", always(" \n"))
 	both("two values", "json", func(v []byte, _ int64) []byte { return slices.Concat(v, []byte(" "), v) })
-	both("single quotes", "json", func(v []byte, _ int64) []byte { return bytes.ReplaceAll(v, []byte(`"`), []byte("'")) })
+	both("single quotes", "json", func(v []byte, _ int64) []byte {
+		return bytes.ReplaceAll(v, []byte(`"`), []byte("'"))
+	})
 	both("raw NUL", "json", replace("user_agent", "\"Mozilla\x00\""))
 	both("raw newline", "json", replace("user_agent", "\"Mozilla\n\""))
 	both("leading zero", "json", replace("user_id", "007"))
