@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes the digests of the images in docker/images.env anew, as their registries have them now. Needs docker with buildx and the network; where one
-# cannot be asked, the file stays as it is.
+# Gets the current digests of the images from their registries and writes them to docker/images.env.
+# Needs docker with buildx, and the network. If one request fails, the file stays as it is.
 set -eu
 file=$(dirname "$0")/images.env
 new=

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Opens addresses in a browser: macOS, Linux, and Windows' own browser from inside WSL. Where there is none, it says what to open by hand.
+# Opens addresses in a browser: on macOS, on Linux, and from inside WSL in the browser of Windows.
+# Without a browser it prints what to open by hand.
 for address; do
 	case $(uname -sr) in
 	Darwin*) tools='open' ;;
@@ -9,7 +10,7 @@ for address; do
 	opened=
 	for tool in $tools; do
 		command -v "$tool" >/dev/null 2>&1 || continue
-		# explorer.exe says 1 when all is well.
+		# explorer.exe exits with 1 on success.
 		if "$tool" "$address" >/dev/null 2>&1 || [ "$tool" = explorer.exe ]; then
 			opened=yes
 			break
