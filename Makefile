@@ -1,16 +1,18 @@
-# The newcomer needs two of these: make demo, make test; who has Docker, make run. `make help` lists them all.
+# To begin: make demo, make test; with Docker, make run. `make help` lists all targets.
 
-# The linter is built from the module proxy at this version, outside of go.mod, so that its dependencies stay out of ours.
+# The linter is built from the module proxy at this version, outside of go.mod, so that its
+# dependencies stay out of ours.
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-# A working copy that git does not trust (another owner) must build too; Go's VCS stamp would fail there.
+# Go's VCS stamp fails in a working copy that git does not trust (another owner). It must build too.
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
-# Version and commit come from git, whether or not Go's own stamp does. A tarball of the source has neither.
+# Version and commit come from git, even without Go's stamp. A tarball of the source has neither.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-# Releases and the image are built with this Go, fetched as a module where it is not there: its own packages are part of what is shipped, and it is the
-# one that make vuln looks at. docker/images.env and the Dockerfile name it too; a test holds them to each other.
+# Releases and the image are built with this Go. It is fetched as a module if it is not installed.
+# Its packages are part of the binary, and make vuln checks them. docker/images.env and the
+# Dockerfile name it too, and a test compares the three.
 RELEASE_GO ?= go1.26.10
 COMMIT_TIME ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LDFLAGS := -X firstclick/internal/cli.version=$(VERSION) -X firstclick/internal/cli.commit=$(COMMIT)
@@ -19,9 +21,10 @@ ARGS  ?=
 TESTS ?= ./...
 RUN   ?= .
 
-# The product and the tools are two modules. TESTS may name packages of both: ./tools/attack, ./tools/...
-# go test takes packages in the order given, as many at once as there are cores: the longest come first, so that none
-# is left to run alone.
+# The product and the tools are two modules. TESTS may name packages of both, such as ./join/... and
+# ./tools/attack.
+# go test takes packages in the order given, as many at once as there are cores. The longest come
+# first, so that none is left to run alone.
 PRODUCT = $(if $(filter ./...,$(TESTS)),./pipeline ./cdc ./audit) $(filter-out ./tools/%,$(TESTS))
 TOOLS   = $(if $(filter ./...,$(TESTS)),./...) $(patsubst ./tools/%,./%,$(filter ./tools/%,$(TESTS)))
 # $(call gotest,FLAGS) tests what TESTS names.
@@ -47,24 +50,24 @@ help: ## List the targets
 ##@ Try it
 
 .PHONY: demo
-demo: build ## Broker, Postgres, generator and pipeline in one process; Ctrl-C ends it, again goes on
+demo: build ## Broker, Postgres, generator and pipeline in one process; Ctrl-C ends it, a new start goes on
 	@exec bin/firstclick demo $(ARGS)
 
 ##@ All of it in containers (needs Docker with Compose)
 
-# .env where there is one; its example otherwise, so that nothing has to be copied first.
+# .env if it exists, else its example, so that nothing has to be copied first.
 ENV_FILE := $(firstword $(wildcard .env) .env.example)
 COMPOSE  := docker compose --env-file docker/images.env --env-file $(ENV_FILE)
 EVERY    := $(COMPOSE) --profile '*'
 
-# What .env says, else the default.
+# A setting of .env, else the default.
 setting = $(or $(shell sed -n 's/^$(1)=//p' $(ENV_FILE)),$(2))
 PAGE    := http://localhost:$(call setting,PAGE_PORT,8081)
 GRAFANA := http://localhost:$(call setting,GRAFANA_PORT,3000)
 DB_PORT := $(call setting,POSTGRES_PORT,5432)
 DB      := -h localhost -p $(DB_PORT) -U postgres -d postgres
 
-# The image says which commit it is of.
+# The image is labelled with its commit.
 run up scale: export FIRSTCLICK_COMMIT ?= $(or $(shell git rev-parse --short=12 HEAD 2>/dev/null),unknown)
 
 .PHONY: run
@@ -79,7 +82,7 @@ up: docker ## Start what is not running
 	@$(say)
 
 .PHONY: scale
-scale: docker ## The same with three instances
+scale: docker ## The same, with three instances
 	@COMPOSE_PROFILES=core,generator,monitoring,scale $(COMPOSE) up -d --build
 	@$(say)
 
@@ -92,7 +95,7 @@ logs: docker ## Follow the logs; SERVICE=kafka for one
 	@$(EVERY) logs --follow --tail 100 $(SERVICE)
 
 .PHONY: lag
-lag: docker ## What Kafka says of the group's lag
+lag: docker ## The group's lag, as Kafka reports it
 	@$(COMPOSE) exec kafka /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server kafka:9092 --describe --group $(call setting,KAFKA_GROUP,firstclick)
 
 .PHONY: clean-data
@@ -104,7 +107,7 @@ printf '\n  page      $(PAGE)   make ui\n  grafana   $(GRAFANA)   make viz (admi
 printf '  rows      make psql, make pgcli, make watch\n  events    make logs SERVICE=generator\n\n'
 endef
 
-# Not a target for people: stops the others where there is no Docker, and says what there is instead.
+# Not a target for people. Without Docker it stops the others, and says what to use instead.
 .PHONY: docker
 docker:
 	@command -v docker >/dev/null 2>&1 || { echo 'make: Docker is not installed, and this target needs it. Without Docker: make demo'; exit 1; }
@@ -125,7 +128,7 @@ viz: ## Open Grafana, 3000 (admin / flink)
 open: ## Open both
 	@docker/open.sh $(PAGE) $(GRAFANA)
 
-# psql of this machine, else that of the container.
+# The psql of this machine, else that of the container.
 psql pgcli watch: export PGPASSWORD ?= $(call setting,POSTGRES_PASSWORD,postgres)
 PSQL = $(if $(shell command -v psql 2>/dev/null),psql $(DB),$(COMPOSE) exec $(1) postgres psql -U postgres -d postgres)
 
@@ -145,7 +148,7 @@ watch: ## The five latest rows, every 2 seconds
 	@printf '%s\n' '$(LATEST) \watch 2' | $(call PSQL,-T)
 
 .PHONY: verify
-verify: build ## Recompute the answer from Kafka by other code and compare it with the table
+verify: build ## Recompute the answer from Kafka with separate code and compare it with the table
 	@exec bin/firstclick verify $(ARGS)
 
 .PHONY: doctor
@@ -173,11 +176,11 @@ dist-check: ## Build a release twice, in two folders, and compare every byte
 	@.ci/dist
 
 .PHONY: images
-images: docker ## Ask for the digests of the images anew: docker/images.env
+images: docker ## Get the current digests of the images: docker/images.env
 	@docker/images.sh
 
 .PHONY: vuln
-vuln: ## Known vulnerabilities of what we call, by govulncheck
+vuln: ## Known vulnerabilities in the code that is called, by govulncheck
 	@RELEASE_GO=$(RELEASE_GO) .ci/vuln
 
 .PHONY: test
@@ -188,7 +191,7 @@ test: ## Every test that needs only Go: in-process Kafka, real Postgres (install
 race: ## The same under the race detector (needs a C compiler)
 	$(call gotest,-race -timeout 15m)
 
-# What opens sessions with Postgres.
+# The packages that open sessions with Postgres.
 SESSIONS := ./pipeline ./cdc ./audit ./pipeline/sink . ./deadletters ./doctor ./internal/cli ./internal/datagen \
 	./internal/pgsession ./migrations ./web ./tools/docstest
 
@@ -196,7 +199,7 @@ SESSIONS := ./pipeline ./cdc ./audit ./pipeline/sink . ./deadletters ./doctor ./
 hostile: TESTS := $(if $(filter ./...,$(TESTS)),$(SESSIONS),$(TESTS))
 hostile: export FIRSTCLICK_PGTEST = hostile
 hostile: export FIRSTCLICK_PGTEST_VERSION = 18
-hostile: ## The suites that use Postgres once more, on the newest one, with defaults that nobody expects (downloads it)
+hostile: ## The suites that use Postgres, on the newest version with unusual defaults (downloads it)
 	$(call gotest,-timeout 15m)
 
 .PHONY: versions
@@ -212,11 +215,11 @@ properties: ## The core and the window against brute force, 3,000 random runs ea
 	go test -timeout 10m -run 'BruteForce|LikePlain' ./join/... -rapid.checks=3000
 
 .PHONY: browser
-browser: ## The page in a headless Chromium, with axe-core (installs both where missing; needs npm)
+browser: ## The page in a headless Chromium, with axe-core (installs what is missing; needs npm)
 	@.ci/browser
 
 .PHONY: shells
-shells: ## Completions against zsh and fish, manual pages against mandoc (installs them where missing)
+shells: ## Completions in zsh and fish, manual pages in mandoc (installs what is missing)
 	@.ci/shells
 
 .PHONY: fuzz
@@ -249,16 +252,16 @@ bench: ## The backlog against bare COPY on real Kafka and Postgres; writes bench
 	@exec bin/bench $(ARGS)
 
 .PHONY: bench-compare
-bench-compare: ## The same, and what has changed since the last results that are committed
+bench-compare: ## The same, and what has changed since the last committed results
 	@$(call tool,bench)
 	@exec bin/bench -compare last $(ARGS)
 
 .PHONY: prometheus
-prometheus: ## Metrics, alerts, dashboards against a real Prometheus; the compose file's services as processes
+prometheus: ## Metrics, alerts and dashboards in a real Prometheus; the compose file's services as processes
 	@$(if $(filter-out .,$(RUN)),RUN='$(RUN)') .ci/prometheus
 
 .PHONY: deploy
-deploy: ## The Kubernetes manifests against their owners' types, the systemd unit by systemd-analyze
+deploy: ## Check the Kubernetes manifests by their owners' types, the systemd unit by systemd-analyze
 	@.ci/deploy
 
 .PHONY: chaos
@@ -267,7 +270,7 @@ chaos: ## Break Kafka, Postgres, the network and instances for 3 minutes, then v
 	@exec bin/chaos $(ARGS)
 
 .PHONY: attack
-attack: ## What somebody would do who wants to harm it, and what that costs: tools/attack
+attack: ## Attack the built binary, and measure what that costs: tools/attack
 	go test -C tools -tags attack -count=1 -parallel 4 -timeout 10m -run '$(RUN)' ./attack
 
 .PHONY: ci
