@@ -9,6 +9,10 @@ import (
 	"firstclick/join/window"
 )
 
+// openTransaction is how long, in micros, a clicks partition held by an open transaction holds
+// checkouts back.
+const openTransaction = 15_000_000
+
 // noClock is a moment of the clock that never was.
 const noClock = math.MinInt64
 
@@ -18,10 +22,9 @@ type Config struct {
 	Lateness   time.Duration // how long after out-of-order a late click still corrects
 	OutOfOrder time.Duration // how far events of one partition may be out of order
 
-	MaxFutureSkew   time.Duration // how far an event's time may lie ahead of our clock and still decide: see clock
-	FarBehind       int64         // records; a clicks partition further behind its end is a backlog. 0: 10,000
-	OpenTransaction time.Duration // how long a partition held by an open transaction holds checkouts back. 0: 15 s
-	Seed            uint64        // a secret of the process: see open.New
+	MaxFutureSkew time.Duration // how far an event's time may lie ahead of our clock and still decide: see clock
+	FarBehind     int64         // records; a clicks partition further behind its end is a backlog. 0: 10,000
+	Seed          uint64        // a secret of the process: see open.New
 }
 
 // Core decides. One goroutine drives it: clicks that were read, checkouts that were fetched and end
@@ -35,7 +38,6 @@ type Core struct {
 	lateness   int64
 	outOfOrder int64
 	farBehind  int64
-	openTxn    int64
 	seed       uint64
 
 	parts    []clicksPartition
@@ -76,13 +78,10 @@ func NewCore(cfg Config, w *window.Window) *Core {
 	if cfg.FarBehind == 0 {
 		cfg.FarBehind = 10_000
 	}
-	if cfg.OpenTransaction == 0 {
-		cfg.OpenTransaction = 15 * time.Second
-	}
 	c := &Core{
 		win: w, lookups: w.NewLookups(), window: cfg.Window.Microseconds(), lateness: cfg.Lateness.Microseconds(),
 		outOfOrder: cfg.OutOfOrder.Microseconds(), farBehind: cfg.FarBehind,
-		openTxn: cfg.OpenTransaction.Microseconds(), seed: cfg.Seed,
+		seed:      cfg.Seed,
 		watermark: event.NoTime, clicksEndsAt: noClock, checkoutEndsAt: noClock, clockAt: noClock,
 		clock: clock{skew: cfg.MaxFutureSkew.Microseconds(), limits: noLimits()},
 	}

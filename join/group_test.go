@@ -154,7 +154,7 @@ func newGroup(t *rapid.T) *group {
 // begin is a new session: from what is stored.
 func (in *instance) begin() {
 	g := in.g
-	in.window = window.New(window.Config{})
+	in.window = window.New(0)
 	in.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second,
 		MaxFutureSkew: 5 * time.Minute, FarBehind: g.far}, in.window)
 	in.tellClock()

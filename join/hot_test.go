@@ -20,7 +20,7 @@ func TestOneKeyWithManyClicksNewestFirst(t *testing.T) {
 		clicks    = 500
 		most      = 8_000
 	)
-	win := window.New(window.Config{})
+	win := window.New(0)
 	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
 	core.AddClicks(0, 0, noTime, 0)
 	s, _ := core.AddShard(0, event.Position{ClicksNext: []int64{0}, Watermark: noTime, FinalBefore: noTime,

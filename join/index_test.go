@@ -13,7 +13,7 @@ import (
 func TestAReadOfVeryManyMinutes(t *testing.T) {
 	const clicks = 1_000_000
 	began := time.Now()
-	c := NewCore(Config{}, window.New(window.Config{}))
+	c := NewCore(Config{}, window.New(0))
 	c.AddClicks(0, 0, event.NoTime, 0)
 	var r ClicksRead
 	r.Reset(0)

@@ -38,7 +38,7 @@ func TestTakeoverOfAShardThatOwesANote(t *testing.T) {
 		{"nothing is final", []maybeLateRead{{base - 1, 6}}, 0, noTime, 0, true},
 		{"all clicks came before the time known to be final", []maybeLateRead{{event.Forever, 6}}, 0, base, 5, true},
 	} {
-		core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
+		core := join.NewCore(join.Config{Window: time.Hour}, window.New(0))
 		core.AddClicks(0, 0, noTime, 0)
 		for _, u := range c.reads {
 			u.into(core)
@@ -66,7 +66,7 @@ func (u maybeLateRead) into(core *join.Core) (missed bool) {
 func TestReadsThatMayBeLateAreBounded(t *testing.T) {
 	const base = 1_800_000_000 * second
 	const reads = 5000
-	core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
+	core := join.NewCore(join.Config{Window: time.Hour}, window.New(0))
 	core.AddClicks(0, 0, noTime, 0)
 	for i := range int64(reads) {
 		maybeLateRead{base + i*second, i + 1}.into(core)
@@ -91,7 +91,7 @@ func TestReadsThatMayBeLateAreBounded(t *testing.T) {
 // bounded. He reads again what was forgotten.
 func TestLateClicksThatAreKeptAreBounded(t *testing.T) {
 	const base, clicks = 1_800_000_000 * second, 100_000
-	core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
+	core := join.NewCore(join.Config{Window: time.Hour}, window.New(0))
 	core.AddClicks(0, 0, noTime, 0)
 	core.StoredByAll(base, []int64{0})
 	product := strings.Repeat("p", 100)
@@ -140,7 +140,7 @@ func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
 		{"a click of the very time", base, 6, false},
 		{"none", event.Forever, 6, false},
 	} {
-		core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
+		core := join.NewCore(join.Config{Window: time.Hour}, window.New(0))
 		core.AddClicks(0, 0, noTime, 0)
 		at := event.Position{ClicksNext: []int64{5}, FinalBefore: base, ExpireBefore: noTime}
 		if !core.CanTakeOver(at) {
@@ -158,7 +158,7 @@ func TestTakeoverWhileAReadIsUnderWay(t *testing.T) {
 // whatever was released meanwhile.
 func TestNothingIsFinalForAClickThatIsReadAgain(t *testing.T) {
 	const base = 1_800_000_000 * second
-	win := window.New(window.Config{})
+	win := window.New(0)
 	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second,
 		FarBehind: 5}, win)
 	core.AddClicks(0, 0, noTime, 0)

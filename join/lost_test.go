@@ -39,7 +39,7 @@ func TestClicksThatAreGone(t *testing.T) {
 			false},
 		{"none is gone", noTime, noTime, base, false},
 	} {
-		win := window.New(window.Config{})
+		win := window.New(0)
 		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second},
 			win)
 		core.AddClicks(0, 1, c.lostUntil, 0)
@@ -64,7 +64,7 @@ func TestClicksThatAreGone(t *testing.T) {
 // would be gone without a restart too.
 func TestALateCheckoutIsNoGap(t *testing.T) {
 	const base = 1_800_000_000 * second
-	core := join.NewCore(join.Config{Window: time.Hour}, window.New(window.Config{}))
+	core := join.NewCore(join.Config{Window: time.Hour}, window.New(0))
 	core.AddClicks(0, 1, event.Forever, 0)
 	s, _ := core.AddShard(0, event.Position{LeaderEpoch: -1, Watermark: base, FinalBefore: base,
 		ExpireBefore: base - hour}, false)
@@ -126,7 +126,7 @@ func TestWhatRetentionTookAgainstBruteForce(t *testing.T) {
 		cut := rapid.IntRange(1, read).Draw(t, "cut by retention")
 		latest := slices.Max(log[:read]) // what was stored
 
-		win := window.New(window.Config{})
+		win := window.New(0)
 		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second},
 			win)
 		core.AddClicks(0, int64(cut), latest+1, 0)

@@ -12,7 +12,7 @@ import (
 // Clicks that come while a transaction finds that the first one is refused were held against that
 // one. They are asserted with the next transaction, and nothing is asserted where none came.
 func TestClicksMeanwhileAreAsserted(t *testing.T) {
-	w := window.New(window.Config{})
+	w := window.New(0)
 	c := NewCore(Config{Window: time.Hour, Lateness: time.Minute, OutOfOrder: time.Second}, w)
 	at := event.Position{Watermark: event.NoTime, FinalBefore: event.NoTime, ExpireBefore: event.NoTime}
 	s, _ := c.AddShard(0, at, false)

@@ -12,7 +12,7 @@ import (
 // A checkout that did not become a row must not hand a later click to the row that stands under its
 // checkout_id.
 func TestARejectedCheckoutCorrectsNothing(t *testing.T) {
-	w := window.New(window.Config{})
+	w := window.New(0)
 	c := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, w)
 	c.AddClicks(0, 0, event.NoTime, 0)
 	at := event.Position{Watermark: noTime, FinalBefore: noTime, ExpireBefore: noTime, ClicksNext: []int64{0},

@@ -29,7 +29,7 @@ func (e *LostClicksError) Error() string {
 // for after the checkout was fetched (docs/architecture.md#promise-2-no-false-nulls). There are two
 // exceptions. A partition far behind its end is passed when its event time has passed the
 // checkout's by the out-of-order allowance. A partition held by an open transaction is waited for
-// no longer than OpenTransaction.
+// no longer than 15 s.
 func (c *Core) Release(s *Shard, limit int, now int64) ([]event.Released, error) {
 	clear(c.released)
 	c.released = c.released[:0]
@@ -145,7 +145,7 @@ func (c *Core) workOut(e *endOffsets, now int64) {
 		p := &c.parts[i]
 		switch {
 		case p.next >= end:
-		case p.lso >= 0 && p.next >= p.lso && now-p.movedAt >= c.openTxn:
+		case p.lso >= 0 && p.next >= p.lso && now-p.movedAt >= openTransaction:
 			// Invariant: nothing of it can be read, so its event time is not waited for.
 			e.stuck = true
 		default:

@@ -14,7 +14,7 @@ const minute = 60 * second
 // begun is a core that has read every clicks partition, with an event of time t in each, up to its
 // end at time 0 of the clock, and owns checkouts partition 0, of which nothing waits.
 func begun(t int64, partitions int) (*join.Core, *window.Window, *join.Shard) {
-	win := window.New(window.Config{})
+	win := window.New(0)
 	core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second}, win)
 	ends := make([]int64, partitions)
 	for p := range ends {
@@ -238,7 +238,7 @@ func TestNothingIsFinalByOldEndsOfTheCheckouts(t *testing.T) {
 func TestAClockBehindAgreesWithABacklogAndIsNotBelievedAfterIt(t *testing.T) {
 	const live = 1_800_000_000 * second
 	for _, apart := range []int64{second / 100, second, 15 * second} { // between clicks
-		win := window.New(window.Config{})
+		win := window.New(0)
 		core := join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second,
 			MaxFutureSkew: 5 * time.Minute}, win)
 		core.AddClicks(0, 0, event.NoTime, 0)

@@ -90,7 +90,7 @@ func newWorld(t *rapid.T) *world {
 
 // restart is a crash: what was not committed is gone.
 func (w *world) restart() {
-	w.window = window.New(window.Config{})
+	w.window = window.New(0)
 	w.core = join.NewCore(join.Config{Window: time.Hour, Lateness: 15 * time.Minute, OutOfOrder: 15 * time.Second,
 		MaxFutureSkew: 5 * time.Minute, FarBehind: 5}, w.window)
 	w.core.SetClock(w.clock, w.clock)

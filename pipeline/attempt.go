@@ -53,7 +53,7 @@ func (p *Pipeline) attempt(ctx, alive context.Context) error {
 	defer context.AfterFunc(alive, stop)() // an error ends the reading of checkouts too
 
 	in, clock, hasher := engine.NewInbox(), rules.NewClock(), event.NewHasher(rand.Uint64())
-	clicksWindow := window.New(window.Config{Seed: seed})
+	clicksWindow := window.New(seed)
 	core := join.NewCore(rule, clicksWindow)
 	ends := ingest.NewEnds(kafka, clock, in)
 	chunks := chunk.NewPool(cfg.MemoryLimit / 32)

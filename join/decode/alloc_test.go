@@ -14,7 +14,7 @@ import (
 // ones expire. The window takes memory by chunks of 16 KiB, far less than one for each click.
 func TestClickAllocatesNothing(t *testing.T) {
 	clicks := jointest.Lines(t, "clicks.jsonl")
-	d, h, w := decode.New(time.UTC), event.NewHasher(1), window.New(window.Config{})
+	d, h, w := decode.New(time.UTC), event.NewHasher(1), window.New(0)
 	for i := range 200_000 { // a window at work
 		w.Insert(jointest.Key(i/2), jointest.Start+int64(i)*1000, jointest.ID(i))
 	}

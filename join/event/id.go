@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"strings"
 )
@@ -27,8 +28,11 @@ func MakeID(text []byte) ID {
 // Compare orders ids by the bytes of their texts (COLLATE "C"): -1, 0 or 1.
 func (a ID) Compare(b ID) int {
 	switch {
-	case a.text == "" && b.text == "": // their texts order likewise: digits before letters, dashes in fixed places
-		return compareUUID(a.hi, a.lo, b.hi, b.lo)
+	case a.text == "" && b.text == "": // as their texts do: digits before letters, dashes in fixed places
+		if a.hi != b.hi {
+			return cmp.Compare(a.hi, b.hi)
+		}
+		return cmp.Compare(a.lo, b.lo)
 	case a.text != "" && b.text != "":
 		return strings.Compare(a.text, b.text)
 	}
@@ -37,16 +41,6 @@ func (a ID) Compare(b ID) int {
 		return compareText(a.AppendTo(x[:0]), b.text)
 	}
 	return -compareText(b.AppendTo(y[:0]), a.text)
-}
-
-func compareUUID(ahi, alo, bhi, blo uint64) int {
-	switch {
-	case ahi < bhi, ahi == bhi && alo < blo:
-		return -1
-	case ahi == bhi && alo == blo:
-		return 0
-	}
-	return 1
 }
 
 func compareText(a []byte, b string) int {

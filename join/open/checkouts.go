@@ -45,7 +45,7 @@ type timeList struct {
 	least int64 // MaxInt64: no node
 }
 
-// New returns an empty one. seed is a secret, as in window.Config.
+// New returns an empty one. seed is a secret, as that of window.New.
 func New(seed uint64) *Checkouts {
 	r := &Checkouts{seed: seed, marks: noMarks()}
 	r.reset(0)

@@ -9,11 +9,11 @@ import (
 
 func TestTreesStayBalancedUnderChosenTimes(t *testing.T) {
 	jointest.Balanced(t, maxChain+1, rank, func(times []int64) (depth int, refs []uint32) {
-		w, one := New(Config{Stripes: 1, Seed: jointest.Secret}), event.Key{Hi: 1, Lo: 2}
+		w, one := newWindow(jointest.Secret, 1), event.Key{Hi: 1, Lo: 2}
 		events := map[event.ID]int{}
 		for i, t := range times {
 			events[jointest.ID(i)] = i
-			w.Insert(one, jointest.Start/w.length*w.length+t, jointest.ID(i))
+			w.Insert(one, jointest.Start/bucketLength*bucketLength+t, jointest.ID(i))
 		}
 		s, key := w.stripeOf(one)
 		e := s.index.find(key)

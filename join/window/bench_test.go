@@ -29,7 +29,7 @@ func BenchmarkWindowBytes(b *testing.B) {
 			defer runtime.UnlockOSThread()
 			for b.Loop() {
 				before := jointest.Heap()
-				w := New(Config{})
+				w := New(0)
 				began := jointest.ThreadTime(b)
 				for i := range c.n {
 					k, nth := i/c.clicks, i%c.clicks
@@ -52,14 +52,14 @@ func BenchmarkWindowBytes(b *testing.B) {
 
 // BenchmarkWindowInsert inserts at 10 million live clicks, and expires what leaves the window.
 func BenchmarkWindowInsert(b *testing.B) {
-	w := New(Config{})
+	w := New(0)
 	benchInsert(b, w, func(key event.Key, t int64, id event.ID) { w.Insert(key, t, id) })
 	b.ReportMetric(float64(w.Stats().Bytes)/float64(w.Stats().Clicks), "B/click")
 }
 
 // BenchmarkWindowBatch is BenchmarkWindowInsert by batches.
 func BenchmarkWindowBatch(b *testing.B) {
-	w := New(Config{})
+	w := New(0)
 	batch := w.NewBatch()
 	benchInsert(b, w, func(key event.Key, t int64, id event.ID) {
 		if batch.Full() {
@@ -97,7 +97,7 @@ func benchInsert(b *testing.B, w *Window, insert func(event.Key, int64, event.ID
 
 func BenchmarkWindowFirst(b *testing.B) {
 	const live = 10_000_000
-	w := New(Config{})
+	w := New(0)
 	fill(w, event.Hasher{}, live, 2)
 	hits := 0
 	b.ReportAllocs()
@@ -118,7 +118,7 @@ func BenchmarkWindowFirst(b *testing.B) {
 // BenchmarkWindowLookups is BenchmarkWindowFirst, many at a time.
 func BenchmarkWindowLookups(b *testing.B) {
 	const live = 10_000_000
-	w := New(Config{})
+	w := New(0)
 	fill(w, event.Hasher{}, live, 2)
 	lookups := w.NewLookups()
 	b.ReportAllocs()
@@ -144,7 +144,7 @@ func BenchmarkWindowLookups(b *testing.B) {
 
 func BenchmarkWindowFirstMiss(b *testing.B) {
 	const live = 10_000_000
-	w := New(Config{})
+	w := New(0)
 	fill(w, event.Hasher{}, live, 2)
 	b.ResetTimer()
 	jointest.OnCPU(b, "firsts")
@@ -170,7 +170,7 @@ func BenchmarkWindowHotKey(b *testing.B) {
 		"at one time": func(int) int64 { return jointest.Start },
 	} {
 		b.Run(name, func(b *testing.B) {
-			w := New(Config{})
+			w := New(0)
 			for i := range n {
 				w.Insert(event.Key{Hi: 1, Lo: 1}, at(i), jointest.ID(i))
 			}
@@ -191,7 +191,7 @@ func BenchmarkWindowExpire(b *testing.B) {
 	const n = 1_000_000
 	for b.Loop() {
 		b.StopTimer()
-		w := New(Config{})
+		w := New(0)
 		fill(w, event.Hasher{}, n, 2)
 		b.StartTimer()
 		for m := range int64(76) {

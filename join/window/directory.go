@@ -1,6 +1,7 @@
 package window
 
 import (
+	"cmp"
 	"slices"
 	"unsafe"
 
@@ -59,15 +60,8 @@ func (s *stripe) drop(e *slot) {
 
 // search finds the first group of a bucket not before number.
 func (d *directory) search(number uint32) int {
-	lo, hi := 0, len(d.groups)
-	for lo < hi {
-		if mid := (lo + hi) / 2; d.groups[mid].number < number {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+	i, _ := slices.BinarySearchFunc(d.groups, number, func(g groupAt, n uint32) int { return cmp.Compare(g.number, n) })
+	return i
 }
 
 func (s *stripe) insertDirectory(e *slot, b *bucket, off uint32, id *event.ID) bool {

@@ -7,7 +7,7 @@
 //     repetition changes it.
 //   - Expire raises the floor. From then on no click before the floor is found or inserted.
 //   - Everything takes logarithmic time, however many clicks a key has and in whatever order they
-//     come. Whoever sends events cannot foresee how a tree is balanced: see Config.Seed.
+//     come. Whoever sends events cannot foresee how a tree is balanced: see New.
 //   - Clicks hold no pointers. Ten million of them give the garbage collector nothing to scan.
 //
 // # Files

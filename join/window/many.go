@@ -76,7 +76,7 @@ func (b *Batch) Full() bool { return len(b.clicks) == BatchSize }
 
 // Add takes a click in. It is in the window after the next Flush, if Insert would have taken it.
 func (b *Batch) Add(key event.Key, t int64, id event.ID) {
-	if number, off, ok := b.by.window.placeOf(t); ok {
+	if number, off, ok := placeOf(t); ok {
 		b.by.add(key)
 		b.clicks = append(b.clicks, batched{number: number, off: off, id: id})
 	}
@@ -89,7 +89,7 @@ func (b *Batch) Flush() {
 		floor := w.floor.Load() // Expire waits for the lock once it has raised the floor
 		for n := head; n != 0; n = b.by.next[n-1] {
 			c := &b.clicks[n-1]
-			if int64(c.number)*w.length+int64(c.off) >= floor && s.insert(b.by.keys[n-1], c.number, c.off, c.id) {
+			if int64(c.number)*bucketLength+int64(c.off) >= floor && s.insert(b.by.keys[n-1], c.number, c.off, c.id) {
 				s.clicks++
 			}
 		}

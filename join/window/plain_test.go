@@ -71,7 +71,7 @@ type pair struct {
 	p *plainWindow
 }
 
-func newPair(cfg Config) pair { return pair{New(cfg), newPlainWindow()} }
+func newPair(stripes int) pair { return pair{newWindow(3, stripes), newPlainWindow()} }
 
 func (x pair) insert(t jointest.Fataler, key event.Key, at int64, id string) {
 	if got, want := x.w.Insert(key, at, event.MakeID([]byte(id))), x.p.Insert(key, at, id); got != want {
@@ -101,7 +101,7 @@ func (x pair) expire(t jointest.Fataler, before int64) {
 func (x pair) check(t jointest.Fataler) {
 	st := x.w.Stats()
 	least := x.p.Clicks(x.p.floor)
-	if most := x.p.Clicks(x.p.floor - x.w.length); st.Clicks < least || st.Clicks > most && x.p.floor > 0 {
+	if most := x.p.Clicks(x.p.floor - bucketLength); st.Clicks < least || st.Clicks > most && x.p.floor > 0 {
 		t.Fatalf("%d clicks, want %d to %d", st.Clicks, least, most)
 	}
 	if st.Floor != x.p.floor {

@@ -2,26 +2,15 @@ package window
 
 import (
 	"math"
-	"math/bits"
 	"sync/atomic"
-	"time"
 
 	"firstclick/join/event"
 )
 
-// Config configures a Window.
-type Config struct {
-	Bucket  time.Duration // event time that is freed at once; 0: 1 min; kept within 1 and 4 min
-	Stripes int           // parts with a lock each; 0: 16; rounded up to a power of two, at most 256
-	Seed    uint64        // a secret of the process, against events that are made to unbalance trees
-}
-
-// The bounds of a bucket's length. With shorter buckets their numbers up to the year 9999 would not
-// fit 32 bits. With longer ones a time within a bucket would not fit 28 bits of micros.
-const (
-	minBucket = time.Minute
-	maxBucket = 4 * time.Minute
-)
+// bucketLength is the event time, in micros, whose clicks are freed at once. With a shorter one the
+// numbers of buckets up to the year 9999 would not fit 32 bits. With one above 4 minutes a time
+// within a bucket would not fit 28 bits of micros.
+const bucketLength = 60_000_000
 
 // Stats says what a Window holds. Times are micros.
 type Stats struct {
@@ -40,26 +29,19 @@ type Stats struct {
 // older. A key of many groups has a directory of them instead. A bucket is freed whole: its number
 // alone says that what points into it is dead.
 type Window struct {
-	length  int64 // of a bucket, micros
 	mask    uint64
 	seed    uint64
 	stripes []stripe
 	floor   atomic.Int64
 }
 
-// New returns an empty window.
-func New(cfg Config) *Window {
-	if cfg.Bucket == 0 {
-		cfg.Bucket = minBucket
-	}
-	if cfg.Stripes <= 0 {
-		cfg.Stripes = 16
-	}
-	n := 1 << bits.Len(uint(min(cfg.Stripes, 256)-1))
-	w := &Window{
-		length: min(max(cfg.Bucket, minBucket), maxBucket).Microseconds(),
-		mask:   uint64(n - 1), seed: cfg.Seed, stripes: make([]stripe, n),
-	}
+// New returns an empty window. seed is a secret of the process: events can be made to unbalance the
+// trees of a window whose seed is known.
+func New(seed uint64) *Window { return newWindow(seed, 16) }
+
+// newWindow makes a window of so many stripes, a power of two.
+func newWindow(seed uint64, stripes int) *Window {
+	w := &Window{mask: uint64(stripes - 1), seed: seed, stripes: make([]stripe, stripes)}
 	w.floor.Store(event.NoTime)
 	for i := range w.stripes {
 		w.stripes[i].window = w
@@ -80,17 +62,17 @@ func mixed(key event.Key) event.Key {
 
 // placeOf finds a time's bucket, and where in it the time is. ok is false for times that are not
 // held.
-func (w *Window) placeOf(t int64) (number, off uint32, ok bool) {
+func placeOf(t int64) (number, off uint32, ok bool) {
 	if t < 0 || t >= event.EndOfTime {
 		return 0, 0, false
 	}
-	return uint32(t / w.length), uint32(t % w.length), true
+	return uint32(t / bucketLength), uint32(t % bucketLength), true
 }
 
 // Insert adds a click. It returns false, and adds nothing, if t is below the floor, before 1970 or
 // after 9999, or if that (t, id) is there already.
 func (w *Window) Insert(key event.Key, t int64, id event.ID) bool {
-	number, off, ok := w.placeOf(t)
+	number, off, ok := placeOf(t)
 	if !ok {
 		return false
 	}
@@ -130,12 +112,12 @@ func (s *stripe) earliest(key event.Key, from, to int64, after *event.ID) (t int
 	if to = min(to, event.EndOfTime-1); from > to {
 		return 0, event.ID{}, false
 	}
-	b, ref := s.first(key, uint32(from/w.length), uint32(from%w.length), after)
+	b, ref := s.first(key, uint32(from/bucketLength), uint32(from%bucketLength), after)
 	if ref == 0 {
 		return 0, event.ID{}, false
 	}
 	r := b.words(ref)
-	if t = int64(b.number)*w.length + int64(r[0]&timeMask); t > to {
+	if t = int64(b.number)*bucketLength + int64(r[0]&timeMask); t > to {
 		return 0, event.ID{}, false
 	}
 	return t, idOf(r).Clone(), true // what it views may be freed and used again
@@ -150,14 +132,14 @@ func (w *Window) Expire(before int64) {
 			return
 		}
 		if w.floor.CompareAndSwap(floor, before) {
-			if before < w.length || floor > 0 && before/w.length == floor/w.length {
+			if before < bucketLength || floor > 0 && before/bucketLength == floor/bucketLength {
 				return // no bucket became free
 			}
 			break
 		}
 	}
 	// An insertion that saw the old floor is over once its stripe's lock can be had.
-	dead := uint32(min(before, event.EndOfTime) / w.length)
+	dead := uint32(min(before, event.EndOfTime) / bucketLength)
 	for i := range w.stripes {
 		s := &w.stripes[i]
 		s.mu.Lock()
@@ -183,7 +165,7 @@ func (w *Window) Stats() Stats {
 		s.mu.Unlock()
 	}
 	if oldest != math.MaxUint32 {
-		st.Oldest = max(int64(oldest)*w.length, st.Floor)
+		st.Oldest = max(int64(oldest)*bucketLength, st.Floor)
 	}
 	return st
 }

@@ -17,8 +17,7 @@ import (
 
 func TestWindowLikePlain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		x := newPair(Config{Bucket: time.Duration(rapid.IntRange(0, 5).Draw(t, "bucket")) * time.Minute,
-			Stripes: rapid.IntRange(0, 3).Draw(t, "stripes")})
+		x := newPair(rapid.SampledFrom([]int{1, 2, 4}).Draw(t, "stripes"))
 		lookups := x.w.NewLookups()
 		start := rapid.SampledFrom([]int64{0, 1_795_000_000_000_000, event.EndOfTime - 120*minute}).Draw(t, "start")
 		span := rapid.SampledFrom([]int64{1, 1000, minute, 5 * minute, 100 * minute}).Draw(t, "span")
@@ -113,7 +112,7 @@ func FuzzWindow(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
-		x := newPair(Config{Stripes: 1})
+		x := newPair(1)
 		for ; len(program) >= 8; program = program[8:] {
 			op, key, id := program[0]%16, event.Key{Lo: uint64(program[1] % 3)}, jointest.MixedID(int(program[2]%32))
 			at := int64(binary.LittleEndian.Uint16(program[4:]))*minute/16 + int64(program[6]%4)
@@ -137,7 +136,7 @@ func FuzzWindow(f *testing.F) {
 }
 
 func TestWindowBounds(t *testing.T) {
-	w := New(Config{})
+	w := New(0)
 	k, id := event.Key{Hi: 1, Lo: 2}, event.MakeID([]byte("b448af57-564e-4411-a163-30c1e560ebff"))
 	for _, at := range []int64{-1, event.NoTime, event.EndOfTime, event.Forever} {
 		if w.Insert(k, at, id) {
@@ -164,7 +163,7 @@ func TestWindowBounds(t *testing.T) {
 
 // An hour to either end counts, a microsecond more does not; so does the floor.
 func TestWindowEndsAreExact(t *testing.T) {
-	w := New(Config{})
+	w := New(0)
 	const at = 1_795_000_000_123_456
 	k := event.Key{Hi: 1, Lo: 2}
 	w.Insert(k, at, event.MakeID([]byte("b")))
@@ -209,7 +208,7 @@ func TestWindowHotKey(t *testing.T) {
 		"a click a bucket, upside": func(i int) int64 { return start + int64((n-i)/50)*minute },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, k := New(Config{}), event.Key{Hi: 1, Lo: 2}
+			w, k := New(0), event.Key{Hi: 1, Lo: 2}
 			all := make([]heldClick, n)
 			began := time.Now()
 			for i := range all {
@@ -255,7 +254,7 @@ func (a heldClick) compare(b heldClick) int {
 
 // Always new keys for three days: memory stays that of the window.
 func TestWindowForgetsKeys(t *testing.T) {
-	w := New(Config{Stripes: 2})
+	w := newWindow(0, 2)
 	const start, step = 1_795_000_000_000_000, 20_000
 	var peak int64
 	for i := range 3 * 24 * 60 * minute / step / 16 {
@@ -278,7 +277,7 @@ func TestWindowForgetsKeys(t *testing.T) {
 
 // Clicks years apart cost no more than others.
 func TestWindowFarApart(t *testing.T) {
-	w := New(Config{})
+	w := New(0)
 	const year = 365 * 24 * 60 * minute
 	k := event.Key{Hi: 7, Lo: 7}
 	for i := range int64(30) {
@@ -303,7 +302,7 @@ func TestWindowFarApart(t *testing.T) {
 // Under the race detector: whatever happens at once, an answer is a click that was inserted, in
 // range and not below the floor as it was before the question.
 func TestWindowConcurrently(t *testing.T) {
-	w := New(Config{Stripes: 4})
+	w := newWindow(0, 4)
 	const start = 1_795_000_000_000_000
 	var wg sync.WaitGroup
 	for g := range 4 {

@@ -19,7 +19,7 @@ func (noPauser) Resume(string, int32) {}
 
 // idleEngine owns nothing, and has neither Kafka nor Postgres.
 func idleEngine() *Engine {
-	w := window.New(window.Config{})
+	w := window.New(0)
 	return &Engine{
 		Config: Config{Core: join.NewCore(join.Config{Window: time.Hour}, w), Window: w, Group: &sink.Progress{}},
 		shards: shards{}, pressure: backpressure{noPauser{}, &sink.Progress{}, 0, map[int32]bool{}, map[int32]bool{}},

@@ -14,7 +14,7 @@ import (
 func TestAWalkEnds(t *testing.T) {
 	b := newBench(t)
 	b.exec(`ALTER TABLE commerce.attributed_checkouts ADD CHECK (click_id NOT LIKE 'bad%')`)
-	w := window.New(window.Config{})
+	w := window.New(0)
 	few, many, other := event.Key{Lo: 1}, event.Key{Lo: 2}, event.Key{Lo: 3}
 	add := func(key event.Key, bad int) {
 		for i := range bad {

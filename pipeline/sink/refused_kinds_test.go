@@ -306,7 +306,7 @@ func TestATriggerThatKeepsTheClick(t *testing.T) {
 			IF NEW.click_id LIKE 'bad%' THEN NEW.click_id := OLD.click_id; NEW.click_time := OLD.click_time; END IF;
 			RETURN NEW; END $$;
 		CREATE TRIGGER keep BEFORE UPDATE ON commerce.attributed_checkouts FOR EACH ROW EXECUTE FUNCTION keep()`)
-	w, key := window.New(window.Config{}), event.Key{Lo: 1}
+	w, key := window.New(0), event.Key{Lo: 1}
 	for i, id := range []string{"bad1", "bad2", "good"} {
 		w.Insert(key, noon-10+int64(i), idOf(id))
 	}

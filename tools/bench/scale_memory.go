@@ -45,7 +45,7 @@ func windowOf(n int) ScaleResult {
 		product = appendUUID(product[:0], int64(session), saltProduct)
 		return hasher.Key(int32(1+session%1_000_000), product)
 	}
-	w := window.New(window.Config{})
+	w := window.New(0)
 	began, cpu, most := time.Now(), ownCPU(), before
 	for i := range n {
 		id = appendUUID(id[:0], int64(i), saltClick)

@@ -81,7 +81,7 @@ func TestEndsOfTheWindow(t *testing.T) {
 	}
 	rows := table(t, "click.time | K.time | candidate")
 	for _, row := range rows {
-		w := window.New(window.Config{})
+		w := window.New(0)
 		key, at := event.NewHasher(1).Key(7, []byte("p")), micros(row[1])
 		w.Insert(key, micros(row[0]), event.MakeID([]byte("c")))
 		_, _, is := w.First(key, at-time.Hour.Microseconds(), at)
@@ -103,7 +103,7 @@ func TestTies(t *testing.T) {
 	}
 	for _, pair := range append(pairs, []string{"", "a9", "b1"}) {
 		for _, order := range [][2]string{{pair[1], pair[2]}, {pair[2], pair[1]}} {
-			w, key := window.New(window.Config{}), event.NewHasher(1).Key(7, []byte("p"))
+			w, key := window.New(0), event.NewHasher(1).Key(7, []byte("p"))
 			for _, id := range order {
 				w.Insert(key, 5, event.MakeID([]byte(id)))
 			}
