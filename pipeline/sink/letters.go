@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,8 +26,7 @@ var letterColumns = []string{
 	"payload", "payload_size", "payload_sha256", "record_time",
 }
 
-const insertLetterSQL = `INSERT INTO firstclick.dead_letters (group_id, topic, topic_id, partition, "offset",
-		reason, detail, payload, payload_size, payload_sha256, record_time)
+var insertLetterSQL = `INSERT INTO firstclick.dead_letters ("` + strings.Join(letterColumns, `", "`) + `")
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`
 
 // letterValues are in the order of letterColumns.

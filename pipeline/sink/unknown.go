@@ -73,9 +73,22 @@ func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err 
 	if err != nil {
 		return 0, err
 	}
-	for chunk := range slices.Chunk(present, usersPerFill) {
-		n, err := s.fill(ctx, chunk)
+	try := func(ids []int32) (refusal, err error) {
+		n, err := s.fill(ctx, ids)
 		filled += n
+		if isRefusal(err, 0) {
+			return err, nil
+		}
+		return nil, err
+	}
+	for chunk := range slices.Chunk(present, usersPerFill) {
+		// Postgres may refuse a name: it is too long for user_name, say. The others are filled in.
+		err := bisect(chunk, nil, try, func(id int32, refusal error) {
+			if _, logged := s.refusedNames.LoadOrStore(id, true); !logged {
+				s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it",
+					"user_id", id, "cause", whyRefused(refusal))
+			}
+		})
 		if err != nil {
 			return filled, err
 		}
@@ -83,28 +96,8 @@ func (s *Sink) FillUnknown(ctx context.Context, ids []int32) (filled int64, err 
 	return filled, nil
 }
 
-// fill fills in the names of some users, but for those whose name Postgres refuses: it is too long
-// for user_name, say.
+// fill fills in the names of some users, in as many transactions as it takes.
 func (s *Sink) fill(ctx context.Context, ids []int32) (filled int64, err error) {
-	try := func(ids []int32) (refusal, err error) {
-		n, err := s.fillAll(ctx, ids)
-		filled += n
-		if isRefusal(err, 0) {
-			return err, nil
-		}
-		return nil, err
-	}
-	err = bisect(ids, nil, try, func(id int32, refusal error) {
-		if _, logged := s.refusedNames.LoadOrStore(id, true); !logged {
-			s.log.Warn("Postgres refuses the name of a user who appeared later: rows stay without it",
-				"user_id", id, "cause", whyRefused(refusal))
-		}
-	})
-	return filled, err
-}
-
-// fillAll fills in the names of some users, in as many transactions as it takes.
-func (s *Sink) fillAll(ctx context.Context, ids []int32) (filled int64, err error) {
 	for notes := int64(notesPerFill); notes == notesPerFill; {
 		var n, unnamed int64
 		err := s.run(ctx, "fill in names", func(ctx context.Context, conn *pgx.Conn) error {
