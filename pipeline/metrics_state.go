@@ -52,7 +52,7 @@ func (c *stateCollector) definePartitions() {
 		nil, func(st *Stats, i int) (float64, bool) { return float64(st.Shards[i].Queued), true })
 	c.partitioned("recent_checkouts", "Checkouts of a shard that are not final: an earlier click would still "+
 		"change them.",
-		nil, func(st *Stats, i int) (float64, bool) { return float64(st.Shards[i].Recents), true })
+		nil, func(st *Stats, i int) (float64, bool) { return float64(st.Shards[i].Open), true })
 	c.partitioned("shard_owned", "1 for each checkouts partition that this instance owns.",
 		nil, func(*Stats, int) (float64, bool) { return 1, true })
 	c.partitioned("shard_restoring", "1 while recent checkouts of an earlier owner are still being read.",

@@ -170,7 +170,7 @@ func TestEventsAreSmall(t *testing.T) {
 						End:       1<<60 + int64(i),
 						Committed: 1 << 60,
 						Queued:    1 << 30,
-						Recents:   1 << 30,
+						Open:      1 << 30,
 					},
 				)
 			}

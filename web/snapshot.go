@@ -126,7 +126,7 @@ func (p *Page) snapshot(now time.Time, st *pipeline.Stats, samples []sample) *sn
 	}
 	for i := range st.Shards {
 		snap.Held.Queued += st.Shards[i].Queued
-		snap.Held.Recents += st.Shards[i].Recents
+		snap.Held.Recents += st.Shards[i].Open
 	}
 	for _, i := range greatest(len(st.Clicks), func(i int) int64 { return st.Clicks[i].End - st.Clicks[i].Next }) {
 		c := &st.Clicks[i] // its end is older than next, and may be less
@@ -140,7 +140,7 @@ func (p *Page) snapshot(now time.Time, st *pipeline.Stats, samples []sample) *sn
 		snap.Checkouts[sh.Partition] = checkoutsShard{
 			Partition: sh.Partition, Next: sh.Next, End: max(sh.End, sh.Next), Committed: sh.Committed,
 			Lag: lag.Records, Behind: lag.Record.Seconds(),
-			Queued: sh.Queued, Recents: sh.Recents, Restoring: sh.Restoring, Paused: sh.Paused,
+			Queued: sh.Queued, Recents: sh.Open, Restoring: sh.Restoring, Paused: sh.Paused,
 			MaxReleased: timeOrNull(sh.MaxReleased), FinalBefore: timeOrNull(sh.FinalBefore),
 		}
 	}

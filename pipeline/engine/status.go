@@ -38,7 +38,7 @@ type ShardStats struct {
 	Next, End       int64 // offsets: the next to be released, the end
 	Committed       int64
 	ClicksCommitted []int64
-	Queued, Recents int
+	Queued, Open    int // checkouts that wait for release, and released ones that are not final
 	MaxReleased     int64
 	FinalBefore     int64
 	Restoring       bool
@@ -91,7 +91,7 @@ func (e *Engine) publish() {
 		n, _ := c.Open()
 		st.Shards = append(st.Shards, ShardStats{
 			Partition: c.Partition, Next: c.Next(), End: c.End(), Committed: sh.at.NextOffset,
-			ClicksCommitted: slices.Clone(sh.at.ClicksNext), Queued: c.Queued(), Recents: n,
+			ClicksCommitted: slices.Clone(sh.at.ClicksNext), Queued: c.Queued(), Open: n,
 			MaxReleased: c.MaxReleased(), FinalBefore: c.Final(), Restoring: c.Restoring(),
 			Paused: e.pressure.checkouts[c.Partition] || full,
 			Time:   sh.time, RecordTime: sh.recordTime, AtEnd: sh.atEnd,

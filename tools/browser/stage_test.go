@@ -46,7 +46,7 @@ func figures() func() pipeline.Stats {
 				At: now, Ready: true, EndsAt: now, Watermark: now.UnixMicro(),
 				Clicks: []pipeline.PartitionStats{{Next: 120 * n, End: 120 * n, MaxTime: now.UnixMicro()}},
 				Shards: []pipeline.ShardStats{{
-					Next: 60 * n, End: 60 * n, Committed: 60 * n, Queued: 2, Recents: 900,
+					Next: 60 * n, End: 60 * n, Committed: 60 * n, Queued: 2, Open: 900,
 					MaxReleased: now.UnixMicro(), FinalBefore: now.UnixMicro(),
 				}},
 			},
