@@ -69,7 +69,7 @@ func (p *Pipeline) attempt(ctx, alive context.Context) error {
 		Group: group, MemoryLimit: cfg.MemoryLimit, UntilCaughtUp: cfg.UntilCaughtUp, CaughtUp: stop,
 		Inbox: in, Sink: p.sink, Kafka: kafka, Ends: ends, Checkouts: checkouts, Chunks: chunks,
 		Core: core, Window: clicksWindow, Clock: clock,
-		Metrics: p.engine, Status: &p.status, Written: p.latest.written, Logger: p.log,
+		Metrics: p.engine, Status: &p.status, Latest: &p.latest, Logger: p.log,
 	})
 	if err != nil {
 		return err

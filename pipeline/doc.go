@@ -48,7 +48,7 @@
 //	group.go         the settings that are stored with a group
 //	names.go         names of users who appear after their checkouts
 //	database.go      the database's identity and its probe
-//	stats.go         Stats, Totals, the last rows
+//	stats.go         Stats, Totals
 //	health.go        the checks of /readyz
 //	metrics.go       what is counted here, and metrics_state.go: what is read at a scrape
 //	progress.go      the line on a terminal while catching up

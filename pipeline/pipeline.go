@@ -36,7 +36,7 @@ type Pipeline struct {
 	sink        *sink.Sink
 	mirror      *cdc.Mirror
 	filler      *filler
-	latest      latest
+	latest      engine.Latest
 	wasCaughtUp atomic.Bool
 
 	status atomic.Pointer[engine.Status] // of the attempt, or of the last one; not nil

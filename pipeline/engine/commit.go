@@ -42,7 +42,7 @@ func (c *Committer) Run(ctx context.Context) error {
 		var lost *sink.LostShardsError
 		switch {
 		case err == nil:
-			e.Written(set.batches)
+			e.Latest.written(set.batches)
 			e.Metrics.committed(e.Group.CheckoutsTopic, set.batches, &result, time.Since(began))
 		case errors.As(err, &lost):
 			err = &ending.RestartError{Cause: err, Fenced: len(lost.Fenced) > 0}

@@ -36,6 +36,6 @@
 //	restore.go       Restorer
 //	backpressure.go  pauses
 //	targets.go       the end of a run until caught up
-//	status.go        Status; lag.go: how far it is behind
+//	status.go        Status, and the last rows; lag.go: how far it is behind
 //	metrics.go       what is counted; latency.go: a histogram that is cheap
 package engine

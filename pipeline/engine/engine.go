@@ -52,7 +52,7 @@ type Config struct {
 	Clock     rules.Clock
 	Metrics   *Metrics
 	Status    *atomic.Pointer[Status]
-	Written   func(batches []*sink.Batch) // called after each commit; safe for concurrent use
+	Latest    *Latest
 	Logger    *slog.Logger
 }
 

@@ -2,12 +2,15 @@ package engine
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"firstclick/join/event"
 	"firstclick/join/window"
 	"firstclick/pipeline/rules"
+	"firstclick/pipeline/sink"
 )
 
 // Status is how an attempt is doing, at most a tick old.
@@ -107,4 +110,34 @@ func (e *Engine) count() {
 		counter.Add(float64(now[i] - e.status.counted[i]))
 	}
 	e.status.counted = now
+}
+
+// Latest remembers the ids of the last rows written, the newest last. The page shows these rows, and
+// the table has no index by time. Safe for concurrent use.
+type Latest struct {
+	mu  sync.Mutex
+	ids []event.ID
+}
+
+const latestKept = 16
+
+func (l *Latest) written(batches []*sink.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range batches {
+		for i := max(0, len(b.Rows)-latestKept); i < len(b.Rows); i++ {
+			l.ids = append(l.ids, b.Rows[i].ID)
+		}
+	}
+	l.ids = slices.Delete(l.ids, 0, max(0, len(l.ids)-latestKept))
+}
+
+// IDs are the checkout_ids of at most 16 rows.
+func (l *Latest) IDs() (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.ids {
+		ids = append(ids, l.ids[i].String())
+	}
+	return ids
 }
