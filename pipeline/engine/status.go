@@ -112,8 +112,8 @@ func (e *Engine) count() {
 	e.status.counted = now
 }
 
-// Latest remembers the ids of the last rows written, the newest last. The page shows these rows, and
-// the table has no index by time. Safe for concurrent use.
+// Latest remembers the ids of the last rows written, the newest last. The page shows these rows,
+// and the table has no index by time. Safe for concurrent use.
 type Latest struct {
 	mu  sync.Mutex
 	ids []event.ID
