@@ -32,13 +32,13 @@ func (in *instance) claim(p int32) {
 	})
 	in.batches[p], in.owns[p] = &batch{}, st
 	in.core.RestoreWatermark(in.watermark)
-	restoring := st.at.RecentOffset < st.at.NextOffset
+	restoring := st.at.OpenOffset < st.at.NextOffset
 	_, late := in.core.AddShard(p, st.at, restoring)
 	for i := range late {
 		in.noteLate(p, &late[i])
 	}
 	if restoring {
-		in.restores[p] = &restoreJob{from: st.at.RecentOffset, to: st.at.NextOffset, upTo: st.at.ClicksNext}
+		in.restores[p] = &restoreJob{from: st.at.OpenOffset, to: st.at.NextOffset, upTo: st.at.ClicksNext}
 	}
 }
 

@@ -102,7 +102,7 @@ func (g *group) write(j *job) (rejected map[int32][]int64, ok bool) {
 	for _, p := range slices.Sorted(maps.Keys(j.batches)) {
 		b := j.batches[p]
 		old := g.stored[p].at
-		if b.at.NextOffset < old.NextOffset || b.at.RecentOffset < old.RecentOffset ||
+		if b.at.NextOffset < old.NextOffset || b.at.OpenOffset < old.OpenOffset ||
 			b.at.FinalBefore < old.FinalBefore {
 			g.t.Fatalf("position went back from %+v to %+v", old, b.at)
 		}

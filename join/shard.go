@@ -40,7 +40,7 @@ type Shard struct {
 }
 
 // AddShard takes over a checkouts partition at a stored position. restoring: checkouts in
-// [RecentOffset, NextOffset) are still to be read again (see [Core.Restore]). Until
+// [OpenOffset, NextOffset) are still to be read again (see [Core.Restore]). Until
 // [Core.RestoreDone] the restore points stay where they are. It returns the clicks read before the
 // takeover that came too late for the shard and whose notes may have died with its last owner.
 func (c *Core) AddShard(partition int32, at event.Position, restoring bool) (s *Shard, late []Candidate) {

@@ -60,7 +60,7 @@ func (c *Core) Take(s *Shard, most int) Taken {
 func (c *Core) position(s *Shard) event.Position {
 	n := len(c.parts)
 	at := event.Position{
-		NextOffset: s.next, RecentOffset: s.next, LeaderEpoch: s.epoch, Watermark: max(c.watermark,
+		NextOffset: s.next, OpenOffset: s.next, LeaderEpoch: s.epoch, Watermark: max(c.watermark,
 			s.stored.Watermark), FinalBefore: s.final,
 		ExpireBefore: s.expireBefore(c.window),
 		ClicksNext:   make([]int64, n), ClicksEpoch: make([]int32, n), ClicksLatest: make([]int64, n),
@@ -92,11 +92,11 @@ func (c *Core) position(s *Shard) event.Position {
 	at.ClicksEpoch, at.ClicksLatest = longer(at.ClicksEpoch, s.stored.ClicksEpoch), longer(at.ClicksLatest,
 		s.stored.ClicksLatest)
 	if o, ok := s.open.OldestOffset(); ok {
-		at.RecentOffset = min(o, s.next)
+		at.OpenOffset = min(o, s.next)
 	}
 	if len(s.rejected) >= s.cleanAt { // not each time: there may be very many
 		for o := range s.rejected {
-			if o < at.RecentOffset {
+			if o < at.OpenOffset {
 				delete(s.rejected, o)
 			}
 		}

@@ -118,7 +118,7 @@ func (w *world) takeOver(p int32) {
 		return
 	}
 	w.core.RestoreWatermark(st.Watermark)
-	_, late := w.core.AddShard(p, st, st.RecentOffset < st.NextOffset)
+	_, late := w.core.AddShard(p, st, st.OpenOffset < st.NextOffset)
 	for _, k := range late {
 		w.note(k.ID.String())
 	}
@@ -238,7 +238,7 @@ func (w *world) restore() {
 		if !s.Restoring() || !w.core.ReadUpTo(st.ClicksNext) {
 			continue
 		}
-		for _, k := range w.core.Restore(s, w.fetchable(s.Partition, int(st.RecentOffset), int(st.NextOffset))) {
+		for _, k := range w.core.Restore(s, w.fetchable(s.Partition, int(st.OpenOffset), int(st.NextOffset))) {
 			w.note(k.ID.String())
 		}
 		w.core.RestoreDone(s)
@@ -336,7 +336,7 @@ func (w *world) commit(p int32, most int) {
 		}
 	}
 	old, at := w.stored[p], taken.Position
-	if at.NextOffset < old.NextOffset || at.RecentOffset < old.RecentOffset || at.Watermark < old.Watermark ||
+	if at.NextOffset < old.NextOffset || at.OpenOffset < old.OpenOffset || at.Watermark < old.Watermark ||
 		at.FinalBefore < old.FinalBefore {
 		w.t.Fatalf("position went back from %+v to %+v", old, at)
 	}

@@ -148,7 +148,8 @@ func (d *Decoder) object(value []byte) {
 // unknown reads a record of no form that is known.
 func (d *Decoder) unknown() {
 	s := &d.scan
-	i, end := s.space(0), -1
+	var end int
+	i := s.space(0)
 	object := i < len(s.b) && s.b[i] == '{'
 	if object {
 		end = d.members(i + 1)

@@ -4,7 +4,7 @@ package event
 // next record to read. Times are micros or NoTime. Lists are by clicks partition.
 type Position struct {
 	NextOffset    int64   // every checkout below it is a row or a dead letter
-	RecentOffset  int64   // restore point: the oldest checkout that is not final
+	OpenOffset    int64   // restore point: the oldest checkout that is not final
 	LeaderEpoch   int32   // of the last checkout released; -1: unknown
 	ClicksNext    []int64 // every click below it has had its effect here
 	ClicksRestore []int64 // restore point: the oldest click that may still be needed

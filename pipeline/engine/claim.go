@@ -143,7 +143,7 @@ func (o *Owner) correctTimes(ctx context.Context, d *sink.Doubtful, base, now in
 		return err
 	}
 	if c := int(d.Claim.Partition); c < len(checkouts) {
-		p.RecentOffset = min(p.RecentOffset, max(checkouts[c], at(o.Group.CheckoutsStart, c)))
+		p.OpenOffset = min(p.OpenOffset, max(checkouts[c], at(o.Group.CheckoutsStart, c)))
 	}
 	return nil
 }

@@ -245,7 +245,7 @@ func (e *Engine) takeAssigned(m assignment) (err error) {
 			return ending.Restartf("checkouts partition %d needs clicks that this instance did not keep", p)
 		}
 		e.Core.RestoreWatermark(e.begin.watermark())
-		restoring := pos.RecentOffset < pos.NextOffset
+		restoring := pos.OpenOffset < pos.NextOffset
 		e.drop(p) // the group may repeat itself
 		sh := &shard{
 			log:   e.Logger.With("topic", e.Group.CheckoutsTopic, "partition", p),
@@ -260,9 +260,9 @@ func (e *Engine) takeAssigned(m assignment) (err error) {
 			sh.late(e.lateClick(&late[i]))
 		}
 		if restoring {
-			sh.restore = &restore{sh: sh, from: pos.RecentOffset, to: pos.NextOffset}
+			sh.restore = &restore{sh: sh, from: pos.OpenOffset, to: pos.NextOffset}
 		}
-		sh.log.Info("shard taken over", "offset", pos.NextOffset, "recent_offset", pos.RecentOffset)
+		sh.log.Info("shard taken over", "offset", pos.NextOffset, "recent_offset", pos.OpenOffset)
 	}
 	// A takeover is a transaction. Where nothing is to be written, none follows for 10 s.
 	e.status.committedAt = time.Now()

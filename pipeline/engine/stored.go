@@ -101,7 +101,7 @@ func (s stored) fresh(p int32) event.Position {
 		pos.ClicksLatest = append(pos.ClicksLatest, event.NoTime)
 	}
 	pos.NextOffset = at(begin.CheckoutsStart, int(p))
-	pos.RecentOffset = pos.NextOffset
+	pos.OpenOffset = pos.NextOffset
 	if int(p) >= len(begin.CheckoutsStart) {
 		for i := range s.shards {
 			o := &s.shards[i].Position

@@ -12,7 +12,7 @@ func TestCommitWritesEverythingTogether(t *testing.T) {
 	batch := b.claim(b.sink, 3)
 	batch.TopicID = [16]byte{1}
 	batch.Position = event.Position{
-		NextOffset: 12, RecentOffset: 10, LeaderEpoch: 4,
+		NextOffset: 12, OpenOffset: 10, LeaderEpoch: 4,
 		ClicksNext: []int64{7, 8}, ClicksRestore: []int64{5, 6}, ClicksEpoch: []int32{1, -1},
 		Watermark: noon, FinalBefore: noon - second, ExpireBefore: noon - 2*second, ClicksLatest: []int64{noon,
 			event.NoTime},

@@ -135,7 +135,7 @@ func (s *Sink) Heal(ctx context.Context, d *Doubtful) error {
 		WHERE group_id = $1 AND topic = $2 AND partition = $3 AND owner IS NOT DISTINCT FROM $4 AND commits = $5`,
 		c.Group, c.Topic, c.Partition, optionalUUID(c.Owner), c.Commits,
 		instant(p.Watermark), instant(p.FinalBefore), instant(p.ExpireBefore),
-		notNull(p.ClicksRestore), list(p.ClicksLatest, instant), p.RecentOffset)
+		notNull(p.ClicksRestore), list(p.ClicksLatest, instant), p.OpenOffset)
 }
 
 // HealProgress forgets a group's watermark and final_before if they lie ahead of every clock.

@@ -129,7 +129,7 @@ func scanState(row pgx.CollectableRow, more ...any) (State, error) {
 	c, p := &st.Claim, &st.Position
 	err := row.Scan(append([]any{
 		&c.Group, &c.Topic, &c.Partition, &owner, &c.Commits, &topicID, &st.Instance, &p.LeaderEpoch,
-		&p.NextOffset, &p.RecentOffset, &p.ClicksNext, &p.ClicksRestore, &p.ClicksEpoch,
+		&p.NextOffset, &p.OpenOffset, &p.ClicksNext, &p.ClicksRestore, &p.ClicksEpoch,
 		&watermark, &finalBefore, &expireBefore, &latest,
 	}, more...)...)
 	c.Owner, st.TopicID = owner.Bytes, topicID.Bytes
@@ -143,7 +143,7 @@ func scanState(row pgx.CollectableRow, more ...any) (State, error) {
 // positionArgs are topic_id and what follows it, in the order of moveSQL.
 func positionArgs(topicID [16]byte, p *event.Position) []any {
 	return []any{
-		optionalUUID(topicID), p.LeaderEpoch, p.NextOffset, p.RecentOffset,
+		optionalUUID(topicID), p.LeaderEpoch, p.NextOffset, p.OpenOffset,
 		notNull(p.ClicksNext), notNull(p.ClicksRestore), notNull(p.ClicksEpoch),
 		instant(p.Watermark), instant(p.FinalBefore), instant(p.ExpireBefore), list(p.ClicksLatest, instant),
 	}
