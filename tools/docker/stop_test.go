@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Whoever runs an instance waits longer than a stop in good order takes: pipeline.stopWithin for
+// Whoever runs an instance waits longer than a stop in good order takes: ingest.stopTime for
 // transactions and the group, and 5 s for what is closed after.
 func TestSupervisorsWaitForAStop(t *testing.T) {
 	seconds := func(file, pattern string) time.Duration {
@@ -22,7 +22,7 @@ func TestSupervisorsWaitForAStop(t *testing.T) {
 		}
 		return time.Duration(n) * time.Second
 	}
-	least := seconds("pipeline/read_checkouts.go", `(?m)^const stopWithin = (\d+) \* time\.Second$`) + 5*time.Second
+	least := seconds("pipeline/ingest/checkouts.go", `(?m)^const stopTime = (\d+) \* time\.Second$`) + 5*time.Second
 	waits := map[string]time.Duration{
 		"Kubernetes": seconds("deploy/kubernetes/firstclick.yml", `terminationGracePeriodSeconds: (\d+)\n`),
 		"systemd":    seconds("deploy/systemd/firstclick.service", `(?m)^TimeoutStopSec=(\d+)s$`),
