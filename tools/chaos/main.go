@@ -70,9 +70,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	}
 	opts.pause, opts.drain, opts.window, opts.late = 5*second, 4*time.Minute, shortWindow, shortLateness
 	if opts.trial != "" {
-		given := map[string]bool{}
-		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		if err := opts.settleTrial(given); err != nil {
+		if err := opts.applyTrial(flags, args); err != nil {
 			return opts, err
 		}
 	}

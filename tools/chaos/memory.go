@@ -16,49 +16,38 @@ import (
 // limit, ends it only at twice the limit.
 func most(limit int64) float64 { return 1.5 * float64(limit) }
 
-// memoryWatch is what an instance has used at most, and what it has said meanwhile.
-type memoryWatch struct {
-	resident float64 // bytes
-	heap     float64 // in use, likewise
-	held     float64 // bytes of the window
-	window   float64 // clicks
-	behind   float64 // checkouts, at most
-	paused   bool    // some clicks partition was, for the budget
-}
-
-// watchMemory looks at an instance until ctx ends.
-func (w *world) watchMemory(ctx context.Context, s *slot) (m memoryWatch) {
-	for testbed.Pause(ctx, 250*ms) {
-		seen, err := s.instance().Metrics(ctx)
-		if err != nil {
-			continue
-		}
-		m.resident = max(m.resident, seen["process_resident_memory_bytes"])
-		m.heap = max(m.heap, seen["go_memstats_heap_inuse_bytes"])
-		m.held = max(m.held, seen["firstclick_window_bytes"])
-		m.window = max(m.window, seen["firstclick_window_clicks"])
-		m.behind = max(m.behind, seen[`firstclick_lag_records{topic="checkouts"}`])
-		m.paused = m.paused || seen[`firstclick_paused{topic="clicks"}`] > 0
-	}
-	return m
-}
+// peaks are the greatest values of an instance's metrics.
+type peaks map[string]float64
 
 // beside runs fn while an instance is watched.
-func (w *world) beside(ctx context.Context, s *slot, fn func(ctx context.Context) error) (m memoryWatch, err error) {
+func (w *world) beside(ctx context.Context, s *slot, fn func(ctx context.Context) error) (peaks, error) {
+	m := peaks{}
 	watching, stop := context.WithCancel(ctx)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { m = w.watchMemory(watching, s); return nil })
+	g.Go(func() error {
+		for testbed.Pause(watching, 250*ms) {
+			seen, _ := s.instance().Metrics(watching) // an error: it is not up yet
+			for name, value := range seen {
+				m[name] = max(m[name], value)
+			}
+		}
+		return nil
+	})
 	g.Go(func() error { defer stop(); return fn(ctx) })
-	err = g.Wait()
-	return m, err
+	return m, g.Wait()
 }
 
-func (w *world) judgeMemory(m memoryWatch) {
+const pausedClicks = `firstclick_paused{topic="clicks"}`
+
+func (w *world) judgeMemory(m peaks) {
+	const mib = 1 << 20
+	resident := m["process_resident_memory_bytes"]
 	w.out.Say("at most %.0f MiB resident (--memory-limit %s), %.0f of heap, %.0f of window, %.0f clicks held, %.0f "+
-		"checkouts behind; clicks paused for the budget: %v",
-		m.resident/(1<<20), w.opts.memory, m.heap/(1<<20), m.held/(1<<20), m.window, m.behind, m.paused)
-	if m.resident == 0 || m.resident > most(w.opts.limit) {
-		w.blame("%.0f MiB resident at --memory-limit %s", m.resident/(1<<20), w.opts.memory)
+		"checkouts behind; clicks paused for the budget: %v", resident/mib, w.opts.memory,
+		m["go_memstats_heap_inuse_bytes"]/mib, m["firstclick_window_bytes"]/mib, m["firstclick_window_clicks"],
+		m[`firstclick_lag_records{topic="checkouts"}`], m[pausedClicks] > 0)
+	if resident == 0 || resident > most(w.opts.limit) {
+		w.blame("%.0f MiB resident at --memory-limit %s", resident/mib, w.opts.memory)
 	}
 	if w.slots[0].instance().Ended(0) {
 		w.blame("the instance has ended\n%s", w.slots[0].said(5))
@@ -143,7 +132,7 @@ func (w *world) ahead(ctx context.Context) error {
 		return err
 	}
 	w.judgeMemory(m)
-	if !m.paused {
+	if m[pausedClicks] == 0 {
 		w.blame("the partition that is ahead was not paused")
 	}
 	// Checkouts that need the partition: now it is read, to its end.

@@ -107,7 +107,14 @@ func TestSoakTellsALeakFromUse(t *testing.T) {
 		w := &world{opts: options{duration: 30 * time.Minute}, out: testbed.NewLog(io.Discard)}
 		var samples []sample
 		for at := time.Duration(0); at < w.opts.duration; at += sampleEvery {
-			samples = append(samples, sample{at: at, goroutines: c.goroutines(at)})
+			of := map[string]float64{}
+			for _, f := range flatFigures {
+				of[f.name] = 1
+			}
+			if of["goroutines"] = c.goroutines(at); of["goroutines"] < 0 {
+				delete(of, "goroutines")
+			}
+			samples = append(samples, sample{at: at, of: of})
 		}
 		w.compareSamples(samples)
 		if len(w.wrong) != c.wrong {

@@ -16,47 +16,31 @@ import (
 // off, so that what a session, a takeover or a lost connection leaves behind piles up in one
 // process; the others come and go, so that what a dead instance leaves in Postgres piles up too.
 
-// sample is what is in use at one moment. What could not be asked is -1: the server was down.
+// sample is what is in use at one moment, by the names of figures. What is missing could not be
+// read: the server was down.
 type sample struct {
-	at         time.Duration // since the faults began
-	resident   float64       // bytes, of the first instance
-	heap       float64       // likewise, in use
-	goroutines float64       // likewise
-	files      float64       // descriptors, likewise
-	sessions   float64       // of all instances in Postgres
-	slots      float64
-	left       float64 // temporary files of instances and of Postgres
-	window     float64 // clicks held, of the first instance
-	rows       float64
+	at time.Duration // since the faults began
+	of map[string]float64
 }
 
-// figures of a sample that have to stay flat. slack is what they may grow by between two looks,
-// beyond a fifth.
-func figures() []struct {
-	name  string
-	unit  float64
-	slack float64
-	of    func(s *sample) float64
-} {
-	return []struct {
-		name  string
-		unit  float64
-		slack float64
-		of    func(s *sample) float64
-	}{
-		{"resident MiB", 1 << 20, 64, func(s *sample) float64 { return s.resident }},
-		{"heap MiB", 1 << 20, 64, func(s *sample) float64 { return s.heap }},
-		{"goroutines", 1, 15, func(s *sample) float64 { return s.goroutines }},
-		{"descriptors", 1, 10, func(s *sample) float64 { return s.files }},
-		{"Postgres sessions", 1, 6, func(s *sample) float64 { return s.sessions }},
-		{"slots", 1, 1, func(s *sample) float64 { return s.slots }},
-		{"temporary files", 1, 2, func(s *sample) float64 { return s.left }},
-	}
+// flatFigures have to stay flat. slack is what they may grow by between two looks, beyond a fifth.
+// metric is the first instance's; "": of Postgres.
+var flatFigures = []struct {
+	name, metric string
+	unit, slack  float64
+}{
+	{"resident MiB", "process_resident_memory_bytes", 1 << 20, 64},
+	{"heap MiB", "go_memstats_heap_inuse_bytes", 1 << 20, 64},
+	{"goroutines", "go_goroutines", 1, 15},
+	{"descriptors", "process_open_fds", 1, 10},
+	{"Postgres sessions", "", 1, 6},
+	{"slots", "", 1, 1},
+	{"temporary files", "", 1, 2}, // of instances and of Postgres
 }
 
 const sampleEvery = 5 * second
 
-// soak is the run of always beside somebody who keeps the books.
+// soak is the usual run, with samples.
 func (w *world) soak(ctx context.Context) error {
 	watching, stop := context.WithCancel(ctx)
 	taken := make(chan []sample, 1)
@@ -79,36 +63,37 @@ func (w *world) takeSamples(ctx context.Context) (all []sample) {
 		}
 		all = append(all, s)
 		if len(all)%12 == 0 {
-			w.out.Say("soak      | %.0f rows, %.0f clicks held; %s", s.rows, s.window, s.text())
+			var parts []string
+			for _, f := range flatFigures {
+				parts = append(parts, fmt.Sprintf("%s %.0f", f.name, s.of[f.name]))
+			}
+			w.out.Say("soak      | %.0f rows, %.0f clicks held; %s", s.of["rows"], s.of["window"],
+				strings.Join(parts, ", "))
 		}
 	}
 	return all
 }
 
-func (s *sample) text() string {
-	var parts []string
-	for _, f := range figures() {
-		parts = append(parts, fmt.Sprintf("%s %.0f", f.name, f.of(s)/f.unit))
-	}
-	return strings.Join(parts, ", ")
-}
-
 func (w *world) sample(ctx context.Context) sample {
-	s := sample{resident: -1, heap: -1, goroutines: -1, files: -1, sessions: -1, slots: -1, left: -1, window: -1,
-		rows: -1}
+	s := sample{of: map[string]float64{}}
 	ctx, cancel := context.WithTimeout(ctx, 4*second)
 	defer cancel()
 	if metrics, err := w.slots[0].instance().Metrics(ctx); err == nil {
-		s.resident, s.heap, s.goroutines = metrics["process_resident_memory_bytes"],
-			metrics["go_memstats_heap_inuse_bytes"], metrics["go_goroutines"]
-		s.files, s.window = metrics["process_open_fds"], metrics["firstclick_window_clicks"]
+		for _, f := range flatFigures {
+			if f.metric != "" {
+				s.of[f.name] = metrics[f.metric] / f.unit
+			}
+		}
+		s.of["window"] = metrics["firstclick_window_clicks"]
 	}
+	var sessions, slots, files, rows float64
 	err := w.db.Row(ctx, `SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'),
 			(SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_ls_tmpdir()),
 			(SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'attributed_checkouts')`,
-		nil, &s.sessions, &s.slots, &s.left, &s.rows)
+		nil, &sessions, &slots, &files, &rows)
 	if err == nil {
-		s.left += float64(countFiles(w.temporary()))
+		s.of["Postgres sessions"], s.of["slots"], s.of["rows"] = sessions, slots, rows
+		s.of["temporary files"] = files + float64(countFiles(w.temporary()))
 	}
 	return s
 }
@@ -128,11 +113,11 @@ func countFiles(dir string) (n int) {
 // with the faults.
 func (w *world) compareSamples(samples []sample) {
 	early, span := min(w.opts.duration/2, 5*time.Minute), max(w.opts.duration/15, 30*second)
-	for _, f := range figures() {
+	for _, f := range flatFigures {
 		between := func(from, to time.Duration) (values []float64) {
-			for i := range samples {
-				if v := f.of(&samples[i]); samples[i].at >= from && samples[i].at <= to && v >= 0 {
-					values = append(values, v/f.unit)
+			for _, s := range samples {
+				if v, known := s.of[f.name]; known && s.at >= from && s.at <= to {
+					values = append(values, v)
 				}
 			}
 			slices.Sort(values)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -84,25 +85,16 @@ func trials() map[string]trial {
 
 func trialNames() string { return strings.Join(slices.Sorted(maps.Keys(trials())), ", ") }
 
-// settleTrial puts what the trial needs where no flag was given.
-func (o *options) settleTrial(given map[string]bool) error {
+// applyTrial sets what the trial needs; parsing the flags again lets those that were given count
+// more.
+func (o *options) applyTrial(flags *flag.FlagSet, args []string) error {
 	t, ok := trials()[o.trial]
 	if !ok {
 		return fmt.Errorf("no trial %q: there are %s", o.trial, trialNames())
 	}
-	asked := *o
 	t.set(o)
-	for name, keep := range map[string]func(){
-		"duration":  func() { o.duration = asked.duration },
-		"rate":      func() { o.rate = asked.rate },
-		"instances": func() { o.instances = asked.instances },
-		"only":      func() { o.only = asked.only },
-		"events":    func() { o.events = asked.events },
-		"lives":     func() { o.lives = asked.lives },
-	} {
-		if given[name] {
-			keep()
-		}
+	if err := flags.Parse(args); err != nil {
+		return err
 	}
 	if o.instances <= o.spared {
 		return fmt.Errorf("trial %s needs %d instances or more", o.trial, o.spared+1)
