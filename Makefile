@@ -202,9 +202,12 @@ hostile: export FIRSTCLICK_PGTEST_VERSION = 18
 hostile: ## The suites that use Postgres, on the newest version with unusual defaults (downloads it)
 	$(call gotest,-timeout 15m)
 
+# What has SQL that depends on the version.
+OLDEST := ./pipeline/sink ./cdc ./audit
+
 .PHONY: versions
 versions: ## Sink, users mirror and audit on the oldest Postgres (downloads it); hostile has the newest
-	FIRSTCLICK_PGTEST_VERSION=13 go test $(RACE) -timeout 15m -run '$(RUN)' ./pipeline/sink ./cdc ./audit
+	FIRSTCLICK_PGTEST_VERSION=13 go test $(RACE) -timeout 15m -run '$(RUN)' $(OLDEST)
 
 .PHONY: realkafka
 realkafka: ## The suites against a real Kafka broker (needs Java and Maven) and a real Postgres
