@@ -44,13 +44,12 @@ func (m *messages) constant(e ast.Expr) string {
 		if value, ok := m.constants[e.Name]; ok {
 			return m.constant(value)
 		}
-		return "%s" // a value
 	case *ast.CallExpr:
 		if called(e) == "fmt.Sprintf" || called(e) == "fmt.Errorf" {
 			return m.constant(e.Args[0])
 		}
 	}
-	return ""
+	return "%s" // a value
 }
 
 func called(e *ast.CallExpr) string {
@@ -107,7 +106,7 @@ func (m *messages) read(path string) {
 			// The errors of package ending: Gapf(topic, partition, format, ...), Configf(format,
 			// ...).
 			switch {
-			case called(n) == "ending.Gapf" && len(n.Args) > 2:
+			case called(n) == "ending.Gapf":
 				m.note(m.constant(n.Args[2]), where)
 			case called(n) == "ending.Configf":
 				m.note(m.constant(n.Args[0]), where)
@@ -121,16 +120,8 @@ func (m *messages) read(path string) {
 			where := files.Position(n.Pos()).String()
 			switch kind, _ := n.Type.(*ast.Ident); {
 			case kind == nil:
-			case kind.Name == "GapError" && len(n.Elts) > 2:
-				m.note(m.constant(n.Elts[2]), where)
-			case kind.Name == "ConfigError" && len(n.Elts) == 1:
-				m.note(m.constant(n.Elts[0]), where)
-			case kind.Name == "SetupError":
-				for _, e := range n.Elts {
-					if kv, ok := e.(*ast.KeyValueExpr); ok && kv.Key.(*ast.Ident).Name == "What" {
-						m.note(m.constant(kv.Value), where)
-					}
-				}
+			case kind.Name == "SetupError" && len(n.Elts) > 1: // problem, what, mend, cause
+				m.note(m.constant(n.Elts[1]), where)
 			}
 		}
 		return true
