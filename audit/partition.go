@@ -109,10 +109,10 @@ func (p *partitionReader) addRecord(rec *kgo.Record) error {
 			return err
 		}
 	}
-	if rec.Offset < p.start { // its row is another job's, and so may be a row that has such a click
+	if rec.Offset < p.start { // another job wrote its row, and perhaps rows with this click
 		if dead != "" {
 			p.addExample(KindDeadLetterUnexplained, &k,
-				"no dead letter: the group began behind this record", letterText(dead))
+				"no dead letter: the group began after this record", letterText(dead))
 		}
 		if want != "" {
 			return nil

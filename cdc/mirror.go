@@ -32,10 +32,9 @@ type Config struct {
 	// Logger receives what the operator should know; nil: slog.Default(). No user's data is logged.
 	Logger *slog.Logger
 	// OnChange receives the ids of users that a streamed transaction inserted, updated or gave a
-	// new id, after its commit was applied. A transaction of more than maxAnnounced ids is
-	// announced in parts of that many, the first ones before its last row was applied (Postgres has
-	// committed it by then). The slice is the callee's. OnChange runs on the goroutine that owns
-	// the replication connection and must not block.
+	// new id, after the transaction was applied. More than maxAnnounced ids come in parts, while
+	// the transaction is being applied; Postgres has committed it by then. The callee owns the
+	// slice. OnChange runs on the goroutine of the replication connection and must not block.
 	OnChange func(ids []int32)
 	// OnSnapshot is called when a new slot streams and its snapshot's users are loaded. It stands
 	// for the changes made while there was no stream, which OnChange does not announce.

@@ -12,9 +12,9 @@ import (
 	"firstclick/internal/pgsession"
 )
 
-// replicator says whether a replication connection can be opened. The rest is known only if a role
-// of its own replicates: neither this role nor the one that writes should be able to do the other's
-// work.
+// replicator says whether a replication connection can be opened: err is always set. The other
+// fields are set only if a separate role replicates. Neither that role nor the one that writes
+// should be able to do the other's work.
 type replicator struct {
 	err              error  // why a replication connection was refused
 	role             string // empty: the writer replicates
@@ -76,7 +76,7 @@ func mayReplicate(f *facts) (found findings) {
 	writer, r := f.server.Role, f.replicator
 	if r.err != nil {
 		if f.setupProblem(cdc.ProblemSenders) != nil {
-			return found.warn("", "%s may replicate; no connection to try it is left", writer)
+			return found.warn("", "%s may replicate; that could not be tried, for all WAL senders are taken", writer)
 		}
 		return found.fail("give --database the address of Postgres itself, not of a pooler; and a line in pg_hba.conf",
 			"a replication connection is refused: %s", rootCause(r.err))
@@ -86,7 +86,8 @@ func mayReplicate(f *facts) (found findings) {
 	}
 	if r.writerReplicates && writer != r.role {
 		found = found.warn(fmt.Sprintf("ALTER ROLE %s NOREPLICATION", quoted(writer)),
-			"%s replicates, and %s, which writes, may too: it reads every table in the log", r.role, writer)
+			"%s replicates, and %s, the role that writes, may replicate too: so it can read every table from the log",
+			r.role, writer)
 	}
 	if r.superuser || r.mayWrite || writer == r.role {
 		found = found.warn("a role of its own: CREATE ROLE firstclick_replication LOGIN REPLICATION PASSWORD '...'",
@@ -139,7 +140,7 @@ func (f *facts) taken(problem cdc.Problem, what, setting string, taken, most int
 	if found := f.setupProblem(problem); found != nil {
 		if slices.ContainsFunc(f.stored.instances, instance.alive) {
 			found[0].Status = Warn
-			found[0].Text += ", and instances run that have theirs; another one would not get one"
+			found[0].Text += "; the instances that run have theirs, and one more could not start"
 		}
 		return found
 	}

@@ -140,7 +140,7 @@ func (c *Core) grow(n int, now int64) {
 // them, because it stores the position from which on the click is not read again.
 //
 // missed says that a click may have come too late for a shard that was taken over during the read,
-// and was not handed in. A new session must read it again.
+// and was not handed in. A new attempt must read it again.
 func (c *Core) Clicks(r *ClicksRead, now int64) (late []LateClick, missed bool) {
 	c.grow(int(r.Partition)+1, now)
 	p := &c.parts[r.Partition]

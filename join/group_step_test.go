@@ -20,7 +20,7 @@ func (in *instance) claim(p int32) {
 	if !in.core.CanTakeOver(st.at) {
 		in.begin()
 		if !in.core.CanTakeOver(st.at) {
-			in.g.t.Fatal("a session that has just begun does not cover a shard")
+			in.g.t.Fatal("an attempt that has just begun does not cover a shard")
 		}
 	}
 	in.kept = slices.DeleteFunc(in.kept, func(d place) bool {

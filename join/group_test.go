@@ -88,7 +88,7 @@ type instance struct {
 	kept     []place // dead letters that have landed, and that not all shards are known to have passed
 	jobs     []*job
 	wrong    int64 // by how much its clock is ahead
-	// watermark is the least that was stored when the session began: that of another shard's last
+	// watermark is the least that was stored when the attempt began: that of another shard's last
 	// owner says nothing of what was read here.
 	watermark int64
 	// by clicks partition: a read whose clicks are in the window, and which the core has not heard
@@ -151,7 +151,7 @@ func newGroup(t *rapid.T) *group {
 	return g
 }
 
-// begin is a new session: from what is stored.
+// begin is a new attempt: from what is stored.
 func (in *instance) begin() {
 	g := in.g
 	in.window = window.New(0)

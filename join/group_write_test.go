@@ -68,7 +68,7 @@ func (in *instance) most() int {
 }
 
 // land is what Postgres makes of a transaction. Where a shard was taken over by another it lands
-// nowhere, and the session begins anew.
+// nowhere, and the attempt begins anew.
 func (in *instance) land(j *job) {
 	in.jobs = slices.DeleteFunc(in.jobs, func(x *job) bool { return x == j })
 	rejected, ok := in.g.write(j)

@@ -6,9 +6,8 @@ import (
 	"firstclick/join/event"
 )
 
-// maxEndsAge is for how long, in micros, end offsets say which partitions are at their ends. A
-// process that was stopped, or cut off from Kafka, for longer knows of none: clicks of meanwhile
-// may be waiting in any of them.
+// maxEndsAge is for how long, in micros, end offsets say which partitions are at their ends. After a
+// process was stopped, or cut off from Kafka, for longer, new clicks may be waiting in any of them.
 const maxEndsAge = 5_000_000
 
 // expireGrain is how far, in micros of event time, a shard's final time moves before the final ones
@@ -41,7 +40,7 @@ func (c *Core) advance(now int64, reading int) {
 // moveWatermark moves the watermark to the least event time of the partitions that are not at their
 // end. While all are at their end, it moves at the pace of the clock, up to when the ends were
 // asked for. The partition that is being read was not at its end a moment ago, so it counts as
-// such. While the ends are not known, every partition counts. Invariant: the watermark never goes
+// not at its end. While the ends are not known, every partition counts. Invariant: the watermark never goes
 // back.
 func (c *Core) moveWatermark(reading int) {
 	least, atEnd, upTo := event.Forever, true, c.clicksEndsAt

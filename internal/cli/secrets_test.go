@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Mistyped secrets by flag. No message may repeat any of them.
+// mistyped is the secret in every value of these tests. No message may repeat it.
 const mistyped = "hush-hush"
 
 // malformedBrokers and malformedDatabases are invalid: each is a usage error.
@@ -43,8 +43,8 @@ var malformedDatabases = []string{
 	"host=db,postgres://app:hush-hush@db",
 }
 
-// malformedPasswords are valid passwords.
-var malformedPasswords = []string{
+// oddPasswords are odd, and valid.
+var oddPasswords = []string{
 	"hush-hush\n", "hush-hush\r\n", "\ufeffhush-hush", `"hush-hush"`, "'hush-hush", "hush-hush@b:9093", "a:hush-hush",
 	"a/hush-hush", "%zzhush-hush", "SASL_SSL://app:hush-hush@b",
 	"hush-hush\x00", "hush-hush\nsecond", "\x1b[31mhush-hush", "*hush-hush", "&hush-hush", "!hush-hush",
@@ -69,7 +69,7 @@ func secretFlags(cmd *cobra.Command) map[string]struct {
 		case strings.HasPrefix(flag.Name, "database") && optionOf(flag).secret:
 			c.values, c.wrong = malformedDatabases, true
 		case optionOf(flag).secret, flag.Name == "listen-auth-file", flag.Name == "kafka-key":
-			c.values = malformedPasswords
+			c.values = oddPasswords
 		default:
 			return
 		}

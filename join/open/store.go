@@ -55,7 +55,7 @@ func (s *nodes) put(ref uint32) {
 type keyEntry struct {
 	key  event.Key
 	root uint32
-	mark uint32 // the mark of the key that waits, counted from 1, if that is still the key's
+	mark uint32 // number, from 1, of the key's waiting mark; out of date unless that mark names this key
 }
 
 // keys finds keys through an open-addressing table of their numbers.
@@ -144,7 +144,7 @@ type packedID [2]uint64
 type textStore struct {
 	chunks [][]byte
 	used   int                              // of the last chunk
-	free   [event.MaxID/textUnit + 2]uint64 // by units: the first free block plus 1; it begins with the next one
+	free   [event.MaxID/textUnit + 2]uint64 // by size in units: the first free block plus 1; each begins with the next
 }
 
 const (

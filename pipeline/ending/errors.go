@@ -32,7 +32,7 @@ func Gapf(topic string, partition int32, format string, args ...any) error {
 }
 
 const cure = "restore the records, or begin anew under another --group with --start earliest" +
-	" (rows that stand converge; they are not written twice), see docs/operations.md, Data gap"
+	" (rows in the table are kept, and not written twice); see docs/operations.md, Data gap"
 
 // NeverRead is the gap from offset next up to the start of the log.
 func NeverRead(topic string, partition int32, next, start int64) error {
