@@ -179,7 +179,7 @@ func TestChecks(t *testing.T) {
 			func(f *facts) { f.stored.instances = nil; f.setup = setupErrors(cdc.ProblemSlots) },
 			Fail, []string{"mend-slots"}},
 		{"no slot left beside those that run", "slots",
-			func(f *facts) { f.setup = setupErrors(cdc.ProblemSlots) }, Warn, []string{"another one"}},
+			func(f *facts) { f.setup = setupErrors(cdc.ProblemSlots) }, Warn, []string{"one more could not start"}},
 		{"one sender left", "senders", func(f *facts) { f.server.Senders = 9 }, Warn,
 			[]string{"9 of 10", "max_wal_senders = 14"}},
 		{"may not replicate", "replication right",

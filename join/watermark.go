@@ -6,8 +6,9 @@ import (
 	"firstclick/join/event"
 )
 
-// maxEndsAge is for how long, in micros, end offsets say which partitions are at their ends. After a
-// process was stopped, or cut off from Kafka, for longer, new clicks may be waiting in any of them.
+// maxEndsAge is for how long, in micros, end offsets say which partitions are at their ends. After
+// a process was stopped, or cut off from Kafka, for longer, new clicks may be waiting in any of
+// them.
 const maxEndsAge = 5_000_000
 
 // expireGrain is how far, in micros of event time, a shard's final time moves before the final ones
@@ -39,9 +40,9 @@ func (c *Core) advance(now int64, reading int) {
 
 // moveWatermark moves the watermark to the least event time of the partitions that are not at their
 // end. While all are at their end, it moves at the pace of the clock, up to when the ends were
-// asked for. The partition that is being read was not at its end a moment ago, so it counts as
-// not at its end. While the ends are not known, every partition counts. Invariant: the watermark never goes
-// back.
+// asked for. The partition that is being read was not at its end a moment ago, so it counts as not
+// at its end. While the ends are not known, every partition counts. Invariant: the watermark never
+// goes back.
 func (c *Core) moveWatermark(reading int) {
 	least, atEnd, upTo := event.Forever, true, c.clicksEndsAt
 	for i := range c.parts {

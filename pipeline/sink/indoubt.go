@@ -22,7 +22,8 @@ func (s *Sink) resolve(ctx context.Context, set *commitSet) (committed bool, err
 	}
 	committed = found.committed > 0
 	if committed && found.unchanged > 0 || len(found.ahead) > found.committed {
-		return false, fmt.Errorf("offsets disagree about one transaction: %d shards have it, %d have not, and these have moved further: %s",
+		return false, fmt.Errorf(
+			"offsets disagree about one transaction: %d shards have it, %d have not, and these have moved further: %s",
 			found.committed, found.unchanged, partitionList(found.ahead))
 	}
 	if !found.anyLost() {
