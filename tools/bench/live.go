@@ -136,7 +136,7 @@ func (l *live) run(ctx context.Context, do script) (spans []span, err error) {
 		return err
 	})
 	if err = g.Wait(); err == nil {
-		err = l.settle(context.WithoutCancel(ctx))
+		err = l.awaitAll(context.WithoutCancel(ctx))
 	}
 	blind()
 	err = errors.Join(err, <-watched)
@@ -146,9 +146,9 @@ func (l *live) run(ctx context.Context, do script) (spans []span, err error) {
 	return spans, err
 }
 
-// settle waits until the group has written all checkouts of the topic. The watcher goes on
+// awaitAll waits until the group has written all checkouts of the topic. The watcher goes on
 // meanwhile.
-func (l *live) settle(ctx context.Context) error {
+func (l *live) awaitAll(ctx context.Context) error {
 	ends, err := testbed.Ends(ctx, l.p.admin, l.topics.checkouts)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -72,16 +73,20 @@ func (r *release) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var archives []string
+	var sums strings.Builder // as sha256sum -c reads them
+	slices.Sort(r.platforms)
 	for _, platform := range r.platforms {
-		name, err := r.pack(ctx, platform, common)
+		name, content, err := r.pack(ctx, platform, common)
 		if err != nil {
 			return fmt.Errorf("%s: %w", platform, err)
 		}
-		archives = append(archives, name)
+		if err := os.WriteFile(filepath.Join(r.out, name), content, 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(content), name)
 		fmt.Fprintln(r.log, filepath.Join(r.out, name))
 	}
-	return sums(r.out, archives)
+	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }
 
 // documents go into every archive as they are in the repository.
@@ -133,41 +138,36 @@ func ask(ctx context.Context, out io.Writer, args ...string) error {
 	return nil
 }
 
-// pack builds for a platform and writes its archive.
-func (r *release) pack(ctx context.Context, platform string, common files) (string, error) {
+// pack builds for a platform, and returns the archive's name and content.
+func (r *release) pack(ctx context.Context, platform string, common files) (name string, content []byte, err error) {
 	system, processor, ok := strings.Cut(platform, "/")
 	if !ok {
-		return "", errors.New("a platform is os/arch")
+		return "", nil, errors.New("a platform is os/arch")
 	}
 	dir, err := os.MkdirTemp("", "firstclick-dist-")
 	if err != nil {
-		return "", fmt.Errorf("make a directory to build in: %w", err)
+		return "", nil, fmt.Errorf("make a directory to build in: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "firstclick")
 	if err := r.build(ctx, system, processor, binary); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	all := files{}
-	for name, f := range common {
-		all[name] = f
-	}
+	all := maps.Clone(common)
 	if err := all.add("firstclick", binary); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	all["firstclick"] = file{content: all["firstclick"].content, executable: true}
 	if err := r.licences(ctx, binary, all); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := r.bill(ctx, binary, all); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	folder := fmt.Sprintf("firstclick_%s_%s_%s", r.version, system, processor)
-	name := folder + ".tar.gz"
-	return name, writeFile(filepath.Join(r.out, name), func(w io.Writer) error {
-		return all.archive(w, folder,
-			r.time)
-	})
+	var archive bytes.Buffer
+	err = all.archive(&archive, folder, r.time)
+	return folder + ".tar.gz", archive.Bytes(), err
 }
 
 func (r *release) build(ctx context.Context, system, processor, binary string) error {
@@ -178,34 +178,6 @@ func (r *release) build(ctx context.Context, system, processor, binary string) e
 		"GOARM64=v8.0", "GOEXPERIMENT=")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, said)
-	}
-	return nil
-}
-
-// sums writes SHA256SUMS, as sha256sum -c reads it.
-func sums(dir string, archives []string) error {
-	slices.Sort(archives)
-	return writeFile(filepath.Join(dir, "SHA256SUMS"), func(w io.Writer) error {
-		for _, name := range archives {
-			content, err := os.ReadFile(filepath.Join(dir, name))
-			if err != nil {
-				return err
-			}
-			if _, err := fmt.Fprintf(w, "%x  %s\n", sha256.Sum256(content), name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := errors.Join(write(f), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }
