@@ -16,9 +16,9 @@ import (
 var ErrCheckoutID = errors.New("a checkout_id is a text of 1 to 255 bytes, UTF-8, without NUL")
 
 // Explain finds out why a checkout has the click it has. As in the package's protocol Postgres is
-// read first, then Kafka: by the records' timestamps as far as they lead, else whole. It changes
-// nothing. A checkout that is nowhere is an Explanation too; the error is about not having been
-// able to look, or [ErrCheckoutID].
+// read first, then Kafka: by the records' timestamps, and whole if these do not help. It changes
+// nothing. A checkout that is nowhere is an Explanation too. The error is that the look-up failed,
+// or [ErrCheckoutID].
 //
 // Of Config, TempDir, SortMemory, Examples and Names are not used. How long it takes depends on
 // whether the records' timestamps are near the event times; ctx bounds it.
@@ -112,8 +112,8 @@ func (x *explainer) explain(ctx context.Context) (err error) {
 }
 
 // explainClicks chooses the source and judges by its clicks. Several records of the same content
-// but of other users may have written the row, which has no user: then the one counts for which the
-// row is right.
+// but of other users may have written the row, which has no user. Then the record is chosen that
+// makes the row right.
 func (x *explainer) explainClicks(ctx context.Context) error {
 	sources := x.sources()
 	if len(sources) == 0 {
@@ -188,7 +188,7 @@ func (x *explainer) fillIn() {
 	x.out.Why = x.why()
 	x.out.Summary = x.summary()
 	if x.shorten {
-		x.note("texts of more than %d bytes are held against each other whole, "+
+		x.note("texts of more than %d bytes are compared whole, "+
 			"and shown by their first %d characters, length and hash", longText, shortText)
 	}
 	x.out.Notes = x.report.Notes

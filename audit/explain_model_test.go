@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// Verify and Explain look at the same table by different ways: whatever is in it, what the one
-// counts the other says of each row.
+// For any table, Verify's counts are the numbers of Explain's verdicts of that kind.
 func TestExplainAgreesWithVerify(t *testing.T) {
 	total := map[Verdict]int64{}
 	for seed := range uint64(3) {

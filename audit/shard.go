@@ -75,7 +75,7 @@ func (r *run) readShards(ctx context.Context, tx pgx.Tx) error {
 		}
 		if ahead {
 			r.note("checkouts partition %d: the stored watermark is ahead of the clock: "+
-				"what was noted as late because of it explains no row", partition)
+				"events noted as late because of it do not excuse a wrong row", partition)
 		}
 		s.shards[partition] = p
 		p, latest = shard{}, nil

@@ -36,8 +36,8 @@ type Config struct {
 	// the transaction is being applied; Postgres has committed it by then. The callee owns the
 	// slice. OnChange runs on the goroutine of the replication connection and must not block.
 	OnChange func(ids []int32)
-	// OnSnapshot is called when a new slot streams and its snapshot's users are loaded. It stands
-	// for the changes made while there was no stream, which OnChange does not announce.
+	// OnSnapshot is called when a new slot streams and its snapshot's users are loaded. Any user
+	// may have changed by then: OnChange does not announce what changed without a stream.
 	OnSnapshot func()
 }
 
@@ -175,7 +175,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 			m.logger.Debug("users mirror still has no stream", "error", err)
 		} else {
 			logged = text
-			m.logger.Warn("users mirror has no stream: names are read through until the next one stands", "error", err)
+			m.logger.Warn("users mirror has no stream: names are read from the table until it has one again", "error", err)
 		}
 		// A stream that was up for a while was sound: the next one is tried soon.
 		if up && time.Since(began) > m.tuning.backoffMax {

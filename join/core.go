@@ -13,7 +13,7 @@ import (
 // checkouts back.
 const openTransaction = 15_000_000
 
-// noClock is a moment of the clock that never was.
+// noClock stands for a moment of the clock that is not known.
 const noClock = math.MinInt64
 
 // Config holds the lengths that decide what a row means.
@@ -65,8 +65,9 @@ type Core struct {
 
 	// AheadOfClock counts clicks dated further ahead of our clock than MaxFutureSkew.
 	AheadOfClock int64
-	// FarClicks and FarCheckouts count events that are noted because they are dated so far ahead
-	// that no restart and no correction waits for them. Clicks that are read again count again.
+	// FarClicks and FarCheckouts count events that are noted because they are dated far ahead: a
+	// restart does not read them again, and no row stays open for them. An event that is read
+	// again counts again.
 	FarClicks, FarCheckouts int64
 	// OpenTxnReleases counts checkouts released although a partition was held by an open
 	// transaction.

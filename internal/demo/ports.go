@@ -10,8 +10,8 @@ import (
 	"firstclick/internal/ports"
 )
 
-// choosePorts returns the wanted ports of the loopback; a free port replaces one that is taken, and
-// 0.
+// choosePorts returns the wanted ports of the loopback. A free port replaces one that is taken, and
+// one that is 0.
 func choosePorts(ctx context.Context, wanted ...int) ([]int, error) {
 	chosen, err := ports.Free(len(wanted))
 	if err != nil {

@@ -54,9 +54,9 @@ func (s shards) starved() bool {
 	return false
 }
 
-// share is how many rows a shard's batch may grow to. A few shards may each fill a transaction;
-// many fill one together, so that batches hold a few transactions' worth, and a shard's turn comes
-// soon.
+// share is how many rows a shard's batch may grow to. Each of a few busy shards may fill a
+// transaction. The batches of many busy shards hold about four transactions together, so that each
+// shard's turn comes soon.
 func (s shards) share() int {
 	const least = 256
 	busy := 0

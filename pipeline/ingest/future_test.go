@@ -38,13 +38,13 @@ func TestHowFarInTheFuture(t *testing.T) {
 func TestTheFutureOfANonsensicalTimestamp(t *testing.T) {
 	dated := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	for stamp, want := range map[int64]string{
-		dated.Unix(): "20762 days ahead of its record's time, and that is nonsense: 1795694400 milliseconds since " +
+		dated.Unix(): "20762 days ahead of its record's time, which cannot be right: 1795694400 milliseconds since " +
 			"1970, which is 1970-01-21T18:48:14Z" +
 			" (as seconds it would be 2026-11-26T12:00:00Z: the producer stamps seconds where Kafka takes " +
 			"milliseconds)",
-		0: "20783 days ahead of its record's time, and that is nonsense: 0 milliseconds since 1970, which is " +
+		0: "20783 days ahead of its record's time, which cannot be right: 0 milliseconds since 1970, which is " +
 			"1970-01-01T00:00:00Z",
-		1500: "20783 days ahead of its record's time, and that is nonsense: 1500 milliseconds since 1970, which is " +
+		1500: "20783 days ahead of its record's time, which cannot be right: 1500 milliseconds since 1970, which is " +
 			"1970-01-01T00:00:01Z",
 	} {
 		err := checkFuture(dated.UnixMicro(), &kgo.Record{Timestamp: time.UnixMilli(stamp)}, 5*time.Minute)

@@ -59,7 +59,7 @@ func checkFuture(t int64, rec *kgo.Record, skew time.Duration) error {
 	}
 	detail := span(t-at) + " ahead of its record's time"
 	if at < plausible.UnixMicro() {
-		detail = fmt.Sprintf("%s, and that is nonsense: %d milliseconds since 1970, which is %s", detail, at/1000,
+		detail = fmt.Sprintf("%s, which cannot be right: %d milliseconds since 1970, which is %s", detail, at/1000,
 			time.UnixMicro(at).UTC().Format(time.RFC3339))
 		if s := time.Unix(at/1000, 0).UTC(); !s.Before(plausible) {
 			detail += fmt.Sprintf(" (as seconds it would be %s: the producer stamps seconds where Kafka takes "+

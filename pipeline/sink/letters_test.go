@@ -20,8 +20,8 @@ func letters(topic string, from, n int) (out []DeadLetter) {
 	return out
 }
 
-// Many letters are copied, and stand as those that are inserted do. What stands already, or is
-// twice in the transaction, is kept once and does no harm.
+// Many letters go by COPY, and are stored as by INSERT. One that is stored already, or that is
+// twice in the transaction, is kept once.
 func TestManyLetters(t *testing.T) {
 	b := newBench(t)
 	batch := b.claim(b.sink, 0)
@@ -72,8 +72,8 @@ type stillClock struct {
 
 func (c *stillClock) Now() time.Time { return c.now }
 
-// Of a reason's payloads so many bytes are kept in an hour, those that come first; place, size and
-// hash of all. It is said once an hour.
+// The first bytes of payloads are kept, a limit for each reason and hour. Of every letter place,
+// size and hash are kept. The log says so once an hour.
 func TestPayloadsAreBounded(t *testing.T) {
 	b := newBench(t)
 	clock := &stillClock{now: time.Unix(7200, 0)}

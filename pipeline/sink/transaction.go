@@ -123,11 +123,11 @@ func (a *attempt) begin(ctx context.Context) error {
 // writeRows copies the rows straight into the table. Rows that are likely to exist, and all rows if
 // one proves to exist, go through the temporary table (writeStaged).
 //
-// A transaction that is not committed yet may hold one of the checkout_ids, and we would wait for
-// it, or it for us. So transactions with duplicates go one by one, by their tickets: those that
-// look rows up from beginning to end, the others with what goes through the temporary table,
-// because nobody else has the rows that they copy straight. Another instance's transaction may
-// still come between. Then all rows go through the temporary table.
+// Two transactions with one checkout_id can block each other. So transactions with duplicates take
+// turns, by ticket. One that looks rows up holds its turn from beginning to end. Another holds it
+// only while it uses the temporary table, because nobody else has the rows that it copies straight.
+// Another instance's transaction may still come between. Then all rows go through the temporary
+// table.
 func (a *attempt) writeRows(ctx context.Context) error {
 	fresh, likely, err := a.split(ctx)
 	if err == nil && len(fresh) > 0 {
@@ -196,8 +196,8 @@ func (a *attempt) copy(ctx context.Context, sql string, rows []rowRef, ordinals 
 }
 
 // checkDeferred makes Postgres check at once what it would check at COMMIT (deferred constraints),
-// if it has refused something there. A constraint that is deferrable and not deferred waits a
-// little as well.
+// if it has refused something there. It also delays a deferrable constraint that is not deferred,
+// up to the next check.
 func (a *attempt) checkDeferred(ctx context.Context) error {
 	if !a.set.savepoints {
 		return nil
@@ -252,8 +252,8 @@ func (a *attempt) notRejected(rows []rowRef) []rowRef {
 const (
 	unnamedSQL = `INSERT INTO firstclick.unknown_users (user_id, checkout_id)
 		SELECT * FROM unnest($1::int[], $2::text[]) ON CONFLICT DO NOTHING`
-	// An event that was repaired before it came to this shard is open again: what it means for the
-	// shard's rows was not known then.
+	// If repair handled the event before this shard read it, the note is opened again: repair did
+	// not know this shard's rows.
 	lateSQL = `INSERT INTO firstclick.late AS l (group_id, topic, topic_id, partition, "offset",
 			kind, event_id, user_id, product_id, event_time)
 		SELECT $1::text, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[],
@@ -334,7 +334,7 @@ const correctionsPerStatement = 20_000
 // queueCorrections queues corrections of different checkouts. done gets how many rows were to move,
 // and how many did.
 func queueCorrections(b *pgx.Batch, to *target, all []correction, done func(moving, moved int64) error) {
-	for more := true; more; more = len(all) > 0 { // also without a correction: see bisect
+	for more := true; more; more = len(all) > 0 { // once without a correction too: bisect tries that
 		some := all[:min(len(all), correctionsPerStatement)]
 		all = all[len(some):]
 		b.Queue(to.correct,
