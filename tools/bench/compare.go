@@ -91,7 +91,11 @@ func comparison(before, now *Report) string {
 		text += fmt.Sprintf("| %s | %.2f | %.2f | %+.0f %% |", name, a.Wall, b.Wall, (b.Wall/a.Wall-1)*100)
 		if x, y := before.Medians[phaseCopy].Wall, now.Medians[phaseCopy].Wall; x > 0 && y > 0 {
 			was, is := a.Wall/x, b.Wall/y
-			text += fmt.Sprintf(" %.2f | %.2f | %s |\n", was, is, verdict(is/was-1, noise))
+			text += fmt.Sprintf(" %.2f | %.2f | %+.0f %%", was, is, (is/was-1)*100)
+			if math.Abs(is/was-1) <= noise {
+				text += " (noise)"
+			}
+			text += " |\n"
 			continue
 		}
 		text += " | | |\n"
@@ -105,11 +109,4 @@ func copyNoise(r *Report) float64 {
 		return 0.05 // before it was measured: what rounds differ by on a quiet machine
 	}
 	return math.Abs(r.CopyFloor - 1)
-}
-
-func verdict(change, noise float64) string {
-	if math.Abs(change) <= noise {
-		return fmt.Sprintf("%+.0f %% (noise)", change*100)
-	}
-	return fmt.Sprintf("%+.0f %%", change*100)
 }

@@ -45,7 +45,8 @@ type options struct {
 }
 
 func parse(args []string, out io.Writer) (options, error) {
-	opts := options{phases: allPhases()}
+	opts := options{}
+	_ = opts.phases.Set(strings.Join(phaseNames(), ",")) // all
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.Int64Var(&opts.events, "events", 1_500_000, "clicks and checkouts together, about two to one")

@@ -74,10 +74,6 @@ type Report struct {
 	PeakMiB       float64 `json:"drain_peak_mib,omitempty"` // the greatest of all rounds
 }
 
-func newReport(opts options, load Workload) *Report {
-	return &Report{Machine: newMachine(), Workload: load, Rounds: make([]Round, 0, opts.rounds)}
-}
-
 // finish computes medians and ratios.
 func (r *Report) finish() {
 	r.Medians = Round{}

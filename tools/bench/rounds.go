@@ -31,14 +31,6 @@ func phaseNames() []string {
 // phaseSet is a flag value: the phases to run.
 type phaseSet map[string]bool
 
-func allPhases() phaseSet {
-	set := phaseSet{}
-	for _, name := range phaseNames() {
-		set[name] = true
-	}
-	return set
-}
-
 // String lists the phases.
 func (s phaseSet) String() string { return strings.Join(slices.Sorted(maps.Keys(s)), ",") }
 
@@ -62,7 +54,7 @@ func measureBacklog(ctx context.Context, opts options, out io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	report := newReport(opts, load)
+	report := &Report{Machine: newMachine(), Workload: load}
 	if report.Postgres, err = p.settings(ctx); err != nil {
 		return err
 	}

@@ -64,20 +64,10 @@ func (d *smallDisk) fill() error {
 	return nil
 }
 
-func (d *smallDisk) empty() error { return os.Remove(d.ballast()) }
-
 // remove unmounts it; Postgres must have ended.
 func (d *smallDisk) remove() error {
 	if out, err := exec.Command("umount", d.dir).CombinedOutput(); err != nil {
 		return fmt.Errorf("unmount the small disk: %w: %s", err, out)
 	}
 	return nil
-}
-
-func diskFaults() []fault {
-	return []fault{{
-		name: "disk full", weight: 3, least: 3 * second, most: 10 * second,
-		do:   func(l *lane) error { return l.world.disk.fill() },
-		heal: func(l *lane) error { return l.world.disk.empty() },
-	}}
 }

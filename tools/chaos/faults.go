@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +39,11 @@ type lane struct {
 func newLanes(w *world) []*lane {
 	server := serverFaults()
 	if w.opts.disk {
-		server = append(server, diskFaults()...)
+		server = append(server, fault{
+			name: "disk full", weight: 3, least: 3 * second, most: 10 * second,
+			do:   func(l *lane) error { return l.world.disk.fill() },
+			heal: func(l *lane) error { return os.Remove(l.world.disk.ballast()) },
+		})
 	}
 	type table struct {
 		name   string
@@ -54,7 +59,9 @@ func newLanes(w *world) []*lane {
 		{"shop", 4, shopFaults()},
 	}
 	if w.opts.expire {
-		tables = append(tables, table{"retention", 3, retentionFaults()})
+		expire := func(l *lane) error { l.world.expire(l.name); return nil }
+		tables = append(tables, table{"retention", 3,
+			[]fault{{name: "records before the restore points deleted", weight: 1, do: expire}}})
 	}
 	var lanes []*lane
 	for _, t := range tables {

@@ -181,7 +181,9 @@ func (w *world) sendTransactions(ctx context.Context, f *fed, name string, open 
 			// The producer may be fenced by its own epoch, or the transaction aborted by time: how
 			// it ended is not known. Begin again.
 			w.log.Warn("transaction in doubt", "name", name, "cause", err)
-			f.doubt(w)
+			w.mu.Lock() // two producers may do so at once
+			f.unsure++
+			w.mu.Unlock()
 			cl.Close()
 			cl = nil
 			continue
@@ -191,13 +193,6 @@ func (w *world) sendTransactions(ctx context.Context, f *fed, name string, open 
 		}
 	}
 	return sent, nil
-}
-
-// doubt counts; two producers may do so at once.
-func (f *fed) doubt(w *world) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	f.unsure++
 }
 
 func transact(ctx context.Context, cl *kgo.Client, records []*kgo.Record, open time.Duration,

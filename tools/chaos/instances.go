@@ -137,16 +137,11 @@ func (s *slot) stop() error {
 	}
 	if err := p.Result(); err != nil && ended {
 		s.judge(err)
-	} else if err != nil && !signalled(err) {
+	} else if exit := (&exec.ExitError{}); err != nil && // too young to have a handler: SIGTERM itself ended it
+		!(errors.As(err, &exit) && exit.ExitCode() == 128+int(syscall.SIGTERM)) {
 		s.w.blame("instance %s ended with %v after SIGTERM\n%s", s.log, err, s.said(5))
 	}
 	return nil
-}
-
-// signalled says whether SIGTERM itself ended a process: one that was too young to have a handler.
-func signalled(err error) bool {
-	exit := &exec.ExitError{}
-	return errors.As(err, &exit) && exit.ExitCode() == 128+int(syscall.SIGTERM)
 }
 
 // judge tells whether an instance may end by itself: before it has begun to work that is the way to

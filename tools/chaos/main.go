@@ -115,8 +115,14 @@ func run(ctx context.Context, args []string, out io.Writer) (wrong bool, err err
 			return false, fmt.Errorf("open the directory: %w", err)
 		}
 	}
+	what := "every rule in force"
+	if opts.without != "" {
+		what = opts.without + " (must go red)"
+	} else if opts.trial != "" {
+		what = "trial " + opts.trial
+	}
 	fmt.Fprintf(out, "chaos: seed %d, %v, %d instances, %s; logs in %s/logs\n", opts.seed, opts.duration,
-		opts.instances, what(opts), opts.dir)
+		opts.instances, what, opts.dir)
 	w, err := newWorld(ctx, opts, out)
 	if err == nil && opts.trial != "" {
 		err = trials()[opts.trial].run(w, ctx)
@@ -132,16 +138,6 @@ func run(ctx context.Context, args []string, out io.Writer) (wrong bool, err err
 		err = os.RemoveAll(opts.dir)
 	}
 	return wrong, err
-}
-
-func what(opts options) string {
-	if opts.without != "" {
-		return opts.without + " (must go red)"
-	}
-	if opts.trial != "" {
-		return "trial " + opts.trial
-	}
-	return "every rule in force"
 }
 
 // suffer is the run: feed and break for the duration, then mend, wait and judge.
@@ -181,8 +177,12 @@ func (w *world) suffer(ctx context.Context) error {
 	}
 	<-breaking.Done()
 	err := lanes.Wait() // each has mended what it broke
-	if w.opts.expire {
-		w.awaitExpired(feeding)
+	if w.opts.expire {  // restore points had no time to move among the faults: what is fed meanwhile moves them
+		waiting, cancel := context.WithTimeout(feeding, patience)
+		for (w.expired[clicksTopic] == 0 || w.expired[checkoutsTopic] == 0) && testbed.Pause(waiting, second) {
+			w.expire("retention")
+		}
+		cancel()
 	}
 	testbed.Pause(ctx, 2*second)
 	stopFeeding()

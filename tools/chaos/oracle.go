@@ -34,8 +34,12 @@ func (w *world) judge(ctx context.Context, f *fed) error {
 	if err := w.lookForRemains(ctx); err != nil {
 		return err
 	}
-	if err := w.runToTheEnd(ctx); err != nil {
+	// One more instance has nothing to do: it has to end at once, and to change nothing.
+	last := &slot{w: w, number: 9}
+	if code, err := last.runAlone(ctx, "--until-caught-up"); err != nil {
 		return err
+	} else if code > 0 {
+		w.blame("run --until-caught-up ended with exit code %d\n%s", code, last.said(5))
 	}
 	for _, look := range []func(context.Context, *fed) error{w.verify, w.compareCounts, w.hearWitnesses} {
 		if err := look(ctx, f); err != nil {
@@ -151,17 +155,6 @@ func (w *world) lookForRemains(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// runToTheEnd lets one more instance run: with nothing to do it has to end at once, and to change
-// nothing.
-func (w *world) runToTheEnd(ctx context.Context) error {
-	s := &slot{w: w, number: 9}
-	code, err := s.runAlone(ctx, "--until-caught-up")
-	if code > 0 {
-		w.blame("run --until-caught-up ended with exit code %d\n%s", code, s.said(5))
-	}
-	return err
-}
-
 func (w *world) auditConfig() audit.Config {
 	return audit.Config{
 		Kafka: kafkaconn.Config{Brokers: []string{w.kafka.Addr}}, Database: w.db.DSN, ClicksTopic: clicksTopic,
@@ -176,28 +169,18 @@ func (w *world) verify(ctx context.Context, _ *fed) error {
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if err := w.keepReport("verify.txt", r); err != nil {
+	var text strings.Builder
+	_, _ = r.WriteTo(&text)
+	if err := os.WriteFile(w.dir+"/logs/verify.txt", []byte(text.String()), 0o600); err != nil {
 		return err
 	}
 	w.out.Say("verify: %d clicks, %d checkouts (%d duplicates), %d rows, %d with a click; missing %d, extra %d, "+
 		"different %d; %d came too late and are noted as such",
 		r.Clicks, r.Checkouts, r.Duplicates, r.Rows, r.Attributed, r.Missing, r.Extra, r.Different, r.Explained)
 	if !r.OK() || r.Pending() != 0 || r.Unverifiable != 0 && !w.opts.expire {
-		var text strings.Builder
-		_, _ = r.WriteTo(&text)
 		w.blame("verify:\n%s", text.String())
 	}
 	return nil
-}
-
-func (w *world) keepReport(name string, r *audit.Report) error {
-	file, err := os.Create(w.dir + "/logs/" + name)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = r.WriteTo(file)
-	return err
 }
 
 // repair mends what came too late, and then nothing may differ any more.

@@ -6,16 +6,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-
-	"firstclick/tools/testbed"
 )
-
-// retentionFaults let Kafka delete records, as its retention does when their time is over. Nobody
-// may miss them.
-func retentionFaults() []fault {
-	return []fault{{name: "records before the restore points deleted", weight: 1,
-		do: func(l *lane) error { l.world.expire(l.name); return nil }}}
-}
 
 // expire deletes what stands before the least restore points of all shards, once all are stored.
 func (w *world) expire(lane string) {
@@ -43,16 +34,6 @@ func (w *world) expire(lane string) {
 		return
 	}
 	w.out.Say("%-9s | %d clicks and %d checkouts are deleted", lane, w.expired[clicksTopic], w.expired[checkoutsTopic])
-}
-
-// awaitExpired gives restore points that had no time to move among the faults some without. What is
-// fed meanwhile moves them.
-func (w *world) awaitExpired(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for (w.expired[clicksTopic] == 0 || w.expired[checkoutsTopic] == 0) && testbed.Pause(ctx, second) {
-		w.expire("retention")
-	}
 }
 
 // deleteBefore deletes the records below an offset by topic and partition, and counts them.

@@ -93,19 +93,15 @@ func (w *world) sample(ctx context.Context) sample {
 		nil, &sessions, &slots, &files, &rows)
 	if err == nil {
 		s.of["Postgres sessions"], s.of["slots"], s.of["rows"] = sessions, slots, rows
-		s.of["temporary files"] = files + float64(countFiles(w.temporary()))
+		_ = filepath.WalkDir(w.temporary(), func(_ string, e fs.DirEntry, err error) error { // files may go meanwhile
+			if err == nil && !e.IsDir() {
+				files++
+			}
+			return nil
+		})
+		s.of["temporary files"] = files
 	}
 	return s
-}
-
-func countFiles(dir string) (n int) {
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error { // files may go while we look
-		if err == nil && !e.IsDir() {
-			n++
-		}
-		return nil
-	})
-	return n
 }
 
 // compareSamples holds the end against five minutes after the start, or half of a shorter run: the
