@@ -242,7 +242,7 @@ lint: ## Rules of the house, go vet, golangci-lint
 
 .PHONY: figures
 figures: ## Lines of product and tools, lengths of files, functions called once in their package
-	@go run -C tools $(STAMP) ./house figures
+	@git ls-files -co --exclude-standard --deduplicate '*.go' | go run -C tools $(STAMP) ./house figures
 
 .PHONY: fmt
 fmt: ## Format the code and put the imports in order

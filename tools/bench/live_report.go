@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,12 +58,9 @@ func (o *liveOptions) plan() (rates []float64, scenarios []string, err error) {
 		}
 		rates = append(rates, rate)
 	}
-	known := []string{liveFloor, liveSteady, liveBacklog, liveRebalance}
-	for name := range strings.SplitSeq(o.scenarios, ",") {
-		if !slices.Contains(known, name) {
-			return nil, nil, fmt.Errorf("unknown scenario %q: want some of %s", name, strings.Join(known, ","))
-		}
-		scenarios = append(scenarios, name)
+	scenarios, err = choose("scenario", o.scenarios, []string{liveFloor, liveSteady, liveBacklog, liveRebalance})
+	if err != nil {
+		return nil, nil, err
 	}
 	if o.length <= 0 || o.warmUp < time.Second || o.backlog < 1 || !(o.disturbedRate > 0) {
 		return nil, nil, errors.New("length, backlog and disturbed-rate have to be positive, warm-up a second or more")

@@ -33,7 +33,7 @@ type options struct {
 	seed        uint64
 	compression string
 	rounds      int
-	phases      phaseSet
+	phases      []string
 	dir         string // of the servers' data; empty: a temporary directory
 	results     string // directory of the result files
 	name        string // of the result files
@@ -46,7 +46,6 @@ type options struct {
 
 func parse(args []string, out io.Writer) (options, error) {
 	opts := options{}
-	_ = opts.phases.Set(strings.Join(phaseNames(), ",")) // all
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.Int64Var(&opts.events, "events", 1_500_000, "clicks and checkouts together, about two to one")
@@ -57,7 +56,7 @@ func parse(args []string, out io.Writer) (options, error) {
 		"of the topics' batches: "+strings.Join(datagen.Compressions(), ", "))
 	flags.Uint64Var(&opts.seed, "seed", 1, "same seed, same events")
 	flags.IntVar(&opts.rounds, "rounds", 5, "how often the phases take turns")
-	flags.Var(&opts.phases, "phases", "phases to run, comma separated")
+	phases := flags.String("phases", "all", "phases to run, comma separated, of "+strings.Join(phaseNames(), ","))
 	flags.StringVar(&opts.dir, "dir", "", "directory for the servers' data (default: a temporary one)")
 	flags.StringVar(&opts.results, "results", "bench/results/local",
 		"directory for the result files; bench/results is for the record")
@@ -73,6 +72,7 @@ func parse(args []string, out io.Writer) (options, error) {
 		return opts, err
 	}
 	known := datagen.Compressions()
+	var err error
 	switch {
 	case flags.NArg() > 0:
 		return opts, fmt.Errorf("unknown argument %q", flags.Arg(0))
@@ -81,7 +81,8 @@ func parse(args []string, out io.Writer) (options, error) {
 	case opts.events < 1 || opts.rounds < 1 || opts.partitions < 1 || !(opts.eventRate > 0):
 		return opts, errors.New("events, rounds, partitions and event-rate have to be positive")
 	}
-	return opts, nil
+	opts.phases, err = choose("phase", *phases, phaseNames())
+	return opts, err
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {

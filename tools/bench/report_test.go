@@ -95,7 +95,7 @@ func TestPhasesFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := opts.phases.String(); got != "copy,read" || opts.rounds != 5 {
+	if got := strings.Join(opts.phases, ","); got != "copy,read" || opts.rounds != 5 {
 		t.Errorf("phases %q, %d rounds", got, opts.rounds)
 	}
 	for _, args := range [][]string{{"-phases", "read,write"}, {"-events", "0"}, {"more"}} {

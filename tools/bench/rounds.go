@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -28,22 +27,18 @@ func phaseNames() []string {
 	return []string{phaseRead, phaseDecode, phaseCopy, phaseCopyTwo, phaseCopySorted, phaseDrain, phaseCopyAgain}
 }
 
-// phaseSet is a flag value: the phases to run.
-type phaseSet map[string]bool
-
-// String lists the phases.
-func (s phaseSet) String() string { return strings.Join(slices.Sorted(maps.Keys(s)), ",") }
-
-// Set replaces the phases by those in value.
-func (s *phaseSet) Set(value string) error {
-	*s = phaseSet{}
-	for name := range strings.SplitSeq(value, ",") {
-		if !slices.Contains(phaseNames(), name) {
-			return fmt.Errorf("unknown phase %q: want some of %s", name, strings.Join(phaseNames(), ","))
-		}
-		(*s)[name] = true
+// choose splits a list by commas; each name has to be a known one. "" and "all" choose all.
+func choose(what, list string, known []string) ([]string, error) {
+	if list == "" || list == "all" {
+		return known, nil
 	}
-	return nil
+	chosen := strings.Split(list, ",")
+	for _, name := range chosen {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("unknown %s %q: want some of %s", what, name, strings.Join(known, ","))
+		}
+	}
+	return chosen, nil
 }
 
 // measureBacklog starts the servers, lays down the workload, runs the rounds and writes the report.
@@ -61,7 +56,7 @@ func measureBacklog(ctx context.Context, opts options, out io.Writer) (err error
 	for round := range opts.rounds {
 		measured := Round{}
 		for _, name := range phaseNames() {
-			if !opts.phases[name] {
+			if !slices.Contains(opts.phases, name) {
 				continue
 			}
 			figures, err := p.phase(ctx, name, round)

@@ -52,21 +52,6 @@ func (o *scaleOptions) flags(flags *flag.FlagSet) {
 	flags.StringVar(&o.liveClicks, "live-clicks", "1000000,10000000,50000000", "with -scale window: live clicks")
 }
 
-func (o *scaleOptions) plan() ([]string, error) {
-	if o.dimensions == "all" {
-		return scaleNames(), nil
-	}
-	var plan []string
-	for name := range strings.SplitSeq(o.dimensions, ",") {
-		if !slices.Contains(scaleNames(), name) {
-			return nil, fmt.Errorf("unknown dimension %q: want some of %s, or all", name,
-				strings.Join(scaleNames(), ","))
-		}
-		plan = append(plan, name)
-	}
-	return plan, nil
-}
-
 // ScaleResult is one point of one dimension.
 type ScaleResult struct {
 	Dimension string `json:"dimension"`
@@ -97,7 +82,7 @@ type scale struct {
 
 // measureScale runs the dimensions and writes the report.
 func measureScale(ctx context.Context, opts options, out io.Writer) (err error) {
-	plan, err := opts.scale.plan()
+	plan, err := choose("dimension", opts.scale.dimensions, scaleNames())
 	if err != nil {
 		return err
 	}

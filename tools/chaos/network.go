@@ -55,11 +55,8 @@ func (l *link) mend() error {
 // networkFaults are the faults of one link.
 func networkFaults(name string, of func(*world) *link) []fault {
 	heal := func(l *lane) error { return of(l.world).mend() }
-	toxic := func(kind string, attributes func(*rand.Rand) map[string]int) func(*lane) error {
-		return func(l *lane) error { return of(l.world).poison(kind, 1, attributes(l.random)) }
-	}
-	some := func(kind string, attributes func(*rand.Rand) map[string]int) func(*lane) error {
-		return func(l *lane) error { return of(l.world).poison(kind, 0.5, attributes(l.random)) }
+	toxic := func(kind string, share float64, attributes func(*rand.Rand) map[string]int) func(*lane) error {
+		return func(l *lane) error { return of(l.world).poison(kind, share, attributes(l.random)) }
 	}
 	slow := func(r *rand.Rand) map[string]int {
 		return map[string]int{"latency": 50 + r.IntN(600), "jitter": r.IntN(50)}
@@ -72,17 +69,18 @@ func networkFaults(name string, of func(*world) *link) []fault {
 			do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
 		{name: name + " blip", weight: 3, do: func(l *lane) error { of(l.world).Stop(); return nil }, heal: heal},
 		{name: name + " black hole", weight: 2, least: 2 * second, most: 8 * second,
-			do: toxic("timeout", func(*rand.Rand) map[string]int { return map[string]int{"timeout": 0} }), heal: heal},
-		{name: name + " latency", weight: 2, least: 4 * second, most: 10 * second, do: toxic("latency", slow),
+			do:   toxic("timeout", 1, func(*rand.Rand) map[string]int { return map[string]int{"timeout": 0} }),
+			heal: heal},
+		{name: name + " latency", weight: 2, least: 4 * second, most: 10 * second, do: toxic("latency", 1, slow),
 			heal: heal},
 		{name: name + " latency of some connections", weight: 3, least: 4 * second, most: 10 * second,
-			do: some("latency", slow), heal: heal},
+			do: toxic("latency", 0.5, slow), heal: heal},
 		{name: name + " resets", weight: 3, least: 500 * ms, most: 3 * second,
-			do: toxic("reset_peer", one("timeout", 0, 200)), heal: heal},
+			do: toxic("reset_peer", 1, one("timeout", 0, 200)), heal: heal},
 		{name: name + " slow close", weight: 1, least: 2 * second, most: 6 * second,
-			do: toxic("slow_close", one("delay", 500, 3000)), heal: heal},
+			do: toxic("slow_close", 1, one("delay", 500, 3000)), heal: heal},
 		// KB/s
 		{name: name + " narrow", weight: 1, least: 3 * second, most: 8 * second,
-			do: toxic("bandwidth", one("rate", 20, 100)), heal: heal},
+			do: toxic("bandwidth", 1, one("rate", 20, 100)), heal: heal},
 	}
 }

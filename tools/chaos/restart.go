@@ -35,7 +35,13 @@ func (w *world) restart(ctx context.Context) error {
 	}
 	w.out.Say("all that stands is written: measuring in a moment")
 	testbed.Pause(ctx, 3*second) // for the servers to come to rest
-	before, err := w.bareRead(ctx)
+	ends, err := testbed.Ends(ctx, w.admin, clicksTopic)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	n, err := testbed.Read(ctx, w.kafka.Addr, ends, nil)
+	before := reading{records: float64(n), took: time.Since(began)}
 	if err != nil {
 		return err
 	}
@@ -122,15 +128,4 @@ func watchReading(ctx context.Context, i *testbed.Instance, all float64) (r read
 		last = now
 	}
 	return r
-}
-
-// bareRead reads the clicks topic with a client that does nothing else.
-func (w *world) bareRead(ctx context.Context) (r reading, err error) {
-	ends, err := testbed.Ends(ctx, w.admin, clicksTopic)
-	if err != nil {
-		return r, err
-	}
-	began := time.Now()
-	n, err := testbed.Read(ctx, w.kafka.Addr, ends, nil)
-	return reading{records: float64(n), took: time.Since(began)}, err
 }

@@ -126,34 +126,24 @@ func (w *world) takeovers(ctx context.Context) error {
 		f, err = w.feed(feeding)
 		fedUp <- err
 	}()
-	conn, err := w.db.Connect(ctx)
-	if err == nil {
-		err = errors.Join(stays.start(), w.watchTakeovers(ctx, conn, stays, goes),
-			conn.Close(context.WithoutCancel(ctx)))
-	}
+	err := errors.Join(stays.start(), w.db.With(ctx, func(conn *pgx.Conn) error {
+		s := &shardsWatch{landings: map[int32][]landing{}, commits: map[int32]int64{}, owner: map[int32]string{}}
+		allOwned := func() bool { return len(s.owned(stays.name())) == checkoutsPartitions }
+		err := s.until(ctx, conn, "the first instance takes every shard", allOwned)
+		for life := 0; err == nil && life < 2*w.opts.lives; life++ {
+			how, limit := syscall.SIGKILL, afterKill
+			if life >= w.opts.lives {
+				how, limit = syscall.SIGTERM, afterStop
+			}
+			err = w.measureTakeover(ctx, conn, s, stays, goes, how, limit)
+		}
+		return err
+	}))
 	stopFeeding()
 	if err := errors.Join(err, <-fedUp); err != nil {
 		return err
 	}
 	return w.judge(ctx, f)
-}
-
-func (w *world) watchTakeovers(ctx context.Context, conn *pgx.Conn, stays, goes *slot) error {
-	s := &shardsWatch{landings: map[int32][]landing{}, commits: map[int32]int64{}, owner: map[int32]string{}}
-	if err := s.until(ctx, conn, "the first instance takes every shard",
-		func() bool { return len(s.owned(stays.name())) == checkoutsPartitions }); err != nil {
-		return err
-	}
-	for life := range 2 * w.opts.lives {
-		how, limit := syscall.SIGKILL, afterKill
-		if life >= w.opts.lives {
-			how, limit = syscall.SIGTERM, afterStop
-		}
-		if err := w.measureTakeover(ctx, conn, s, stays, goes, how, limit); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // measureTakeover lets an instance join, and ends it.

@@ -2,7 +2,8 @@
 // figures of its structure.
 //
 //	house widths < FILES   # breaches, one a line: file, line, what is too long
-//	house figures          # lines, lengths of files, functions called once in their package
+//	house figures < FILES  # lines, lengths of files, functions called once in their package
 //
-// Both read the repository that holds the working directory. .ci/house and `make figures` call it.
+// FILES are paths from the top of the repository that holds the working directory. .ci/house and
+// `make figures` call it.
 package main

@@ -26,11 +26,7 @@ type part struct {
 
 // figures prints the lines of product and tools, and the share of functions that are called once in
 // their package.
-func figures(out io.Writer) error {
-	files, err := sources()
-	if err != nil {
-		return err
-	}
+func figures(files []string, out io.Writer) error {
 	product, tools := part{name: "product", calls: map[string]*calls{}}, part{name: "tools", calls: map[string]*calls{}}
 	for _, file := range files {
 		p := &product

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 
 	"firstclick/tools/testbed"
@@ -27,25 +25,24 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	if err := os.Chdir(root); err != nil {
 		return err
 	}
-	switch {
-	case len(args) == 1 && args[0] == "widths":
-		for names := bufio.NewScanner(in); names.Scan(); {
-			if err := widths(names.Text(), out); err != nil {
+	if len(args) != 1 {
+		return errors.New("usage: house widths < FILES, or house figures < FILES")
+	}
+	text, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	files := strings.Fields(string(text))
+	switch args[0] {
+	case "widths":
+		for _, file := range files {
+			if err := widths(file, out); err != nil {
 				return err
 			}
 		}
 		return nil
-	case len(args) == 1 && args[0] == "figures":
-		return figures(out)
+	case "figures":
+		return figures(files, out)
 	}
-	return errors.New("usage: house widths < FILES, or house figures")
-}
-
-// sources lists the Go files that git tracks or would track.
-func sources() ([]string, error) {
-	out, err := exec.Command("git", "ls-files", "-co", "--exclude-standard", "--deduplicate", "*.go").Output()
-	if err != nil {
-		return nil, fmt.Errorf("list the Go files: %w", err)
-	}
-	return strings.Fields(string(out)), nil
+	return fmt.Errorf("house does not know %q", args[0])
 }
