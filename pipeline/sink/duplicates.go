@@ -13,8 +13,8 @@ import (
 )
 
 // split parts the rows, each part in order: those whose checkout_id probably has no row, and those
-// likely has one. If the last commits had many unforeseen duplicates, it looks up in Postgres which
-// exist.
+// whose checkout_id probably has one. If the last commits had many unforeseen duplicates, it looks
+// up in Postgres which exist.
 func (a *attempt) split(ctx context.Context) (fresh, likely []rowRef, err error) {
 	if a.set.ticket == nil {
 		return a.set.rows, nil, nil
