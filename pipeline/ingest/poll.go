@@ -210,16 +210,27 @@ func pieces(fetches kgo.Fetches, most int) iter.Seq[kgo.Fetches] {
 const concurrentFrom = 256
 
 // readPoll lets each partition of a poll be read by its reader, which open makes at first. It gives
-// the readers that had records.
+// the readers that had records. Invariant: a reader reads once, all that the poll has of its
+// partition: a batch that cannot be read may have come beside records.
 func readPoll[R any](fetches kgo.Fetches, readers map[int32]R, open func(p int32) R,
 	read func(R, kgo.FetchTopicPartition)) (used []R) {
-	concurrent := fetches.NumRecords() >= concurrentFrom
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	var parts []kgo.FetchTopicPartition
+	index := map[int32]int{} // in parts
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if len(f.Records) == 0 {
 			return
 		}
+		if i, twice := index[f.Partition]; twice {
+			parts[i].Records = append(slices.Clip(parts[i].Records), f.Records...)
+			return
+		}
+		index[f.Partition] = len(parts)
+		parts = append(parts, f)
+	})
+	concurrent := fetches.NumRecords() >= concurrentFrom
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, f := range parts {
 		r, ok := readers[f.Partition]
 		if !ok {
 			r = open(f.Partition)
@@ -228,10 +239,10 @@ func readPoll[R any](fetches kgo.Fetches, readers map[int32]R, open func(p int32
 		used = append(used, r)
 		if !concurrent {
 			read(r, f)
-			return
+			continue
 		}
 		g.Go(func() error { read(r, f); return nil })
-	})
+	}
 	_ = g.Wait() // read returns no error
 	return used
 }
