@@ -1,0 +1,442 @@
+package shape
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Problem is one thing that is wrong with a declaration.
+type Problem struct {
+	Line int    // in the file, from 1; 0: of the file as a whole
+	Text string // what is wrong, and what to write instead
+}
+
+// Problems is everything that is wrong with a declaration, in the order of lines.
+type Problems struct {
+	File string
+	List []Problem
+}
+
+// Error lists the problems, a line each.
+func (p *Problems) Error() string {
+	var b strings.Builder
+	for i, one := range p.List {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		if b.WriteString(p.File); one.Line > 0 {
+			fmt.Fprintf(&b, ":%d", one.Line)
+		}
+		b.WriteString(": " + one.Text)
+	}
+	return b.String()
+}
+
+// maxFile is the size in bytes of a file that is read.
+const maxFile = 1 << 20
+
+// Parse reads a file that holds a shape: a document of YAML with the one key shape. name is what the file
+// is called in messages. The error is a *Problems.
+func Parse(name string, text []byte) (*Shape, error) {
+	s, _, err := ParseLines(name, text)
+	return s, err
+}
+
+// ParseLines is Parse, and tells where in the file each part was declared.
+func ParseLines(name string, text []byte) (*Shape, *Lines, error) {
+	fail := func(line int, text string) (*Shape, *Lines, error) {
+		return nil, nil, &Problems{name, []Problem{{line, text}}}
+	}
+	if len(text) > maxFile {
+		return fail(0, fmt.Sprintf("the file is larger than %d bytes", maxFile))
+	}
+	var doc yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&doc); err != nil {
+		return fail(0, "it is not YAML: "+strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if err := d.Decode(new(yaml.Node)); err == nil {
+		return fail(0, "it holds more than one document")
+	}
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode || len(root.Content) != 2 || root.Content[0].Value != "shape" {
+		return fail(root.Line, "the file holds one key, shape, and below it clicks, checkouts, match, lookups and rows")
+	}
+	return ParseNode(name, root.Content[1])
+}
+
+// Lines tells where in its file each part of a shape was declared.
+type Lines struct {
+	File    string
+	parts   map[string]int
+	Columns []int // by index in Rows.Columns
+	Lookups []int // by index in Shape.Lookups
+	Match   []int // by index in Shape.Match
+}
+
+// Of returns the line of a part: clicks, checkouts, clicks.id, rows, rows.table and so on; the
+// closest part around it that has a line; 0 if there is none.
+func (l *Lines) Of(part string) int {
+	for l != nil {
+		if line, ok := l.parts[part]; ok {
+			return line
+		}
+		cut := strings.LastIndexByte(part, '.')
+		if cut < 0 {
+			break
+		}
+		part = part[:cut]
+	}
+	return 0
+}
+
+// ParseNode reads a shape from what stands below the key shape of a larger document.
+func ParseNode(file string, n *yaml.Node) (*Shape, *Lines, error) {
+	p := &parser{lines: &Lines{File: file, parts: map[string]int{}}}
+	s := p.shape(n)
+	if len(p.problems) == 0 {
+		p.check(s)
+	}
+	if len(p.problems) > 0 {
+		slices.SortStableFunc(p.problems, func(a, b Problem) int { return a.Line - b.Line })
+		return nil, nil, &Problems{file, p.problems}
+	}
+	return s, p.lines, nil
+}
+
+// parser collects what is wrong, and goes on.
+type parser struct {
+	lines    *Lines
+	problems []Problem
+}
+
+func (p *parser) problem(line int, format string, args ...any) {
+	p.problems = append(p.problems, Problem{line, fmt.Sprintf(format, args...)})
+}
+
+// entry is a key of a mapping and its value.
+type entry struct {
+	key   string
+	line  int
+	value *yaml.Node
+}
+
+// resolve follows an alias.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// mapping returns the entries of a mapping in their order. what names it in messages. words are the
+// keys that it may hold; none: any.
+func (p *parser) mapping(n *yaml.Node, what string, words ...string) []entry {
+	n = resolve(n)
+	if n.Kind != yaml.MappingNode {
+		hint := ""
+		if len(words) > 0 {
+			hint = " with " + strings.Join(words, ", ")
+		}
+		p.problem(n.Line, "%s: a mapping%s stands here", what, hint)
+		return nil
+	}
+	var entries []entry
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		e := entry{key.Value, key.Line, resolve(value)}
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			p.problem(key.Line, "%s: a key is a word", what)
+			continue
+		case len(words) > 0 && !slices.Contains(words, e.key):
+			p.problem(key.Line, "%s: there is no word %q; the words are %s", what, e.key, strings.Join(words, ", "))
+			continue
+		case slices.ContainsFunc(entries, func(o entry) bool { return o.key == e.key }):
+			p.problem(key.Line, "%s: %q stands here a second time", what, e.key)
+			continue
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// text returns a scalar that is meant as a text.
+func (p *parser) text(n *yaml.Node, what string) (string, bool) {
+	n = resolve(n)
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || n.Value == "" {
+		p.problem(n.Line, "%s: a text stands here", what)
+		return "", false
+	}
+	return n.Value, true
+}
+
+// word returns a scalar that is one of words.
+func word[T ~string](p *parser, n *yaml.Node, what string, words ...T) T {
+	text, ok := p.text(n, what)
+	if !ok {
+		return ""
+	}
+	if !slices.Contains(words, T(text)) {
+		names := make([]string, len(words))
+		for i, w := range words {
+			names[i] = string(w)
+		}
+		p.problem(n.Line, "%s: %q is none of %s", what, text, strings.Join(names, ", "))
+		return ""
+	}
+	return T(text)
+}
+
+// path returns a path. In the value of an event $partition and $offset have no place.
+func (p *parser) path(n *yaml.Node, what string) Path {
+	text, ok := p.text(n, what)
+	if !ok {
+		return Path{}
+	}
+	return p.pathOf(resolve(n).Line, text, what)
+}
+
+func (p *parser) pathOf(line int, text, what string) Path {
+	path, err := ParsePath(text)
+	switch {
+	case err != nil:
+		p.problem(line, "%s: %q is no path: %v", what, text, err)
+	case path.Meta == Partition || path.Meta == Offset:
+		p.problem(line, "%s: %s may stand in rows.columns only", what, text)
+	}
+	return path
+}
+
+func (p *parser) shape(n *yaml.Node) *Shape {
+	s := &Shape{}
+	p.lines.parts[""] = n.Line
+	var seen []string
+	for _, e := range p.mapping(n, "shape", "clicks", "checkouts", "match", "lookups", "rows") {
+		p.lines.parts[e.key] = e.line
+		seen = append(seen, e.key)
+		switch e.key {
+		case "clicks":
+			s.Clicks = p.events(e.value, e.key)
+		case "checkouts":
+			s.Checkouts = p.events(e.value, e.key)
+		case "match":
+			s.Match = p.matches(e.value)
+		case "lookups":
+			s.Lookups = p.lookups(e.value)
+		}
+	}
+	for _, e := range p.mapping(n, "shape") { // after the lookups, wherever it stands
+		if e.key == "rows" {
+			s.Rows = p.rows(e.value, s)
+		}
+	}
+	for _, word := range []string{"clicks", "checkouts", "match", "rows"} {
+		if resolve(n).Kind == yaml.MappingNode && !slices.Contains(seen, word) {
+			p.problem(n.Line, "shape: %s is missing; a shape takes nothing over from the built-in one", word)
+		}
+	}
+	return s
+}
+
+func (p *parser) events(n *yaml.Node, kind string) Events {
+	e := Events{Format: JSON}
+	line := resolve(n).Line
+	var seen []string
+	for _, w := range p.mapping(n, kind, "topic", "format", "where", "id", "time", "empty") {
+		what := kind + "." + w.key
+		p.lines.parts[what] = w.line
+		seen = append(seen, w.key)
+		switch w.key {
+		case "topic":
+			e.Topic = p.topic(w.value, what)
+		case "format":
+			e.Format = word(p, w.value, what, JSON, Registry)
+		case "where":
+			e.Where = p.where(w.value, what)
+		case "id":
+			e.ID = p.id(w.value, what)
+		case "time":
+			e.Time = p.time(w.value, what)
+		case "empty":
+			e.SkipEmpty = word(p, w.value, what, "skip") == "skip"
+		}
+	}
+	for _, w := range []string{"topic", "id", "time"} {
+		if resolve(n).Kind == yaml.MappingNode && !slices.Contains(seen, w) {
+			p.problem(line, "%s: %s is missing", kind, w)
+		}
+	}
+	return e
+}
+
+func (p *parser) topic(n *yaml.Node, what string) string {
+	if n.Kind == yaml.SequenceNode {
+		p.problem(n.Line, "%s: one topic stands here, not a list; copy the topics into one first, or run an instance with a --group and a table of its own for each", what)
+		return ""
+	}
+	topic, ok := p.text(n, what)
+	legal := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-'
+	}
+	const longest = 249
+	if ok && (len(topic) > longest || topic == "." || topic == ".." || strings.IndexFunc(topic, func(r rune) bool { return !legal(r) }) >= 0) {
+		p.problem(n.Line, "%s: %q is no name of a topic: letters, digits, dot, _ and -, %d at most", what, topic, longest)
+	}
+	return topic
+}
+
+func (p *parser) id(n *yaml.Node, what string) ID {
+	id := ID{Type: Text}
+	if n.Kind != yaml.MappingNode {
+		id.From = p.path(n, what)
+		return id
+	}
+	from := false
+	for _, w := range p.mapping(n, what, "from", "type") {
+		switch w.key {
+		case "from":
+			id.From, from = p.path(w.value, what+".from"), true
+		case "type":
+			id.Type = word(p, w.value, what+".type", Text, Bigint, UUID)
+		}
+	}
+	if !from {
+		p.problem(n.Line, "%s: from is missing", what)
+	}
+	return id
+}
+
+func (p *parser) time(n *yaml.Node, what string) Time {
+	var t Time
+	if n.Kind != yaml.MappingNode {
+		t.From = p.path(n, what)
+		return t
+	}
+	from := false
+	for _, w := range p.mapping(n, what, "from", "unit") {
+		switch w.key {
+		case "from":
+			t.From, from = p.path(w.value, what+".from"), true
+		case "unit":
+			t.Unit = p.unit(w.value, what+".unit")
+		}
+	}
+	if !from {
+		p.problem(n.Line, "%s: from is missing", what)
+	}
+	if t.From.Meta == Timestamp && t.Unit != NoUnit {
+		p.problem(n.Line, "%s: $timestamp has its unit already; leave unit out", what)
+	}
+	return t
+}
+
+func (p *parser) unit(n *yaml.Node, what string) Unit {
+	return word(p, n, what, Seconds, Milliseconds, Microseconds, Nanoseconds)
+}
+
+func (p *parser) where(n *yaml.Node, what string) []Condition {
+	var list []Condition
+	for _, w := range p.mapping(n, what) {
+		c := Condition{Path: p.pathOf(w.line, w.key, what)}
+		values := []*yaml.Node{w.value}
+		if w.value.Kind == yaml.SequenceNode {
+			values = w.value.Content
+		}
+		if len(values) == 0 {
+			p.problem(w.line, "%s: %s: one value or more stand here; no record is one of none", what, w.key)
+		}
+		for _, v := range values {
+			lit, err := literal(resolve(v))
+			if err != nil {
+				p.problem(v.Line, "%s: %s: %v", what, w.key, err)
+				continue
+			}
+			if !slices.Contains(c.In, lit) {
+				c.In = append(c.In, lit)
+			}
+		}
+		if slices.ContainsFunc(list, func(o Condition) bool { return o.Path.Equal(c.Path) }) {
+			p.problem(w.line, "%s: %s stands here a second time", what, w.key)
+		}
+		list = append(list, c)
+	}
+	if len(list) == 0 && n.Kind == yaml.MappingNode {
+		p.problem(n.Line, "%s: a path and its value stand here, as in {event: \"Order Completed\"}", what)
+	}
+	return list
+}
+
+// literal reads a value that a condition compares with.
+func literal(n *yaml.Node) (Literal, error) {
+	if n.Kind != yaml.ScalarNode {
+		return Literal{}, errors.New("a text, a number, true or false stands here, or a list of such")
+	}
+	switch n.Tag {
+	case "!!bool":
+		return Literal{Bool, strings.ToLower(n.Value)}, nil
+	case "!!int", "!!float":
+		text, ok := Decimal(n.Value)
+		if !ok {
+			return Literal{}, fmt.Errorf("%s is no number of JSON; if it is meant as a text, put it in quotes", n.Value)
+		}
+		return Literal{Number, text}, nil
+	case "!!null":
+		return Literal{}, errors.New("null is no value to compare with: a condition holds for values that are there")
+	case "!!str":
+		switch {
+		case n.Style == 0 && slices.Contains([]string{"on", "off", "yes", "no", "y", "n"}, strings.ToLower(n.Value)):
+			return Literal{}, fmt.Errorf("put %s in quotes if it is meant as a text; write true or false otherwise", n.Value)
+		case len(n.Value) > MaxValue:
+			return Literal{}, fmt.Errorf("the text is longer than %d bytes", MaxValue)
+		}
+		return Literal{String, n.Value}, nil
+	}
+	return Literal{}, fmt.Errorf("%s looks like a %s: put it in quotes if it is meant as a text", n.Value, strings.TrimPrefix(n.Tag, "!!"))
+}
+
+// MaxValue is the size in bytes of the largest value that a click carries, and that a condition compares with.
+const MaxValue = 1024
+
+func (p *parser) matches(n *yaml.Node) []Match {
+	n = resolve(n)
+	if n.Kind != yaml.SequenceNode {
+		p.problem(n.Line, "match: a list stands here, of paths and of {click: PATH, checkout: PATH, type: TYPE}")
+		return nil
+	}
+	var list []Match
+	for _, item := range n.Content {
+		item = resolve(item)
+		m := Match{Type: Text}
+		if item.Kind == yaml.MappingNode {
+			var click, checkout bool
+			for _, w := range p.mapping(item, "match", "click", "checkout", "type") {
+				switch w.key {
+				case "click":
+					m.Click, click = p.path(w.value, "match.click"), true
+				case "checkout":
+					m.Checkout, checkout = p.path(w.value, "match.checkout"), true
+				case "type":
+					m.Type = word(p, w.value, "match.type", Text, Integer, Bigint, UUID)
+				}
+			}
+			if !click || !checkout {
+				p.problem(item.Line, "match: click and checkout stand here; if both are the same path, the path alone is enough")
+			}
+		} else {
+			m.Click = p.path(item, "match")
+			m.Checkout = m.Click
+		}
+		list = append(list, m)
+		p.lines.Match = append(p.lines.Match, item.Line)
+	}
+	if len(list) < 1 || len(list) > MaxMatch {
+		p.problem(n.Line, "match: 1 to %d pairs stand here, not %d", MaxMatch, len(list))
+	}
+	return list
+}

@@ -1,0 +1,349 @@
+package shape
+
+import (
+	"errors"
+	"math/big"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// uuidShop is the second example of the agreement on shapes.
+const uuidShop = `shape:
+  clicks:
+    topic: web.views
+    id: {from: event_id, type: uuid}
+    time: {from: ts, unit: ms}
+  checkouts:
+    topic: web.orders
+    id: {from: order.number, type: uuid}
+    time: order.placedAt
+  match:
+    - {click: userId, checkout: order.customer.uuid, type: uuid}
+    - {click: item.sku, checkout: order.sku}
+  lookups:
+    customer: {table: public.customers, key: customer_uuid, from: order.customer.uuid}
+    product: {table: shop.products, key: sku, from: order.sku}
+  rows:
+    table: reporting.sales_with_click
+    columns:
+      order_no: checkout.order.number
+      bought_at: checkout.order.placedAt
+      customer: customer.full_name
+      segment: customer.segment
+      product: product.title
+      click: click.event_id
+      clicked_at: click.ts
+      campaign: click.utm.campaign
+      amount: {from: checkout.order.total, type: "numeric(14,4)"}
+`
+
+// oneTopic reads both kinds from one topic, with what has to be quoted.
+const oneTopic = `shape:
+  clicks:
+    topic: track
+    where: {event: [Product Viewed, "on"], "context.test": false}
+    id: messageId
+    time: timestamp
+    empty: skip
+  checkouts:
+    topic: track
+    where: {event: "Order Completed", "context.test": false}
+    id: properties.order_id
+    time: {from: $timestamp}
+  match:
+    - anonymousId
+    - {click: 'properties."a.b"[0].sku', checkout: $headers.x-sku}
+  lookups:
+    m: {table: 'crm."Members"', key: '"Id"', from: userId, mirror: off}
+  rows:
+    table: public.orders
+    columns:
+      id: checkout.properties.order_id
+      '"At"': checkout.$timestamp
+      part: checkout.$partition
+      name: m."Full ""Name"""
+`
+
+func TestShapesThatAreTaken(t *testing.T) {
+	for name, text := range map[string]string{"built in": string(builtinText), "uuid shop": uuidShop, "one topic": oneTopic} {
+		s, err := Parse(name, []byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := s.IsBuiltin(); got != (name == "built in") {
+			t.Errorf("%s: is the built-in one: %v", name, got)
+		}
+		again, err := Parse("again", []byte(s.Text()))
+		if err != nil {
+			t.Fatalf("%s: what is written out is not read:\n%s\n%v", name, s.Text(), err)
+		}
+		if again.Text() != s.Text() {
+			t.Errorf("%s: written out twice:\n%s\n%s", name, s.Text(), again.Text())
+		}
+		if d, more := Compare(s, again); len(d)+len(more) > 0 {
+			t.Errorf("%s: differs from itself: %v %v", name, d, more)
+		}
+	}
+}
+
+func TestWhatIsRead(t *testing.T) {
+	s, err := Parse("uuid shop", []byte(uuidShop))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := s.Rows.Columns[6]; c.Unit != Milliseconds || !s.IsClickTime(&c) {
+		t.Errorf("a column of the click's time has its unit: %+v", c)
+	}
+	if got := s.DeclaredType(&s.Rows.Columns[0]); got != "uuid" {
+		t.Errorf("the id's column is made as %s", got)
+	}
+	s, err = Parse("one topic", []byte(oneTopic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in := s.Clicks.Where[0].In; len(in) != 2 || in[1] != (Literal{String, "on"}) || s.Clicks.Where[1].In[0] != (Literal{Bool, "false"}) {
+		t.Errorf("where is %+v", s.Clicks.Where)
+	}
+	if steps := s.Match[1].Click.Steps; len(steps) != 4 || steps[1].Member != "a.b" || !steps[2].IsIndex {
+		t.Errorf("a path with quotes and an index is %+v", steps)
+	}
+	if h := s.Match[1].Checkout; h.Meta != Header || h.Header != "x-sku" {
+		t.Errorf("a header is %+v", h)
+	}
+	if l := s.Lookups[0]; l.Table != (Table{"crm", "Members"}) || l.Key != "Id" || !l.ReadThrough {
+		t.Errorf("a lookup named as in SQL is %+v", l)
+	}
+	if c := s.Rows.Columns; c[1].Name != "At" || c[3].LookupColumn != `Full "Name"` || s.HasClicks() {
+		t.Errorf("columns are %+v", c)
+	}
+}
+
+// Everything that is wrong is said, each with its line and with what to write instead.
+func TestAllThatIsWrongInOneList(t *testing.T) {
+	_, err := Parse("f.yaml", []byte(`shape:
+  clicks:
+    topic: [a, b]
+    id: {type: uuid}
+    tyme: ts
+  checkouts:
+    topic: orders
+    format: xml
+    id: order..id
+    time: {from: t, unit: h}
+    where: {a: null, b: yes, b: 2020-01-01}
+  match: []
+  lookups:
+    click: {table: users, key: id}
+  rows:
+    table: public.t
+    columns:
+      a: order.id
+      b: checkout
+      c: {from: checkout.x, type: money}
+      a: click.$nothing
+`))
+	var p *Problems
+	if !errors.As(err, &p) {
+		t.Fatal(err)
+	}
+	text := p.Error()
+	for _, want := range []string{
+		"f.yaml:3: clicks.topic: one topic stands here, not a list",
+		"f.yaml:4: clicks.id: from is missing",
+		`f.yaml:5: clicks: there is no word "tyme"; the words are topic, format, where, id, time, empty`,
+		"f.yaml:3: clicks: time is missing",
+		`f.yaml:8: checkouts.format: "xml" is none of json, registry`,
+		`f.yaml:9: checkouts.id: "order..id" is no path: a member's name is missing`,
+		`f.yaml:10: checkouts.time.unit: "h" is none of s, ms, us, ns`,
+		"f.yaml:11: checkouts.where: a: null is no value to compare with",
+		"f.yaml:11: checkouts.where: b: put yes in quotes",
+		`f.yaml:11: checkouts.where: "b" stands here a second time`,
+		"f.yaml:12: match: 1 to 4 pairs stand here, not 0",
+		`f.yaml:14: lookups.click.table: "users" is no table: name the schema too, as in public.users`,
+		"f.yaml:14: lookups.click: from is missing",
+		"f.yaml:14: lookups: a lookup may not be called click",
+		`f.yaml:18: rows.columns.a: nothing is called "order"; before the dot stands one of checkout, click`,
+		`f.yaml:19: rows.columns.b: "checkout" is no source`,
+		`f.yaml:20: rows.columns.c.type: "money" is none of the types`,
+		`f.yaml:21: rows.columns: "a" stands here a second time`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("missing: %s\nin:\n%s", want, text)
+		}
+	}
+}
+
+// What each part alone allows, and together does not mean anything.
+func TestWhatDoesNotGoTogether(t *testing.T) {
+	for _, c := range []struct{ name, from, to, want string }{
+		{"no id column", "      order_no: checkout.order.number\n", "", "rows.columns: a column with the source checkout.order.number is missing"},
+		{"no time column", "      bought_at: checkout.order.placedAt\n", "", "a column with the source checkout.order.placedAt is missing"},
+		{"no click id", "      click: click.event_id\n", "", "a column with the source click.event_id is missing"},
+		{"no click time", "      clicked_at: click.ts\n", "", "a column with the source click.ts is missing"},
+		{"time of another unit", "      clicked_at: click.ts\n", "      clicked_at: {from: click.ts, unit: s}\n", "a column with the source click.ts is missing"},
+		{"unused lookup", "      product: product.title\n", "", "lookups.product: no column uses it"},
+		{"column twice", "      segment: customer.segment\n", "      CUSTOMER: customer.segment\n", "the table has one column customer"},
+		{"type of an id", "      order_no: checkout.order.number\n", "      order_no: {from: checkout.order.number, type: text}\n", "an id of type uuid goes into a column of type uuid, not text"},
+		{"rounded time", "      bought_at: checkout.order.placedAt\n", "      bought_at: {from: checkout.order.placedAt, type: timestamptz(3)}\n", "six digits, not timestamptz(3)"},
+		{"type of a click's value", "      campaign: click.utm.campaign\n", "      campaign: {from: click.utm.campaign, type: jsonb}\n", "a value of the click goes into one of"},
+		{"one topic", "topic: web.orders", "topic: web.views", "both need a where that tells them apart"},
+		{"partition as an id", "id: {from: event_id, type: uuid}", "id: $partition", "$partition may stand in rows.columns only"},
+		{"five matches", "  match:\n", "  match: [a, b, c, d, e]\n  unused:\n", "1 to 4 pairs stand here, not 5"},
+		{"from with checkout.", "from: order.sku}", "from: checkout.order.sku}", "without checkout. before it: order.sku"},
+	} {
+		text := strings.Replace(uuidShop, c.from, c.to, 1)
+		if text == uuidShop {
+			t.Fatalf("%s: nothing is replaced", c.name)
+		}
+		if _, err := Parse("f", []byte(text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v\nwant: %s", c.name, err, c.want)
+		}
+	}
+}
+
+func TestBothKindsFromOneTopicAreApart(t *testing.T) {
+	with := func(clicks, checkouts string) error {
+		text := strings.Replace(oneTopic, `{event: [Product Viewed, "on"], "context.test": false}`, clicks, 1)
+		_, err := Parse("f", []byte(strings.Replace(text, `{event: "Order Completed", "context.test": false}`, checkouts, 1)))
+		return err
+	}
+	for _, c := range []struct{ clicks, checkouts, want string }{
+		{"{event: a}", "{event: b}", ""},
+		{"{event: 1}", `{event: "1"}`, ""},
+		{"{event: 1.0}", "{event: 1}", "a record may be both"},
+		{"{event: [a, b]}", "{event: [b, c]}", "a record may be both"},
+		{"{event: a, x: 1}", "{event: a, x: 2}", ""},
+		{"{event: a}", "{event: b, x: 2}", "both where name the same paths"},
+	} {
+		err := with(c.clicks, c.checkouts)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s and %s: %v, want %q", c.clicks, c.checkouts, err, c.want)
+		}
+	}
+}
+
+func TestOneChangeIsSafe(t *testing.T) {
+	was, err := Parse("was", []byte(uuidShop))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ from, to, differs, appended string }{
+		{"# nothing", "", "", ""},
+		{`type: "numeric(14,4)"}`, "type: \"numeric(14,4)\"}\n      coupon: checkout.coupon", "", "coupon"},
+		{"      order_no:", "      coupon: checkout.coupon\n      order_no:", "rows.columns", ""},
+		{"unit: ms", "unit: s", "clicks.time", ""},
+		{"topic: web.views", "topic: web.clicks", "clicks.topic", ""},
+		{"type: uuid}\n    - ", "type: text}\n    - ", "match", ""},
+		{"key: sku", "key: id", "lookups", ""},
+		{"table: reporting.", "table: public.", "rows.table", ""},
+		{"from: order.sku}", "from: order.sku, mirror: off}", "", ""},
+	} {
+		now, err := Parse("now", []byte(strings.Replace(uuidShop, c.from, c.to, 1)))
+		if err != nil {
+			t.Fatal(c.to, err)
+		}
+		differences, appended := Compare(was, now)
+		var parts, names []string
+		for _, d := range differences {
+			parts = append(parts, d.Part)
+		}
+		for _, a := range appended {
+			names = append(names, a.Name)
+		}
+		wantAppended := c.appended
+		if got := strings.Join(names, " "); got != wantAppended {
+			t.Errorf("%s: appended %q, want %q", c.to, got, wantAppended)
+		}
+		if got := strings.Join(parts, " "); c.differs != "" && !strings.Contains(got, c.differs) || c.differs == "" && got != "" {
+			t.Errorf("%s: differs in %q, want %q", c.to, got, c.differs)
+		}
+	}
+}
+
+// A path that is drawn at random is read from what it is written as.
+func TestPathsAreReadAsTheyAreWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		member := rapid.OneOf(rapid.StringMatching(`[a-zA-Z_0-9$"\\. \[\]-]{0,6}`), rapid.String())
+		p := Path{Steps: []Step{{Member: member.Draw(t, "member")}}}
+		for range rapid.IntRange(0, 4).Draw(t, "steps") {
+			if rapid.Bool().Draw(t, "index") {
+				p.Steps = append(p.Steps, Step{Index: rapid.IntRange(0, 1<<31-1).Draw(t, "n"), IsIndex: true})
+			} else {
+				p.Steps = append(p.Steps, Step{Member: member.Draw(t, "member")})
+			}
+		}
+		got, err := ParsePath(p.String())
+		if err != nil || len(got.Steps) != len(p.Steps) {
+			t.Fatalf("%s: %v, %v", p, got, err)
+		}
+		for i := range p.Steps {
+			if got.Steps[i] != p.Steps[i] {
+				t.Fatalf("%s: step %d is %+v, not %+v", p, i, got.Steps[i], p.Steps[i])
+			}
+		}
+		name := rapid.StringMatching(`[a-zA-Z_0-9$"\. äß-]{1,20}`).Draw(t, "name")
+		if column, err := ParseColumn(QuoteName(name)); err != nil || column != name {
+			t.Fatalf("%s: %q, %v", QuoteName(name), column, err)
+		}
+	})
+}
+
+// Decimal agrees with exact arithmetic, and equal numbers have one spelling.
+func TestDecimal(t *testing.T) {
+	for text, want := range map[string]string{
+		"0": "0", "-0": "0", "-0.0e5": "0", "1.50": "1.5", "1e3": "1000", "1E+3": "1000", "12e-3": "0.012", "-120e-1": "-12", "9007199254740993": "9007199254740993",
+		"01": "", "1.": "", ".5": "", "+1": "", "1e": "", "1e+-3": "", "": "", "-": "", "0x10": "", "1_000": "", "1e9999": "", "NaN": "",
+	} {
+		if got, ok := Decimal(text); got != want || ok != (want != "") {
+			t.Errorf("%q is %q, %v; want %q", text, got, ok, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringMatching(`-?(0|[1-9][0-9]{0,12})(\.[0-9]{1,12})?([eE][+-]?[0-9]{1,2})?`).Draw(t, "number")
+		got, ok := Decimal(text)
+		want, _ := new(big.Rat).SetString(text)
+		have, _ := new(big.Rat).SetString(got)
+		if !ok || want.Cmp(have) != 0 || strings.ContainsAny(got, "eE") {
+			t.Fatalf("%s is %s, %v", text, got, ok)
+		}
+		if again, _ := Decimal(got); again != got {
+			t.Fatalf("%s is %s, and that is %s", text, got, again)
+		}
+	})
+}
+
+func TestColumnTypes(t *testing.T) {
+	for text, want := range map[string]string{
+		"text": "text", " VARCHAR ( 36 ) ": "varchar(36)", "numeric(12, 2)": "numeric(12,2)", "double  precision": "double precision", "int8": "bigint",
+		"timestamp with time zone": "timestamptz", "money": "", "text(3)": "", "numeric(1,2,3)": "", "varchar(x)": "", "varchar(3": "", "varchar(3); drop": "",
+	} {
+		if got, err := ColumnType(text); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q is %q, %v; want %q", text, got, err, want)
+		}
+	}
+}
+
+// Whatever the file holds: a shape that is written out and read again, or problems; no panic.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{string(builtinText), uuidShop, oneTopic, "shape: &a [*a]", "shape: {clicks: *x}", "", "---\n---\n", "shape:\n  <<: {a: 1}"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := Parse("f", text)
+		if err != nil {
+			if err.Error() == "" {
+				t.Error("an error without words")
+			}
+			return
+		}
+		again, err := Parse("again", []byte(s.Text()))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, s.Text())
+		}
+		if d, more := Compare(s, again); len(d)+len(more) > 0 {
+			t.Errorf("%v %v\n%s", d, more, s.Text())
+		}
+	})
+}
