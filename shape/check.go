@@ -12,7 +12,8 @@ func (p *parser) check(s *Shape) {
 	for i, l := range s.Lookups {
 		used := slices.ContainsFunc(s.Rows.Columns, func(c Column) bool { return c.Lookup == l.Name })
 		if !used {
-			p.problem(p.lines.Lookups[i], "lookups.%s: no column uses it: leave it out, or add a column with the source %s.COLUMN", l.Name, l.Name)
+			p.problem(p.lines.Lookups[i], "lookups.%s: no column uses it: leave it out, or add a column with the "+
+				"source %s.COLUMN", l.Name, l.Name)
 		}
 	}
 }
@@ -25,13 +26,16 @@ func (p *parser) checkTopics(s *Shape) {
 	line := p.lines.Of("checkouts.topic")
 	switch {
 	case len(s.Clicks.Where) == 0 || len(s.Checkouts.Where) == 0:
-		p.problem(line, "checkouts.topic: both kinds come from %s, so both need a where that tells them apart, as in {event: \"Order Completed\"}", s.Clicks.Topic)
+		p.problem(line, "checkouts.topic: both kinds come from %s, so both need a where that tells them apart, as in "+
+			"{event: \"Order Completed\"}", s.Clicks.Topic)
 	case s.Clicks.Format != s.Checkouts.Format:
 		p.problem(line, "checkouts.format: both kinds come from %s, so both have one format", s.Clicks.Topic)
 	case !samePaths(s.Clicks.Where, s.Checkouts.Where):
-		p.problem(p.lines.Of("checkouts.where"), "checkouts.where: both kinds come from %s, so both where name the same paths", s.Clicks.Topic)
+		p.problem(p.lines.Of("checkouts.where"), "checkouts.where: both kinds come from %s, so both where name the "+
+			"same paths", s.Clicks.Topic)
 	case !disjoint(s.Clicks.Where, s.Checkouts.Where):
-		p.problem(p.lines.Of("checkouts.where"), "checkouts.where: both kinds come from %s, and a record may be both; one path needs values that have none in common", s.Clicks.Topic)
+		p.problem(p.lines.Of("checkouts.where"), "checkouts.where: both kinds come from %s, and a record may be both; "+
+			"one path needs values that have none in common", s.Clicks.Topic)
 	}
 }
 
@@ -61,7 +65,8 @@ func (p *parser) checkColumns(s *Shape) {
 	for i := range columns {
 		c := &columns[i]
 		if slices.ContainsFunc(columns[:i], func(o Column) bool { return o.Name == c.Name }) {
-			p.problem(p.lines.Columns[i], "rows.columns: the table has one column %s, and it stands here a second time", QuoteName(c.Name))
+			p.problem(p.lines.Columns[i], "rows.columns: the table has one column %s, and it stands here a second "+
+				"time", QuoteName(c.Name))
 		}
 		p.checkColumn(s, c, p.lines.Columns[i])
 	}
@@ -83,7 +88,8 @@ func (p *parser) checkColumns(s *Shape) {
 }
 
 // clickTypes are the types, without what stands in brackets, that a value of the click may go to.
-var clickTypes = []string{"text", "varchar", "smallint", "integer", "bigint", "numeric", "boolean", "uuid", "date", "timestamp", "timestamptz"}
+var clickTypes = []string{"text", "varchar", "smallint", "integer", "bigint", "numeric", "boolean", "uuid", "date",
+	"timestamp", "timestamptz"}
 
 // checkColumn holds a column's declared type against its source.
 func (p *parser) checkColumn(s *Shape, c *Column, line int) {
@@ -94,7 +100,8 @@ func (p *parser) checkColumn(s *Shape, c *Column, line int) {
 	idFits := func(id ID) {
 		fits := map[Type][]string{Text: {"text", "varchar", "char"}, Bigint: {"bigint"}, UUID: {"uuid"}}[id.Type]
 		if !slices.Contains(fits, base) {
-			p.problem(line, "%s: an id of type %s goes into a column of type %s, not %s", what, id.Type, strings.Join(fits, " or "), c.Type)
+			p.problem(line, "%s: an id of type %s goes into a column of type %s, not %s", what, id.Type,
+				strings.Join(fits, " or "), c.Type)
 		}
 	}
 	switch {
@@ -104,10 +111,12 @@ func (p *parser) checkColumn(s *Shape, c *Column, line int) {
 		idFits(s.Clicks.ID)
 	case s.IsCheckoutTime(c), s.IsClickTime(c):
 		if base != "timestamp" && base != "timestamptz" || c.Type != base && c.Type != base+"(6)" {
-			p.problem(line, "%s: the time of an event goes into a column of type timestamp or timestamptz with six digits, not %s", what, c.Type)
+			p.problem(line, "%s: the time of an event goes into a column of type timestamp or timestamptz with six "+
+				"digits, not %s", what, c.Type)
 		}
 	case c.Side == FromClick && !slices.Contains(clickTypes, base):
-		p.problem(line, "%s: a value of the click goes into one of %s, not %s", what, strings.Join(clickTypes, ", "), c.Type)
+		p.problem(line, "%s: a value of the click goes into one of %s, not %s", what, strings.Join(clickTypes, ", "),
+			c.Type)
 	}
 	if c.Unit != NoUnit && base != "timestamp" && base != "timestamptz" && base != "date" {
 		p.problem(line, "%s: unit says that the number is a time, and %s is no type of a time", what, c.Type)

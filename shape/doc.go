@@ -6,6 +6,9 @@
 // the rooms that decode, join, write and verify compile what they need from it, and audit compiles
 // it by code of its own.
 //
+// No room reads a shape yet: they hold the built-in one in code. TestBuiltinIsTodaysContract keeps
+// both equal.
+//
 // This package is the only place in the product that names a member or a column of the built-in
 // shape (builtin.yaml). docs/shape.md describes the words for users.
 //

@@ -46,7 +46,8 @@ func (p *parser) lookup(e entry) Lookup {
 				break
 			}
 			if rest, is := strings.CutPrefix(text, "checkout."); is {
-				p.problem(w.value.Line, "%s.from: a path of the checkout stands here without checkout. before it: %s. (A member that is called checkout stands in quotes.)", what, rest)
+				p.problem(w.value.Line, "%s.from: a path of the checkout stands here without checkout. before it: %s. "+
+					"(A member that is called checkout stands in quotes.)", what, rest)
 			}
 			l.From = p.pathOf(w.value.Line, text, what+".from")
 		case "mirror":
@@ -172,7 +173,8 @@ func (p *parser) source(c *Column, line int, text, what string, s *Shape) {
 			for i := range s.Lookups {
 				names = append(names, s.Lookups[i].Name)
 			}
-			p.problem(line, "%s: nothing is called %q; before the dot stands one of %s", what, head, strings.Join(names, ", "))
+			p.problem(line, "%s: nothing is called %q; before the dot stands one of %s", what, head,
+				strings.Join(names, ", "))
 			return
 		}
 		c.Side, c.Lookup = FromLookup, head
@@ -192,14 +194,16 @@ func (p *parser) source(c *Column, line int, text, what string, s *Shape) {
 
 // columnTypes are the types of columns that migrate can make, and whether they take (n) or (n,m).
 var columnTypes = map[string]int{
-	"text": 0, "varchar": 1, "char": 1, "citext": 0, "uuid": 0, "smallint": 0, "integer": 0, "bigint": 0, "numeric": 2, "real": 0,
-	"double precision": 0, "boolean": 0, "date": 0, "timestamp": 1, "timestamptz": 1, "json": 0, "jsonb": 0, "inet": 0,
+	"text": 0, "varchar": 1, "char": 1, "citext": 0, "uuid": 0, "smallint": 0, "integer": 0, "bigint": 0,
+	"numeric": 2, "real": 0, "double precision": 0, "boolean": 0, "date": 0, "timestamp": 1, "timestamptz": 1,
+	"json": 0, "jsonb": 0, "inet": 0,
 }
 
 // columnAliases are other names of these types.
 var columnAliases = map[string]string{
-	"int": "integer", "int2": "smallint", "int4": "integer", "int8": "bigint", "bool": "boolean", "decimal": "numeric", "float4": "real",
-	"float8": "double precision", "character varying": "varchar", "character": "char", "timestamp without time zone": "timestamp",
+	"int": "integer", "int2": "smallint", "int4": "integer", "int8": "bigint", "bool": "boolean",
+	"decimal": "numeric", "float4": "real", "float8": "double precision", "character varying": "varchar",
+	"character": "char", "timestamp without time zone": "timestamp",
 	"timestamp with time zone": "timestamptz",
 }
 

@@ -133,7 +133,8 @@ func parseMeta(text string) (Path, error) {
 	}
 	name, is := strings.CutPrefix(text, string(Header)+".")
 	if !is {
-		return Path{}, fmt.Errorf("%s is none of $key, $headers.NAME, $timestamp, $partition, $offset; a member of that name stands in quotes", text)
+		return Path{}, fmt.Errorf("%s is none of $key, $headers.NAME, $timestamp, $partition, $offset; a member of "+
+			"that name stands in quotes", text)
 	}
 	if !strings.HasPrefix(name, `"`) { // a header's name may hold dots: the rest is the name
 		if name == "" {
@@ -173,7 +174,8 @@ func parseMember(text string) (s Step, rest string, err error) {
 		return s, "", errors.New("a member's name is missing")
 	}
 	if !plainMember(name) {
-		return s, "", fmt.Errorf(`the name %s stands in double quotes, for it holds a space, a bracket, a quote, a backslash or begins with $: %s`, name, quoteMember(name))
+		return s, "", fmt.Errorf("the name %s stands in double quotes, for it holds a space, a bracket, a quote, "+
+			"a backslash or begins with $: %s", name, quoteMember(name))
 	}
 	return Step{Member: name}, text[end:], nil
 }
@@ -182,7 +184,8 @@ func parseIndex(text string) (s Step, rest string, err error) {
 	digits, rest, closed := strings.Cut(text[1:], "]")
 	n, err := strconv.ParseUint(digits, 10, 31)
 	if !closed || err != nil || digits != strconv.FormatUint(n, 10) {
-		return s, "", fmt.Errorf("%s is no index: write [0], [1] and so on; one record is one row, so arrays are not taken apart", text)
+		return s, "", fmt.Errorf("%s is no index: write [0], [1] and so on; one record is one row, so arrays are not "+
+			"taken apart", text)
 	}
 	return Step{Index: int(n), IsIndex: true}, rest, nil
 }
@@ -211,7 +214,8 @@ func ParseTable(text string) (Table, error) {
 func ParseColumn(text string) (string, error) {
 	name, rest, err := parseIdentifier(text)
 	if err == nil && rest != "" {
-		err = fmt.Errorf(`%q follows the column's name; a name with other characters than letters, digits, _ and $ stands in double quotes`, rest)
+		err = fmt.Errorf("%q follows the column's name; a name with other characters than letters, digits, "+
+			"_ and $ stands in double quotes", rest)
 	}
 	return name, err
 }
@@ -266,7 +270,8 @@ func foldASCII(name string) string {
 }
 
 func isIdentifier(c byte, first bool) bool {
-	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80 || !first && (c >= '0' && c <= '9' || c == '$')
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80 || !first && (c >= '0' &&
+		c <= '9' || c == '$')
 }
 
 // String writes the table's name as in SQL.

@@ -81,7 +81,8 @@ const (
 // Type is the type by which ids and matches are compared.
 type Type string
 
-// The types of ids and matches. Integer is for matches only: 32 bits, by the rules of docs/semantics.md.
+// The types of ids and matches. Integer is for matches only: 32 bits, by the rules of
+// docs/semantics.md.
 const (
 	Text    Type = "text"
 	Integer Type = "integer"
@@ -148,7 +149,8 @@ func (s *Shape) LookupNamed(name string) *Lookup {
 	return nil
 }
 
-// IsCheckoutID says whether a column holds the checkout's id. Exactly the first such column is the row's identity.
+// IsCheckoutID says whether a column holds the checkout's id. Exactly the first such column is the
+// row's identity.
 func (s *Shape) IsCheckoutID(c *Column) bool {
 	return c.Side == FromCheckout && c.Path.Equal(s.Checkouts.ID.From)
 }

@@ -67,7 +67,8 @@ const oneTopic = `shape:
 `
 
 func TestShapesThatAreTaken(t *testing.T) {
-	for name, text := range map[string]string{"built in": string(builtinText), "uuid shop": uuidShop, "one topic": oneTopic} {
+	for name, text := range map[string]string{"built in": string(builtinText), "uuid shop": uuidShop,
+		"one topic": oneTopic} {
 		s, err := Parse(name, []byte(text))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -103,7 +104,8 @@ func TestWhatIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in := s.Clicks.Where[0].In; len(in) != 2 || in[1] != (Literal{String, "on"}) || s.Clicks.Where[1].In[0] != (Literal{Bool, "false"}) {
+	if in := s.Clicks.Where[0].In; len(in) != 2 || in[1] != (Literal{String, "on"}) ||
+		s.Clicks.Where[1].In[0] != (Literal{Bool, "false"}) {
 		t.Errorf("where is %+v", s.Clicks.Where)
 	}
 	if steps := s.Match[1].Click.Steps; len(steps) != 4 || steps[1].Member != "a.b" || !steps[2].IsIndex {
@@ -144,7 +146,7 @@ func TestAllThatIsWrongInOneList(t *testing.T) {
       c: {from: checkout.x, type: money}
       a: click.$nothing
 `))
-	var p *Problems
+	var p *DeclarationError
 	if !errors.As(err, &p) {
 		t.Fatal(err)
 	}
@@ -178,20 +180,30 @@ func TestAllThatIsWrongInOneList(t *testing.T) {
 // What each part alone allows, and together does not mean anything.
 func TestWhatDoesNotGoTogether(t *testing.T) {
 	for _, c := range []struct{ name, from, to, want string }{
-		{"no id column", "      order_no: checkout.order.number\n", "", "rows.columns: a column with the source checkout.order.number is missing"},
-		{"no time column", "      bought_at: checkout.order.placedAt\n", "", "a column with the source checkout.order.placedAt is missing"},
+		{"no id column", "      order_no: checkout.order.number\n", "", "rows.columns: a column with the source " +
+			"checkout.order.number is missing"},
+		{"no time column", "      bought_at: checkout.order.placedAt\n", "",
+			"a column with the source checkout.order.placedAt is missing"},
 		{"no click id", "      click: click.event_id\n", "", "a column with the source click.event_id is missing"},
 		{"no click time", "      clicked_at: click.ts\n", "", "a column with the source click.ts is missing"},
-		{"time of another unit", "      clicked_at: click.ts\n", "      clicked_at: {from: click.ts, unit: s}\n", "a column with the source click.ts is missing"},
+		{"time of another unit", "      clicked_at: click.ts\n", "      clicked_at: {from: click.ts, unit: s}\n",
+			"a column with the source click.ts is missing"},
 		{"unused lookup", "      product: product.title\n", "", "lookups.product: no column uses it"},
-		{"column twice", "      segment: customer.segment\n", "      CUSTOMER: customer.segment\n", "the table has one column customer"},
-		{"type of an id", "      order_no: checkout.order.number\n", "      order_no: {from: checkout.order.number, type: text}\n", "an id of type uuid goes into a column of type uuid, not text"},
-		{"rounded time", "      bought_at: checkout.order.placedAt\n", "      bought_at: {from: checkout.order.placedAt, type: timestamptz(3)}\n", "six digits, not timestamptz(3)"},
-		{"type of a click's value", "      campaign: click.utm.campaign\n", "      campaign: {from: click.utm.campaign, type: jsonb}\n", "a value of the click goes into one of"},
+		{"column twice", "      segment: customer.segment\n", "      CUSTOMER: customer.segment\n",
+			"the table has one column customer"},
+		{"type of an id", "      order_no: checkout.order.number\n", "      order_no: {from: checkout.order.number, " +
+			"type: text}\n", "an id of type uuid goes into a column of type uuid, not text"},
+		{"rounded time", "      bought_at: checkout.order.placedAt\n",
+			"      bought_at: {from: checkout.order.placedAt, type: timestamptz(3)}\n", "six digits, not " +
+				"timestamptz(3)"},
+		{"type of a click's value", "      campaign: click.utm.campaign\n",
+			"      campaign: {from: click.utm.campaign, type: jsonb}\n", "a value of the click goes into one of"},
 		{"one topic", "topic: web.orders", "topic: web.views", "both need a where that tells them apart"},
-		{"partition as an id", "id: {from: event_id, type: uuid}", "id: $partition", "$partition may stand in rows.columns only"},
+		{"partition as an id", "id: {from: event_id, type: uuid}", "id: $partition",
+			"$partition may stand in rows.columns only"},
 		{"five matches", "  match:\n", "  match: [a, b, c, d, e]\n  unused:\n", "1 to 4 pairs stand here, not 5"},
-		{"from with checkout.", "from: order.sku}", "from: checkout.order.sku}", "without checkout. before it: order.sku"},
+		{"from with checkout.", "from: order.sku}", "from: checkout.order.sku}",
+			"without checkout. before it: order.sku"},
 	} {
 		text := strings.Replace(uuidShop, c.from, c.to, 1)
 		if text == uuidShop {
@@ -206,7 +218,8 @@ func TestWhatDoesNotGoTogether(t *testing.T) {
 func TestBothKindsFromOneTopicAreApart(t *testing.T) {
 	with := func(clicks, checkouts string) error {
 		text := strings.Replace(oneTopic, `{event: [Product Viewed, "on"], "context.test": false}`, clicks, 1)
-		_, err := Parse("f", []byte(strings.Replace(text, `{event: "Order Completed", "context.test": false}`, checkouts, 1)))
+		_, err := Parse("f", []byte(strings.Replace(text, `{event: "Order Completed", "context.test": false}`,
+			checkouts, 1)))
 		return err
 	}
 	for _, c := range []struct{ clicks, checkouts, want string }{
@@ -256,7 +269,8 @@ func TestOneChangeIsSafe(t *testing.T) {
 		if got := strings.Join(names, " "); got != wantAppended {
 			t.Errorf("%s: appended %q, want %q", c.to, got, wantAppended)
 		}
-		if got := strings.Join(parts, " "); c.differs != "" && !strings.Contains(got, c.differs) || c.differs == "" && got != "" {
+		if got := strings.Join(parts, " "); c.differs != "" && !strings.Contains(got, c.differs) ||
+			c.differs == "" && got != "" {
 			t.Errorf("%s: differs in %q, want %q", c.to, got, c.differs)
 		}
 	}
@@ -293,8 +307,9 @@ func TestPathsAreReadAsTheyAreWritten(t *testing.T) {
 // Decimal agrees with exact arithmetic, and equal numbers have one spelling.
 func TestDecimal(t *testing.T) {
 	for text, want := range map[string]string{
-		"0": "0", "-0": "0", "-0.0e5": "0", "1.50": "1.5", "1e3": "1000", "1E+3": "1000", "12e-3": "0.012", "-120e-1": "-12", "9007199254740993": "9007199254740993",
-		"01": "", "1.": "", ".5": "", "+1": "", "1e": "", "1e+-3": "", "": "", "-": "", "0x10": "", "1_000": "", "1e9999": "", "NaN": "",
+		"0": "0", "-0": "0", "-0.0e5": "0", "1.50": "1.5", "1e3": "1000", "1E+3": "1000", "12e-3": "0.012",
+		"-120e-1": "-12", "9007199254740993": "9007199254740993", "01": "", "1.": "", ".5": "", "+1": "", "1e": "",
+		"1e+-3": "", "": "", "-": "", "0x10": "", "1_000": "", "1e9999": "", "NaN": "",
 	} {
 		if got, ok := Decimal(text); got != want || ok != (want != "") {
 			t.Errorf("%q is %q, %v; want %q", text, got, ok, want)
@@ -316,8 +331,10 @@ func TestDecimal(t *testing.T) {
 
 func TestColumnTypes(t *testing.T) {
 	for text, want := range map[string]string{
-		"text": "text", " VARCHAR ( 36 ) ": "varchar(36)", "numeric(12, 2)": "numeric(12,2)", "double  precision": "double precision", "int8": "bigint",
-		"timestamp with time zone": "timestamptz", "money": "", "text(3)": "", "numeric(1,2,3)": "", "varchar(x)": "", "varchar(3": "", "varchar(3); drop": "",
+		"text": "text", " VARCHAR ( 36 ) ": "varchar(36)", "numeric(12, 2)": "numeric(12,2)",
+		"double  precision": "double precision", "int8": "bigint",
+		"timestamp with time zone": "timestamptz", "money": "", "text(3)": "", "numeric(1,2,3)": "", "varchar(x)": "",
+		"varchar(3": "", "varchar(3); drop": "",
 	} {
 		if got, err := ColumnType(text); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q is %q, %v; want %q", text, got, err, want)
@@ -327,7 +344,8 @@ func TestColumnTypes(t *testing.T) {
 
 // Whatever the file holds: a shape that is written out and read again, or problems; no panic.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{string(builtinText), uuidShop, oneTopic, "shape: &a [*a]", "shape: {clicks: *x}", "", "---\n---\n", "shape:\n  <<: {a: 1}"} {
+	for _, text := range []string{string(builtinText), uuidShop, oneTopic, "shape: &a [*a]", "shape: {clicks: *x}",
+		"", "---\n---\n", "shape:\n  <<: {a: 1}"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

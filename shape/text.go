@@ -6,7 +6,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Text writes the shape out in full, as a file that Parse takes. Nothing in it is left to a default.
+// Text writes the shape out in full, as a file that Parse takes. Nothing in it is left to a
+// default.
 func (s *Shape) Text() string {
 	var w writer
 	w.line(0, "shape:")
@@ -14,7 +15,8 @@ func (s *Shape) Text() string {
 	w.events("checkouts", &s.Checkouts)
 	w.line(1, "match:")
 	for _, m := range s.Match {
-		w.line(2, "- {click: "+scalar(m.Click.String())+", checkout: "+scalar(m.Checkout.String())+", type: "+string(m.Type)+"}")
+		w.line(2, "- {click: "+scalar(m.Click.String())+", checkout: "+scalar(m.Checkout.String())+", type: "+
+			""+string(m.Type)+"}")
 	}
 	if len(s.Lookups) > 0 {
 		w.line(1, "lookups:")
@@ -24,7 +26,8 @@ func (s *Shape) Text() string {
 		if l.ReadThrough {
 			mirror = "off"
 		}
-		w.line(2, scalar(l.Name)+": {table: "+scalar(l.Table.String())+", key: "+scalar(QuoteName(l.Key))+", from: "+scalar(l.From.String())+
+		w.line(2, scalar(l.Name)+": {table: "+scalar(l.Table.String())+", key: "+scalar(QuoteName(l.Key))+", from: "+
+			""+scalar(l.From.String())+
 			", mirror: \""+mirror+"\"}")
 	}
 	w.line(1, "rows:")
@@ -36,7 +39,8 @@ func (s *Shape) Text() string {
 		if c.Unit != NoUnit {
 			unit = ", unit: " + string(c.Unit)
 		}
-		w.line(3, scalar(QuoteName(c.Name))+": {from: "+scalar(c.Source())+", type: "+scalar(s.DeclaredType(c))+unit+"}")
+		w.line(3, scalar(QuoteName(c.Name))+": {from: "+scalar(c.Source())+", type: "+
+			""+scalar(s.DeclaredType(c))+unit+"}")
 	}
 	return w.String()
 }
