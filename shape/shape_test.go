@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"firstclick/join/event"
 )
 
 // uuidShop is the second example of the agreement on shapes.
@@ -86,6 +88,34 @@ func TestShapesThatAreTaken(t *testing.T) {
 		if d, more := Compare(s, again); len(d)+len(more) > 0 {
 			t.Errorf("%s: differs from itself: %v %v", name, d, more)
 		}
+	}
+}
+
+// The rooms hold the contract in code as yet: the built-in shape says the same.
+func TestBuiltinIsTodaysContract(t *testing.T) {
+	s := Builtin()
+	sources := map[string]string{}
+	for i := range s.Rows.Columns {
+		c := &s.Rows.Columns[i]
+		sources[c.Name] = c.Source()
+	}
+	for _, c := range event.Columns {
+		if sources[c.Name] != "checkout."+c.Name {
+			t.Errorf("the column %s comes from %q", c.Name, sources[c.Name])
+		}
+		delete(sources, c.Name)
+	}
+	for name, source := range map[string]string{
+		"user_name": "user.username", "click_id": "click.click_id", "click_time": "click.datetime_occured",
+		"checkout_time": "checkout.datetime_occured",
+	} {
+		if sources[name] != source {
+			t.Errorf("the column %s comes from %q", name, sources[name])
+		}
+		delete(sources, name)
+	}
+	if len(sources) > 0 {
+		t.Errorf("columns that no room writes: %v", sources)
 	}
 }
 
