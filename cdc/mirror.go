@@ -175,7 +175,8 @@ func (m *Mirror) Run(ctx context.Context) error {
 			m.logger.Debug("users mirror still has no stream", "error", err)
 		} else {
 			logged = text
-			m.logger.Warn("users mirror has no stream: names are read from the table until it has one again", "error", err)
+			m.logger.Warn("users mirror has no stream: names are read from the table until it has one again",
+				"error", err)
 		}
 		// A stream that was up for a while was sound: the next one is tried soon.
 		if up && time.Since(began) > m.tuning.backoffMax {

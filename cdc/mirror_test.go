@@ -217,7 +217,8 @@ func TestSchemaChanges(t *testing.T) {
 	})
 	m.exec("UPDATE commerce.users SET username = 'unpublished' WHERE id = 1")
 	m.want(map[int32]string{1: "unpublished"}, 1)
-	const warning = `level=WARN msg="users mirror has no stream: names are read from the table until it has one again" ` +
+	const warning = `level=WARN msg="users mirror has no stream: ` +
+		`names are read from the table until it has one again" ` +
 		`error="commerce.users has no replica identity`
 	if n := strings.Count(m.log.String(), warning); n > 2 {
 		t.Fatalf("logged %d times:\n%s", n, m.log)

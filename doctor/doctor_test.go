@@ -214,7 +214,8 @@ func TestRolesApart(t *testing.T) {
 	}
 	execute(t, owner, "ALTER ROLE writer REPLICATION; GRANT INSERT ON commerce.attributed_checkouts TO copier")
 	r = look()
-	want(t, r, "replication right", Warn, "writer, the role that writes, may replicate too", "ALTER ROLE \"writer\" NOREPLICATION")
+	want(t, r, "replication right", Warn, "writer, the role that writes, may replicate too",
+		"ALTER ROLE \"writer\" NOREPLICATION")
 	want(t, r, "replication right", Warn, "copier replicates, and may write too")
 }
 

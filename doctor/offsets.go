@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-const newGroup = "begin anew under another --group with --start earliest: rows in the table are kept, and not written twice"
+const newGroup = "begin anew under another --group with --start earliest: " +
+	"rows in the table are kept, and not written twice"
 
 // offsets compares the positions in Postgres with the topics as they are. It finds what a run would
 // call a gap.
