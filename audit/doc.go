@@ -47,8 +47,8 @@
 //   - audit.go: Config, a run and its streams. item.go, codec.go, sort.go, cursor.go: the items and
 //     how they are sorted. walk.go: the two streams.
 //   - postgres.go, settings.go, snapshot.go, shard.go, entries.go, table.go, column.go: what is
-//     read from Postgres. log.go, topics.go, partition.go: what is read from Kafka. decode.go, json.go,
-//     values.go: events. loss.go: what Kafka has lost.
+//     read from Postgres. log.go, topics.go, partition.go: what is read from Kafka. decode.go,
+//     json.go, values.go: events. loss.go: what Kafka has lost.
 //   - verify.go, rows.go, window.go, judge.go, names.go, refused.go, trial.go, report.go,
 //     digest.go: Verify. repair.go, repair_apply.go, repair_late.go: Repair.
 //   - compare.go, comparison.go: Compare. whatif.go, scratch.go, outcome.go: WhatIf.
