@@ -17,7 +17,7 @@ func TestRowsAllocateLittle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for r := (&rowReader{rows: w.rows, names: names}); !errors.Is(err, io.EOF); {
+		for r := (&rowReader{rows: w.rows, fields: w.fields, names: names}); !errors.Is(err, io.EOF); {
 			if _, err = r.Read(buf); err != nil && !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}

@@ -67,7 +67,7 @@ func BenchmarkCommit(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				data, err := io.ReadAll(&rowReader{rows: w.rows, names: names.known})
+				data, err := io.ReadAll(&rowReader{rows: w.rows, fields: w.fields, names: names.known})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -136,7 +136,7 @@ func BenchmarkRender(b *testing.B) {
 	buf := make([]byte, 65531)
 	b.ReportAllocs()
 	for b.Loop() {
-		r := &rowReader{rows: w.rows, names: names}
+		r := &rowReader{rows: w.rows, fields: w.fields, names: names}
 		for {
 			n, err := r.Read(buf)
 			b.SetBytes(int64(n))

@@ -18,6 +18,7 @@ type commitSet struct {
 	group   string
 	batches []*Batch      // by topic, then partition
 	rows    []rowRef      // by checkout_id as bytes, then partition, then offset
+	fields  []byte        // of the rows, as they came: their memory is read in its order, which is fast
 	repeats bool          // some rows have the same checkout_id
 	dead    []*DeadLetter // in the order of their keys
 	late    []*Late       // in the order of their keys
@@ -44,6 +45,8 @@ type rowRef struct {
 	batch  *Batch
 	prefix uint64 // the first eight bytes of the checkout_id: rows are compared by them first
 	at     int32
+	// fields are the checkout's own columns in COPY's form, which begin there in commitSet.fields.
+	fields uint32
 }
 
 func newCommitSet(batches []*Batch) (*commitSet, error) {
@@ -96,8 +99,12 @@ func (set *commitSet) sortRows() {
 	set.rows, set.users = make([]rowRef, 0, n), make([]int32, 0, n)
 	for _, b := range set.batches {
 		for i := range b.Rows {
-			r := rowRef{Released: &b.Rows[i], batch: b, at: int32(len(set.rows))}
+			r := rowRef{Released: &b.Rows[i], batch: b, at: int32(len(set.rows)), fields: uint32(len(set.fields))}
 			r.prefix = prefix(r.IDText())
+			set.fields = appendFields(set.fields, r.Released)
+			if len(set.rows) == 0 { // the others are about as long
+				set.fields = slices.Grow(set.fields, n*(len(set.fields)+64))
+			}
 			set.rows, set.users = append(set.rows, r), append(set.users, r.User)
 		}
 	}

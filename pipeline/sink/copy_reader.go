@@ -18,6 +18,7 @@ const postgresEpoch = 946_684_800_000_000
 // rowReader renders rows as binary COPY data while they are sent. It is used once.
 type rowReader struct {
 	rows         []rowRef
+	fields       []byte // commitSet's
 	names        map[int32]string
 	withoutClick map[*event.Released]bool
 	ordinals     bool // adds rowRef.at to each row, as an int4
@@ -84,8 +85,9 @@ func (r *rowReader) appendRow(dst []byte, row rowRef) []byte {
 	}
 	dst = append(dst, 0, fields)
 	hasClick := row.HasClick && (len(r.withoutClick) == 0 || !r.withoutClick[row.Released])
-	for i := range columns {
-		c, at, known := &columns[i], len(dst), true
+	dst = append(dst, fieldsOf(r.fields[row.fields:])...)
+	for _, c := range columns[len(event.Columns):] {
+		at, known := len(dst), true
 		dst = append(dst, 0xff, 0xff, 0xff, 0xff)
 		switch {
 		case c.origin == ofUser:
@@ -94,21 +96,12 @@ func (r *rowReader) appendRow(dst []byte, row rowRef) []byte {
 			dst = append(dst, name...)
 		case c.origin == ofClick && !hasClick:
 			known = false
-		case c.kind == kindTime:
-			micros := row.Time
-			if c.origin == ofClick {
-				micros = row.ClickTime
-			}
-			dst = binary.BigEndian.AppendUint64(dst, uint64(micros-postgresEpoch))
+		case c.origin == ofClick && c.kind == kindTime:
+			dst = binary.BigEndian.AppendUint64(dst, uint64(row.ClickTime-postgresEpoch))
 		case c.origin == ofClick:
 			dst = row.Click.AppendTo(dst)
 		default:
-			var value []byte
-			if value, known = row.Column(i); known && c.kind == event.KindNumber {
-				dst = appendNumber(dst, value)
-			} else {
-				dst = append(dst, value...)
-			}
+			dst = binary.BigEndian.AppendUint64(dst, uint64(row.Time-postgresEpoch))
 		}
 		if known {
 			binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
@@ -119,3 +112,28 @@ func (r *rowReader) appendRow(dst []byte, row rowRef) []byte {
 	}
 	return dst
 }
+
+// appendFields appends the length of what follows, as a uint32, then the checkout's own columns as
+// appendRow has them.
+func appendFields(dst []byte, row *event.Released) []byte {
+	begin := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	for i := range event.Columns { // columns begins with them
+		at := len(dst)
+		dst = append(dst, 0xff, 0xff, 0xff, 0xff)
+		value, known := row.Column(i)
+		switch {
+		case !known:
+			continue
+		case event.Columns[i].Kind == event.KindNumber:
+			dst = appendNumber(dst, value)
+		default:
+			dst = append(dst, value...)
+		}
+		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+	}
+	binary.BigEndian.PutUint32(dst[begin:], uint32(len(dst)-begin-4))
+	return dst
+}
+
+func fieldsOf(b []byte) []byte { return b[4 : 4+binary.BigEndian.Uint32(b)] }

@@ -95,7 +95,8 @@ func FuzzNumeric(f *testing.F) {
 }
 
 func TestRenderingDoesNotAllocate(t *testing.T) {
-	r, k := &rowReader{}, clicked(row(0, checkout(uuid(1))), uuid(2), noon)
+	k := clicked(row(0, checkout(uuid(1))), uuid(2), noon)
+	r := &rowReader{fields: appendFields(nil, &k)}
 	dst := make([]byte, 0, 1024)
 	if n := testing.AllocsPerRun(100, func() { dst = r.appendRow(dst[:0], rowRef{Released: &k}) }); n != 0 {
 		t.Fatalf("%v allocations", n)
@@ -123,7 +124,7 @@ func TestReaderInAnyPieces(t *testing.T) {
 		names := map[int32]string{1: "ann", 2: strings.Repeat("n", 500)}
 		ordinals := rapid.Bool().Draw(t, "ordinals")
 		read := func(size int) []byte {
-			r := &rowReader{rows: w.rows, names: names, ordinals: ordinals}
+			r := &rowReader{rows: w.rows, fields: w.fields, names: names, ordinals: ordinals}
 			var out []byte
 			buf := make([]byte, size)
 			for {

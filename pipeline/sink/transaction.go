@@ -189,7 +189,9 @@ func (a *attempt) copyFresh(ctx context.Context, rows []rowRef) error {
 
 // copy sends a COPY of the rows, and says how many were taken.
 func (a *attempt) copy(ctx context.Context, sql string, rows []rowRef, ordinals bool) (int64, error) {
-	r := &rowReader{rows: rows, names: a.set.names, withoutClick: a.withoutClick, ordinals: ordinals}
+	r := &rowReader{
+		rows: rows, fields: a.set.fields, names: a.set.names, withoutClick: a.withoutClick, ordinals: ordinals,
+	}
 	defer r.stop()
 	tag, err := a.conn.PgConn().CopyFrom(ctx, r, sql)
 	return tag.RowsAffected(), err
