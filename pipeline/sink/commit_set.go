@@ -45,8 +45,7 @@ type rowRef struct {
 	batch  *Batch
 	prefix uint64 // the first eight bytes of the checkout_id: rows are compared by them first
 	at     int32
-	// fields are the checkout's own columns in COPY's form, which begin there in commitSet.fields.
-	fields uint32
+	fields event.Span // in commitSet.fields: the checkout's own columns in COPY's form
 }
 
 func newCommitSet(batches []*Batch) (*commitSet, error) {
@@ -99,9 +98,11 @@ func (set *commitSet) sortRows() {
 	set.rows, set.users = make([]rowRef, 0, n), make([]int32, 0, n)
 	for _, b := range set.batches {
 		for i := range b.Rows {
-			r := rowRef{Released: &b.Rows[i], batch: b, at: int32(len(set.rows)), fields: uint32(len(set.fields))}
+			r := rowRef{Released: &b.Rows[i], batch: b, at: int32(len(set.rows))}
 			r.prefix = prefix(r.IDText())
+			r.fields.From = uint32(len(set.fields))
 			set.fields = appendFields(set.fields, r.Released)
+			r.fields.To = uint32(len(set.fields))
 			if len(set.rows) == 0 { // the others are about as long
 				set.fields = slices.Grow(set.fields, n*(len(set.fields)+64))
 			}

@@ -85,7 +85,7 @@ func (r *rowReader) appendRow(dst []byte, row rowRef) []byte {
 	}
 	dst = append(dst, 0, fields)
 	hasClick := row.HasClick && (len(r.withoutClick) == 0 || !r.withoutClick[row.Released])
-	dst = append(dst, fieldsOf(r.fields[row.fields:])...)
+	dst = append(dst, r.fields[row.fields.From:row.fields.To]...)
 	for _, c := range columns[len(event.Columns):] {
 		at, known := len(dst), true
 		dst = append(dst, 0xff, 0xff, 0xff, 0xff)
@@ -113,11 +113,8 @@ func (r *rowReader) appendRow(dst []byte, row rowRef) []byte {
 	return dst
 }
 
-// appendFields appends the length of what follows, as a uint32, then the checkout's own columns as
-// appendRow has them.
+// appendFields appends the checkout's own columns, as they stand in a tuple.
 func appendFields(dst []byte, row *event.Released) []byte {
-	begin := len(dst)
-	dst = append(dst, 0, 0, 0, 0)
 	for i := range event.Columns { // columns begins with them
 		at := len(dst)
 		dst = append(dst, 0xff, 0xff, 0xff, 0xff)
@@ -132,8 +129,5 @@ func appendFields(dst []byte, row *event.Released) []byte {
 		}
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	}
-	binary.BigEndian.PutUint32(dst[begin:], uint32(len(dst)-begin-4))
 	return dst
 }
-
-func fieldsOf(b []byte) []byte { return b[4 : 4+binary.BigEndian.Uint32(b)] }
