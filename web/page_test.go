@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"firstclick/internal/pgtest"
-	"firstclick/pipeline"
+	"firstclick/internal/webtest"
 )
 
 // stage is a page on a server, with a real Postgres and an invented pipeline.
@@ -28,35 +28,6 @@ type stage struct {
 	stop   func()
 }
 
-// pretended is an invented pipeline: each call of stats is a second later, at a steady pace.
-type pretended struct{ looks atomic.Int64 }
-
-func (p *pretended) stats() pipeline.Stats {
-	n := p.looks.Add(1)
-	now := time.Now()
-	st := pipeline.Stats{
-		Started: now.Add(-time.Hour),
-		Totals: pipeline.Totals{
-			ClicksRead: 120 * n, CheckoutsRead: 60 * n, Transactions: 40 * n, DelayRows: 60 * n,
-			Delay: time.Duration(60*n) * 6 * time.Millisecond,
-		},
-		Status: pipeline.Status{
-			At: now, Ready: true, EndsAt: now, Watermark: now.UnixMicro(),
-			Clicks: []pipeline.PartitionStats{{Next: 120 * n, End: 120 * n, MaxTime: now.UnixMicro()}},
-			Shards: []pipeline.ShardStats{{
-				Next: 60 * n, End: 60 * n, Committed: 60 * n, Queued: 2, Open: 900,
-				MaxReleased: now.UnixMicro(), FinalBefore: now.UnixMicro(),
-			}},
-		},
-	}
-	st.Result.Fresh, st.Result.Attributed = 60*n, 50*n
-	st.Window.Clicks, st.Window.Bytes = 7200, 400_000
-	st.Users.Connected, st.Users.Entries, st.Users.Capacity, st.Users.Hits = true, 100, 1000, uint64(60*n)
-	return st
-}
-
-const hostileName = `<img src=x onerror="document.title='owned'">`
-
 // begin starts a stage that listens on address. change changes the configuration.
 func begin(t *testing.T, address, dsn string, change func(*PageConfig)) *stage {
 	t.Helper()
@@ -66,9 +37,9 @@ func begin(t *testing.T, address, dsn string, change func(*PageConfig)) *stage {
 // beginServer does the same with another configuration of the server.
 func beginServer(t *testing.T, config Config, dsn string, change func(*PageConfig)) *stage {
 	t.Helper()
-	job := &pretended{}
+	job := &webtest.Pipeline{}
 	cfg := PageConfig{
-		Stats: job.stats, Latest: func() []string { return []string{"k1", hostileName} }, Database: dsn,
+		Stats: job.Stats, Latest: func() []string { return []string{"k1", webtest.HostileName} }, Database: dsn,
 		Version: "test", Instance: "firstclick one",
 		Settings: []Setting{{"--kafka", "localhost:9093", true}, {"--kafka-password", "set, not shown", true}},
 		Explain: func(_ context.Context, id string) (any, error) {
@@ -122,30 +93,8 @@ func furnish(t *testing.T, dsn string) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	for _, step := range []struct {
-		sql  string
-		args []any
-	}{
-		{`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, click_id, product_id, total_amount,
-			checkout_time, click_time)
-			VALUES ('k1', 'Ada', 'c1', 'p', 12.35, '2026-11-23 09:00:00', '2026-11-23 08:57:00'),
-			($1, $1, NULL, 'p', NULL, '2026-11-23 09:00:01', NULL)`, []any{hostileName}},
-		{`INSERT INTO firstclick.instances (instance, group_id, host, pid, version, listen, shards)
-			VALUES ('firstclick one', 'firstclick', $1, 7, 'v1', ':8081', '{0,1}')`, []any{hostileName}},
-		{`INSERT INTO firstclick.dead_letters (group_id, topic, partition, "offset", reason, detail, payload,
-			payload_size, payload_sha256)
-			VALUES ('firstclick', 'clicks', 1, 42, 'json', $1, $2::bytea, length($2::bytea), '\x00'),
-			('firstclick', 'clicks', 1, 43, 'too_large', '', NULL, 9000000, '\x01'),
-			('another', 'clicks', 1, 44, 'json', '', 'secret of another group', 23, '\x02')`,
-			[]any{hostileName, []byte(hostilePayload)}},
-	} {
-		if _, err := conn.Exec(t.Context(), step.sql, step.args...); err != nil {
-			t.Fatal(err)
-		}
-	}
+	webtest.Furnish(t, conn)
 }
-
-const hostilePayload = "<script>document.title='owned'</script>\n\u202eevil\x00\xff\x1b[2J"
 
 func ask(t *testing.T, method, url string, headers map[string]string) (*http.Response, string) {
 	t.Helper()
@@ -318,11 +267,11 @@ func TestStream(t *testing.T) {
 	if now.Status.State == "" || now.Totals["rows"] == 0 || len(now.Checkouts) != 1 || now.Users["entries"] != 100.0 {
 		t.Errorf("now: %+v", now)
 	}
-	if len(rows.Order) != 2 || rows.Order[0] != hostileName || rows.Rows["k1"].Amount == nil ||
+	if len(rows.Order) != 2 || rows.Order[0] != webtest.HostileName || rows.Rows["k1"].Amount == nil ||
 		*rows.Rows["k1"].Amount != "12.35" {
 		t.Errorf("rows: %s", got["rows"])
 	}
-	if len(a.Instances) != 1 || a.Instances["firstclick one"].Host != hostileName || a.DeadLetters["json"] != 1 ||
+	if len(a.Instances) != 1 || a.Instances["firstclick one"].Host != webtest.HostileName || a.DeadLetters["json"] != 1 ||
 		a.DeadLetters["too_large"] != 1 {
 		t.Errorf("aside: %s", got["aside"])
 	}
@@ -333,14 +282,14 @@ func TestIdleCostsNothing(t *testing.T) {
 	dsn := pgtest.New(t)
 	furnish(t, dsn)
 	var verified atomic.Int64
-	job := &pretended{}
+	job := &webtest.Pipeline{}
 	s := begin(t, "127.0.0.1:0", dsn, func(cfg *PageConfig) {
-		cfg.Stats = job.stats
+		cfg.Stats = job.Stats
 		cfg.Verify = func(context.Context) (Verdict, error) { verified.Add(1); return Verdict{OK: true}, nil }
 	})
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.After(time.Minute); job.looks.Load() < 3; {
+	for deadline := time.After(time.Minute); job.Calls() < 3; {
 		select {
 		case <-ticker.C:
 		case <-deadline:

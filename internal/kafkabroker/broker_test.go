@@ -24,25 +24,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// consume reads n values of a partition from its start.
-func consume(t *testing.T, brokers []string, topic string, partition int32, n int) (values []string) {
-	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
-		topic: {partition: kgo.NewOffset().AtStart()}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	for len(values) < n {
-		fetches := client.PollFetches(t.Context())
-		if err := fetches.Err(); err != nil {
-			t.Fatal(err)
-		}
-		fetches.EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
-	}
-	return values
-}
-
 func TestRealIsOneBroker(t *testing.T) {
 	first := kafkatest.Real(t)
 	if second := kafkatest.Real(t); second != first {
@@ -57,7 +38,7 @@ func TestRealIsOneBroker(t *testing.T) {
 	if first := kafkatest.Produce(t, brokers, topic, 2, []byte("a"), []byte("b")); first != 0 {
 		t.Errorf("first offset %d", first)
 	}
-	if got := fmt.Sprint(consume(t, brokers, topic, 2, 2)); got != "[a b]" {
+	if got := fmt.Sprint(kafkatest.Consume(t, brokers, topic, 2, 2)); got != "[a b]" {
 		t.Errorf("read %s", got)
 	}
 }
@@ -141,7 +122,7 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 			if broker.Addr != brokers[0] {
 				t.Errorf("address %s became %s", brokers[0], broker.Addr)
 			}
-			if got := consume(t, brokers, "clicks", 0, 1)[0]; got != "before" {
+			if got := kafkatest.Consume(t, brokers, "clicks", 0, 1)[0]; got != "before" {
 				t.Errorf("read %q", got)
 			}
 		})
@@ -162,7 +143,7 @@ func TestRealKeepsItsDataThroughFaults(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		if got := consume(t, []string{again.Addr}, "clicks", 0, 1)[0]; got != "before" {
+		if got := kafkatest.Consume(t, []string{again.Addr}, "clicks", 0, 1)[0]; got != "before" {
 			t.Errorf("read %q", got)
 		}
 	})

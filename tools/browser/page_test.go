@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"firstclick/internal/pgtest"
+	"firstclick/internal/webtest"
 	"firstclick/web"
 )
 
@@ -21,7 +22,7 @@ func TestBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	furnish(t, conn)
+	webtest.Furnish(t, conn)
 	write := func(sql string) {
 		t.Helper()
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
@@ -32,7 +33,7 @@ func TestBrowser(t *testing.T) {
 	write(`INSERT INTO commerce.attributed_checkouts (checkout_id, user_name, checkout_time) VALUES ('__proto__', ` +
 		`'polluted', '2026-11-23 08:00:00')`)
 	verify := func(cfg *web.PageConfig) {
-		cfg.Latest = func() []string { return []string{"__proto__", "k1", hostileName} }
+		cfg.Latest = func() []string { return []string{"__proto__", "k1", webtest.HostileName} }
 		cfg.Verify = func(context.Context) (web.Verdict, error) {
 			return web.Verdict{OK: true, Text: "Verified: all 2 rows"}, nil
 		}
@@ -77,15 +78,15 @@ func TestBrowser(t *testing.T) {
 			return `[...document.querySelectorAll("#latest tbody tr")].map((r) => r.children[0].textContent + "=" + ` +
 				`r.children[1].textContent).join() === ` + quoted(has)
 		}
-		tab.Wait("all rows", rows(hostileName+"="+hostileName+",k1=Ada,__proto__=polluted"))
+		tab.Wait("all rows", rows(webtest.HostileName+"="+webtest.HostileName+",k1=Ada,__proto__=polluted"))
 		if Eval[bool](tab, `"user_name" in {} || "checkout_id" in {}`) {
 			t.Error("a row's id has given every object its members")
 		}
 		write(`UPDATE commerce.attributed_checkouts SET user_name = NULL WHERE checkout_id = 'k1'`)
-		tab.Wait("a name that went", rows(hostileName+"="+hostileName+",k1=not known yet,__proto__=polluted"))
+		tab.Wait("a name that went", rows(webtest.HostileName+"="+webtest.HostileName+",k1=not known yet,__proto__=polluted"))
 		write(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = '__proto__'`)
 		write(`UPDATE commerce.attributed_checkouts SET user_name = 'Ada' WHERE checkout_id = 'k1'`)
-		tab.Wait("a row that went", rows(hostileName+"="+hostileName+",k1=Ada"))
+		tab.Wait("a row that went", rows(webtest.HostileName+"="+webtest.HostileName+",k1=Ada"))
 		if dots := Eval[int](tab, `document.querySelectorAll("#charts canvas").length`); dots != 8 {
 			t.Errorf("%d charts", dots)
 		}
