@@ -271,7 +271,8 @@ func TestStream(t *testing.T) {
 		*rows.Rows["k1"].Amount != "12.35" {
 		t.Errorf("rows: %s", got["rows"])
 	}
-	if len(a.Instances) != 1 || a.Instances["firstclick one"].Host != webtest.HostileName || a.DeadLetters["json"] != 1 ||
+	if len(a.Instances) != 1 || a.Instances["firstclick one"].Host != webtest.HostileName ||
+		a.DeadLetters["json"] != 1 ||
 		a.DeadLetters["too_large"] != 1 {
 		t.Errorf("aside: %s", got["aside"])
 	}

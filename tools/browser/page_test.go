@@ -83,7 +83,8 @@ func TestBrowser(t *testing.T) {
 			t.Error("a row's id has given every object its members")
 		}
 		write(`UPDATE commerce.attributed_checkouts SET user_name = NULL WHERE checkout_id = 'k1'`)
-		tab.Wait("a name that went", rows(webtest.HostileName+"="+webtest.HostileName+",k1=not known yet,__proto__=polluted"))
+		tab.Wait("a name that went",
+			rows(webtest.HostileName+"="+webtest.HostileName+",k1=not known yet,__proto__=polluted"))
 		write(`DELETE FROM commerce.attributed_checkouts WHERE checkout_id = '__proto__'`)
 		write(`UPDATE commerce.attributed_checkouts SET user_name = 'Ada' WHERE checkout_id = 'k1'`)
 		tab.Wait("a row that went", rows(webtest.HostileName+"="+webtest.HostileName+",k1=Ada"))
