@@ -165,6 +165,16 @@ func (p *parser) mapping(n *yaml.Node, what string, words ...string) []entry {
 	return entries
 }
 
+// require reports the words that a mapping lacks, with why behind each.
+func (p *parser) require(n *yaml.Node, line int, what, why string, entries []entry, words ...string) {
+	for _, w := range words {
+		has := slices.ContainsFunc(entries, func(e entry) bool { return e.key == w })
+		if resolve(n).Kind == yaml.MappingNode && !has {
+			p.problem(line, "%s: %s is missing%s", what, w, why)
+		}
+	}
+}
+
 // text returns a scalar that is meant as a text.
 func (p *parser) text(n *yaml.Node, what string) (string, bool) {
 	n = resolve(n)
@@ -215,10 +225,9 @@ func (p *parser) pathOf(line int, text, what string) Path {
 func (p *parser) shape(n *yaml.Node) *Shape {
 	s := &Shape{}
 	p.lines.parts[""] = n.Line
-	var seen []string
-	for _, e := range p.mapping(n, "shape", "clicks", "checkouts", "match", "lookups", "rows") {
+	entries := p.mapping(n, "shape", "clicks", "checkouts", "match", "lookups", "rows")
+	for _, e := range entries {
 		p.lines.parts[e.key] = e.line
-		seen = append(seen, e.key)
 		switch e.key {
 		case "clicks":
 			s.Clicks = p.events(e.value, e.key)
@@ -230,15 +239,12 @@ func (p *parser) shape(n *yaml.Node) *Shape {
 			s.Lookups = p.lookups(e.value)
 		}
 	}
-	for _, e := range p.mapping(n, "shape") { // after the lookups, wherever it stands
+	for _, e := range entries { // after the lookups, wherever it stands
 		if e.key == "rows" {
 			s.Rows = p.rows(e.value, s)
 		}
 	}
-	for _, word := range []string{"clicks", "checkouts", "match", "rows"} {
-		if resolve(n).Kind == yaml.MappingNode && !slices.Contains(seen, word) {
-			p.problem(n.Line, "shape: %s is missing; a shape takes nothing over from the built-in one", word)
-		}
-	}
+	const why = "; a shape takes nothing over from the built-in one"
+	p.require(n, n.Line, "shape", why, entries, "clicks", "checkouts", "match", "rows")
 	return s
 }

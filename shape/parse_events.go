@@ -11,12 +11,10 @@ import (
 
 func (p *parser) events(n *yaml.Node, kind string) Events {
 	e := Events{Format: JSON}
-	line := resolve(n).Line
-	var seen []string
-	for _, w := range p.mapping(n, kind, "topic", "format", "where", "id", "time", "empty") {
+	entries := p.mapping(n, kind, "topic", "format", "where", "id", "time", "empty")
+	for _, w := range entries {
 		what := kind + "." + w.key
 		p.lines.parts[what] = w.line
-		seen = append(seen, w.key)
 		switch w.key {
 		case "topic":
 			e.Topic = p.topic(w.value, what)
@@ -32,11 +30,7 @@ func (p *parser) events(n *yaml.Node, kind string) Events {
 			e.SkipEmpty = word(p, w.value, what, "skip") == "skip"
 		}
 	}
-	for _, w := range []string{"topic", "id", "time"} {
-		if resolve(n).Kind == yaml.MappingNode && !slices.Contains(seen, w) {
-			p.problem(line, "%s: %s is missing", kind, w)
-		}
-	}
+	p.require(n, resolve(n).Line, kind, "", entries, "topic", "id", "time")
 	return e
 }
 
@@ -61,47 +55,36 @@ func (p *parser) topic(n *yaml.Node, what string) string {
 
 func (p *parser) id(n *yaml.Node, what string) ID {
 	id := ID{Type: Text}
-	if n.Kind != yaml.MappingNode {
-		id.From = p.path(n, what)
-		return id
-	}
-	from := false
-	for _, w := range p.mapping(n, what, "from", "type") {
-		switch w.key {
-		case "from":
-			id.From, from = p.path(w.value, what+".from"), true
-		case "type":
-			id.Type = word(p, w.value, what+".type", Text, Bigint, UUID)
-		}
-	}
-	if !from {
-		p.problem(n.Line, "%s: from is missing", what)
-	}
+	id.From = p.pathOr(n, what, "type", func(n *yaml.Node, what string) {
+		id.Type = word(p, n, what, Text, Bigint, UUID)
+	})
 	return id
 }
 
 func (p *parser) time(n *yaml.Node, what string) Time {
 	var t Time
-	if n.Kind != yaml.MappingNode {
-		t.From = p.path(n, what)
-		return t
-	}
-	from := false
-	for _, w := range p.mapping(n, what, "from", "unit") {
-		switch w.key {
-		case "from":
-			t.From, from = p.path(w.value, what+".from"), true
-		case "unit":
-			t.Unit = p.unit(w.value, what+".unit")
-		}
-	}
-	if !from {
-		p.problem(n.Line, "%s: from is missing", what)
-	}
+	t.From = p.pathOr(n, what, "unit", func(n *yaml.Node, what string) { t.Unit = p.unit(n, what) })
 	if t.From.Meta == Timestamp && t.Unit != NoUnit {
 		p.problem(n.Line, "%s: $timestamp has its unit already; leave unit out", what)
 	}
 	return t
+}
+
+// pathOr reads a path, or a mapping with the path as from and one word more, which read reads.
+func (p *parser) pathOr(n *yaml.Node, what, word string, read func(n *yaml.Node, what string)) (from Path) {
+	if n.Kind != yaml.MappingNode {
+		return p.path(n, what)
+	}
+	entries := p.mapping(n, what, "from", word)
+	for _, w := range entries {
+		if w.key == word {
+			read(w.value, what+"."+word)
+		} else {
+			from = p.path(w.value, what+".from")
+		}
+	}
+	p.require(n, n.Line, what, "", entries, "from")
+	return from
 }
 
 func (p *parser) unit(n *yaml.Node, what string) Unit {

@@ -30,9 +30,8 @@ func (p *parser) lookups(n *yaml.Node) []Lookup {
 func (p *parser) lookup(e entry) Lookup {
 	l := Lookup{Name: e.key}
 	what := "lookups." + e.key
-	var seen []string
-	for _, w := range p.mapping(e.value, what, "table", "key", "from", "mirror") {
-		seen = append(seen, w.key)
+	entries := p.mapping(e.value, what, "table", "key", "from", "mirror")
+	for _, w := range entries {
 		switch w.key {
 		case "table":
 			l.Table = p.table(w.value, what+".table")
@@ -59,11 +58,7 @@ func (p *parser) lookup(e entry) Lookup {
 			}
 		}
 	}
-	for _, w := range []string{"table", "key", "from"} {
-		if e.value.Kind == yaml.MappingNode && !slices.Contains(seen, w) {
-			p.problem(e.line, "%s: %s is missing", what, w)
-		}
-	}
+	p.require(e.value, e.line, what, "", entries, "table", "key", "from")
 	return l
 }
 
@@ -90,26 +85,20 @@ func (p *parser) column(line int, text, what string) string {
 // rows reads rows. The events and lookups of s are known.
 func (p *parser) rows(n *yaml.Node, s *Shape) Rows {
 	var r Rows
-	var table, columns bool
-	for _, e := range p.mapping(n, "rows", "table", "columns") {
+	entries := p.mapping(n, "rows", "table", "columns")
+	for _, e := range entries {
 		p.lines.parts["rows."+e.key] = e.line
 		switch e.key {
 		case "table":
-			r.Table, table = p.table(e.value, "rows.table"), true
+			r.Table = p.table(e.value, "rows.table")
 		case "columns":
-			columns = true
 			for _, c := range p.mapping(e.value, "rows.columns") {
 				r.Columns = append(r.Columns, p.rowColumn(c, s))
 				p.lines.Columns = append(p.lines.Columns, c.line)
 			}
 		}
 	}
-	if resolve(n).Kind == yaml.MappingNode && !table {
-		p.problem(n.Line, "rows: table is missing")
-	}
-	if resolve(n).Kind == yaml.MappingNode && !columns {
-		p.problem(n.Line, "rows: columns is missing")
-	}
+	p.require(n, n.Line, "rows", "", entries, "table", "columns")
 	return r
 }
 
@@ -122,14 +111,14 @@ func (p *parser) rowColumn(e entry, s *Shape) Column {
 		}
 		return c
 	}
-	from, unit := false, false
-	for _, w := range p.mapping(e.value, what, "from", "type", "unit") {
+	unit := false
+	entries := p.mapping(e.value, what, "from", "type", "unit")
+	for _, w := range entries {
 		switch w.key {
 		case "from":
 			if text, ok := p.text(w.value, what+".from"); ok {
 				p.source(&c, w.value.Line, text, what+".from", s)
 			}
-			from = true
 		case "type":
 			text, ok := p.text(w.value, what+".type")
 			if !ok {
@@ -145,9 +134,7 @@ func (p *parser) rowColumn(e entry, s *Shape) Column {
 			c.Unit = p.unit(w.value, what+".unit")
 		}
 	}
-	if !from {
-		p.problem(e.line, "%s: from is missing", what)
-	}
+	p.require(e.value, e.line, what, "", entries, "from")
 	if unit && (c.Side == FromLookup || c.Path.Meta == Timestamp) {
 		p.problem(e.line, "%s: unit is for numbers of an event", what)
 	}
